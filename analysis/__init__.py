@@ -1,0 +1,1 @@
+"""Reading what runs left behind: tables, figures, reports, timelines. Never sees a live world."""

@@ -1,0 +1,47 @@
+"""All figures that fit a run or a study, into its ``plots`` folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from analysis import style
+from analysis.network_plot import network_figure
+from analysis.run_plots import accuracy_figure, epsilon_figure
+from analysis.store import Run, Study, is_study, read_run, read_study
+from analysis.study_plots import paired_figure, tradeoff_figure
+
+
+def plot(path: Path) -> list[Path]:
+    """Draw everything that fits.
+
+    Args:
+        path: a run folder (finished or not) or a study folder.
+
+    Returns:
+        The pictures written, in the order a reader wants them.
+
+    Raises:
+        StorageError: the folder is missing or damaged.
+    """
+    path = Path(path)
+    figures = _study(read_study(path)) if is_study(path) else _run(read_run(path))
+    return [style.save(made, path / "plots" / f"{name}.png") for name, made in figures]
+
+
+def _run(run: Run) -> list[tuple[str, Figure]]:
+    # An unfinished run may not have got as far as a table; a finished one must have it, and says so if not.
+    found: list[tuple[str, Figure]] = []
+    if run.finished or (run.has("metrics") and not run.metrics.is_empty()):
+        found.append(("accuracy", accuracy_figure(run)))
+    if run.has("privacy") and run.privacy["epsilon"].drop_nulls().len():
+        found.append(("epsilon", epsilon_figure(run)))
+    found.append(("network", network_figure(run)))
+    return found
+
+
+def _study(study: Study) -> list[tuple[str, Figure]]:
+    if study.kind == "whatif":
+        return [("paired", paired_figure(study))]
+    return [("tradeoff", tradeoff_figure(study))]

@@ -1,0 +1,232 @@
+"""One self-contained page about a run or a study: numbers, what the ε means, pictures, scenario, versions."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from analysis.plots import plot
+from analysis.store import Run, Study, is_study, read_run, read_study
+from analysis.summary import number, observers_in_words, study_rows, summary_rows, upper, worst_node
+from analysis.tradeoff import BOUNDS, epsilon_of
+from simulator.errors import StorageError
+
+_CSS = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .9rem .2rem 0; text-align: left; vertical-align: top; }
+th, td { border-bottom: 1px solid #e5e5e5; }
+th { font-weight: 600; } .wide { overflow-x: auto; font-size: .85rem; }
+img { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
+figcaption { color: #555; font-size: .9rem; }
+pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .8rem; }
+"""
+
+_CAPTIONS = {
+    "accuracy": "Test accuracy of the honest nodes that are up, against virtual time and against traffic. "
+    "▼ a node goes down, ▲ it returns.",
+    "epsilon": "Privacy loss over virtual time. Thin lines: one observer each, its worst victim; "
+    "bold: the worst observer.",
+    "network": "The network. Shape and fill: role; ring: final accuracy (grey: not evaluated).",
+    "tradeoff": "Accuracy against privacy loss; colour: time to the target accuracy. Bars: 95 % "
+    "intervals over seeds. Filled: certified; hollow: open-loop, not a bound for adaptive training.",
+    "paired": "Difference of each variant to the baseline with the same seed. Grey: one seed; "
+    "blue: mean with its 95 % bootstrap interval.",
+}
+
+_UNIT = {"record": "one training record of one node", "node": "the whole data set of one node"}
+_ADJACENCY = {
+    "add-remove": "is present or absent",
+    "zero-out": "contributes as it does or contributes zero",
+    "replace": "is as it is or is replaced by any other",
+}
+
+
+def report(path: Path) -> Path:
+    """Write ``report.html`` into a run or study folder; it needs no other file and no network.
+
+    Args:
+        path: a run folder (finished or not) or a study folder.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        StorageError: the folder is missing or damaged, or cannot be written.
+    """
+    path = Path(path)
+    body = _study_body(read_study(path)) if is_study(path) else _run_body(read_run(path))
+    target = path / "report.html"
+    try:
+        target.write_text(body, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{target}: cannot be written ({error})") from error
+    return target
+
+
+def explain_epsilon(summary: Mapping[str, Any]) -> list[str]:
+    """What the privacy numbers of a run promise and what they do not, as sentences."""
+    value, basis = summary.get("epsilon_worst"), str(summary.get("basis"))
+    if value is None:
+        return ["No privacy loss was accounted: the exchange is not private."]
+    if math.isinf(value):
+        return ["ε is infinite: at least one honest node has no differential-privacy guarantee at all."]
+    unit = _UNIT.get(str(summary.get("unit")), str(summary.get("unit")))
+    adjacency = _ADJACENCY.get(str(summary.get("adjacency")), str(summary.get("adjacency")))
+    observers = summary.get("observers")
+    watcher = (
+        "No single node"
+        if observers in (None, "each node")
+        else f"No observer ({observers_in_words(observers)})"
+    )
+    where = f"unit {summary.get('unit')}, adjacency {summary.get('adjacency')}, basis {basis}"
+    words = []
+    if basis in BOUNDS:
+        words.append(
+            f"{watcher} can tell from everything it received in this run whether {unit} {adjacency} by more "
+            f"than (ε, δ) = ({upper(value)}, {summary.get('delta')}) allows ({where}). This is the worst "
+            "case over honest victims and observers on the trace that really happened, and it holds although "
+            "every node reacts to what it receives."
+        )
+    if basis == "ldp-fallback":
+        words.append(
+            "A non-linear or data-dependent step made the exact analysis of the recorded view impossible; "
+            "the bound counts only the noise each node adds itself."
+        )
+    open_loop = epsilon_of(summary, "open-loop")
+    if open_loop is not None:
+        words.append(
+            f"Open-loop ε = {number(open_loop)}: exact for the recorded linear view with the other nodes' "
+            "gradients held fixed. On sparse graphs it is not a bound for adaptive training and must not be "
+            "quoted as one."
+        )
+    words.append(
+        "Noise of Byzantine or colluding nodes is never credited; a release counts when it is delivered."
+    )
+    return words
+
+
+def _run_body(run: Run) -> str:
+    manifest, summary = run.manifest, run.summary
+    parts = [_prose(manifest["scenario"])]
+    if manifest["status"] != "finished":
+        parts.append(f"<p><strong>This run is {escape(str(manifest['status']))}.</strong></p>")
+    if summary is not None:
+        parts += ["<h2>Summary</h2>", _pairs(summary_rows(summary, worst_node(run)))]
+        parts += ["<h2>What the privacy numbers mean</h2>"]
+        parts += [f"<p>{escape(sentence)}</p>" for sentence in explain_epsilon(summary)]
+    mixing = manifest.get("mixing")
+    parts += ["<h2>Figures</h2>", *_figures(plot(run.path))]
+    if mixing:
+        parts += ["<h2>Mixing matrix</h2>", _pairs((k.replace("_", " "), str(v)) for k, v in mixing.items())]
+    parts += ["<h2>Scenario</h2>", _json(manifest["scenario"])]
+    about = {
+        key: manifest[key]
+        for key in ("seed", "mode", "scenario_sha256", "trace_hash", "wall_s", "peak_mib")
+        if key in manifest
+    }
+    parts += [
+        "<h2>Provenance</h2>",
+        _pairs((key.replace("_", " "), str(value)) for key, value in about.items()),
+    ]
+    parts += ["<h2>Versions</h2>", _pairs((k, str(v)) for k, v in (manifest.get("versions") or {}).items())]
+    return _page(f"{manifest['name']} (seed {manifest.get('seed', '?')})", parts)
+
+
+def _study_body(study: Study) -> str:
+    header, rows = study_rows(study)
+    finished = study.summaries.height
+    total = len(study.description["runs"])
+    parts = [_prose(study.description["scenario"])]
+    parts += [
+        f"<p>{finished} of {total} runs have a summary. Mean ± half of the 95 % t interval over seeds.</p>"
+    ]
+    parts += ["<h2>Summary</h2>", _table(header, rows)]
+    parts += ["<h2>What the privacy numbers mean</h2>", *_study_epsilon(study)]
+    parts += ["<h2>Figures</h2>", *_figures(plot(study.path))]
+    parts += ["<h2>Scenario</h2>", _json(study.description["scenario"])]
+    versions = _study_versions(study)
+    if versions:
+        parts += ["<h2>Versions</h2>", _pairs((key, str(value)) for key, value in versions.items())]
+    return _page(f"{study.name} ({'what-if' if study.kind == 'whatif' else study.kind})", parts)
+
+
+def _study_epsilon(study: Study) -> list[str]:
+    rows = study.summaries.to_dicts()
+    seen = dict.fromkeys(
+        (
+            str(row.get("unit")),
+            str(row.get("adjacency")),
+            str(row.get("delta")),
+            observers_in_words(row.get("observers")),
+        )
+        for row in rows
+        if row.get("epsilon_worst") is not None and math.isfinite(row["epsilon_worst"])
+    )
+    words = [
+        f"ε is the worst over honest victims and observers ({observers}) at δ = {delta}: whether "
+        f"{_UNIT.get(unit, unit)} {_ADJACENCY.get(adjacency, adjacency)} "
+        f"(unit {unit}, adjacency {adjacency})."
+        for unit, adjacency, delta, observers in seen
+    ] or ["No run has a finite certified ε."]
+    words.append(
+        "Certified ε bounds what adaptive training reveals. Open-loop ε is exact for the recorded linear "
+        "view with the other nodes' gradients held fixed; on sparse graphs it is not a bound for adaptive "
+        "training."
+    )
+    return [f"<p>{escape(sentence)}</p>" for sentence in words]
+
+
+def _study_versions(study: Study) -> Mapping[str, Any]:
+    for entry in study.description["runs"]:
+        if (study.path / "runs" / str(entry["id"]) / "manifest.json").exists():
+            return dict(study.run(str(entry["id"])).manifest.get("versions") or {})
+    return {}
+
+
+def _page(title: str, parts: Iterable[str]) -> str:
+    inside = "\n".join(part for part in parts if part)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n{inside}\n</body>\n</html>\n"
+    )
+
+
+def _prose(scenario: Mapping[str, Any]) -> str:
+    words = [("", scenario.get("description")), ("Expected: ", scenario.get("expect"))]
+    return "\n".join(f"<p>{lead}{escape(str(text))}</p>" for lead, text in words if text)
+
+
+def _pairs(rows: Iterable[tuple[str, str]]) -> str:
+    lines = [f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in rows]
+    return "<table>\n<tbody>\n" + "\n".join(lines) + "\n</tbody>\n</table>" if lines else ""
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    body = "\n".join(lines)
+    table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    return f'<div class="wide">{table}</div>'
+
+
+def _figures(pictures: Iterable[Path]) -> list[str]:
+    made = []
+    for picture in pictures:
+        data = base64.b64encode(picture.read_bytes()).decode("ascii")
+        caption = escape(_CAPTIONS[picture.stem])
+        picture_tag = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+        made.append(f"<figure>{picture_tag}<figcaption>{caption}</figcaption></figure>")
+    return made
+
+
+def _json(value: Any) -> str:
+    return f"<pre>{escape(json.dumps(value, indent=2, ensure_ascii=False))}</pre>"

@@ -1,0 +1,301 @@
+"""Reading run folders and studies (format 1); the only door through which analysis sees a run.
+
+A run folder of an unfinished run is readable: whatever has not been written yet is simply absent
+(:meth:`Run.has`), and :attr:`Run.summary` is ``None``. Everything else that is missing, damaged or of a newer
+format raises :class:`simulator.errors.StorageError` with one line that names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from simulator.errors import StorageError
+
+FORMAT = 1
+"""The newest run-folder format this version reads."""
+
+COLUMNS: Mapping[str, frozenset[str]] = {
+    "metrics": frozenset({"t_s", "round", "node", "metric", "value"}),
+    "messages": frozenset({"sent_s", "delivered_s", "src", "dst", "kind", "size_bytes", "status"}),
+    "releases": frozenset({"kind", "id", "t_s", "node", "round", "parents", "coefs", "sigma", "sensitivity"}),
+    "privacy": frozenset(
+        {"t_s", "victim", "observers", "adjacency", "unit", "mu2", "epsilon", "delta", "basis"}
+    ),
+}
+"""Tables of a run folder and the columns each must have."""
+
+_MANIFEST_KEYS = ("name", "scenario", "status", "topology")
+_STUDY_KEYS = ("kind", "name", "scenario", "runs")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([a-zµμ]+)\s*")
+
+
+class Outage(NamedTuple):
+    """A node that is down from ``down_s`` until ``up_s`` (``None``: it never returns)."""
+
+    node: int
+    down_s: float
+    up_s: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder; every part is read when it is first asked for and then kept.
+
+    Args:
+        path: the run folder.
+    """
+
+    path: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """``manifest.json``. Raises StorageError if missing, damaged or of a newer format."""
+        return _described(self.path / "manifest.json", _MANIFEST_KEYS)
+
+    @cached_property
+    def summary(self) -> dict[str, Any] | None:
+        """``summary.json`` with ``"inf"`` turned into infinity; ``None`` while the run is unfinished."""
+        path = self.path / "summary.json"
+        if not path.exists():
+            if self.finished:
+                raise StorageError(f"{path}: is missing although the run says it is finished; run it again")
+            return None
+        return {key: _number(value) for key, value in _json(path).items()}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its own end (a diverged run did: divergence is a result)."""
+        return self.manifest["status"] in ("finished", "diverged")
+
+    def has(self, table: str) -> bool:
+        """Whether ``table`` (a key of :data:`COLUMNS`) has been written."""
+        return (self.path / f"{table}.parquet").exists()
+
+    @cached_property
+    def metrics(self) -> pl.DataFrame:
+        """Accuracy, loss, consensus and traffic at every evaluation."""
+        return _table(self.path / "metrics.parquet", COLUMNS["metrics"])
+
+    @cached_property
+    def messages(self) -> pl.DataFrame:
+        """Every message: who, when, how large, what became of it."""
+        return _table(self.path / "messages.parquet", COLUMNS["messages"])
+
+    @cached_property
+    def releases(self) -> pl.DataFrame:
+        """What became visible to whom, as a graph of linear combinations."""
+        return _table(self.path / "releases.parquet", COLUMNS["releases"])
+
+    @cached_property
+    def privacy(self) -> pl.DataFrame:
+        """ε of every (victim, observers) pair at every checkpoint, per basis."""
+        return _table(self.path / "privacy.parquet", COLUMNS["privacy"])
+
+    @cached_property
+    def outages(self) -> tuple[Outage, ...]:
+        """The scenario's scheduled faults, earliest first."""
+        faults = self.manifest["scenario"].get("fault") or []
+        where = self.path / "manifest.json"
+        try:
+            found = [
+                Outage(
+                    int(fault["node"]),
+                    seconds(fault["down_at"]),
+                    None if fault.get("up_at") is None else seconds(fault["up_at"]),
+                )
+                for fault in faults
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StorageError(f"{where}: scenario.fault cannot be understood ({error})") from error
+        return tuple(sorted(found, key=lambda outage: (outage.down_s, outage.node)))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep or a what-if: a folder of run folders with one table of all summaries.
+
+    Args:
+        path: the study folder.
+    """
+
+    path: Path
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """``study.json``. Raises StorageError if missing, damaged or of a newer format."""
+        return _described(self.path / "study.json", _STUDY_KEYS)
+
+    @property
+    def kind(self) -> str:
+        """``"sweep"`` or ``"whatif"``."""
+        return str(self.description["kind"])
+
+    @property
+    def name(self) -> str:
+        """The scenario's name."""
+        return str(self.description["name"])
+
+    @cached_property
+    def summaries(self) -> pl.DataFrame:
+        """One row a run: ``summaries.parquet``, or gathered from the runs while a study is unfinished.
+
+        Numeric columns in which an infinity forced text are numbers again.
+        """
+        path = self.path / "summaries.parquet"
+        required = frozenset({"id", "series", "variant", "seed"})
+        frame = _table(path, required) if path.exists() else self._gathered()
+        texts = [name for name, kind in frame.schema.items() if kind == pl.String]
+        numeric = [name for name in texts if name in _NUMERIC]
+        try:
+            return frame.with_columns(pl.col(name).cast(pl.Float64) for name in numeric)
+        except pl.exceptions.PolarsError as error:
+            raise StorageError(f"{path}: a number cannot be read ({_first_line(error)})") from error
+
+    def _gathered(self) -> pl.DataFrame:
+        rows: list[dict[str, Any]] = []
+        for entry in self.description["runs"]:
+            folder = self.path / "runs" / str(entry["id"])
+            if not (folder / "summary.json").exists():
+                continue
+            summary = Run(folder).summary or {}
+            swept = {f"set.{key}": value for key, value in (entry.get("set") or {}).items()}
+            own = {key: entry.get(key) for key in ("id", "series", "variant", "seed")}
+            rows.append({**summary, **own, **swept})
+        if not rows:
+            raise StorageError(f"{self.path}: no run of this study has finished yet; finish the study first")
+        return pl.DataFrame(rows, infer_schema_length=None, strict=False)
+
+    def run(self, identity: str) -> Run:
+        """One of the study's runs by its ``id``."""
+        return read_run(self.path / "runs" / identity)
+
+
+_NUMERIC = frozenset(
+    {
+        "accuracy_mean",
+        "accuracy_worst",
+        "epsilon_worst",
+        "epsilon_median",
+        "epsilon_worst_open_loop",
+        "epsilon_median_open_loop",
+        "simulated_s",
+        "bytes_sent",
+        "time_to_accuracy_s",
+        "bytes_to_accuracy",
+        "consensus_distance",
+        "delta",
+    }
+)
+
+
+def is_study(path: Path) -> bool:
+    """Whether ``path`` is a study folder (a sweep or a what-if) rather than a single run."""
+    return (Path(path) / "study.json").is_file()
+
+
+def read_run(path: Path) -> Run:
+    """Open a run folder.
+
+    Args:
+        path: a folder with a ``manifest.json``.
+
+    Raises:
+        StorageError: the folder is missing, is a study, is damaged, or is of a newer format.
+    """
+    path = Path(path)
+    if is_study(path):
+        raise StorageError(f"{path}: is a study, not a run; its runs are the folders in {path / 'runs'}")
+    run = Run(path)
+    _ = run.manifest
+    return run
+
+
+def read_study(path: Path) -> Study:
+    """Open a study folder.
+
+    Args:
+        path: a folder with a ``study.json``.
+
+    Raises:
+        StorageError: the folder is missing, is damaged, or is of a newer format.
+    """
+    study = Study(Path(path))
+    _ = study.description
+    return study
+
+
+def seconds(duration: str | float) -> float:
+    """Seconds of a duration as scenarios write it (``"500 ms"``); a plain number is seconds already.
+
+    Raises:
+        ValueError: not a number with a unit of time.
+    """
+    if isinstance(duration, int | float):
+        return float(duration)
+    match = _DURATION.fullmatch(duration)
+    if match is None or match[2] not in _SECONDS:
+        raise ValueError(f"{duration!r} is not a duration such as '12 s' or '500 ms'")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _described(path: Path, required: tuple[str, ...]) -> dict[str, Any]:
+    found = _json(path)
+    version = found.get("format")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise StorageError(f'{path}: has no format number; expected "format": {FORMAT}')
+    if version > FORMAT:
+        raise StorageError(
+            f"{path}: format {version} is newer than this version reads ({FORMAT}); upgrade sottovoce"
+        )
+    missing = [key for key in required if key not in found]
+    if missing:
+        raise StorageError(f"{path}: lacks {', '.join(missing)}; the file is damaged or not from sottovoce")
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise StorageError(f"{path}: is missing; is {path.parent} a folder written by sottovoce?") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path}: cannot be read ({error})") from error
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise StorageError(f"{path}: is not whole JSON (line {error.lineno}: {error.msg})") from error
+    if not isinstance(found, dict):
+        raise StorageError(f"{path}: expected a JSON object, found {type(found).__name__}")
+    return found
+
+
+def _table(path: Path, columns: frozenset[str]) -> pl.DataFrame:
+    if not path.exists():
+        raise StorageError(f"{path}: is missing; the run stopped before it was written, or it was deleted")
+    try:
+        # Globbing off: a folder name may hold brackets.
+        frame = pl.read_parquet(path, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StorageError(f"{path}: is not a whole parquet file ({_first_line(error)})") from error
+    missing = sorted(columns - set(frame.columns))
+    if missing:
+        raise StorageError(f"{path}: lacks the columns {', '.join(missing)}")
+    return frame
+
+
+def _number(value: Any) -> Any:
+    return {"inf": math.inf, "-inf": -math.inf}.get(value, value) if isinstance(value, str) else value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,204 @@
+"""What privacy, utility and latency cost each other: aggregates over seeds, and the Pareto front.
+
+Two kinds of ε never share a number here. ``certified`` is a bound on what adaptive training reveals;
+``open-loop`` is the loss of the recorded linear view with the other nodes' gradients held fixed, which on
+sparse graphs is not a bound. Each gives points and a front of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import polars as pl
+from scipy.special import stdtrit
+
+Basis: TypeAlias = Literal["certified", "open-loop"]
+BASES: tuple[Basis, Basis] = ("certified", "open-loop")
+BOUNDS = frozenset({"certified", "ldp-fallback"})
+"""Values of ``basis`` in a summary that make its ε a bound."""
+
+BASELINE = "baseline"
+"""What a run without series and without variant is called."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with its 95 % Student t interval.
+
+    Args:
+        mean: NaN when no seed has a value, infinite when one seed's value is.
+        low: lower end of the interval; NaN with fewer than two values or an infinite one.
+        high: upper end.
+        count: seeds with a value.
+        missing: seeds without (diverged, failed, target never reached, no such ε).
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+    missing: int
+
+    @property
+    def half_width(self) -> float:
+        """Half the length of the interval."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class GridPoint:
+    """All seeds of one series or variant at one setting of the swept keys.
+
+    Args:
+        series: name of the series or variant (:data:`BASELINE` for neither).
+        setting: the swept (dotted key, value) pairs.
+        basis: the kind of ε in ``epsilon``.
+        protocol: as the summaries name it, for example ``"dsgd/secure"``.
+        epsilon: worst observer, worst victim; infinite if any seed's is.
+        time_to_accuracy_s: over the seeds that reached the target (``missing`` counts the others).
+        median_time_to_accuracy_s: median over all seeds, never reached counting as infinitely late.
+    """
+
+    series: str
+    setting: tuple[tuple[str, Any], ...]
+    basis: Basis
+    protocol: str
+    accuracy_mean: Estimate
+    accuracy_worst: Estimate
+    epsilon: Estimate
+    time_to_accuracy_s: Estimate
+    median_time_to_accuracy_s: float
+    simulated_s: Estimate
+    bytes_sent: Estimate
+
+
+def estimate(values: Iterable[float | None]) -> Estimate:
+    """Mean and 95 % t interval of the values that exist (assumes a near-normal spread over seeds)."""
+    given = list(values)
+    present = [float(v) for v in given if v is not None and not math.isnan(v)]
+    count, missing = len(present), len(given) - len(present)
+    if not present:
+        return Estimate(math.nan, math.nan, math.nan, 0, missing)
+    if any(math.isinf(v) for v in present):
+        return Estimate(math.inf, math.nan, math.nan, count, missing)
+    mean = math.fsum(present) / count
+    if count == 1:
+        return Estimate(mean, math.nan, math.nan, 1, missing)
+    half = float(stdtrit(count - 1, 0.975)) * statistics.stdev(present) / math.sqrt(count)
+    return Estimate(mean, mean - half, mean + half, count, missing)
+
+
+def epsilon_of(summary: Mapping[str, Any], basis: Basis) -> float | None:
+    """The worst ε of one run on ``basis``; ``None`` if the run has none, so that bases are never mixed."""
+    headline, headline_basis = summary.get("epsilon_worst"), summary.get("basis")
+    if basis == "certified":
+        return _real(headline) if headline_basis in BOUNDS else None
+    found = summary.get("epsilon_worst_open_loop")
+    if found is None and headline_basis == "open-loop":
+        found = headline
+    return _real(found)
+
+
+def label(row: Mapping[str, Any]) -> str:
+    """The name of a run's series or variant."""
+    return str(row.get("series") or row.get("variant") or BASELINE)
+
+
+def grid_points(summaries: pl.DataFrame, basis: Basis = "certified") -> list[GridPoint]:
+    """Aggregate a study's summaries over seeds.
+
+    Args:
+        summaries: one row a run (:attr:`analysis.store.Study.summaries`).
+        basis: which ε to aggregate.
+
+    Returns:
+        One point per (series or variant, setting), in order of first appearance.
+    """
+    keys = [name for name in summaries.columns if name.startswith("set.")]
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in summaries.to_dicts():
+        groups.setdefault((label(row), *(repr(row[key]) for key in keys)), []).append(row)
+    return [_point(rows, keys, basis) for rows in groups.values()]
+
+
+def _point(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], basis: Basis) -> GridPoint:
+    def over_seeds(key: str) -> Estimate:
+        return estimate(_real(row.get(key)) for row in rows)
+
+    times = [_real(row.get("time_to_accuracy_s")) for row in rows]
+    return GridPoint(
+        series=label(rows[0]),
+        setting=tuple((k.removeprefix("set."), rows[0][k]) for k in keys if rows[0][k] is not None),
+        basis=basis,
+        protocol=str(rows[0].get("protocol") or ""),
+        accuracy_mean=over_seeds("accuracy_mean"),
+        accuracy_worst=over_seeds("accuracy_worst"),
+        epsilon=estimate(epsilon_of(row, basis) for row in rows),
+        time_to_accuracy_s=estimate(times),
+        median_time_to_accuracy_s=statistics.median(math.inf if t is None else t for t in times),
+        simulated_s=over_seeds("simulated_s"),
+        bytes_sent=over_seeds("bytes_sent"),
+    )
+
+
+def curves(summaries: pl.DataFrame) -> dict[tuple[str, Basis], list[GridPoint]]:
+    """The points with a finite ε, per series and basis, by increasing ε.
+
+    A series whose open-loop ε equals its certified ε everywhere (a complete graph, for example) gives the
+    certified curve only.
+    """
+    found: dict[tuple[str, Basis], list[GridPoint]] = {}
+    for basis in BASES:
+        for point in grid_points(summaries, basis):
+            if math.isfinite(point.epsilon.mean):
+                found.setdefault((point.series, basis), []).append(point)
+    for series in {series for series, _ in found}:
+        certified, open_loop = found.get((series, "certified")), found.get((series, "open-loop"))
+        if certified and open_loop and _same(certified, open_loop):
+            del found[series, "open-loop"]
+    return {key: sorted(points, key=lambda point: point.epsilon.mean) for key, points in found.items()}
+
+
+def without_epsilon(summaries: pl.DataFrame) -> list[GridPoint]:
+    """The points that have no finite ε on any basis (plain gossip, or no noise at all)."""
+    certified, open_loop = (grid_points(summaries, basis) for basis in BASES)
+    return [
+        one
+        for one, other in zip(certified, open_loop, strict=True)
+        if not math.isfinite(one.epsilon.mean) and not math.isfinite(other.epsilon.mean)
+    ]
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The points nobody beats: no other has ε at most as large and accuracy at least as large, one strictly.
+
+    Args:
+        points: (ε, accuracy) pairs; a pair that is not finite is never on the front.
+
+    Returns:
+        Indices into ``points``, by increasing ε (of equal points, all).
+    """
+    finite = [i for i, (e, a) in enumerate(points) if math.isfinite(e) and math.isfinite(a)]
+    front: list[int] = []
+    best = -math.inf
+    for i in sorted(finite, key=lambda i: (points[i][0], -points[i][1])):
+        if points[i][1] > best or (front and points[i] == points[front[-1]]):
+            front.append(i)
+            best = points[i][1]
+    return front
+
+
+def _same(certified: Sequence[GridPoint], open_loop: Sequence[GridPoint]) -> bool:
+    other = {point.setting: point.epsilon.mean for point in open_loop}
+    return len(certified) == len(open_loop) and all(
+        math.isclose(point.epsilon.mean, other.get(point.setting, math.nan), rel_tol=1e-6)
+        for point in certified
+    )
+
+
+def _real(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,136 @@
+"""How co-members of a neighbourhood come to share keys although they may have no link to each other.
+
+Each node signs one X25519 key and sends it to its neighbours; every neighbour, as aggregator, passes the keys
+of its members on to each other. A member accepts a relayed key only with its owner's signature under the
+directory, so an aggregator cannot slip in keys of its own. Lost messages are repeated; a node that arrives
+late announces itself the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from protocols.aggregation.keys import (
+    Directory,
+    Identity,
+    KeyRefused,
+    PairSecrets,
+    SignedKey,
+    check_key,
+    make_key,
+)
+from protocols.aggregation.masks import key_size_bytes
+from simulator.node import Delivery, Message, Node
+
+SETUP_ROUND = -1
+"""Key messages belong to no learning round."""
+TRIES = 5
+"""How often a node repeats its announcement before it goes on without the keys still missing."""
+
+
+@dataclass(frozen=True)
+class KeyPlan:
+    """What the key agreement needs.
+
+    Args:
+        directory: everybody's public signing key, agreed on before the run.
+        identities: the signing keys themselves, by node.
+        context: names the run; signatures hold for it alone.
+        timeout_s: wait before an announcement is repeated.
+        agreement_cost_s: virtual seconds of one X25519 agreement.
+    """
+
+    directory: Directory
+    identities: dict[int, Identity]
+    context: bytes
+    timeout_s: float
+    agreement_cost_s: float
+
+
+class Keyring:
+    """A node's own key, its co-members' verified keys, and the secrets shared with them."""
+
+    def __init__(self, node: Node, plan: KeyPlan) -> None:
+        self._node = node
+        self._plan = plan
+        if "key" not in node.disk:
+            node.disk["key"] = node.secret("x25519", 32)
+        private, self._own = make_key(node.disk["key"], plan.identities[node.id], node.id, plan.context)
+        self._pairs = PairSecrets(private, self._own, plan.directory, plan.context)
+        self._known: dict[int, SignedKey] = {}
+        self._members: dict[int, SignedKey] = {}
+        self._agreed: set[int] = set()
+
+    async def join(self, pump: Callable[[Callable[[], bool], float], Awaitable[bool]]) -> None:
+        """Announce the own key until every co-member's key is known, or ``TRIES`` time-outs have passed."""
+        for _ in range(TRIES):
+            for aggregator in self._node.neighbors:
+                if self._missing(aggregator):
+                    self.ask(aggregator)
+            if await pump(self._complete, self._plan.timeout_s):
+                return
+        self._node.record("keys_missing", count=sum(len(self._missing(v)) for v in self._node.neighbors))
+
+    def ask(self, aggregator: int) -> None:
+        """Send the own key to an aggregator, which answers with those of the other members."""
+        body = (self._own.public, self._own.signature)
+        self._node.send(aggregator, Message("key", SETUP_ROUND, body, key_size_bytes()))
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Take in a neighbour's own key (and pass it on), or keys an aggregator relays."""
+        if delivery.message.kind == "key":
+            public, signature = delivery.message.body
+            self._relay(SignedKey(delivery.src, public, signature))
+        else:
+            for node, public, signature in delivery.message.body:
+                self._learn(SignedKey(node, public, signature))
+
+    def knows(self, peer: int) -> bool:
+        """Whether a verified key of ``peer`` is here."""
+        return peer in self._known
+
+    async def agree(self, peers: Iterable[int]) -> None:
+        """Pay for the agreements with ``peers`` that have not happened yet."""
+        new = [peer for peer in peers if peer not in self._agreed]
+        self._agreed.update(new)
+        if new:
+            await self._node.sleep(self._plan.agreement_cost_s * len(new))
+
+    def secret(self, peer: int) -> bytes:
+        """The secret shared with ``peer``, whose key must be known."""
+        return self._pairs.secret(self._known[peer])
+
+    def _complete(self) -> bool:
+        return not any(self._missing(v) for v in self._node.neighbors)
+
+    def _missing(self, aggregator: int) -> list[int]:
+        others = self._node.members(aggregator)
+        return [peer for peer in others if peer != self._node.id and peer not in self._known]
+
+    def _relay(self, key: SignedKey) -> None:
+        if not self._genuine(key):
+            return
+        others = [m for m in self._members.values() if m.node != key.node]
+        if others:
+            self._send_keys(key.node, others)
+        if key.node not in self._members:
+            for other in others:
+                self._send_keys(other.node, [key])
+        self._members[key.node] = key
+
+    def _send_keys(self, to: int, keys: list[SignedKey]) -> None:
+        body = tuple((k.node, k.public, k.signature) for k in keys)
+        self._node.send(to, Message("keys", SETUP_ROUND, body, key_size_bytes() * len(keys)))
+
+    def _learn(self, key: SignedKey) -> None:
+        if key.node != self._node.id and self._genuine(key):
+            self._known.setdefault(key.node, key)
+
+    def _genuine(self, key: SignedKey) -> bool:
+        try:
+            check_key(key, self._plan.directory, self._plan.context)
+        except KeyRefused as error:
+            self._node.record("key_refused", owner=key.node, reason=str(error))
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""What Byzantine nodes do, as pure functions on vectors."""

@@ -1,0 +1,1 @@
+"""Gossip learning protocols, one file each, written against the node contract alone."""

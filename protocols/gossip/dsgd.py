@@ -1,0 +1,37 @@
+"""D-PSGD: every round, a local step, then a weighted average with the neighbours.
+
+Adapt-then-combine form of Lian et al. 2017 (arXiv 1705.09056): x_v ← Σ_w W_vw (x_w − η·g_w), synchronised by
+local barriers: a node enters a round when it has finished the one before, so neighbours stay within about a
+time-out of each other and nobody waits for the whole network.
+"""
+
+from __future__ import annotations
+
+from protocols.gossip.exchange import ExchangeFactory
+from protocols.gossip.learner import Learner, Model
+from simulator.node import Node
+
+
+async def dsgd(node: Node, learner: Learner, exchange_for: ExchangeFactory, rounds: int) -> None:
+    """One node's program.
+
+    The disk holds the model and the next round *before* a round begins, so a node that crashes in the middle
+    never repeats a round, and with it never reuses that round's noise or masks.
+    """
+    exchange = exchange_for(node)
+    returning = "model" in node.disk
+    model: Model = node.disk.get("model", learner.start)
+    round: int = node.disk.get("round", 0)
+    await exchange.join()
+    if returning:
+        round = max(round, await exchange.catch_up())
+    while round < rounds:
+        node.disk.update(model=model, round=round + 1)
+        exchange.begin(round)
+        stepped = await learner.local_update(node, model, round)
+        model = await exchange.mix(round, stepped)
+        round += 1
+        node.record("model", round=round, value=model.params)
+    node.disk.update(model=model, round=rounds)
+    node.record("finished", rounds=round)
+    await exchange.linger(rounds)

@@ -1,0 +1,142 @@
+"""Exact conversions between Gaussian loss and (ε, δ).
+
+Throughout, the loss of a Gaussian view is ``mu2`` = μ² = (shift / standard deviation)²; it adds up over
+releases, also adaptive ones, and converts to (ε, δ) without slack (Balle & Wang 2018, arXiv 1805.06530,
+theorem 8; Dong, Roth & Su 2022 for composition)::
+
+    δ(ε) = Φ(μ/2 − ε/μ) − exp(ε) · Φ(−μ/2 − ε/μ)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from scipy.optimize import brentq
+from scipy.special import erfcx, log_ndtr, ndtri
+
+from simulator.errors import ConfigurationError
+
+SHIFT_FACTORS = {"add-remove": 1.0, "zero-out": 1.0, "replace": 2.0}
+UNITS = ("record", "node")
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def shift_factor(adjacency: str) -> float:
+    """How far neighbouring inputs move a sum of clipped vectors, in clipping norms.
+
+    Args:
+        adjacency: ``"add-remove"`` (a record or node more or less), ``"zero-out"`` (its contribution becomes
+            zero) or ``"replace"`` (it becomes any other: two clipping norms apart).
+
+    Raises:
+        ConfigurationError: an unknown adjacency.
+    """
+    try:
+        return SHIFT_FACTORS[adjacency]
+    except KeyError:
+        names = ", ".join(map(repr, SHIFT_FACTORS))
+        raise ConfigurationError(f"adjacency {adjacency!r} is unknown; expected one of {names}") from None
+
+
+def epsilon_of(mu2: float, delta: float) -> float:
+    """The smallest ε for which a view of loss ``mu2`` is (ε, δ)-differentially private.
+
+    Args:
+        mu2: μ² ≥ 0, may be infinite.
+        delta: 0 < δ < 1.
+
+    Returns:
+        ε ≥ 0: zero when δ alone covers the loss, infinite when ``mu2`` is.
+
+    Raises:
+        ConfigurationError: an argument outside its range.
+    """
+    _check_delta(delta)
+    if not mu2 >= 0:
+        raise ConfigurationError(f"the loss μ² must be at least 0, got {mu2}")
+    if math.isinf(mu2):
+        return math.inf
+    mu, target = math.sqrt(mu2), math.log(delta)
+    if mu == 0 or _log_delta(0.0, mu) <= target:
+        return 0.0
+    # δ(ε) < Φ(μ/2 − ε/μ), so this ratio is past the root.
+    high = mu / 2 - float(ndtri(delta))
+    return mu * _root(lambda ratio: _log_delta(ratio, mu) - target, 0.0, high)
+
+
+def mu2_of(epsilon: float, delta: float) -> float:
+    """The largest loss μ² that is still (ε, δ)-differentially private; the inverse of :func:`epsilon_of`.
+
+    Args:
+        epsilon: ε ≥ 0, may be infinite.
+        delta: 0 < δ < 1.
+
+    Raises:
+        ConfigurationError: an argument outside its range.
+    """
+    _check_delta(delta)
+    if not epsilon >= 0:
+        raise ConfigurationError(f"epsilon must be at least 0, got {epsilon}")
+    if math.isinf(epsilon):
+        return math.inf
+    # μ at ε = 0; written with a log so that a tiny δ does not vanish beside 1/2.
+    low = -2 * float(ndtri(0.5 - delta / 2)) if delta > 1e-9 else delta * math.sqrt(2 * math.pi)
+    if epsilon == 0:
+        return low * low
+    # At ε = μ²/2 + μ·q the second term of δ(ε) is positive and the first is Φ(−q): below the target there.
+    quantile = max(-float(ndtri(delta)), 0.0)
+    low = max(low, math.sqrt(quantile * quantile + 2 * epsilon) - quantile) / 2
+    high, target = 2 * low, math.log(delta)
+    while _log_delta(epsilon / high, high) < target:
+        high *= 2
+    mu = _root(lambda mu: _log_delta(epsilon / mu, mu) - target, low, high)
+    return mu * mu
+
+
+def noise_multiplier_for(epsilon: float, delta: float, releases: int) -> float:
+    """The noise multiplier z (standard deviation / shift) at which ``releases`` releases cost (ε, δ).
+
+    The shift already contains the adjacency: for ``"replace"`` it is two clipping norms, so the standard
+    deviation is z · :func:`shift_factor` · clip.
+
+    Args:
+        epsilon: ε > 0.
+        delta: 0 < δ < 1.
+        releases: how many Gaussian releases, each with full shift, are composed; at least 1.
+
+    Raises:
+        ConfigurationError: an argument outside its range.
+    """
+    if releases < 1:
+        raise ConfigurationError(f"calibration needs at least one release, got {releases}")
+    if not epsilon > 0:
+        raise ConfigurationError(f"calibration needs epsilon > 0, got {epsilon}")
+    return math.sqrt(releases / mu2_of(epsilon, delta))
+
+
+def _check_delta(delta: float) -> None:
+    if not 0 < delta < 1:
+        raise ConfigurationError(f"delta must lie strictly between 0 and 1, got {delta}")
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where ``function`` changes sign, to 14 digits however small the root is."""
+    root = brentq(function, low, high, xtol=1e-300, rtol=1e-14, maxiter=2000)  # type: ignore[no-untyped-call]
+    return float(root)
+
+
+def _log_delta(ratio: float, mu: float) -> float:
+    """ln δ at ε = ratio · μ.
+
+    exp(ε) φ(ratio + μ/2) = φ(ratio − μ/2): with the scaled complementary error function the large ε cancels
+    on paper instead of in floating point.
+    """
+    near, far = ratio - mu / 2, ratio + mu / 2
+    first = float(log_ndtr(-near))
+    second = (
+        -near * near / 2 - _LOG_SQRT_2PI + math.log(math.sqrt(math.pi / 2) * float(erfcx(far / math.sqrt(2))))
+    )
+    gap = second - first
+    return first + math.log(-math.expm1(gap)) if gap < 0 else -math.inf

@@ -1,0 +1,110 @@
+"""One Gaussian release, and how much noise one member of a secure sum must add."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protocols.privacy.accounting import UNITS, shift_factor
+from simulator.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class GaussianMechanism:
+    """A sum of clipped vectors plus Gaussian noise, released once.
+
+    Args:
+        clip: clipping norm C > 0 of one unit's vector.
+        sigma: standard deviation of the noise per coordinate, on the sum; 0 for none.
+        unit: what is protected, ``"record"`` (each record's gradient is clipped) or ``"node"`` (a node's
+            whole update is clipped).
+        adjacency: ``"add-remove"``, ``"zero-out"`` or ``"replace"``.
+
+    Raises:
+        ConfigurationError: a value outside its range.
+
+    Guarantees:
+        Neighbours differ in one ``unit`` related by ``adjacency``; whoever sees the noisy sum, in real
+        arithmetic, faces a Gaussian with loss ``mu2``. Nothing is claimed for unclipped data or for a unit
+        that enters the sum more than once.
+    """
+
+    clip: float
+    sigma: float
+    unit: str
+    adjacency: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.clip < math.inf:
+            raise ConfigurationError(f"the clipping norm must be positive and finite, got {self.clip}")
+        if not 0 <= self.sigma < math.inf:
+            raise ConfigurationError(f"sigma must be non-negative and finite, got {self.sigma}")
+        if self.unit not in UNITS:
+            raise ConfigurationError(f"unit {self.unit!r} is unknown; expected one of {', '.join(UNITS)}")
+        shift_factor(self.adjacency)
+
+    @property
+    def sensitivity(self) -> float:
+        """The largest distance between the sums of two neighbours."""
+        return shift_factor(self.adjacency) * self.clip
+
+    @property
+    def mu2(self) -> float:
+        """Loss μ² of one release; infinite without noise."""
+        return (self.sensitivity / self.sigma) ** 2 if self.sigma > 0 else math.inf
+
+
+def member_sigma(
+    noise_multiplier: float,
+    clip: float,
+    weights: Sequence[Sequence[float]],
+    colluders: int,
+    minimum_members: int,
+) -> float:
+    """The standard deviation a member adds to its own contribution before sharing it with any aggregator.
+
+    A sum over ``minimum_members`` members, of whom ``colluders`` know their own noise, is protected by at
+    least h = ``minimum_members`` − ``colluders`` noises. Neither the survivors nor the colluders are known
+    when the noise is drawn, so the h smallest weights are assumed; with equal weights the result is z·C/√h.
+
+    Args:
+        noise_multiplier: z ≥ 0, noise of a sum over the largest weighted contribution in it.
+        clip: clipping norm C > 0.
+        weights: for every neighbourhood the member belongs to, the mixing weights of all its members (the
+            aggregator excluded, this member included), each positive.
+        colluders: how many members may side with the aggregator.
+        minimum_members: the shortest member list that members answer to. Neighbourhoods with fewer members
+            are never opened and ask for nothing.
+
+    Returns:
+        max over neighbourhoods v of z·C · max_u W_vu / √(sum of the h smallest W_vw²).
+
+    Raises:
+        ConfigurationError: h < 1, weights that are not positive, or no neighbourhood that can ever be opened.
+
+    Guarantees:
+        If all members use the value computed for their own neighbourhoods, every sum that is opened
+        carries, from members who do not collude, noise of standard deviation at least z·C·max_u W_vu: one
+        round costs any member at most (shift factor / z)², towards the aggregator and up to ``colluders``
+        members. Losses that add up over rounds and neighbourhoods are the ledger's business.
+    """
+    if noise_multiplier < 0 or not 0 < clip < math.inf:
+        raise ConfigurationError(
+            f"expected noise_multiplier ≥ 0 and a positive clip, got {noise_multiplier} and {clip}"
+        )
+    counted = minimum_members - colluders
+    if colluders < 0 or counted < 1:
+        raise ConfigurationError(
+            f"{minimum_members} members of whom {colluders} collude leave no noise that protects; raise the "
+            "minimum number of members, lower the colluders, or use a denser topology"
+        )
+    if any(not 0 < weight < math.inf for neighbourhood in weights for weight in neighbourhood):
+        raise ConfigurationError("every mixing weight of a member must be positive and finite")
+    openable = [sorted(neighbourhood) for neighbourhood in weights if len(neighbourhood) >= minimum_members]
+    if not openable:
+        raise ConfigurationError(
+            f"no neighbourhood of this member has the {minimum_members} members a sum needs; use a denser "
+            "topology or fewer colluders and tolerated dropouts"
+        )
+    return max(noise_multiplier * clip * ordered[-1] / math.hypot(*ordered[:counted]) for ordered in openable)

@@ -1,0 +1,294 @@
+"""From a scenario to the parts of a run: the only place where all floors meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from protocols.aggregation.keyring import KeyPlan, Keyring
+from protocols.aggregation.keys import Directory, Identity
+from protocols.aggregation.neighbourhood import NeighbourhoodExchange, SecurePlan, minimum_members
+from protocols.attacks.byzantine import sign_flip
+from protocols.gossip.direct import DirectExchange
+from protocols.gossip.dsgd import dsgd
+from protocols.gossip.exchange import ExchangeFactory
+from protocols.gossip.learner import Learner
+from protocols.gossip.push import push
+from protocols.learning import data, models, partition
+from protocols.learning.evaluate import Evaluator
+from protocols.learning.local_update import Bank, operations
+from protocols.learning.task import Task
+from protocols.privacy.accounting import noise_multiplier_for, shift_factor
+from protocols.privacy.lineage import Lineage
+from protocols.privacy.mechanism import member_sigma
+from protocols.sharing.codec import codec_for, model_bound
+from scenarios import schema
+from scenarios.checks import check_degrees
+from simulator import latency, mixing, streams, topology
+from simulator.adversary import Claim
+from simulator.compute import Executor
+from simulator.faults import Outage
+from simulator.network import LinkModel
+from simulator.node import Node, Program
+
+NO_CLIP = float("inf")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of, simulated or live."""
+
+    graph: nx.Graph
+    neighbors: list[tuple[int, ...]]
+    weights: np.ndarray[Any, np.dtype[np.float64]]
+    link: LinkModel
+    outages: tuple[Outage, ...]
+    learner: Learner
+    evaluator: Evaluator
+    program: Program
+    byzantine: dict[int, Claim]
+    curious: frozenset[int]
+
+    @property
+    def honest(self) -> frozenset[int]:
+        """Nodes whose accuracy and privacy count."""
+        return frozenset(range(len(self.neighbors))) - self.byzantine.keys()
+
+
+def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
+    """Make every part of a run from its scenario; ``base`` is where relative file names start.
+
+    Raises:
+        ConfigurationError: what is asked for cannot be built.
+    """
+    graph = build_graph(scenario, base)
+    neighbors = topology.neighborhoods(graph)
+    check_degrees([len(around) for around in neighbors], scenario)
+    weights = {"metropolis": mixing.metropolis, "max-degree": mixing.max_degree}[scenario.mixing.kind](
+        neighbors
+    )
+    learner, evaluator, largest = build_learner(scenario, neighbors, weights)
+    byzantine = scenario.adversary.byzantine
+    curious = scenario.adversary.curious
+    claims: dict[int, Claim] = {}
+    if byzantine is not None and byzantine.enabled:
+        claims = dict.fromkeys(byzantine.nodes, sign_flip(learner, executor, byzantine.scale))
+    return Parts(
+        graph=graph,
+        neighbors=neighbors,
+        weights=weights,
+        link=build_link(scenario.network),
+        outages=tuple(Outage(f.node, f.down_at, f.up_at) for f in scenario.fault),
+        learner=learner,
+        evaluator=evaluator,
+        program=build_program(scenario, learner, neighbors, weights, largest),
+        byzantine=claims,
+        curious=frozenset(curious.nodes) if curious is not None and curious.enabled else frozenset(),
+    )
+
+
+def build_graph(scenario: schema.Scenario, base: Path) -> nx.Graph:
+    """The topology, drawn from the seed's own stream where it is random."""
+    spec, rng = scenario.topology, streams.generator(scenario.seed, "topology")
+    match spec:
+        case schema.NamedTopology():
+            named = {
+                "ring": topology.ring,
+                "path": topology.path,
+                "complete": topology.complete,
+                "star": topology.star,
+            }
+            return named[spec.kind](spec.nodes)
+        case schema.RegularTopology():
+            return topology.regular(spec.nodes, spec.degree, rng)
+        case schema.ErdosRenyiTopology():
+            return topology.erdos_renyi(spec.nodes, spec.p, rng)
+        case schema.SmallWorldTopology():
+            return topology.small_world(spec.nodes, spec.degree, spec.rewire, rng)
+        case schema.GridTopology():
+            return topology.grid(spec.rows, spec.columns, periodic=spec.kind == "torus")
+        case schema.FileTopology():
+            return topology.from_file(base / spec.path, spec.format)
+
+
+def build_link(network: schema.Network) -> LinkModel:
+    """How messages travel."""
+    match network.latency:
+        case schema.ConstantLatency() as law:
+            drawn = latency.constant(law.value)
+        case schema.UniformLatency() as law:
+            drawn = latency.uniform(law.low, law.high)
+        case schema.LognormalLatency() as law:
+            drawn = latency.lognormal(law.median, law.sigma)
+    return LinkModel(drawn, network.uplink, network.loss, round(network.header))
+
+
+def build_learner(
+    scenario: schema.Scenario, neighbors: list[tuple[int, ...]], weights: np.ndarray[Any, Any]
+) -> tuple[Learner, Evaluator, int]:
+    """Data, model and mechanism; also the size of the largest node's data (public, as all |D_i| are)."""
+    nodes = len(neighbors)
+    dataset = build_data(scenario)
+    parts = build_partition(scenario, dataset.train_y, nodes)
+    task = build_task(scenario.model, dataset)
+    privacy, training = scenario.privacy, scenario.training
+    divisor = training.divisor or -(-len(dataset.train_y) // nodes)
+    clip = None if privacy is None else privacy.clip
+    ops = operations(
+        task,
+        Bank.of(dataset.train_x, dataset.train_y, parts),
+        step=training.step,
+        divisor=divisor,
+        clip=clip,
+        unit="record" if privacy is None else privacy.unit,
+    )
+    learner = Learner(
+        operations=ops,
+        lineage=Lineage(),
+        initial=task.init(streams.generator(scenario.seed, "initial model")),
+        gain=training.step / divisor,
+        sigma=build_sigma(scenario, neighbors, weights),
+        sensitivity=NO_CLIP if clip is None else clip,
+        step_cost_s=training.step_cost,
+    )
+    return learner, Evaluator(task, dataset), max(map(len, parts))
+
+
+def build_data(scenario: schema.Scenario) -> data.Dataset:
+    """Training and test samples."""
+    rng = streams.generator(scenario.seed, "data")
+    match scenario.data:
+        case schema.DigitsData() as spec:
+            return data.digits(spec.test_fraction, rng)
+        case schema.BlobsData() as spec:
+            return data.blobs(spec.samples, spec.features, spec.classes, spec.spread, spec.test_fraction, rng)
+
+
+def build_partition(scenario: schema.Scenario, labels: Any, nodes: int) -> list[Any]:
+    """Which training samples each node holds."""
+    rng = streams.generator(scenario.seed, "partition")
+    match scenario.partition:
+        case schema.IidPartition():
+            return partition.iid(labels, nodes, rng)
+        case schema.DirichletPartition() as spec:
+            return partition.dirichlet(labels, nodes, spec.alpha, spec.min_samples, rng)
+
+
+def build_task(spec: schema.Model, dataset: data.Dataset) -> Task:
+    """The model."""
+    match spec:
+        case schema.SoftmaxModel():
+            return models.softmax(dataset.features, dataset.classes)
+        case schema.MlpModel():
+            return models.mlp(dataset.features, spec.hidden, dataset.classes)
+
+
+def build_sigma(
+    scenario: schema.Scenario, neighbors: list[tuple[int, ...]], weights: np.ndarray[Any, Any]
+) -> list[float]:
+    """Per node, the standard deviation of the noise it adds to its clipped sum; zero without a mechanism."""
+    privacy = scenario.privacy
+    if privacy is None or scenario.protocol.exchange == "plain":
+        return [0.0] * len(neighbors)
+    shared = privacy.noise == "sum"
+    relative = [
+        _share(scenario, node, neighbors, weights) if shared else 1.0 for node in range(len(neighbors))
+    ]
+    z = privacy.noise_multiplier
+    if z is None:
+        assert privacy.target_epsilon is not None
+        local = noise_multiplier_for(privacy.target_epsilon, privacy.delta, scenario.protocol.rounds)
+        z = local * shift_factor(privacy.adjacency) / min(relative)
+    return [z * privacy.clip * share for share in relative]
+
+
+def _share(
+    scenario: schema.Scenario, node: int, neighbors: list[tuple[int, ...]], weights: np.ndarray[Any, Any]
+) -> float:
+    """The part of a sum's noise that ``node`` must add, so that any sum it enters has enough."""
+    secure = scenario.secure
+    assert secure is not None
+    return max(
+        member_sigma(
+            1.0,
+            1.0,
+            [[float(weights[v, w]) for w in neighbors[v]]],
+            secure.colluders,
+            minimum_members(len(neighbors[v]), secure.colluders, secure.tolerated_dropouts),
+        )
+        for v in neighbors[node]
+    )
+
+
+def build_program(
+    scenario: schema.Scenario,
+    learner: Learner,
+    neighbors: list[tuple[int, ...]],
+    weights: np.ndarray[Any, Any],
+    largest: int,
+) -> Program:
+    """The protocol every node runs."""
+    match scenario.protocol:
+        case schema.PushProtocol() as spec:
+            rounds, period_s = spec.rounds, spec.period
+            return lambda node: push(node, learner, rounds, period_s)
+        case schema.DsgdProtocol() as spec:
+            exchange: ExchangeFactory
+            if spec.exchange == "secure":
+                exchange = build_secure(scenario, spec, learner, neighbors, weights, largest)
+            else:
+                exchange = lambda node: DirectExchange(node, learner, spec.timeout)  # noqa: E731
+            return lambda node: dsgd(node, learner, exchange, spec.rounds)
+
+
+def build_secure(
+    scenario: schema.Scenario,
+    spec: schema.DsgdProtocol,
+    learner: Learner,
+    neighbors: list[tuple[int, ...]],
+    weights: np.ndarray[Any, Any],
+    largest: int,
+) -> Callable[[Node], NeighbourhoodExchange]:
+    """Codec, directory and keys for neighbourhood secure aggregation."""
+    secure, privacy = scenario.secure, scenario.privacy
+    assert secure is not None
+    assert privacy is not None
+    contributions = largest if privacy.unit == "record" else 1
+    bound = model_bound(
+        float(np.linalg.norm(learner.initial)),
+        learner.gain,
+        spec.rounds,
+        contributions * privacy.clip,
+        max(learner.sigma),
+        secure.range_sigmas,
+    )
+    heaviest = max(float(weights[v, list(around)].sum()) for v, around in enumerate(neighbors))
+    context = sha256(scenario.model_dump_json().encode()).digest()
+    plan = SecurePlan(
+        codec=codec_for(bound, heaviest, max(map(len, neighbors))),
+        real=secure.crypto == "real",
+        colluders=secure.colluders,
+        tolerated_dropouts=secure.tolerated_dropouts,
+        timeout_s=spec.timeout,
+        context=context,
+        mask_cost_s_per_byte=secure.mask_cost_per_mib / 2**20,
+    )
+    # Identity keys stand for a directory agreed on long before the run; simulated, so derived from the seed.
+    identities = {
+        node: Identity(streams.digest(scenario.seed, "identity", node, size=32))
+        for node in range(len(neighbors))
+    }
+    keys = KeyPlan(
+        directory=Directory({node: identity.public for node, identity in identities.items()}),
+        identities=identities,
+        context=context,
+        timeout_s=spec.timeout,
+        agreement_cost_s=secure.key_agreement_cost,
+    )
+    return lambda node: NeighbourhoodExchange(node, learner, plan, Keyring(node, keys))

@@ -1,0 +1,481 @@
+"""What one key alone cannot tell: cross-checks over a whole scenario.
+
+Each check is a small generator of (key, message) pairs and looks at one rule. All of them run, so a scenario
+file is told everything at once. Graph-dependent rules run again when a random graph or a graph file has been
+built (:func:`check_degrees`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+from scenarios.locate import Key, dotted
+from scenarios.schema import (
+    BlobsData,
+    DigitsData,
+    ErdosRenyiTopology,
+    FileTopology,
+    GridTopology,
+    NamedTopology,
+    RegularTopology,
+    Scenario,
+    Secure,
+    Series,
+    SmallWorldTopology,
+    UniformLatency,
+    Whatif,
+    node_count,
+)
+from simulator.errors import ConfigurationError
+
+Found: TypeAlias = Iterator[tuple[Key, str]]
+Check: TypeAlias = Callable[[Scenario], Found]
+
+LEAST_HONEST = 3
+"""Honest members a sum must cover: with two, each would read the other's model out of it."""
+
+
+def least_degree(scenario: Scenario) -> int | None:
+    """Size of the smallest neighbourhood, None where only the built graph knows it."""
+    topology = scenario.topology
+    if isinstance(topology, NamedTopology):
+        return {"ring": min(2, topology.nodes - 1), "complete": topology.nodes - 1}.get(topology.kind, 1)
+    if isinstance(topology, RegularTopology):
+        return topology.degree
+    if isinstance(topology, GridTopology):
+        if topology.kind == "torus":
+            return 4
+        return (topology.rows > 1) + (topology.columns > 1)
+    return None
+
+
+# ---------------------------------------------------------------- topology and network
+
+
+def topology_exists(scenario: Scenario) -> Found:
+    """Degrees and sizes for which there is such a graph."""
+    topology = scenario.topology
+    if isinstance(topology, RegularTopology | SmallWorldTopology) and topology.degree >= topology.nodes:
+        yield (
+            ("topology", "degree"),
+            f"degree {topology.degree} needs more than {topology.nodes} nodes; it must be below nodes",
+        )
+    elif isinstance(topology, RegularTopology) and topology.degree * topology.nodes % 2:
+        yield (
+            ("topology", "degree"),
+            f"no {topology.degree}-regular graph on {topology.nodes} nodes exists: "
+            "nodes x degree must be even",
+        )
+    elif isinstance(topology, RegularTopology) and topology.degree == 1 and topology.nodes > 2:
+        yield (
+            ("topology", "degree"),
+            "a 1-regular graph of more than 2 nodes is not connected; use at least 2",
+        )
+    elif isinstance(topology, SmallWorldTopology) and topology.degree % 2:
+        yield (
+            ("topology", "degree"),
+            f"a small world starts as a ring with an even number of neighbours, got {topology.degree}",
+        )
+    elif isinstance(topology, GridTopology):
+        if topology.kind == "torus" and min(topology.rows, topology.columns) < 3:
+            key = "rows" if topology.rows < 3 else "columns"
+            yield ("topology", key), "a torus needs at least 3 rows and 3 columns; use a grid or a ring"
+        elif topology.rows * topology.columns < 2:
+            yield ("topology", "rows"), "one node alone has nobody to learn with; use at least 2 nodes"
+
+
+def topology_file(scenario: Scenario, base: Path) -> Found:
+    """The graph file is there."""
+    topology = scenario.topology
+    if isinstance(topology, FileTopology) and not (base / topology.path).is_file():
+        yield (
+            ("topology", "path"),
+            f"there is no file {base / topology.path}; paths start at the scenario file",
+        )
+
+
+def probable_connection(scenario: Scenario) -> Found:
+    """A random graph so sparse that it is never connected would only fail after many draws."""
+    topology = scenario.topology
+    if (
+        isinstance(topology, ErdosRenyiTopology)
+        and topology.p * topology.nodes * (topology.nodes - 1) / 2 < 1
+    ):
+        yield ("topology", "p"), "fewer than one edge is expected in all; raise p"
+
+
+def latency_order(scenario: Scenario) -> Found:
+    """A uniform latency has its bounds in order."""
+    latency = scenario.network.latency
+    if isinstance(latency, UniformLatency) and latency.low > latency.high:
+        yield ("network", "latency", "low"), "low must not be above high"
+
+
+# ---------------------------------------------------------------- nodes named in the file
+
+
+def named_nodes(scenario: Scenario) -> Found:
+    """Every node named is in the graph."""
+    nodes = node_count(scenario.topology)
+    if nodes is not None:
+        yield from _outside(scenario, nodes)
+
+
+def _outside(scenario: Scenario, nodes: int) -> Found:
+    for key, node in _mentioned(scenario):
+        if node >= nodes:
+            yield key, f"node {node} is not in the graph; its nodes are 0 to {nodes - 1}"
+
+
+def _mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
+    for i, fault in enumerate(scenario.fault):
+        yield ("fault", i, "node"), fault.node
+    for role in ("byzantine", "curious"):
+        if table := getattr(scenario.adversary, role):
+            for i, node in enumerate(table.nodes):
+                yield ("adversary", role, "nodes", i), node
+    privacy = scenario.privacy
+    if privacy is not None and privacy.observers != "each node":
+        for i, members in enumerate(privacy.observers):
+            for j, node in enumerate(members):
+                yield ("privacy", "observers", i, j), node
+
+
+def fault_times(scenario: Scenario) -> Found:
+    """Outages end after they begin, and one node's outages do not overlap."""
+    for i, fault in enumerate(scenario.fault):
+        if fault.up_at is not None and fault.up_at <= fault.down_at:
+            yield (
+                ("fault", i, "up_at"),
+                "up_at must be later than down_at; leave it out if the node never returns",
+            )
+    ordered = sorted(enumerate(scenario.fault), key=lambda item: (item[1].node, item[1].down_at))
+    for (_, before), (i, after) in pairwise(ordered):
+        if before.node == after.node and (before.up_at is None or after.down_at <= before.up_at):
+            yield (
+                ("fault", i, "down_at"),
+                f"node {after.node} is still down from an outage that began earlier",
+            )
+
+
+def adversary_nodes(scenario: Scenario) -> Found:
+    """Adversary lists name somebody, nobody twice, and leave somebody honest."""
+    adversary = scenario.adversary
+    for role in ("byzantine", "curious"):
+        table = getattr(adversary, role)
+        if table is None:
+            continue
+        if table.enabled and not table.nodes:
+            yield (
+                ("adversary", role, "nodes"),
+                "the list is empty; name at least one node or set enabled = false",
+            )
+        if len(set(table.nodes)) < len(table.nodes):
+            yield ("adversary", role, "nodes"), "a node is listed twice"
+    byzantine, curious = adversary.byzantine, adversary.curious
+    if byzantine and curious and byzantine.enabled and curious.enabled:
+        for node in sorted(set(byzantine.nodes) & set(curious.nodes)):
+            yield (
+                ("adversary", "curious", "nodes"),
+                f"node {node} is Byzantine too; a curious node is one that follows the protocol",
+            )
+
+
+def somebody_honest(scenario: Scenario) -> Found:
+    """Not every node is Byzantine."""
+    nodes = node_count(scenario.topology)
+    if nodes is not None:
+        yield from _all_byzantine(scenario, nodes)
+
+
+def _all_byzantine(scenario: Scenario, nodes: int) -> Found:
+    byzantine = scenario.adversary.byzantine
+    if byzantine and byzantine.enabled and set(byzantine.nodes) >= set(range(nodes)):
+        yield ("adversary", "byzantine", "nodes"), "all nodes are Byzantine; nobody honest is left to measure"
+
+
+def observer_sets(scenario: Scenario) -> Found:
+    """Observer sets hold somebody, nobody twice, and leave a victim."""
+    privacy, nodes = scenario.privacy, node_count(scenario.topology)
+    if privacy is None or privacy.observers == "each node":
+        return
+    for i, members in enumerate(privacy.observers):
+        key: Key = ("privacy", "observers", i)
+        if not members:
+            yield key, "an observer set without members sees nothing; name at least one node"
+        elif len(set(members)) < len(members):
+            yield key, "a node is listed twice"
+        elif nodes is not None and set(members) >= set(range(nodes)):
+            yield key, "all nodes together leave no victim"
+
+
+# ---------------------------------------------------------------- data
+
+
+def enough_data(scenario: Scenario) -> Found:
+    """Every node can hold its minimum, and the test set is not empty."""
+    nodes = node_count(scenario.topology)
+    if nodes is not None:
+        yield from _enough_data(scenario, nodes)
+
+
+def _enough_data(scenario: Scenario, nodes: int) -> Found:
+    from protocols.learning.data import DIGITS_SAMPLES, train_samples  # not at import: --help needs no numpy
+
+    data = scenario.data
+    whole = DIGITS_SAMPLES if isinstance(data, DigitsData) else data.samples
+    try:
+        samples = train_samples(whole, data.test_fraction)
+    except ConfigurationError as error:
+        yield ("data", "test_fraction"), error.message
+        return
+    least = scenario.partition.min_samples
+    if nodes * least > samples:
+        yield (
+            ("partition", "min_samples"),
+            f"{nodes} nodes with at least {least} samples each need {nodes * least} training samples, the "
+            f"data set has {samples}; lower min_samples or nodes, or use more samples",
+        )
+
+
+def blob_classes(scenario: Scenario) -> Found:
+    """Every class has samples."""
+    data = scenario.data
+    if isinstance(data, BlobsData) and data.samples < 2 * data.classes:
+        yield (
+            ("data", "samples"),
+            f"{data.classes} classes need at least {2 * data.classes} samples, two of each",
+        )
+
+
+# ---------------------------------------------------------------- security and privacy
+
+
+def secure_table(scenario: Scenario) -> Found:
+    """A [secure] table is used by what is exchanged."""
+    if scenario.secure is not None and scenario.protocol.exchange != "secure":
+        yield (
+            ("secure",),
+            f'[secure] has no effect with exchange = "{scenario.protocol.exchange}"; '
+            'remove it or set protocol.exchange = "secure"',
+        )
+
+
+def neighbourhood_sizes(scenario: Scenario) -> Found:
+    """Named topologies give every neighbourhood enough members for secure sums."""
+    least = least_degree(scenario)
+    if scenario.secure is not None and scenario.protocol.exchange == "secure" and least is not None:
+        yield from _neighbourhood(scenario.secure, least, f"a {scenario.topology.kind}")
+
+
+def _neighbourhood(secure: Secure, members: int, where: str) -> Found:
+    needed = LEAST_HONEST + secure.colluders
+    colluders = f" and {secure.colluders} colluders" if secure.colluders else ""
+    if members < needed:
+        yield (
+            ("protocol", "exchange"),
+            f"{where} has a node with only {members} neighbours; a secure sum needs {needed} members "
+            f"({LEAST_HONEST} honest{colluders}); use a denser topology or fewer colluders",
+        )
+    elif members - secure.tolerated_dropouts < needed:
+        yield (
+            ("secure", "tolerated_dropouts"),
+            f"{where} has a node with {members} neighbours; when {secure.tolerated_dropouts} drop out, fewer "
+            f"than {needed} are left ({LEAST_HONEST} honest{colluders}); tolerate at most {members - needed}",
+        )
+
+
+def noise_is_given(scenario: Scenario) -> Found:
+    """Noised exchanges say how much noise, and plain ones do not pretend to have any."""
+    exchange, privacy = scenario.protocol.exchange, scenario.privacy
+    if exchange == "plain":
+        for name in ("noise_multiplier", "target_epsilon", "noise"):
+            if privacy is not None and getattr(privacy, name) is not None:
+                yield (
+                    ("privacy", name),
+                    'exchange = "plain" adds no noise; remove this key or use "ldp" or "secure"',
+                )
+    elif privacy is None:
+        yield (
+            ("privacy",),
+            f'exchange = "{exchange}" adds noise: a [privacy] table with clip and noise is required',
+        )
+    elif privacy.noise_multiplier is None and privacy.target_epsilon is None:
+        yield (
+            ("privacy",),
+            "give noise_multiplier (how much noise) or target_epsilon (how much is needed), or both to check "
+            "one against the other",
+        )
+
+
+def noise_placement(scenario: Scenario) -> Found:
+    """Only an opened sum has sum noise."""
+    privacy = scenario.privacy
+    if privacy is not None and privacy.noise == "sum" and scenario.protocol.exchange == "ldp":
+        yield (
+            ("privacy", "noise"),
+            'with exchange = "ldp" every model is seen alone and carries its own noise; use noise = "member"',
+        )
+
+
+def delta_range(scenario: Scenario) -> Found:
+    """Delta is a probability strictly between 0 and 1."""
+    privacy = scenario.privacy
+    if privacy is not None and not 0 < privacy.delta < 1:
+        yield ("privacy", "delta"), f"delta must lie strictly between 0 and 1, got {privacy.delta:g}"
+
+
+def target_is_met(scenario: Scenario) -> Found:
+    """A noise multiplier given together with a target keeps it, where all neighbourhoods have one size."""
+    privacy, secure, protocol = scenario.privacy, scenario.secure, scenario.protocol
+    if privacy is None or privacy.noise_multiplier is None or privacy.target_epsilon is None:
+        return
+    share: float | None = 1.0
+    if protocol.exchange == "secure" and privacy.noise == "sum":
+        share = _share(secure, least_degree(scenario)) if secure is not None else None
+    if share is not None and protocol.exchange != "plain":
+        yield from _target(scenario, share * privacy.noise_multiplier)
+
+
+def _share(secure: Secure, members: int | None) -> float | None:
+    """A member's part of the noise of a sum over equal weights; None where no sum can be opened."""
+    if members is None or members - secure.tolerated_dropouts < LEAST_HONEST + secure.colluders:
+        return None
+    from protocols.privacy.mechanism import member_sigma  # not at import: it brings scipy
+
+    return member_sigma(1.0, 1.0, [[1.0] * members], secure.colluders, members - secure.tolerated_dropouts)
+
+
+def _target(scenario: Scenario, multiplier: float) -> Found:
+    """Local noise of this multiplier against the target; mu^2 adds up over rounds (Dong et al. 2022)."""
+    from protocols.privacy.accounting import epsilon_of, shift_factor  # not at import: it brings scipy
+
+    privacy, rounds = scenario.privacy, scenario.protocol.rounds
+    if privacy is None or privacy.target_epsilon is None or not 0 < privacy.delta < 1:
+        return
+    epsilon = epsilon_of(rounds * (shift_factor(privacy.adjacency) / multiplier) ** 2, privacy.delta)
+    if epsilon > privacy.target_epsilon * (1 + 1e-9):  # a noise calibrated to the target may miss by rounding
+        yield (
+            ("privacy", "target_epsilon"),
+            f"noise of {multiplier:.4g} x clip on every local step gives a certified epsilon of {epsilon:.4g} "
+            f"over {rounds} rounds ({privacy.adjacency}, delta {privacy.delta:g}), above the target "
+            f"{privacy.target_epsilon:g}; leave noise_multiplier out to have it computed, lower rounds or "
+            "raise the target",
+        )
+
+
+# ---------------------------------------------------------------- studies
+
+
+def distinct_names(scenario: Scenario) -> Found:
+    """Series and variants are told apart by name."""
+    groups: tuple[tuple[Key, tuple[Series | Whatif, ...]], ...] = (
+        (("sweep", "series"), scenario.sweep.series if scenario.sweep else ()),
+        (("whatif",), scenario.whatif),
+    )
+    for key, group in groups:
+        seen: set[str] = set()
+        for i, item in enumerate(group):
+            if item.name in seen:
+                yield (*key, i, "name"), f'the name "{item.name}" is taken by an earlier one'
+            seen.add(item.name)
+
+
+CHECKS: tuple[Check, ...] = (
+    topology_exists,
+    probable_connection,
+    latency_order,
+    named_nodes,
+    fault_times,
+    adversary_nodes,
+    somebody_honest,
+    observer_sets,
+    enough_data,
+    blob_classes,
+    secure_table,
+    neighbourhood_sizes,
+    noise_is_given,
+    noise_placement,
+    delta_range,
+    target_is_met,
+    distinct_names,
+)
+
+
+class _MissingTable(Exception):
+    """A check asked for a table that could not be read."""
+
+
+class _Readable:
+    """The tables of a broken scenario that could be read; asking for another skips the check that asks."""
+
+    def __init__(self, tables: dict[str, Any]) -> None:
+        self._tables = tables
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._tables:
+            raise _MissingTable(name)
+        return self._tables[name]
+
+
+def check(scenario: Scenario | dict[str, Any], base: Path) -> list[tuple[Key, str]]:
+    """Run every check.
+
+    Args:
+        scenario: a scenario, or the tables of a broken one that are right in themselves, by name; checks that
+            need others are left out.
+        base: the folder relative file names start at.
+
+    Returns:
+        All problems found, as (key, message).
+    """
+    view = scenario if isinstance(scenario, Scenario) else cast(Scenario, _Readable(scenario))
+    found: list[tuple[Key, str]] = []
+    rules: tuple[Check, ...] = (*CHECKS, partial(topology_file, base=base))
+    for rule in rules:
+        try:
+            found += rule(view)
+        except _MissingTable:
+            continue
+    return found
+
+
+def check_degrees(degrees: Sequence[int], scenario: Scenario) -> None:
+    """Check what depends on the built graph: neighbourhood sizes, nodes named, samples per node.
+
+    Args:
+        degrees: number of neighbours of each node.
+        scenario: the scenario the graph was built for.
+
+    Raises:
+        ConfigurationError: the graph does not fit the scenario; the message lists every reason.
+    """
+    nodes = len(degrees)
+    found = [*_outside(scenario, nodes), *_enough_data(scenario, nodes), *_all_byzantine(scenario, nodes)]
+    if scenario.secure is not None:
+        found += _neighbourhood(scenario.secure, min(degrees), f"this {scenario.topology.kind} graph")
+    _refuse(found)
+
+
+def check_noise(sigma: Sequence[float], scenario: Scenario) -> None:
+    """Check a noise multiplier against the target when the noise each node really adds is known.
+
+    Args:
+        sigma: per node, the standard deviation of the noise on its clipped sum.
+        scenario: the scenario it was computed for.
+
+    Raises:
+        ConfigurationError: the certified epsilon of the node with the least noise is above the target.
+    """
+    privacy = scenario.privacy
+    if privacy is not None and privacy.noise_multiplier is not None and scenario.protocol.exchange != "plain":
+        _refuse(list(_target(scenario, min(sigma) / privacy.clip)))
+
+
+def _refuse(found: Sequence[tuple[Key, str]]) -> None:
+    if found:
+        raise ConfigurationError("; ".join(f"{dotted(k)}: {m}" for k, m in found), dotted(found[0][0]))

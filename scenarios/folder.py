@@ -1,0 +1,149 @@
+"""Writing a run folder (format 1). Every file appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from protocols.privacy.ledger import Claim
+
+from protocols.privacy.lineage import Entry
+from simulator.clock import to_s
+from simulator.errors import StorageError
+from simulator.records import DELIVERED, MessageLog
+
+FORMAT = 1
+
+METRICS = {"t_s": pl.Float64, "round": pl.Int64, "node": pl.Int64, "metric": pl.String, "value": pl.Float64}
+RELEASES = {
+    "kind": pl.String,
+    "id": pl.Int64,
+    "t_s": pl.Float64,
+    "node": pl.Int64,
+    "round": pl.Int64,
+    "parents": pl.List(pl.Int64),
+    "coefs": pl.List(pl.Float64),
+    "sigma": pl.Float64,
+    "sensitivity": pl.Float64,
+}
+PRIVACY = {
+    "t_s": pl.Float64,
+    "victim": pl.Int64,
+    "observers": pl.String,
+    "adjacency": pl.String,
+    "unit": pl.String,
+    "mu2": pl.Float64,
+    "epsilon": pl.Float64,
+    "delta": pl.Float64,
+    "basis": pl.String,
+}
+VIEW = {
+    "t_s": pl.Float64,
+    "src": pl.Int64,
+    "kind": pl.String,
+    "round": pl.Int64,
+    "size_bytes": pl.Int64,
+    "values": pl.List(pl.Float64),
+}
+
+
+class RunFolder:
+    """A new folder for one run.
+
+    Raises:
+        StorageError: it exists and holds something, or cannot be created; nothing is overwritten.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            occupied = any(path.iterdir())
+        except OSError as error:
+            raise StorageError(f"cannot create the output folder {path}: {error.strerror}") from error
+        if occupied:
+            raise StorageError(
+                f"the output folder {path} is not empty; nothing was overwritten, choose another"
+            )
+        self.json("manifest", {"format": FORMAT, "status": "running"})
+
+    def json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write ``name``.json; infinity becomes "inf", NaN becomes null."""
+        text = json.dumps(_plain(content), indent=2, allow_nan=False)
+        self._write(f"{name}.json", lambda file: file.write_text(text + "\n"))
+
+    def table(self, name: str, schema: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
+        """Write ``name``.parquet."""
+        frame = pl.DataFrame(columns, schema=dict(schema), strict=False)
+        self._write(f"{name}.parquet", lambda file: frame.write_parquet(file))
+
+    def messages(self, log: MessageLog) -> None:
+        """Write every message of the run."""
+        delivered = [
+            to_s(t) if s == DELIVERED else None for t, s in zip(log.delivered_ns, log.status, strict=True)
+        ]
+        columns: dict[str, Sequence[Any]] = {
+            "sent_s": [to_s(t) for t in log.sent_ns],
+            "delivered_s": delivered,
+            "src": list(log.src),
+            "dst": list(log.dst),
+            "kind": log.kind,
+            "size_bytes": list(log.size_bytes),
+            "status": log.status,
+        }
+        schema = {
+            "sent_s": pl.Float64,
+            "delivered_s": pl.Float64,
+            "src": pl.Int64,
+            "dst": pl.Int64,
+            "kind": pl.String,
+            "size_bytes": pl.Int64,
+            "status": pl.String,
+        }
+        self.table("messages", schema, columns)
+
+    def releases(self, entries: Sequence[Entry]) -> None:
+        """Write the record of releases."""
+        self.table("releases", RELEASES, _transpose(Entry._fields, entries))
+
+    def privacy(self, claims: Sequence[Claim]) -> None:
+        """Write what the ledger claims."""
+        self.table("privacy", PRIVACY, {name: [getattr(c, name) for c in claims] for name in PRIVACY})
+
+    def view(self, node: int, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write what one curious node recorded."""
+        self.table(f"views/{node}", VIEW, _transpose(tuple(VIEW), rows))
+
+    def _write(self, name: str, write: Any) -> None:
+        file = self.path / name
+        part = file.with_name(file.name + ".part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write(part)
+            part.replace(file)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            part.unlink(missing_ok=True)
+            raise StorageError(f"cannot write {file}: {error}; what was written before is intact") from error
+
+
+def _transpose(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for row in rows:
+        for name, value in zip(names, row, strict=True):
+            columns[name].append(value)
+    return columns
+
+
+def _plain(value: Any) -> Any:
+    """JSON has neither infinity nor NaN."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value

@@ -1,0 +1,191 @@
+"""From a scenario file to a checked :class:`~scenarios.schema.Scenario`, or to every problem it has.
+
+Everything that is wrong is told at once, each with its line, what was expected and how to repair it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from scenarios.changes import examine_studies, merged, parse_sets
+from scenarios.checks import check
+from scenarios.locate import Key, common, dotted, index, line_of, present
+from scenarios.schema import Scenario, filled
+from scenarios.wording import reword
+from simulator.errors import ConfigurationError
+
+__all__ = ["Loaded", "Problem", "ScenarioErrors", "examine", "load", "merged", "resolve"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a scenario.
+
+    Args:
+        file: the file, or ``--set a.b=c`` for a value given on the command line.
+        line: 1-based line in the file, None where there is none.
+        key: dotted key, empty for the file as a whole.
+        message: what is wrong and what was expected.
+    """
+
+    file: str
+    line: int | None
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return ": ".join(part for part in (place, self.key, self.message) if part)
+
+
+class ScenarioErrors(ConfigurationError):
+    """All problems of a scenario; the text has one line for each."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)), problems[0].key or None)
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[type[ScenarioErrors], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A scenario that passed every check.
+
+    Args:
+        scenario: the resolved scenario.
+        raw: what the file says, with the changes of the command line in it, in plain TOML types.
+        path: the file.
+    """
+
+    scenario: Scenario
+    raw: dict[str, Any]
+    path: Path
+
+
+def load(path: Path | str, sets: Sequence[str] = (), seed: int | None = None) -> Loaded:
+    """Read a scenario file, change it and check it.
+
+    Args:
+        path: the file; a bare name such as ``quickstart`` finds a scenario that comes with sottovoce.
+        sets: changes ``a.b=value``; the value is read as TOML, and as bare text if that fails.
+        seed: replaces the file's seed.
+
+    Raises:
+        ScenarioErrors: everything that is wrong.
+    """
+    file = _find(Path(path))
+    text, raw = _read(file)
+    lines = index(text)
+    try:
+        changes = parse_sets(sets) | ({} if seed is None else {("seed",): (f"--seed {seed}", seed)})
+        raw = merged(raw, {dotted(key): value for key, (_, value) in changes.items()})
+    except ConfigurationError as error:
+        raise ScenarioErrors([Problem(f"--set {error.key}", None, "", error.message)]) from None
+    scenario, found = examine(raw, file.parent)
+    found += examine_studies(raw, set(found), lambda point: examine(point, file.parent)[1])
+    problems: list[Problem] = []
+    for found_key, message in found:
+        origin = _origin(found_key, lines, changes)
+        line = line_of(lines, found_key) if origin is None else None
+        problems.append(Problem(origin or str(file), line, dotted(found_key), message))
+    if problems or scenario is None:
+        raise ScenarioErrors(sorted(problems, key=lambda problem: problem.line or 0))
+    return Loaded(scenario, raw, file)
+
+
+def resolve(raw: Mapping[str, Any], base: Path | None = None) -> Scenario:
+    """Check a scenario that is already in memory.
+
+    Args:
+        raw: the scenario in plain TOML types.
+        base: the folder relative file names start at; the working directory by default.
+
+    Raises:
+        ScenarioErrors: everything that is wrong, without lines.
+    """
+    scenario, found = examine(dict(raw), base or Path())
+    if scenario is None or found:
+        raise ScenarioErrors([Problem("scenario", None, dotted(key), message) for key, message in found])
+    return scenario
+
+
+def examine(raw: dict[str, Any], base: Path) -> tuple[Scenario | None, list[tuple[Key, str]]]:
+    """Validate and cross-check; the scenario is None if its tables are not right in themselves."""
+    try:
+        scenario = Scenario.model_validate(raw)
+    except ValidationError as invalid:
+        errors = invalid.errors(include_url=False)
+        found = [reword(error, raw) for error in errors]
+        return None, found + check(_readable(raw, {str(error["loc"][0]) for error in errors}), base)
+    return scenario, check(scenario, base)
+
+
+def _readable(raw: dict[str, Any], broken: set[str]) -> dict[str, Any]:
+    """The tables that are right in themselves, so that their cross-checks can run although others are broken."""
+    tables: dict[str, Any] = {}
+    complete = filled(raw)
+    for name, field in Scenario.model_fields.items():
+        if name in broken:
+            continue
+        if name in complete:
+            kind: Any = Annotated[field.annotation, field]
+            tables[name] = TypeAdapter(kind).validate_python(complete[name])
+        else:
+            tables[name] = field.default
+    return tables
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _find(path: Path) -> Path:
+    shipped = Path(__file__).parent / f"{path}.toml"
+    by_name = len(path.parts) == 1 and not path.suffix and not path.exists() and shipped.is_file()
+    return shipped if by_name else path
+
+
+def _read(file: Path) -> tuple[str, dict[str, Any]]:
+    def refuse(message: str, line: int | None = None) -> ScenarioErrors:
+        return ScenarioErrors([Problem(str(file), line, "", message)])
+
+    try:
+        text = file.read_bytes().decode()
+    except FileNotFoundError:
+        raise refuse(
+            "no such file; `sottovoce list` names the scenarios that can be used without a path"
+        ) from None
+    except IsADirectoryError:
+        raise refuse("a folder, not a scenario file") from None
+    except OSError as error:
+        raise refuse(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise refuse("not UTF-8 text; TOML files must be", line) from None
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", str(error))
+        said = str(error) if place is None else str(error)[: place.start()]
+        last = text.rstrip("\n").count("\n") + 1
+        line = int(place[1]) if place and place[1] else last
+        raise refuse(f"not TOML: {said[:1].lower()}{said[1:]}", line) from None
+    except RecursionError:
+        raise refuse("not TOML that can be read: nested too deeply") from None
+
+
+def _origin(key: Key, lines: Mapping[Key, int], changes: Mapping[Key, tuple[str, Any]]) -> str | None:
+    """The --set a problem stems from: it set the key, or made a table the file does not have."""
+    in_file = len(present(lines, key))
+    for changed, (origin, _) in reversed(list(changes.items())):
+        if key[: len(changed)] == changed or len(common(key, changed)) > in_file:
+            return origin
+    return None

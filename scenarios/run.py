@@ -1,0 +1,200 @@
+"""One run of a scenario, simulated or live, into a run folder."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from importlib.metadata import version
+from json import dumps
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from protocols.privacy.ledger import Claim, account
+from simulator.live import Live
+
+from protocols.learning.executor import BatchedExecutor
+from scenarios.build import Parts, build
+from scenarios.folder import FORMAT, METRICS, RunFolder
+from scenarios.recorder import Recorder
+from scenarios.schema import STUDY_TABLES, Scenario
+from scenarios.summary import summarise
+from simulator import mixing
+from simulator.adversary import Adversary
+from simulator.errors import ConfigurationError
+from simulator.kernel import Kernel
+from simulator.world import Ending, World
+
+CHECKPOINTS = 12
+"""Points in time at which the ledger states what has been lost so far."""
+LIBRARIES = ("sottovoce", "jax", "numpy", "scipy", "simpy", "networkx", "cryptography", "polars")
+
+
+def _quiet(fraction: float, text: str) -> None:
+    """No progress shown."""
+
+
+def run(
+    scenario: Scenario,
+    out: Path,
+    *,
+    base: Path | None = None,
+    live: bool = False,
+    series: str | None = None,
+    variant: str | None = None,
+    on_progress: Callable[[float, str], None] | None = None,
+) -> dict[str, Any]:
+    """Run a scenario and write its folder.
+
+    Args:
+        scenario: what to run; its study tables are ignored.
+        out: the folder, which must be empty or absent.
+        base: where relative file names in the scenario start; the working directory by default.
+        live: real sockets and real seconds instead of virtual time.
+        series, variant: the run's place in a study, for its summary.
+        on_progress: called with (fraction done, text).
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        ConfigurationError: the scenario cannot be built.
+        StorageError: the folder cannot be written.
+        ProgramError: a protocol failed; what was recorded until then is in the folder.
+        KeyboardInterrupt: stopped by the user; likewise.
+    """
+    began = time.perf_counter()
+    if live and scenario.secure is not None and scenario.secure.crypto == "ideal":
+        raise ConfigurationError(
+            'a live run needs crypto = "real": an ideal sum has no messages', "secure.crypto"
+        )
+    executor = BatchedExecutor()
+    parts = build(scenario, executor, base or Path.cwd())
+    folder = RunFolder(out)
+    nodes = len(parts.neighbors)
+    recorder = Recorder(
+        executor=executor,
+        evaluator=parts.evaluator,
+        initial=parts.learner.initial,
+        honest=parts.honest,
+        curious=parts.curious,
+        total_rounds=nodes * scenario.protocol.rounds,
+        on_progress=on_progress or _quiet,
+    )
+    world = World(
+        seed=scenario.seed,
+        neighbors=parts.neighbors,
+        weights=parts.weights,
+        executor=executor,
+        outages=parts.outages,
+        adversary=Adversary(parts.curious, recorder.tap, parts.byzantine),
+        record=recorder.record,
+        released=parts.learner.lineage.delivered,
+        monitor=recorder.evaluate,
+        monitor_s=scenario.evaluation.every,
+    )
+    engine = Live(world, parts.program) if live else Kernel(world, parts.link, parts.program)
+    recorder.down = lambda: frozenset(engine.down)
+    recorder.bytes_sent = lambda: engine.log.bytes_total
+    manifest = _manifest(scenario, parts, "live" if live else "simulation")
+    folder.json("manifest", manifest | {"status": "running"})
+    status, ending = "failed", None
+    try:
+        ending = engine.run()
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        summary = _conclude(
+            folder, scenario, parts, recorder, engine, manifest, status, ending, began, series, variant
+        )
+    return summary
+
+
+def _conclude(
+    folder: RunFolder,
+    scenario: Scenario,
+    parts: Parts,
+    recorder: Recorder,
+    engine: Kernel | Live,
+    manifest: dict[str, Any],
+    status: str,
+    ending: Ending | None,
+    began: float,
+    series: str | None,
+    variant: str | None,
+) -> dict[str, Any]:
+    """Write everything that was recorded, however the run ended."""
+    end_s = max(recorder.finished_s.values(), default=0.0)
+    if ending is None or ending.t_s < end_s or not recorder.finished_s:
+        end_s = ending.t_s if ending is not None else engine.now_s
+    last = recorder.evaluate(end_s)
+    if status == "finished" and last.diverged.any():
+        status = "diverged"
+    claims = claim(scenario, parts, end_s)
+    trace_hash = engine.log.trace_hash if isinstance(engine, Kernel) else None
+    wall_s = time.perf_counter() - began
+    summary = summarise(scenario, parts, recorder, engine.log, claims, end_s, status)
+    summary |= {"wall_s": wall_s, "trace_hash": trace_hash, "series": series, "variant": variant}
+    folder.table("metrics", METRICS, recorder.metrics())
+    folder.messages(engine.log)
+    folder.releases(parts.learner.lineage.entries)
+    folder.privacy(claims)
+    for node in sorted(parts.curious):
+        folder.view(node, recorder.view(node))
+    folder.json("summary", summary)
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    folder.json(
+        "manifest",
+        manifest
+        | {
+            "status": status,
+            "trace_hash": trace_hash,
+            "wall_s": wall_s,
+            "peak_mib": peak_kib / (2**20 if sys.platform == "darwin" else 2**10),
+            "down_at_end": sorted(engine.down),
+        },
+    )
+    return summary
+
+
+def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
+    """What the ledger says about this run, at evenly spaced times up to the end."""
+    privacy = scenario.privacy
+    if privacy is None:
+        return []
+    everybody = [(node,) for node in range(len(parts.neighbors))]
+    return account(
+        parts.learner.lineage.entries,
+        victims=sorted(parts.honest),
+        observers=everybody if privacy.observers == "each node" else list(privacy.observers),
+        uncredited=frozenset(parts.byzantine),
+        unit=privacy.unit,
+        adjacency=privacy.adjacency,
+        delta=privacy.delta,
+        times_s=[end_s * (i + 1) / CHECKPOINTS for i in range(CHECKPOINTS)],
+    )
+
+
+def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
+    resolved = scenario.model_dump(mode="json", exclude=set(STUDY_TABLES), exclude_none=True)
+    return {
+        "format": FORMAT,
+        "name": scenario.name,
+        "scenario": resolved,
+        "scenario_sha256": sha256(dumps(resolved, sort_keys=True).encode()).hexdigest(),
+        "seed": scenario.seed,
+        "mode": mode,
+        "versions": {name: version(name) for name in LIBRARIES} | {"python": python_version()},
+        "topology": {
+            "nodes": len(parts.neighbors),
+            "edges": sorted((min(i, j), max(i, j)) for i, j in parts.graph.edges),
+        },
+        "byzantine": sorted(parts.byzantine),
+        "curious": sorted(parts.curious),
+        "mixing": mixing.properties(parts.weights),
+    }

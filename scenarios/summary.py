@@ -1,0 +1,96 @@
+"""The headline numbers of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from protocols.privacy.ledger import Claim
+
+from scenarios.build import Parts
+from scenarios.recorder import Recorder
+from scenarios.schema import Scenario
+from simulator.records import LOST, MessageLog
+
+CERTIFIED = "certified"
+
+
+def summarise(
+    scenario: Scenario,
+    parts: Parts,
+    recorder: Recorder,
+    log: MessageLog,
+    claims: Sequence[Claim],
+    end_s: float,
+    status: str,
+) -> dict[str, Any]:
+    """summary.json without wall time and trace hash.
+
+    ``epsilon_worst`` is the largest over honest victims and observers at the end, on the certified basis, which
+    holds for every trace; ``epsilon_worst_open_loop`` is the same on the recorded linear view (open-loop, or the
+    local bound where that view does not apply). Without a mechanism the loss is infinite.
+    """
+    last = recorder.snapshots[-1]
+    privacy = scenario.privacy
+    worst, middle = losses(claims, {CERTIFIED})
+    worst_open, middle_open = losses(claims, {"open-loop", "ldp-fallback"})
+    observers = None if privacy is None else privacy.observers
+    reached = next(
+        (
+            s
+            for s in recorder.snapshots
+            if s.nodes and s.accuracy.mean() >= scenario.evaluation.target_accuracy
+        ),
+        None,
+    )
+    return {
+        "format": 1,
+        "name": scenario.name,
+        "seed": scenario.seed,
+        "status": status,
+        "protocol": f"{scenario.protocol.kind}/{scenario.protocol.exchange}",
+        "accuracy_mean": float(last.accuracy.mean()) if last.nodes else None,
+        "accuracy_worst": float(last.accuracy.min()) if last.nodes else None,
+        "accuracy_worst_node": last.nodes[int(last.accuracy.argmin())] if last.nodes else None,
+        "consensus_distance": last.consensus_distance,
+        "simulated_s": end_s,
+        "rounds": scenario.protocol.rounds,
+        "messages_sent": len(log.status),
+        "messages_lost": log.count(LOST),
+        "bytes_sent": log.bytes_total,
+        "epsilon_worst": worst,
+        "epsilon_median": middle,
+        "epsilon_worst_open_loop": worst_open,
+        "epsilon_median_open_loop": middle_open,
+        "delta": None if privacy is None else privacy.delta,
+        "adjacency": None if privacy is None else privacy.adjacency,
+        "unit": None if privacy is None else privacy.unit,
+        "basis": CERTIFIED,
+        "observers": "each node" if observers is None else observers,
+        "noise_sigma": max(parts.learner.sigma),
+        "target_accuracy": scenario.evaluation.target_accuracy,
+        "time_to_accuracy_s": None if reached is None else reached.t_s,
+        "bytes_to_accuracy": None if reached is None else reached.bytes_sent,
+        "sums_opened": recorder.counts["opened"],
+        "sums_skipped": recorder.counts["skipped"],
+        "lists_refused": recorder.counts["refused"],
+        "withheld": recorder.counts["withheld"],
+        "keys_refused": recorder.counts["key_refused"],
+        "nodes_down": sorted(recorder.down()),
+        "diverged": bool(last.diverged.any()),
+    }
+
+
+def losses(claims: Sequence[Claim], bases: set[str]) -> tuple[float, float]:
+    """(worst, median over victims) of each victim's worst ε at the last time; infinite without any claim."""
+    if not claims:
+        return float("inf"), float("inf")
+    end_s = max(c.t_s for c in claims)
+    by_victim: dict[int, float] = {}
+    for c in claims:
+        if c.t_s == end_s and c.basis in bases:
+            by_victim[c.victim] = max(c.epsilon, by_victim.get(c.victim, 0.0))
+    if not by_victim:
+        return float("inf"), float("inf")
+    return max(by_victim.values()), median(by_victim.values())

@@ -1,0 +1,76 @@
+"""The exceptions of sottovoce.
+
+::
+
+    Exception
+    └── SottovoceError
+        ├── ConfigurationError   a world, protocol or study that cannot be built as described
+        ├── ContractError        a node program broke the rules of the node contract
+        ├── ProgramError         a node program raised; says which node and when
+        ├── StorageError         a run folder that cannot be written or read
+        └── Diverged             training left the finite numbers (a result, not a crash)
+
+    BaseException
+    └── NodeDown                 thrown into the tasks of a node that crashes
+
+``NodeDown`` is not an ``Exception`` on purpose: ``except Exception`` in a protocol must not survive
+the protocol's own crash.
+"""
+
+from __future__ import annotations
+
+
+class SottovoceError(Exception):
+    """Base of every error the project raises deliberately."""
+
+
+class ConfigurationError(SottovoceError):
+    """What was asked for cannot be built; the message says what was expected.
+
+    Args:
+        message: one sentence for the user.
+        key: the scenario key at fault, dotted, when one is known.
+    """
+
+    def __init__(self, message: str, key: str | None = None) -> None:
+        super().__init__(message, key)
+        self.message = message
+        self.key = key
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ContractError(SottovoceError):
+    """A node program used the node contract wrongly (awaited something foreign, sent to a stranger)."""
+
+
+class ProgramError(SottovoceError):
+    """A node's program raised. ``__cause__`` holds the original exception.
+
+    Args:
+        node: the node whose program failed.
+        t_s: virtual (or real, in a live run) seconds since the start.
+        reason: the original exception in words.
+    """
+
+    def __init__(self, node: int, t_s: float, reason: str) -> None:
+        super().__init__(node, t_s, reason)
+        self.node = node
+        self.t_s = t_s
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"node {self.node} failed at {self.t_s:.6f} s: {self.reason}"
+
+
+class StorageError(SottovoceError):
+    """A run folder could not be created, written or read; nothing was overwritten."""
+
+
+class Diverged(SottovoceError):
+    """A model holds NaN or infinity."""
+
+
+class NodeDown(BaseException):
+    """Thrown into every task of a node at the instant it crashes or its group is cancelled."""

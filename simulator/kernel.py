@@ -1,0 +1,236 @@
+"""Virtual time: node programs, crashes and returns on SimPy's calendar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import simpy
+
+from simulator import streams
+from simulator.clock import Calendar, to_ns, to_s
+from simulator.compute import Handle, Input, Op, Vector, values_of
+from simulator.errors import ConfigurationError, ContractError, ProgramError
+from simulator.faults import Outage
+from simulator.mailbox import Mailbox
+from simulator.network import LinkModel, Network
+from simulator.node import Delivery, Match, Message, Program
+from simulator.records import MessageLog
+from simulator.tasks import Runner, SimTaskGroup, Task, Wait
+from simulator.world import Ending, World
+
+
+class SimNode:
+    """A node of the contract, on virtual time."""
+
+    def __init__(self, kernel: Kernel, id: int) -> None:
+        self._kernel = kernel
+        self._id = id
+        self._disk: dict[str, Any] = {}
+        self.mailbox = Mailbox(kernel.env)
+
+    @property
+    def id(self) -> int:
+        """Index in the topology."""
+        return self._id
+
+    @property
+    def now_s(self) -> float:
+        """Virtual seconds since the start."""
+        return to_s(self._kernel.env.now_ns)
+
+    @property
+    def neighbors(self) -> tuple[int, ...]:
+        """Neighbours in ascending order."""
+        return self._kernel.world.neighbors[self._id]
+
+    @property
+    def disk(self) -> dict[str, Any]:
+        """What survives a crash."""
+        return self._disk
+
+    def rng(self, purpose: str, *key: int) -> np.random.Generator:
+        """A fresh generator of the named stream."""
+        return streams.generator(self._kernel.world.seed, "node", self._id, purpose, *key)
+
+    def secret(self, purpose: str, size: int) -> bytes:
+        """Derived from the run's seed, so NOT secret outside the simulation."""
+        return streams.digest(self._kernel.world.seed, "secret", self._id, purpose, size=size)
+
+    def weight(self, source: int, receiver: int | None = None) -> float:
+        """W[receiver, source]."""
+        return float(self._kernel.world.weights[self._id if receiver is None else receiver, source])
+
+    def members(self, aggregator: int) -> tuple[int, ...]:
+        """The neighbourhood of an aggregator."""
+        return self._kernel.world.neighbors[aggregator]
+
+    def send(self, to: int, message: Message) -> None:
+        """Hand a message to the uplink."""
+        if to not in self.neighbors:
+            raise ContractError(
+                f"node {self._id} has no link to node {to}; its neighbours are {self.neighbors}"
+            )
+        self._kernel.network.send(self._id, to, message)
+
+    async def receive(self, match: Match | None = None, timeout_s: float | None = None) -> Delivery | None:
+        """Selective receive; None at the time-out."""
+        held = self.mailbox.take(match)
+        if held is not None or (timeout_s is not None and timeout_s <= 0):
+            return held
+        event = self.mailbox.wait(match, None if timeout_s is None else to_ns(timeout_s))
+        try:
+            delivery: Delivery | None = await Wait(event)
+        except BaseException:
+            self.mailbox.abandon(event)
+            raise
+        return delivery
+
+    async def sleep(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        await Wait(self._kernel.env.timeout(to_ns(seconds)))
+
+    async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:
+        """Submit model mathematics and pay its virtual time."""
+        handle = self._kernel.world.executor.submit(op, inputs, node=self._id, size=size)
+        if cost_s > 0:
+            await self.sleep(cost_s)
+        return handle
+
+    def read(self, value: Handle | Vector) -> Vector:
+        """The value of a handle or array."""
+        return values_of(self._kernel.world.executor, [value])[0]
+
+    def outgoing(self, content: Any, to: int, round: int) -> Any:
+        """What this node claims."""
+        return self._kernel.world.adversary.outgoing(self, content, to, round)
+
+    def tasks(self) -> SimTaskGroup:
+        """A group of concurrent tasks."""
+        return SimTaskGroup(self._kernel.runner)
+
+    def record(self, kind: str, **fields: Any) -> None:
+        """A measurement."""
+        self._kernel.world.record(self.now_s, self._id, kind, fields)
+
+
+class Kernel:
+    """Runs one program per node until every node that is up has finished.
+
+    Args:
+        world: the public facts of the run.
+        link: how messages travel.
+        program: the protocol; started at time 0 on every node, and again when a node returns from an outage.
+    """
+
+    def __init__(self, world: World, link: LinkModel, program: Program) -> None:
+        self.world = world
+        self.env = Calendar()
+        self.runner = Runner(self.env)
+        self.log = MessageLog()
+        self.network = Network(self.env, len(world.neighbors), link, world.seed, self.log, self._deliver)
+        self.nodes = [SimNode(self, i) for i in range(len(world.neighbors))]
+        self.down: set[int] = set()
+        self._program = program
+        self._running: dict[int, Task] = {}
+        self._failure: ProgramError | None = None
+        self._over = simpy.Event(self.env)
+        self._ended_ns = 0
+        for node in self.nodes:
+            self._start(node)
+        for outage in world.outages:
+            self._plan(outage)
+        if world.monitor_s is not None:
+            self._monitor(to_ns(world.monitor_s))
+
+    @property
+    def now_s(self) -> float:
+        """Virtual seconds since the start."""
+        return to_s(self.env.now_ns)
+
+    def run(self, until_s: float | None = None) -> Ending:
+        """Let time pass until all programs have finished, or to ``until_s``.
+
+        Raises:
+            ProgramError: a node's program raised; its ``__cause__`` is the original exception.
+        """
+        if until_s is not None:
+            limit = self.env.timeout(to_ns(until_s))
+            limit.callbacks.append(lambda _: self._finish())
+        self.env.run(until=self._over)
+        if self._failure is not None:
+            raise self._failure from self._failure.__cause__
+        unfinished = frozenset(self._running)
+        for task in list(self._running.values()):
+            task.cancel()
+        return Ending(to_s(self._ended_ns), frozenset(self.down), unfinished)
+
+    def _start(self, node: SimNode) -> None:
+        def finished(task: Task) -> None:
+            if self._running.get(node.id) is task:
+                del self._running[node.id]
+            if task.error is not None and self._failure is None:
+                self._failure = ProgramError(
+                    node.id, node.now_s, f"{type(task.error).__name__}: {task.error}"
+                )
+                self._failure.__cause__ = task.error
+            if not self._running or self._failure is not None:
+                self._finish()
+
+        self._running[node.id] = self.runner.start(self._program(node), finished)
+
+    def _finish(self) -> None:
+        if not self._over.triggered:
+            self._ended_ns = self.env.now_ns
+            self._over.succeed()
+
+    def _plan(self, outage: Outage) -> None:
+        down = self.env.timeout(to_ns(outage.down_s))
+        down.callbacks.append(lambda _: self.crash(outage.node))
+        if outage.up_s is not None:
+            if outage.up_s <= outage.down_s:
+                raise ConfigurationError(f"node {outage.node} would return before it is down", "fault.up_at")
+            up = self.env.timeout(to_ns(outage.up_s))
+            up.callbacks.append(lambda _: self.restore(outage.node))
+
+    def crash(self, node: int) -> None:
+        """Take a node down now: tasks end, memory and mailbox are lost, its disk stays."""
+        if node in self.down:
+            return
+        self.down.add(node)
+        self.log.note(self.env.now_ns, f"crash {node}")
+        self.network.crashed(node)
+        task = self._running.pop(node, None)
+        if task is not None:
+            task.cancel()
+        self.nodes[node].mailbox.clear()
+        if not self._running:
+            self._finish()
+
+    def restore(self, node: int) -> None:
+        """Bring a node back; its program starts again and finds its disk."""
+        if node in self.down:
+            self.down.remove(node)
+            self.log.note(self.env.now_ns, f"return {node}")
+            self._start(self.nodes[node])
+
+    def _deliver(self, dst: int, delivery: Delivery) -> bool:
+        if dst in self.down:
+            return False
+        if delivery.message.release is not None:
+            self.world.released(delivery.delivered_s, dst, delivery.message.round, delivery.message.release)
+        self.world.adversary.observe(dst, delivery)
+        self.nodes[dst].mailbox.put(delivery)
+        return True
+
+    def _monitor(self, period_ns: int) -> None:
+        def tick(_: Any) -> None:
+            if not self._over.triggered:
+                self.world.monitor(to_s(self.env.now_ns))
+                self._repeat(period_ns, tick)
+
+        self._repeat(period_ns, tick)
+
+    def _repeat(self, period_ns: int, tick: Callable[[Any], None]) -> None:
+        self.env.timeout(period_ns).callbacks.append(tick)

@@ -1,0 +1,321 @@
+"""Fixed point in Z_2^32: exact against Python integers, unbiased, and never out of range in silence."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.sharing.codec import (
+    MODULUS_BITS,
+    Codec,
+    OutOfRange,
+    codec_for,
+    decode,
+    encode,
+    model_bound,
+)
+from simulator.errors import ConfigurationError, SottovoceError
+
+M = 2**MODULUS_BITS
+bounds = st.floats(1e-6, 1e6)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def generator(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def signed(words: np.ndarray) -> list[int]:
+    """The oracle's reading of words, in Python integers."""
+    return [int(w) - M if int(w) >= M // 2 else int(w) for w in words]
+
+
+@st.composite
+def neighbourhoods(draw: st.DrawFn) -> tuple[float, list[float], list[np.ndarray], int]:
+    """A bound, the members' weights (summing to at most about 1), their vectors, a seed."""
+    bound = draw(bounds)
+    raw = draw(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12))
+    total = max(sum(raw), 1.0)
+    weights = [w / total for w in raw]
+    rng = generator(draw(seeds))
+    spread = draw(st.sampled_from(["uniform", "tiny", "edges"]))
+    vectors = []
+    for _ in weights:
+        x = rng.uniform(-bound, bound, 5)
+        if spread == "tiny":
+            x *= 1e-9
+        if spread == "edges":
+            x = np.sign(x) * bound
+        vectors.append(x)
+    return bound, weights, vectors, draw(seeds)
+
+
+@settings(deadline=None)
+@given(bound=st.floats(1e-200, 1e200), heaviest=st.floats(1e-3, 4.0), members=st.integers(1, 2000))
+def test_scale_is_the_largest_power_of_two_that_cannot_wrap(
+    bound: float, heaviest: float, members: int
+) -> None:
+    codec = codec_for(bound, heaviest, members)
+    reach = Fraction(heaviest) * Fraction(bound)
+    scale = Fraction(codec.scale)
+    assert math.frexp(codec.scale)[0] == 0.5
+    assert scale * reach + members < 2**31
+    # One word of 2^31 is kept back for float64; 2^-20 words allow for the rounding of reach itself.
+    assert 2 * scale * reach + members + 1 > 2**31 - Fraction(1, 2**20)
+    assert codec.quantum == 1 / codec.scale
+    assert codec.modulus_bits == 32
+
+
+@pytest.mark.parametrize(
+    ("bound", "members", "scale"),
+    [
+        (2.0**31 - 1 - 1000, 1000, 0.5),  # at scale 1 the sum would reach 2^31 − 1, the word kept back
+        (2.0**31 - 2 - 1000, 1000, 1.0),
+        (2.0**31 - 500, 1000, 0.5),  # rounding alone, one word per member, would carry the sum over the edge
+        (2.0**30, 1, 1.0),
+        (1.0, 6, 2.0**30),
+    ],
+)
+def test_scale_at_the_edge_of_the_ring(bound: float, members: int, scale: float) -> None:
+    assert codec_for(bound, 1.0, members).scale == scale
+
+
+def test_the_fullest_neighbourhood_does_not_wrap() -> None:
+    bound, members = 2.0**31 - 502 - 1000, 1000
+    codec = codec_for(bound, 1.0, members)
+    # Every share is rounded up for certain: the generator's numbers are all 0.
+    always_up = np.random.Generator(np.random.MT19937(0))
+    always_up.bit_generator.state = {"bit_generator": "MT19937", "state": {"key": [0] * 624, "pos": 0}}
+    values = np.full(1, bound)
+    total = np.zeros(1, np.uint32)
+    for _ in range(members):
+        total += encode(values, 1 / members, codec, always_up)
+    assert codec.scale == 1.0
+    assert bound < decode(total, codec)[0] < 2**31
+
+
+@settings(deadline=None)
+@given(neighbourhoods())
+def test_sums_never_wrap_and_decode_within_one_quantum_per_member(
+    case: tuple[float, list[float], list[np.ndarray], int],
+) -> None:
+    bound, weights, vectors, seed = case
+    heaviest = sum(weights)
+    if heaviest * bound < 1e-12:
+        return
+    codec = codec_for(bound, heaviest, len(weights))
+    shares = [
+        encode(x, w, codec, generator(seed + k))
+        for k, (x, w) in enumerate(zip(vectors, weights, strict=True))
+    ]
+    exact = [sum(column) for column in zip(*(signed(share) for share in shares), strict=True)]
+    assert all(-(2**31) <= total < 2**31 for total in exact)
+    total = np.add.reduce(shares, dtype=np.uint32)
+    decoded = decode(total, codec)
+    assert [Fraction(value) * Fraction(codec.scale) for value in decoded] == exact
+    # decode is exact; what is left is less than one word per member, and the rounding of float64 products.
+    for coordinate, value in enumerate(decoded):
+        truth = sum(
+            Fraction(float(x[coordinate])) * Fraction(w) for x, w in zip(vectors, weights, strict=True)
+        )
+        words_off = abs(Fraction(float(value)) - truth) * Fraction(codec.scale)
+        assert words_off < len(weights) * (1 + Fraction(1, 2**20))
+
+
+@settings(deadline=None)
+@given(
+    value=st.floats(-1.0, 1.0),
+    weight=st.floats(0.0, 1.0),
+    exponent=st.integers(0, 29),
+    seed=seeds,
+)
+def test_each_word_is_a_neighbouring_integer(value: float, weight: float, exponent: int, seed: int) -> None:
+    codec = Codec(2.0**exponent, 1.0)
+    target = value * codec.scale * weight
+    words = encode(np.full(50, value), weight, codec, generator(seed))
+    assert words.dtype == np.uint32
+    assert set(signed(words)) <= {math.floor(target), math.ceil(target)}
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=20), st.integers(-40, 40))
+def test_decode_reads_twos_complement(numbers: list[int], exponent: int) -> None:
+    codec = Codec(2.0**exponent, 1.0)
+    words = np.array([number % M for number in numbers], dtype=np.uint32)
+    assert decode(words, codec).tolist() == [number / codec.scale for number in numbers]
+
+
+def test_whole_numbers_are_not_rounded() -> None:
+    codec = Codec(4.0, 100.0)
+    values = np.array([-100.0, -0.25, 0.0, 0.25, 99.75])
+    for seed in range(200):
+        words = encode(values, 1.0, codec, generator(seed))
+        assert signed(words) == [-400, -1, 0, 1, 399]
+
+
+def test_rounding_is_unbiased() -> None:
+    # Hoeffding: a mean of n draws in [0, 1] is off by t with probability at most 2 exp(−2 n t²). With 10
+    # cases and t = sqrt(ln(4e8) / 2n) it fails wrongly with probability at most 20 / 4e8 = 5e-8. Seed 20240.
+    draws = 400_000
+    tolerance = math.sqrt(math.log(4e8) / (2 * draws))
+    rng = generator(20240)
+    codec = Codec(2.0**10, 8.0)
+    cases = [(v, w) for v in (1e-6, -1e-6, 0.12345, -7.99999, 3 / 1024) for w in (1 / 3, 0.9)]
+    for value, weight in cases:
+        words = encode(np.full(draws, value), weight, codec, rng)
+        mean = decode(words, codec).mean() * codec.scale
+        assert abs(mean - value * weight * codec.scale) < tolerance
+
+
+def test_rounding_of_two_coordinates_is_independent() -> None:
+    # The product of two ±1/2 errors has mean 0 and lies in [−1/4, 1/4]: Hoeffding gives 2 exp(−8 n t²) = 1e-8
+    # for the t below. Fixed seed 7.
+    draws = 200_000
+    words = encode(np.full((draws, 2), 0.5), 1.0, Codec(1.0, 1.0), generator(7))
+    errors = words.astype(np.float64) - 0.5
+    assert abs(np.mean(errors[:, 0] * errors[:, 1])) < math.sqrt(math.log(2e8) / (8 * draws))
+
+
+def test_same_stream_same_words() -> None:
+    codec = codec_for(1.0, 1.0, 6)
+    values = np.linspace(-1, 1, 100)
+    assert np.array_equal(encode(values, 0.3, codec, generator(5)), encode(values, 0.3, codec, generator(5)))
+    assert not np.array_equal(
+        encode(values, 0.3, codec, generator(5)), encode(values, 0.3, codec, generator(6))
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_bound_itself_is_in_range_and_the_input_is_untouched(dtype: type) -> None:
+    codec = codec_for(2.0, 1.0, 1)
+    values: np.ndarray = np.array([[2.0, -2.0], [0.0, 1.0]], dtype=dtype)
+    kept = values.copy()
+    words = encode(values, 1.0, codec, generator(0))
+    assert words.shape == values.shape
+    assert np.array_equal(values, kept)
+    assert np.max(np.abs(decode(words, codec) - values)) <= codec.quantum
+
+
+def test_an_empty_vector_is_an_empty_vector() -> None:
+    assert encode(np.zeros(0), 0.5, Codec(1.0, 1.0), generator(0)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "bad", [math.nan, math.inf, -math.inf, math.nextafter(2.0, 3.0), -math.nextafter(2.0, 3.0), 1e300]
+)
+@pytest.mark.parametrize("weight", [0.0, 1e-12, 0.5])
+def test_out_of_range_is_refused_whatever_the_weight(bad: float, weight: float) -> None:
+    codec = codec_for(2.0, 1.0, 4)
+    with pytest.raises(OutOfRange) as refused:
+        encode(np.array([0.1, bad, -0.1]), weight, codec, generator(0))
+    assert refused.value.bound == 2.0
+    assert refused.value.largest == abs(bad) or (math.isnan(bad) and math.isnan(refused.value.largest))
+    assert "withhold" in str(refused.value)
+
+
+def test_out_of_range_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(OutOfRange(3.0, 2.0)))
+    assert isinstance(error, OutOfRange)
+    assert isinstance(error, SottovoceError)
+    assert (error.largest, error.bound) == (3.0, 2.0)
+
+
+@pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf, 2.1])
+def test_weights_the_codec_was_not_sized_for_are_refused(weight: float) -> None:
+    with pytest.raises(ConfigurationError, match="weight"):
+        encode(np.zeros(3), weight, codec_for(1.0, 1.0, 1), generator(0))
+
+
+@pytest.mark.parametrize("total", [np.zeros(2, np.int64), np.zeros(2, np.int32), np.zeros(2)])
+def test_only_words_are_decoded(total: np.ndarray) -> None:
+    with pytest.raises(ConfigurationError, match="uint32"):
+        decode(total, Codec(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (0.0, 1.0, 3),
+        (-1.0, 1.0, 3),
+        (math.inf, 1.0, 3),
+        (math.nan, 1.0, 3),
+        (1.0, 0.0, 3),
+        (1.0, math.inf, 3),
+        (1.0, 1.0, 0),
+        (1.0, 1.0, 2**20 + 1),
+        (1e-290, 1.0, 3),
+        (1e290, 1.0, 3),
+    ],
+)
+def test_a_codec_that_makes_no_sense_is_refused(arguments: tuple[float, float, int]) -> None:
+    with pytest.raises(ConfigurationError):
+        codec_for(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("scale", "bound"), [(3.0, 1.0), (0.0, 1.0), (-2.0, 1.0), (2.0, 0.0), (2.0, math.inf)]
+)
+def test_a_codec_must_have_a_power_of_two_and_a_range(scale: float, bound: float) -> None:
+    with pytest.raises(ConfigurationError):
+        Codec(scale, bound)
+
+
+def test_model_bound_is_its_formula() -> None:
+    assert model_bound(3.0, 0.5, 16, 2.0, 10.0, 8.0) == 3.0 + 0.5 * 16 * 2.0 + 8.0 * 0.5 * 10.0 * 4.0
+    assert model_bound(3.0, 0.5, 0, 2.0, 10.0, 8.0) == 3.0
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=seeds, nodes=st.integers(1, 6), rounds=st.integers(1, 12))
+def test_without_noise_no_gossip_with_stochastic_rows_leaves_the_bound(
+    seed: int, nodes: int, rounds: int
+) -> None:
+    rng = generator(seed)
+    dimension, gain, step_norm = 3, 0.7, 2.5
+    x = rng.normal(size=(nodes, dimension))
+    bound = model_bound(float(np.linalg.norm(x, axis=1).max()), gain, rounds, step_norm, 0.0, 8.0)
+    for _ in range(rounds):
+        # The worst steps: every node pushes outward as far as clipping lets it.
+        x = x + gain * step_norm * x / np.linalg.norm(x, axis=1, keepdims=True)
+        rows = rng.dirichlet(np.full(nodes, 0.3), size=nodes)
+        x = np.where(rng.random((nodes, 1)) < 0.2, x, rows @ x)
+        assert np.abs(x).max() <= bound * (1 + 1e-12)
+
+
+def test_one_node_pushing_one_way_attains_the_bound() -> None:
+    x = np.array([1.0, 0.0])
+    for _ in range(10):
+        x = x + 0.5 * np.array([2.0, 0.0])
+    assert x[0] == model_bound(1.0, 0.5, 10, 2.0, 0.0, 8.0)
+
+
+def test_accumulated_noise_stays_within_its_sigmas() -> None:
+    # 10 nodes × 200 coordinates × 25 rounds, each N(0, ≤ 1) after normalising: by a union bound over 5e4
+    # values at 8 sigmas it fails wrongly with probability below 5e4 · 1.3e-15 < 1e-10. Fixed seed 11.
+    rng = generator(11)
+    x = np.zeros((10, 200))
+    bound = model_bound(0.0, 0.1, 25, 0.0, 3.0, 8.0)
+    for _ in range(25):
+        x = rng.dirichlet(np.full(10, 0.5), size=10) @ (x + 0.1 * 3.0 * rng.normal(size=x.shape))
+        assert np.abs(x).max() <= bound
+
+
+@pytest.mark.parametrize("position", range(6))
+@pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
+def test_model_bound_names_the_bad_argument(position: int, bad: float) -> None:
+    names = ["initial_norm", "step_gain", "rounds", "step_norm", "sigma", "range_sigmas"]
+    arguments = [1.0, 1.0, 4.0, 1.0, 1.0, 8.0]
+    arguments[position] = bad
+    with pytest.raises(ConfigurationError, match=names[position]):
+        model_bound(**dict(zip(names, arguments, strict=True)))  # type: ignore[arg-type]
+
+
+def test_a_model_that_cannot_move_from_zero_has_no_bound() -> None:
+    with pytest.raises(ConfigurationError, match="leaves nothing"):
+        model_bound(0.0, 1.0, 10, 0.0, 0.0, 8.0)

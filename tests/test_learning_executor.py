@@ -1,0 +1,259 @@
+import gc
+import weakref
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.learning.executor import BatchedExecutor, EagerExecutor, batch_class
+from simulator.compute import Op
+from simulator.errors import ConfigurationError, ContractError
+
+D = 7
+BANK = np.random.default_rng(0).standard_normal((40, D)).astype(np.float32)
+ROTATE = Op("rotate", lambda v: jnp.roll(v, 1) * 0.5)
+MIX = Op("mix", lambda a, b, weight: weight * a + (1 - weight) * b)
+PULL = Op("pull", lambda v, row, bank: jnp.tanh(v) + bank[row], (BANK,))
+SQUASH = Op("squash", lambda v: v / jnp.sqrt(1 + jnp.sum(v * v)))
+OPS = (ROTATE, MIX, PULL, SQUASH)
+
+step = st.tuples(st.sampled_from(OPS), st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 1))
+programs = st.lists(step, min_size=1, max_size=60)
+
+
+def inputs_of(values, op, first, second, weight):
+    a, b = values[first % len(values)], values[second % len(values)]
+    return {ROTATE: [a], SQUASH: [a], MIX: [a, b, weight], PULL: [a, second % len(BANK)]}[op]
+
+
+def execute(executor, program, read_after=()):
+    values = [executor.constant(BANK[i]) for i in range(3)]
+    for node, (op, first, second, weight) in enumerate(program):
+        values.append(executor.submit(op, inputs_of(values, op, first, second, weight), node=node, size=D))
+        if node in read_after:
+            executor.read(values[-1:])
+    return np.array(executor.read(values))
+
+
+def assert_close(got, expected):
+    error = np.linalg.norm(got - expected, axis=1)
+    assert np.all(error <= 1e-5 * np.linalg.norm(expected, axis=1) + 1e-12)
+
+
+@given(program=programs, max_pending=st.sampled_from([1, 7, 4096]), read_after=st.sets(st.integers(0, 60)))
+@settings(deadline=None, max_examples=40)
+def test_batched_execution_means_eager_execution(program, max_pending, read_after):
+    batched = BatchedExecutor(max_pending=max_pending)
+    assert_close(execute(batched, program, read_after), execute(EagerExecutor(), program))
+    assert batched.ops == len(program)
+    assert batched.pending == 0
+
+
+@given(program=programs)
+@settings(deadline=None, max_examples=20)
+def test_the_same_program_gives_the_same_bits(program):
+    first, second = (execute(BatchedExecutor(), program) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@given(order=st.permutations(range(20)))
+@settings(deadline=None, max_examples=15)
+def test_the_order_of_submission_within_a_level_does_not_matter(order):
+    def run(sequence):
+        executor = BatchedExecutor()
+        handles = {
+            i: executor.submit(PULL, [BANK[i], i], node=i, size=D) if i % 2 else
+            executor.submit(ROTATE, [BANK[i]], node=i, size=D)
+            for i in sequence
+        }  # fmt: skip
+        return np.array(executor.read([handles[i] for i in range(20)]))
+
+    assert_close(run(order), run(range(20)))
+
+
+def test_operations_of_one_kind_in_a_level_are_one_call():
+    executor = BatchedExecutor()
+    models = [executor.constant(BANK[i]) for i in range(16)]
+    for _ in range(5):
+        stepped = [executor.submit(PULL, [m, i], node=i, size=D) for i, m in enumerate(models)]
+        models = [executor.submit(MIX, [stepped[i], stepped[i - 1], 0.5], node=i, size=D) for i in range(16)]
+    assert (executor.pending, executor.calls) == (160, 0)
+    executor.read(models[:1])
+    assert (executor.pending, executor.calls, executor.ops, executor.compilations) == (0, 10, 160, 2)
+
+
+def test_compilations_are_bounded_by_the_number_of_batch_classes():
+    executor = BatchedExecutor(max_batch=32)
+    for count in range(1, 80):
+        handles = [executor.submit(ROTATE, [BANK[i % 40]], node=i, size=D) for i in range(count)]
+        executor.read(handles)
+    assert executor.compilations == 3  # batches of 8, 16 and 32
+    assert executor.ops == sum(range(1, 80))
+
+
+def test_jax_compiles_no_more_than_the_executor_says():
+    traced = []
+    op = Op("traced", lambda v: (traced.append(1), v + 1)[1])
+    for _ in range(2):
+        executor = BatchedExecutor()
+        for count in (3, 8, 5, 12, 16, 9):
+            executor.read([executor.submit(op, [BANK[0]], node=i, size=D) for i in range(count)])
+        assert executor.compilations == 2
+    assert len(traced) == 2  # the second executor reused what the first had compiled
+
+
+def test_batch_classes():
+    assert [batch_class(n) for n in (1, 8, 9, 16, 17, 255, 256)] == [8, 8, 16, 16, 32, 256, 256]
+
+
+def test_different_shapes_do_not_share_a_batch():
+    executor = BatchedExecutor()
+    short, long = (executor.submit(ROTATE, [np.ones(n, np.float32)], node=n, size=n) for n in (3, 9))
+    assert [len(v) for v in executor.read([short, long])] == [3, 9]
+    assert (short.size, long.size, executor.calls) == (3, 9, 2)
+
+
+@pytest.mark.parametrize("make", [EagerExecutor, BatchedExecutor])
+class TestBoth:
+    def test_inputs_are_fixed_when_they_are_submitted(self, make):
+        executor, array = make(), np.ones(D, dtype=np.float32)
+        constant = executor.constant(array)
+        handle = executor.submit(ROTATE, [array], node=0, size=D)
+        view = array.view()
+        view.setflags(write=False)
+        through_view = executor.submit(ROTATE, [view], node=0, size=D)
+        array[:] = 5
+        got = executor.read([constant, handle, through_view])
+        np.testing.assert_array_equal(got[0], np.ones(D))
+        np.testing.assert_array_equal(got[1], np.full(D, 0.5))
+        np.testing.assert_array_equal(got[2], np.full(D, 0.5))
+
+    def test_values_are_read_only_float32(self, make):
+        executor = make()
+        count = executor.submit(Op("count", lambda v: jnp.arange(3)), [BANK[0]], node=0, size=3)
+        for value in executor.read([executor.constant(np.arange(3)), count]):
+            assert value.dtype == np.float32
+            np.testing.assert_array_equal(value, [0, 1, 2])
+            with pytest.raises(ValueError, match="read-only"):
+                value[0] = 1
+
+    def test_numbers_become_32_bit_inputs(self, make):
+        seen = []
+        op = Op("kinds", lambda *args: (seen.append([a.dtype.name for a in args]), args[0] + 0.0)[1])
+        executor = make()
+        arrays = [np.float64(2), 3, 0.5, True, np.arange(2), np.uint8(1)]
+        assert executor.read([executor.submit(op, arrays, node=0, size=1)])[0] == 2.0
+        assert seen == [["float32", "int32", "float32", "bool", "int32", "uint8"]]
+
+    def test_nothing_is_too_large_or_too_odd_to_be_refused_in_words(self, make):
+        executor = make()
+        with pytest.raises(ContractError, match="operation 'rotate' of node 4: an integer outside 32 bits"):
+            executor.submit(ROTATE, [2**40], node=4, size=1)
+        with pytest.raises(ContractError, match="type list"):
+            executor.submit(ROTATE, [[1.0]], node=4, size=1)
+        with pytest.raises(ContractError, match="complex128"):
+            executor.submit(ROTATE, [np.ones(2) * 1j], node=4, size=2)
+
+    def test_divergence_is_a_value_and_not_an_error(self, make):
+        executor = make()
+        handle = executor.submit(ROTATE, [np.full(D, 1e300)], node=0, size=D)
+        assert np.isinf(executor.read([handle])[0]).all()
+
+    def test_a_failing_operation_is_named_with_its_node(self, make):
+        executor = make()
+        with pytest.raises(
+            ContractError, match=r"operation 'mix' of node 3 failed.*\(7,\).*\(3,\)"
+        ) as caught:
+            executor.read([executor.submit(MIX, [BANK[0], BANK[0, :3], 0.5], node=3, size=D)])
+        assert caught.value.__cause__ is not None
+
+    def test_a_wrong_promise_of_size_is_refused(self, make):
+        executor = make()
+        with pytest.raises(ContractError, match=r"node 2: 7 elements per result, but \[8\] were promised"):
+            executor.read([executor.submit(ROTATE, [BANK[0]], node=2, size=D + 1)])
+
+    def test_an_operation_without_inputs(self, make):
+        executor = make()
+        op = Op("first", lambda bank: bank[0], (BANK,))
+        handles = [executor.submit(op, [], node=i, size=D) for i in range(3)]
+        for value in executor.read(handles):
+            np.testing.assert_array_equal(value, BANK[0])
+
+    def test_foreign_handles_are_refused(self, make):
+        class Foreign:
+            size = D
+
+        executor, other = make(), BatchedExecutor()
+        pending = other.submit(ROTATE, [BANK[0]], node=0, size=D)
+        with pytest.raises(ContractError, match="pending handle of another executor"):
+            executor.submit(ROTATE, [pending], node=1, size=D)
+        for handle in (pending, Foreign()):
+            with pytest.raises(ContractError, match="not a handle of this executor"):
+                executor.read([handle])
+        # Once it has a value, a handle is just a value.
+        expected = other.read([pending])[0]
+        np.testing.assert_array_equal(executor.read([pending])[0], expected)
+        executor.read([executor.submit(ROTATE, [pending], node=1, size=D)])
+
+
+def test_a_failing_batch_names_its_nodes_and_fails_the_same_way_again():
+    executor = BatchedExecutor()
+    good = executor.submit(ROTATE, [BANK[0]], node=9, size=D)
+    bad = [executor.submit(MIX, [BANK[0], BANK[0, :3], 0.5], node=i, size=D) for i in (4, 2, 6)]
+    after = executor.submit(ROTATE, [bad[0]], node=4, size=D)
+    for handle in (after, bad[1], after):
+        with pytest.raises(ContractError, match="operation 'mix' of nodes 4, 2, 6 failed"):
+            executor.read([handle])
+    np.testing.assert_array_equal(executor.read([good])[0], np.roll(BANK[0], 1) * 0.5)
+    assert executor.pending == 4
+    assert executor.ops == 1
+
+
+def test_long_lists_of_nodes_are_cut():
+    executor = BatchedExecutor()
+    with pytest.raises(ContractError, match=r"nodes 0, 1, .*, 15, … failed"):
+        executor.read([executor.submit(MIX, [BANK[0], BANK[0, :3], 0.5], node=i, size=D) for i in range(40)])
+
+
+def test_pending_work_is_bounded():
+    executor = BatchedExecutor(max_pending=10)
+    value = executor.constant(BANK[0])
+    for i in range(25):
+        value = executor.submit(ROTATE, [value], node=0, size=D)
+        assert executor.pending == (i + 1) % 10
+    assert executor.ops == 20
+
+
+def test_values_nobody_holds_are_freed():
+    executor = BatchedExecutor()
+    start = executor.constant(BANK[0])
+    released = weakref.ref(start)
+    middle = executor.submit(ROTATE, [start], node=0, size=D)
+    end = executor.submit(ROTATE, [middle], node=0, size=D)
+    watched = [weakref.ref(middle), weakref.ref(end)]
+    del start, middle
+    value = executor.read([end])[0]
+    gc.collect()
+    assert released() is None
+    assert watched[0]() is None
+    assert watched[1]() is end
+    bank = weakref.ref(end._bank)
+    del end
+    gc.collect()
+    assert watched[1]() is None
+    assert bank() is None  # what was read is a copy and holds no batch
+    np.testing.assert_array_equal(value, np.roll(BANK[0], 2) * 0.25)
+
+
+@pytest.mark.parametrize("bad", [{"max_pending": 0}, {"max_batch": 12}, {"max_batch": 4}, {"max_batch": 0}])
+def test_bounds_out_of_range_are_refused(bad):
+    with pytest.raises(ConfigurationError, match="executor: max_"):
+        BatchedExecutor(**bad)
+
+
+def test_importing_the_package_leaves_the_configuration_of_jax_alone():
+    assert not jax.config.jax_enable_x64
+    assert not jax.config.jax_debug_nans

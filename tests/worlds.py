@@ -1,0 +1,128 @@
+"""Small worlds for protocol tests: everything real but tiny."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from protocols.aggregation.keyring import KeyPlan, Keyring
+from protocols.aggregation.keys import Directory, Identity
+from protocols.aggregation.neighbourhood import NeighbourhoodExchange, SecurePlan
+from protocols.gossip.exchange import ExchangeFactory
+from protocols.gossip.learner import Learner
+from protocols.learning import data, models, partition
+from protocols.learning.executor import BatchedExecutor
+from protocols.learning.local_update import Bank, operations
+from protocols.privacy.lineage import Lineage
+from protocols.sharing.codec import codec_for
+from simulator import mixing, streams, topology
+from simulator.adversary import Adversary
+from simulator.faults import Outage
+from simulator.kernel import Kernel
+from simulator.latency import lognormal
+from simulator.network import LinkModel
+from simulator.node import Node, Program
+from simulator.world import Ending, World
+
+SEED = 7
+
+
+@dataclass
+class Lab:
+    """One tiny world and what happened in it."""
+
+    neighbors: list[tuple[int, ...]]
+    sigma: float = 0.0
+    clip: float | None = 1.0
+    seed: int = SEED
+    events: list[tuple[float, int, str, dict[str, Any]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        dataset = data.blobs(40 * len(self.neighbors), 3, 2, 1.0, 0.2, streams.generator(self.seed, "data"))
+        parts = partition.iid(dataset.train_y, len(self.neighbors), streams.generator(self.seed, "partition"))
+        task = models.softmax(dataset.features, dataset.classes)
+        bank = Bank.of(dataset.train_x, dataset.train_y, parts)
+        self.executor = BatchedExecutor()
+        self.learner = Learner(
+            operations=operations(task, bank, step=0.5, divisor=32, clip=self.clip),
+            lineage=Lineage(),
+            initial=task.init(streams.generator(self.seed, "initial")),
+            gain=0.5 / 32,
+            sigma=[self.sigma] * len(self.neighbors),
+            sensitivity=self.clip or float("inf"),
+            step_cost_s=0.01,
+        )
+        self.weights = mixing.metropolis(self.neighbors)
+
+    def secure(
+        self,
+        *,
+        real: bool = True,
+        colluders: int = 0,
+        tolerated_dropouts: int = 1,
+        bound: float = 1000.0,
+        wrap: Callable[[Node], Node] = lambda node: node,
+        directory: Callable[[dict[int, bytes]], dict[int, bytes]] = lambda public: public,
+    ) -> ExchangeFactory:
+        """Exchanges of neighbourhood secure aggregation."""
+        context = b"test"
+        identities = {
+            n: Identity(streams.digest(self.seed, "identity", n, size=32)) for n in range(len(self.neighbors))
+        }
+        plan = SecurePlan(
+            codec=codec_for(bound, 1.0, max(map(len, self.neighbors))),
+            real=real,
+            colluders=colluders,
+            tolerated_dropouts=tolerated_dropouts,
+            timeout_s=0.5,
+            context=context,
+            mask_cost_s_per_byte=1e-9,
+        )
+        keys = KeyPlan(
+            Directory(directory({n: i.public for n, i in identities.items()})), identities, context, 0.5, 1e-4
+        )
+        return lambda node: NeighbourhoodExchange(wrap(node), self.learner, plan, Keyring(wrap(node), keys))
+
+    def run(
+        self,
+        program: Program,
+        *,
+        loss: float = 0.0,
+        outages: Sequence[Outage] = (),
+        adversary: Adversary | None = None,
+    ) -> tuple[Kernel, Ending]:
+        """Run a program on every node, in virtual time."""
+        world = World(
+            seed=self.seed,
+            neighbors=self.neighbors,
+            weights=self.weights,
+            executor=self.executor,
+            outages=outages,
+            adversary=adversary or Adversary(),
+            record=lambda t_s, node, kind, fields: self.events.append((t_s, node, kind, dict(fields))),
+            released=self.learner.lineage.delivered,
+        )
+        kernel = Kernel(world, LinkModel(lognormal(0.05, 0.4), 10e6, loss, 40), program)
+        return kernel, kernel.run()
+
+    def of_kind(self, kind: str) -> list[tuple[float, int, dict[str, Any]]]:
+        """Recorded events of a kind."""
+        return [(t_s, node, fields) for t_s, node, k, fields in self.events if k == kind]
+
+    def final_models(self) -> dict[int, np.ndarray[Any, Any]]:
+        """The last model each node recorded."""
+        last = {node: fields["value"] for _, node, fields in self.of_kind("model")}
+        return {node: np.asarray(self.executor.read([value])[0]) for node, value in last.items()}
+
+
+def regular(nodes: int, degree: int, seed: int = SEED) -> list[tuple[int, ...]]:
+    """Neighbourhoods of a random regular graph."""
+    return topology.neighborhoods(topology.regular(nodes, degree, streams.generator(seed, "topology")))
+
+
+def complete(nodes: int) -> list[tuple[int, ...]]:
+    """Neighbourhoods of a complete graph."""
+    return topology.neighborhoods(topology.complete(nodes))
