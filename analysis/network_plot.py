@@ -11,7 +11,6 @@ import polars as pl
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from analysis import style
 from analysis.store import Run
@@ -62,11 +61,13 @@ def network_figure(run: Run) -> Figure:
         for node in graph.nodes:
             fill, marker = ROLES[role[node]]
             ring = colours(scale(accuracy[node])) if node in accuracy else style.LIGHT
-            look: dict[str, Any] = {"marker": marker, "ls": "", "ms": size, "mew": size / 4.5}
             gone = node in down
+            # On a crowded picture the few special nodes would drown.
+            ms = size * 1.6 if count > 60 and (gone or role[node] != "honest") else size
+            look: dict[str, Any] = {"marker": marker, "ls": "", "ms": ms, "mew": size / 4.5}
             ax.plot(*where[node], mec=ring, mfc="white" if gone else fill, zorder=2, **look)
             if gone:
-                ax.plot(*where[node], marker="x", ms=size * 0.6, mew=1.2, color=style.BLACK, zorder=3)
+                ax.plot(*where[node], marker="x", ms=ms * 0.6, mew=1.2, color=style.BLACK, zorder=3)
             if count <= 60:
                 ax.annotate(
                     str(node),
@@ -82,9 +83,7 @@ def network_figure(run: Run) -> Figure:
                 matplotlib.cm.ScalarMappable(scale, colours), ax=ax, shrink=0.7, aspect=25, pad=0.03
             )
             bar.set_label("ring: final test accuracy (%)")
-            places = 0 if high - low >= 0.05 else 1 if high - low >= 0.005 else 2
-            bar.ax.yaxis.set_major_locator(MaxNLocator(5))
-            bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=places, symbol=None))
+            style.percent_axis(bar.ax.yaxis)
             bar.outline.set_visible(False)
         made.legend(handles=_legend(set(role.values()), bool(down)), loc="outside lower center", ncols=4)
     return made

@@ -148,5 +148,7 @@ def _value(row: Mapping[str, Any], key: str) -> float | None:
 
 
 def _why(after: float | None, before: float | None) -> str:
-    words = ["none" if value is None else "∞" if math.isinf(value) else "finite" for value in (before, after)]
+    words = [
+        "no value" if value is None else "∞" if math.isinf(value) else "finite" for value in (before, after)
+    ]
     return f"{words[0]} in both" if words[0] == words[1] else f"{words[0]} → {words[1]}"

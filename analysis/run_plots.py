@@ -54,7 +54,7 @@ def accuracy_figure(run: Run) -> Figure:
             ax.set_xlabel(unit)
             ax.set_xlim(left=0)
         axes[0].set_ylabel("test accuracy (%)")
-        style.percent_axis(axes[0])
+        style.percent_axis(axes[0].yaxis)
         target = (run.summary or {}).get("target_accuracy")
         if target is not None:
             for ax in axes:

@@ -18,7 +18,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from analysis import style
 from analysis.paired import METRICS, Difference, differences
 from analysis.store import Study
-from analysis.tradeoff import Basis, Estimate, GridPoint, curves, pareto_front, without_epsilon
+from analysis.tradeoff import (
+    Basis,
+    Estimate,
+    GridPoint,
+    curves,
+    grid_points,
+    pareto_front,
+    unbounded,
+    without_epsilon,
+)
 from simulator.errors import StorageError
 
 _NEVER = "#bdbdbd"
@@ -38,9 +47,9 @@ def tradeoff_figure(study: Study) -> Figure:
     found, plain = curves(study.summaries), without_epsilon(study.summaries)
     if not any(p.accuracy_mean.count for points in (*found.values(), plain) for p in points):
         raise StorageError(f"{study.path}: no finished run has an accuracy to draw")
-    order = list(dict.fromkeys(study.summaries.get_column("series").fill_null("").to_list()))
+    order = [point.series for point in grid_points(study.summaries)]
     names = list(dict.fromkeys(series for series, _ in found))
-    names.sort(key=lambda name: order.index(name) if name in order else len(order))
+    names.sort(key=order.index)
     times = [p.median_time_to_accuracy_s for points in found.values() for p in points]
     reached = [t for t in times if math.isfinite(t)]
     scale = Normalize(min(reached), max(max(reached), min(reached) * 1.001)) if reached else None
@@ -56,10 +65,10 @@ def tradeoff_figure(study: Study) -> Figure:
                 _draw_front(ax, of_basis, metric, basis)
             for (series, basis), points in found.items():
                 _draw_curve(ax, points, metric, names.index(series), basis, scale, colours)
-            for point in plain:
-                _draw_level(ax, point, getattr(point, metric))
+            for i, point in enumerate(plain):
+                _draw_level(ax, point, getattr(point, metric), right=i % 2 == 1)
             ax.set_title(title)
-            style.percent_axis(ax)
+            style.percent_axis(ax.yaxis)
         _epsilon_axes(study, axes, bool(found))
         axes[0].set_ylabel("test accuracy (%)")
         if scale is not None:
@@ -68,6 +77,10 @@ def tradeoff_figure(study: Study) -> Figure:
             bar.ax.yaxis.set_major_locator(MaxNLocator(5))
             bar.outline.set_visible(False)
         handles = _tradeoff_legend(names, {basis for _, basis in found}, any(math.isinf(t) for t in times))
+        boundless = unbounded(study.summaries)
+        if boundless:
+            words = f"certified ε = ∞ (no guarantee), not drawn: {'; '.join(boundless)}"
+            made.suptitle(words, x=0.01, ha="left", fontsize=7, color="#444444")
         made.legend(
             handles=handles,
             loc="outside lower center",
@@ -134,7 +147,7 @@ def _draw_front(ax: Axes, points: Sequence[GridPoint], metric: str, basis: str) 
         )
 
 
-def _draw_level(ax: Axes, point: GridPoint, y: Estimate) -> None:
+def _draw_level(ax: Axes, point: GridPoint, y: Estimate, *, right: bool) -> None:
     if not math.isfinite(y.mean):
         return
     ax.axhline(y.mean, color=style.BLACK, lw=0.9, zorder=1)
@@ -142,7 +155,8 @@ def _draw_level(ax: Axes, point: GridPoint, y: Estimate) -> None:
         ax.axhspan(y.low, y.high, color=style.BLACK, alpha=0.08, lw=0, zorder=0)
     ax.annotate(
         f"{point.series} (no ε)",
-        (0.01, y.mean),
+        (0.99 if right else 0.01, y.mean),
+        ha="right" if right else "left",
         xycoords=("axes fraction", "data"),
         xytext=(0, 2.5),
         textcoords="offset points",
@@ -220,7 +234,8 @@ def _tradeoff_legend(names: Sequence[str], bases: set[str], any_never: bool) -> 
 def paired_figure(study: Study) -> Figure:
     """Every variant's difference to the baseline: each seed (faint), mean and 95 % bootstrap interval.
 
-    One panel per metric; what has no finite difference is said in words.
+    One panel per metric; what has no finite difference is said in words, and a mean that leaves such
+    seeds out is hollow.
     """
     found = differences(study.summaries)
     variants = list(dict.fromkeys(one.variant for one in found))
@@ -229,7 +244,6 @@ def paired_figure(study: Study) -> Figure:
     made, axes = style.figure(2, 3, sharey=True, height=1.9 + 0.56 * len(variants))
     with style.applied():
         for ax, metric in zip(axes, METRICS, strict=True):
-            ax.axvline(0, color=style.BLACK, lw=0.7, zorder=1)
             of_metric = {one.variant: one for one in found if one.metric == metric}
             for row, variant in enumerate(variants):
                 _draw_difference(ax, of_metric[variant], row)
@@ -238,9 +252,10 @@ def paired_figure(study: Study) -> Figure:
             ax.margins(x=0.12)
             ax.tick_params(left=False)
             ax.xaxis.set_major_locator(MaxNLocator(5))
-            if not any(one.per_seed for one in of_metric.values()):
+            if any(one.per_seed for one in of_metric.values()):
+                ax.axvline(0, color=style.BLACK, lw=0.7, zorder=1)
+            else:
                 ax.set_xticks([])
-                ax.set_xlim(-1, 1)
             ax.grid(False, axis="y")
         axes[0].set_yticks(range(len(variants)), variants)
         axes[0].set_ylim(len(variants) - 0.5, -0.5)
@@ -290,7 +305,9 @@ def _draw_difference(ax: Axes, one: Difference, row: int) -> None:
             ax.plot(
                 [one.low, one.high], [row, row], color=style.BLUE, lw=1.5, solid_capstyle="butt", zorder=3
             )
-        ax.plot(one.mean, row, marker="o", ms=4, color=style.BLUE, zorder=4)
+        # Hollow where the mean leaves seeds out: the note beside it says which.
+        fill = "white" if one.note else style.BLUE
+        ax.plot(one.mean, row, marker="o", ms=4, color=style.BLUE, mfc=fill, zorder=4)
     if one.note:
         ax.annotate(
             one.note,

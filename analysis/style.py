@@ -9,9 +9,10 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 BLACK, GREY, LIGHT = "#000000", "#7f7f7f", "#d0d0d0"
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -105,7 +106,7 @@ def power(value: float) -> str:
     return f"$10^{{{round(exponent)}}}$" if whole else f"{value:g}"
 
 
-def percent_axis(ax: Axes) -> None:
-    """Show fractions as percentages; the axis label says "(%)"."""
-    low, high = ax.get_ylim()
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if high - low > 0.06 else 1, symbol=None))
+def percent_axis(axis: Axis) -> None:
+    """Show fractions as percentages (the label says "(%)"); every tick with the digits it needs, none rounded."""
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda fraction, _: f"{100 * fraction:.6g}"))

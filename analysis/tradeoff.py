@@ -54,7 +54,7 @@ class GridPoint:
     """All seeds of one series or variant at one setting of the swept keys.
 
     Args:
-        series: name of the series or variant (:data:`BASELINE` for neither).
+        series: name of the series or variant; a what-if's :data:`BASELINE`; the protocol in a sweep without series.
         setting: the swept (dotted key, value) pairs.
         basis: the kind of ε in ``epsilon``.
         protocol: as the summaries name it, for example ``"dsgd/secure"``.
@@ -119,19 +119,23 @@ def grid_points(summaries: pl.DataFrame, basis: Basis = "certified") -> list[Gri
         One point per (series or variant, setting), in order of first appearance.
     """
     keys = [name for name in summaries.columns if name.startswith("set.")]
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in summaries.to_dicts():
-        groups.setdefault((label(row), *(repr(row[key]) for key in keys)), []).append(row)
-    return [_point(rows, keys, basis) for rows in groups.values()]
+    rows = summaries.to_dicts()
+    whatif = any(row.get("variant") for row in rows)
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        # A sweep without series has no baseline either; its runs go by their protocol.
+        name = label(row) if whatif else str(row.get("series") or row.get("protocol") or BASELINE)
+        groups.setdefault((name, *(repr(row[key]) for key in keys)), []).append(row)
+    return [_point(name, group, keys, basis) for (name, *_), group in groups.items()]
 
 
-def _point(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], basis: Basis) -> GridPoint:
+def _point(name: str, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], basis: Basis) -> GridPoint:
     def over_seeds(key: str) -> Estimate:
         return estimate(_real(row.get(key)) for row in rows)
 
     times = [_real(row.get("time_to_accuracy_s")) for row in rows]
     return GridPoint(
-        series=label(rows[0]),
+        series=name,
         setting=tuple((k.removeprefix("set."), rows[0][k]) for k in keys if rows[0][k] is not None),
         basis=basis,
         protocol=str(rows[0].get("protocol") or ""),
@@ -171,6 +175,13 @@ def without_epsilon(summaries: pl.DataFrame) -> list[GridPoint]:
         for one, other in zip(certified, open_loop, strict=True)
         if not math.isfinite(one.epsilon.mean) and not math.isfinite(other.epsilon.mean)
     ]
+
+
+def unbounded(summaries: pl.DataFrame) -> list[str]:
+    """Series that have a curve of some kind, yet at some setting no certified guarantee (ε infinite)."""
+    drawn = {series for series, _ in curves(summaries)}
+    points = grid_points(summaries, "certified")
+    return list(dict.fromkeys(p.series for p in points if p.series in drawn and math.isinf(p.epsilon.mean)))
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

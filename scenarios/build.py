@@ -49,6 +49,7 @@ class Parts:
     weights: np.ndarray[Any, np.dtype[np.float64]]
     link: LinkModel
     outages: tuple[Outage, ...]
+    bank: Bank
     learner: Learner
     evaluator: Evaluator
     program: Program
@@ -73,7 +74,8 @@ def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
     weights = {"metropolis": mixing.metropolis, "max-degree": mixing.max_degree}[scenario.mixing.kind](
         neighbors
     )
-    learner, evaluator, largest = build_learner(scenario, neighbors, weights)
+    learner, evaluator, bank = build_learner(scenario, neighbors, weights)
+    largest = int(bank.mask.sum(1).max())
     byzantine = scenario.adversary.byzantine
     curious = scenario.adversary.curious
     claims: dict[int, Claim] = {}
@@ -85,6 +87,7 @@ def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
         weights=weights,
         link=build_link(scenario.network),
         outages=tuple(Outage(f.node, f.down_at, f.up_at) for f in scenario.fault),
+        bank=bank,
         learner=learner,
         evaluator=evaluator,
         program=build_program(scenario, learner, neighbors, weights, largest),
@@ -131,8 +134,8 @@ def build_link(network: schema.Network) -> LinkModel:
 
 def build_learner(
     scenario: schema.Scenario, neighbors: list[tuple[int, ...]], weights: np.ndarray[Any, Any]
-) -> tuple[Learner, Evaluator, int]:
-    """Data, model and mechanism; also the size of the largest node's data (public, as all |D_i| are)."""
+) -> tuple[Learner, Evaluator, Bank]:
+    """Data, model and mechanism."""
     nodes = len(neighbors)
     dataset = build_data(scenario)
     parts = build_partition(scenario, dataset.train_y, nodes)
@@ -140,15 +143,17 @@ def build_learner(
     privacy, training = scenario.privacy, scenario.training
     divisor = training.divisor or -(-len(dataset.train_y) // nodes)
     clip = None if privacy is None else privacy.clip
+    bank = Bank.of(dataset.train_x, dataset.train_y, parts)
     ops = operations(
         task,
-        Bank.of(dataset.train_x, dataset.train_y, parts),
+        bank,
         step=training.step,
         divisor=divisor,
         clip=clip,
         unit="record" if privacy is None else privacy.unit,
     )
     learner = Learner(
+        task=task,
         operations=ops,
         lineage=Lineage(),
         initial=task.init(streams.generator(scenario.seed, "initial model")),
@@ -157,7 +162,7 @@ def build_learner(
         sensitivity=NO_CLIP if clip is None else clip,
         step_cost_s=training.step_cost,
     )
-    return learner, Evaluator(task, dataset), max(map(len, parts))
+    return learner, Evaluator(task, dataset), bank
 
 
 def build_data(scenario: schema.Scenario) -> data.Dataset:

@@ -125,6 +125,7 @@ def examine_studies(
     found: dict[tuple[Key, str], None] = {}  # a dict keeps the order of the file
     base = {name: table for name, table in raw.items() if name not in STUDY_TABLES}
     for curve in (*_series(raw.get("sweep")), *_variants(raw.get("whatif"))):
+        told_already = set(known)
         wrong = {key: message for key in curve.tables if (message := _cannot_change(key))}
         found |= {(curve.place(key), message): None for key, message in wrong.items()}
         for changes in () if wrong else curve.points:
@@ -134,7 +135,8 @@ def examine_studies(
                 found[curve.place(str(error.key)), error.message] = None
                 continue
             for key, message in problems:
-                if (key, message) not in known:
+                if (key, message) not in told_already:
+                    told_already.add((key, message))
                     guilty = _guilty(key, changes)
                     told = ", ".join(f"{name} = {show(value)}" for name, value in changes.items())
                     place = curve.at if guilty is None else curve.place(guilty)

@@ -269,23 +269,25 @@ def neighbourhood_sizes(scenario: Scenario) -> Found:
     """Named topologies give every neighbourhood enough members for secure sums."""
     least = least_degree(scenario)
     if scenario.secure is not None and scenario.protocol.exchange == "secure" and least is not None:
-        yield from _neighbourhood(scenario.secure, least, f"a {scenario.topology.kind}")
+        yield from _neighbourhood(scenario, scenario.secure, least)
 
 
-def _neighbourhood(secure: Secure, members: int, where: str) -> Found:
+def _neighbourhood(scenario: Scenario, secure: Secure, members: int) -> Found:
+    topology = scenario.topology
     needed = LEAST_HONEST + secure.colluders
-    colluders = f" and {secure.colluders} colluders" if secure.colluders else ""
+    who = f"{LEAST_HONEST} honest" + (f" and {secure.colluders} colluders" if secure.colluders else "")
     if members < needed:
+        size = {"regular": "degree", "small-world": "degree", "complete": "nodes", "erdos-renyi": "p"}
         yield (
-            ("protocol", "exchange"),
-            f"{where} has a node with only {members} neighbours; a secure sum needs {needed} members "
-            f"({LEAST_HONEST} honest{colluders}); use a denser topology or fewer colluders",
+            ("topology", size.get(topology.kind, "kind")),
+            f"a node of this {topology.kind} graph has only {members} neighbours; a secure sum needs {needed} "
+            f"members ({who}); use a denser topology or fewer colluders",
         )
     elif members - secure.tolerated_dropouts < needed:
         yield (
             ("secure", "tolerated_dropouts"),
-            f"{where} has a node with {members} neighbours; when {secure.tolerated_dropouts} drop out, fewer "
-            f"than {needed} are left ({LEAST_HONEST} honest{colluders}); tolerate at most {members - needed}",
+            f"a node of this {topology.kind} graph has {members} neighbours; with {secure.tolerated_dropouts} "
+            f"missing, fewer than {needed} are left ({who}); tolerate at most {members - needed}",
         )
 
 
@@ -322,13 +324,6 @@ def noise_placement(scenario: Scenario) -> Found:
         )
 
 
-def delta_range(scenario: Scenario) -> Found:
-    """Delta is a probability strictly between 0 and 1."""
-    privacy = scenario.privacy
-    if privacy is not None and not 0 < privacy.delta < 1:
-        yield ("privacy", "delta"), f"delta must lie strictly between 0 and 1, got {privacy.delta:g}"
-
-
 def target_is_met(scenario: Scenario) -> Found:
     """A noise multiplier given together with a target keeps it, where all neighbourhoods have one size."""
     privacy, secure, protocol = scenario.privacy, scenario.secure, scenario.protocol
@@ -355,7 +350,7 @@ def _target(scenario: Scenario, multiplier: float) -> Found:
     from protocols.privacy.accounting import epsilon_of, shift_factor  # not at import: it brings scipy
 
     privacy, rounds = scenario.privacy, scenario.protocol.rounds
-    if privacy is None or privacy.target_epsilon is None or not 0 < privacy.delta < 1:
+    if privacy is None or privacy.target_epsilon is None:
         return
     epsilon = epsilon_of(rounds * (shift_factor(privacy.adjacency) / multiplier) ** 2, privacy.delta)
     if epsilon > privacy.target_epsilon * (1 + 1e-9):  # a noise calibrated to the target may miss by rounding
@@ -400,7 +395,6 @@ CHECKS: tuple[Check, ...] = (
     neighbourhood_sizes,
     noise_is_given,
     noise_placement,
-    delta_range,
     target_is_met,
     distinct_names,
 )
@@ -457,7 +451,7 @@ def check_degrees(degrees: Sequence[int], scenario: Scenario) -> None:
     nodes = len(degrees)
     found = [*_outside(scenario, nodes), *_enough_data(scenario, nodes), *_all_byzantine(scenario, nodes)]
     if scenario.secure is not None:
-        found += _neighbourhood(scenario.secure, min(degrees), f"this {scenario.topology.kind} graph")
+        found += _neighbourhood(scenario, scenario.secure, min(degrees))
     _refuse(found)
 
 
@@ -478,4 +472,6 @@ def check_noise(sigma: Sequence[float], scenario: Scenario) -> None:
 
 def _refuse(found: Sequence[tuple[Key, str]]) -> None:
     if found:
-        raise ConfigurationError("; ".join(f"{dotted(k)}: {m}" for k, m in found), dotted(found[0][0]))
+        (first, message), *others = found
+        told = "; ".join([message, *(f"{dotted(key)}: {other}" for key, other in others)])
+        raise ConfigurationError(told, dotted(first))

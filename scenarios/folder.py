@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from protocols.privacy.ledger import Claim
 
+from protocols.privacy.ledger import Claim
 from protocols.privacy.lineage import Entry
 from simulator.clock import to_s
 from simulator.errors import StorageError

@@ -16,12 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from scenarios.changes import examine_studies, merged, parse_sets
 from scenarios.checks import check
-from scenarios.locate import Key, common, dotted, index, line_of, present
+from scenarios.locate import Key, common, dotted, index, line_of, present, undotted
 from scenarios.schema import Scenario, filled
 from scenarios.wording import reword
 from simulator.errors import ConfigurationError
 
-__all__ = ["Loaded", "Problem", "ScenarioErrors", "examine", "load", "merged", "resolve"]
+__all__ = ["Loaded", "Problem", "ScenarioErrors", "examine", "load", "located", "merged", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def load(path: Path | str, sets: Sequence[str] = (), seed: int | None = None) ->
         changes = parse_sets(sets) | ({} if seed is None else {("seed",): (f"--seed {seed}", seed)})
         raw = merged(raw, {dotted(key): value for key, (_, value) in changes.items()})
     except ConfigurationError as error:
-        raise ScenarioErrors([Problem(f"--set {error.key}", None, "", error.message)]) from None
+        culprit = next((text for text in sets if text.startswith(str(error.key))), error.key)
+        raise ScenarioErrors([Problem(f"--set {culprit}", None, "", error.message)]) from None
     scenario, found = examine(raw, file.parent)
     found += examine_studies(raw, set(found), lambda point: examine(point, file.parent)[1])
     problems: list[Problem] = []
@@ -100,6 +101,16 @@ def load(path: Path | str, sets: Sequence[str] = (), seed: int | None = None) ->
     if problems or scenario is None:
         raise ScenarioErrors(sorted(problems, key=lambda problem: problem.line or 0))
     return Loaded(scenario, raw, file)
+
+
+def located(error: ConfigurationError, file: Path) -> ConfigurationError:
+    """An error found while building, with the place of its key in the scenario file as the loader would give it."""
+    if isinstance(error, ScenarioErrors) or error.key is None:
+        return error
+    text, _ = _read(file)
+    return ScenarioErrors(
+        [Problem(str(file), line_of(index(text), undotted(error.key)), error.key, error.message)]
+    )
 
 
 def resolve(raw: Mapping[str, Any], base: Path | None = None) -> Scenario:
@@ -184,8 +195,8 @@ def _read(file: Path) -> tuple[str, dict[str, Any]]:
 
 def _origin(key: Key, lines: Mapping[Key, int], changes: Mapping[Key, tuple[str, Any]]) -> str | None:
     """The --set a problem stems from: it set the key, or made a table the file does not have."""
-    in_file = len(present(lines, key))
-    for changed, (origin, _) in reversed(list(changes.items())):
-        if key[: len(changed)] == changed or len(common(key, changed)) > in_file:
-            return origin
-    return None
+    if not changes:
+        return None
+    nearest = max(changes, key=lambda changed: (key[: len(changed)] == changed, len(common(key, changed))))
+    set_here = key[: len(nearest)] == nearest
+    return changes[nearest][0] if set_here or len(common(key, nearest)) > len(present(lines, key)) else None

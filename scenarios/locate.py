@@ -6,6 +6,7 @@ and notes where every key, table and list element begins; it never judges.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from bisect import bisect_right
@@ -59,8 +60,17 @@ def dotted(key: Sequence[str | int]) -> str:
             words += f"[{part}]"
         else:
             bare = _BARE.fullmatch(part) is not None
-            words += ("." if words else "") + (part if bare else '"' + part.replace('"', '\\"') + '"')
+            # JSON's escapes are TOML's
+            words += ("." if words else "") + (part if bare else json.dumps(part, ensure_ascii=False))
     return words
+
+
+def undotted(text: str) -> Key:
+    """Read what :func:`dotted` wrote."""
+    key: list[str | int] = []
+    for element, word in re.findall(r'\[(\d+)\]|("(?:\\.|[^"\\])*"|[A-Za-z0-9_-]+)', text):
+        key += [int(element)] if element else split(word)
+    return tuple(key)
 
 
 def split(text: str) -> tuple[str, ...]:

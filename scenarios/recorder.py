@@ -127,6 +127,10 @@ class Recorder:
         self.snapshots.append(snapshot)
         return snapshot
 
+    def monitor(self, t_s: float) -> None:
+        """Evaluate in passing."""
+        self.evaluate(t_s)
+
     def metrics(self) -> dict[str, list[Any]]:
         """Columns of metrics.parquet."""
         columns: dict[str, list[Any]] = {"t_s": [], "round": [], "node": [], "metric": [], "value": []}

@@ -13,10 +13,10 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from protocols.privacy.ledger import Claim, account
 from simulator.live import Live
 
 from protocols.learning.executor import BatchedExecutor
+from protocols.privacy.ledger import Claim, account
 from scenarios.build import Parts, build
 from scenarios.folder import FORMAT, METRICS, RunFolder
 from scenarios.recorder import Recorder
@@ -93,7 +93,7 @@ def run(
         adversary=Adversary(parts.curious, recorder.tap, parts.byzantine),
         record=recorder.record,
         released=parts.learner.lineage.delivered,
-        monitor=recorder.evaluate,
+        monitor=recorder.monitor,
         monitor_s=scenario.evaluation.every,
     )
     engine = Live(world, parts.program) if live else Kernel(world, parts.link, parts.program)
@@ -194,6 +194,7 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
             "nodes": len(parts.neighbors),
             "edges": sorted((min(i, j), max(i, j)) for i, j in parts.graph.edges),
         },
+        "samples_per_node": parts.bank.mask.sum(1).tolist(),
         "byzantine": sorted(parts.byzantine),
         "curious": sorted(parts.curious),
         "mixing": mixing.properties(parts.weights),

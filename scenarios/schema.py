@@ -324,7 +324,9 @@ class Privacy(Table):
         description="noise_multiplier of each member's own noise, or of the noise left in an opened sum "
         "without the colluders' part; absent: sum with secure, member with ldp",
     )
-    delta: float = Field(default=1e-5, description="delta of (epsilon, delta), strictly between 0 and 1")
+    delta: float = Field(
+        default=1e-5, gt=0, lt=1, description="delta of (epsilon, delta), strictly between 0 and 1"
+    )
     observers: Annotated[
         Literal["each node"] | tuple[tuple[int, ...], ...],
         BeforeValidator(_observers),
@@ -528,11 +530,11 @@ def kinds_of(model: type[Table]) -> tuple[str, ...]:
     return get_args(field.annotation) if field else ()
 
 
-def _choices(annotation: Any) -> list[str]:
+def choices_of(annotation: Any) -> list[str]:
     """The words a key chooses from, through options and annotations."""
     if getattr(annotation, "__origin__", None) is Literal:
         return [word for word in get_args(annotation) if isinstance(word, str)]
-    return [word for inner in get_args(annotation) for word in _choices(inner)]
+    return [word for inner in get_args(annotation) for word in choices_of(inner)]
 
 
 def _collect(models: list[type[Table]], prefix: str) -> Mapping[str, list[str]]:
@@ -541,7 +543,7 @@ def _collect(models: list[type[Table]], prefix: str) -> Mapping[str, list[str]]:
         for name, field in model.model_fields.items():
             below = models_of(field.annotation)
             key = prefix if name == "kind" else f"{prefix}.{name}".lstrip(".")
-            words = _choices(field.annotation) if not below else []
+            words = choices_of(field.annotation) if not below else []
             found.setdefault(key, [])
             found[key] += [word for word in words if word not in found[key]]
             for inner_key, inner in _collect(below, key).items():

@@ -23,7 +23,6 @@ from scenarios.schema import STUDY_TABLES, seeds_of
 from simulator.errors import ConfigurationError, SottovoceError, StorageError
 
 FORMAT = 1
-BASELINE = "baseline"
 DONE = ("finished", "diverged")
 
 Progress = Callable[[float, str], None]
@@ -38,7 +37,7 @@ class Planned:
         seed: its seed.
         set: what it changes, dotted key -> value.
         series: its line in a sweep's figure.
-        variant: its name in a what-if.
+        variant: its name in a what-if; None for the baseline.
         status: ``"planned"``, then what its run folder says.
     """
 
@@ -80,7 +79,7 @@ def plan_whatif(loaded: Loaded) -> list[Planned]:
     if not scenario.whatif:
         raise ConfigurationError(f"{loaded.path} has no [[whatif]] table", "whatif")
     seeds = seeds_of(scenario.study.seeds, scenario.seed)
-    variants: list[tuple[str, Mapping[str, Any]]] = [(BASELINE, {})]
+    variants: list[tuple[str | None, Mapping[str, Any]]] = [(None, {})]
     variants += [(variant.name, variant.set) for variant in scenario.whatif]
     return [
         _planned(loaded, dict(changes), seed, variant=name) for seed in seeds for name, changes in variants
@@ -159,7 +158,7 @@ def _claim(out: Path, head: Mapping[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise StorageError(f"{out} is not empty and holds no study; nothing was overwritten")
-        file.write_text(json.dumps(head | {"runs": []}, indent=2))
+        file.write_text(json.dumps({**head, "runs": []}, indent=2))
     except OSError as error:
         raise StorageError(f"cannot create the study folder {out}: {error.strerror}") from error
 
@@ -202,7 +201,7 @@ def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> No
             place = {"id": run.id, "series": run.series, "variant": run.variant, "seed": run.seed}
             rows.append(summary | place | changed)
     try:
-        (out / "study.json").write_text(json.dumps(dict(head) | {"runs": listed}, indent=2))
+        (out / "study.json").write_text(json.dumps({**head, "runs": listed}, indent=2))
         if rows:
             _frame(rows).write_parquet(out / "summaries.parquet")
     except OSError as error:

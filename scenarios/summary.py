@@ -7,7 +7,6 @@ from statistics import median
 from typing import Any
 
 from protocols.privacy.ledger import Claim
-
 from scenarios.build import Parts
 from scenarios.recorder import Recorder
 from scenarios.schema import Scenario

@@ -6,9 +6,10 @@ shortest text that parses back to exactly the same float.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Annotated, Any
 
@@ -71,9 +72,12 @@ def parse(text: str, units: Mapping[str, Decimal], example: str) -> float:
     if unit not in units:
         raise ValueError(f'unknown unit "{unit}"{_nearest(unit, units)}; units are {known}')
     try:
-        return float(Decimal(number.replace("_", "")) * units[unit])
-    except (InvalidOperation, OverflowError):
-        raise ValueError(f'"{text}" is too large or too small') from None
+        value = float(Decimal(number.replace("_", "")) * units[unit])
+    except ArithmeticError:
+        value = math.inf
+    if not math.isfinite(value):
+        raise ValueError(f'"{text}" is too large or too small')
+    return value
 
 
 def show(value: float, units: Mapping[str, Decimal]) -> str:

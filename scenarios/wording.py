@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from scenarios.locate import Key
-from scenarios.schema import Scenario, Table, kinds_of, models_of
+from scenarios.schema import Scenario, Table, choices_of, kinds_of, models_of
 
 _EXPECTED = {
     "float_type": "a number",
@@ -55,7 +55,9 @@ def reword(error: ErrorDetails, raw: Mapping[str, Any]) -> tuple[Key, str]:
         return (*key, "kind"), _unknown_word(context.get("tag"), kinds)
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", str(context["expected"]))
-        return key, _unknown_word(value, words) if words else f"expected {context['expected']}{got}"
+        if not words:
+            return key, f"expected {context['expected']}{got}"
+        return key, _unknown_word(value, words) + _whose_word(key, model, value)
     if kind in _BOUNDS:
         name, words_before = _BOUNDS[kind]
         unit = " in base units" if isinstance(value, str) else ""
@@ -128,6 +130,19 @@ def _unknown_word(value: Any, words: Sequence[str]) -> str:
     known = ", ".join(f'"{word}"' for word in words)
     near = nearest(value, words) if isinstance(value, str) else ""
     return f"{show(value)} is not one of: {known}{near}"
+
+
+def _whose_word(key: Key, model: type[Table] | None, value: Any) -> str:
+    """Another kind of the same table may know the word."""
+    name = str(key[-1])
+    owners = [
+        kind
+        for sibling in _models_at(key[:-1])
+        if sibling is not model and name in sibling.model_fields
+        if value in choices_of(sibling.model_fields[name].annotation)
+        for kind in kinds_of(sibling)
+    ]
+    return f"; {show(value)} needs kind = {' or '.join(map(show, owners))}" if owners else ""
 
 
 def nearest(name: str, known: Sequence[str], prefix: str = "") -> str:

@@ -20,6 +20,11 @@ class Calendar(simpy.Environment):
         """Nanoseconds since the start."""
         return int(self._now)
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left that could ever happen."""
+        return not self._queue
+
 
 def to_ns(seconds: float) -> int:
     """Nearest nanosecond. Delays are quantised once, when they are drawn."""

@@ -1,4 +1,4 @@
-"""Driving coroutines on SimPy's calendar, with structured groups and clean cancellation.
+"""Driving coroutines on a SimPy calendar, with structured groups and clean cancellation.
 
 SimPy's own processes rebuild exceptions from their arguments, deliver crashes as ordinary exceptions and
 fail obscurely on foreign awaitables. A task here is stepped by event callbacks instead: errors keep their
@@ -19,7 +19,7 @@ from simulator.errors import ContractError, NodeDown
 
 
 class Wait:
-    """Makes a SimPy event awaitable by a task."""
+    """Makes a SimPy event awaitable by a task; the error of a failed event is raised at the await."""
 
     __slots__ = ("event",)
 
@@ -28,6 +28,8 @@ class Wait:
 
     def __await__(self) -> Generator[simpy.Event, None, Any]:
         yield self.event
+        if not self.event.ok:
+            raise self.event.value
         return self.event.value
 
 
@@ -44,7 +46,7 @@ class Runner:
 
 
 class Task:
-    """One coroutine in virtual time. ``finished`` is called once, with the task, when it has ended.
+    """One coroutine on the calendar. ``finished`` is called once, with the task, when it has ended.
 
     ``error`` then holds what it raised, or None if it returned or was cancelled.
     """
@@ -57,29 +59,40 @@ class Task:
         self._runner = runner
         self._coro = coro
         self._finished = finished
+        self._executing = False
+        self._deferred: BaseException | None = None
         start = simpy.Event(runner.env)
         self._pending: simpy.Event | None = start
         start.callbacks.append(self._resume)
         start.succeed()
 
     def throw(self, error: BaseException) -> None:
-        """Raise ``error`` at the await that is pending, now."""
-        if not self.done:
+        """Raise ``error`` at the await that is pending, now; in a task that is executing, at its next one."""
+        if self._executing:
+            self._deferred = error
+        elif not self.done:
             self._step(lambda: self._coro.throw(error))
 
     def cancel(self) -> None:
-        """End the task at its pending await; its ``finally`` blocks run, but may not await."""
-        if self.done:
-            return
-        try:
-            self._coro.throw(NodeDown())
-        except (NodeDown, StopIteration):
-            self._end(None)
-        except BaseException as error:
-            self._end(error)
-        else:
-            self._coro.close()
-            self._end(ContractError("a task awaited something while it was being cancelled"))
+        """End the task at its pending await; its ``finally`` blocks run, but may not await.
+
+        A task that cancels itself (by cancelling its own group) ends at its next await.
+        """
+        if self._executing:
+            self._deferred = NodeDown()
+        elif not self.done:
+            self._pending = None
+            try:
+                self._advance(lambda: self._coro.throw(NodeDown()))
+            except (NodeDown, StopIteration):
+                self._end(None)
+            except (KeyboardInterrupt, SystemExit):
+                self.done = True
+                raise
+            except BaseException as error:
+                self._end(error)
+            else:
+                self._end(self._abandon())
 
     def _resume(self, event: simpy.Event) -> None:
         if self._pending is event:
@@ -87,25 +100,48 @@ class Task:
 
     def _step(self, advance: Callable[[], Any]) -> None:
         self._pending = None
-        before, self._runner.current = self._runner.current, self
         try:
-            awaited = advance()
+            awaited = self._advance(advance)
             while not isinstance(awaited, simpy.Event):
-                awaited = self._coro.throw(
-                    ContractError(
-                        f"a node program awaited {type(awaited).__name__!r}; "
-                        "await only what the node contract offers"
-                    )
+                stranger = ContractError(
+                    f"a node program awaited something foreign (it yielded {type(awaited).__name__!r}); "
+                    "await only what the node contract offers: receive, sleep, compute and task groups"
                 )
+                awaited = self._advance(lambda error=stranger: self._coro.throw(error))
         except (StopIteration, NodeDown):
             self._end(None)
+        except (KeyboardInterrupt, SystemExit):
+            # The user's, not the program's: it stops the run as it is.
+            self.done = True
+            raise
         except BaseException as error:
             self._end(error)
         else:
             self._pending = awaited
             awaited.callbacks.append(self._resume)
+            deferred, self._deferred = self._deferred, None
+            if isinstance(deferred, NodeDown):
+                self.cancel()
+            elif deferred is not None:
+                self.throw(deferred)
+
+    def _advance(self, advance: Callable[[], Any]) -> Any:
+        before, self._runner.current = self._runner.current, self
+        self._executing = True
+        try:
+            return advance()
         finally:
+            self._executing = False
             self._runner.current = before
+
+    def _abandon(self) -> ContractError:
+        """Get rid of a coroutine that answered its cancellation with another await."""
+        error = ContractError("a task awaited something while it was being cancelled")
+        try:
+            self._coro.close()
+        except BaseException as again:
+            error.__cause__ = again
+        return error
 
     def _end(self, error: BaseException | None) -> None:
         self.done = True
@@ -123,7 +159,10 @@ class _GroupFailed(BaseException):
 
 
 class SimTaskGroup:
-    """The task group of the node contract, on virtual time."""
+    """The task group of the node contract, on a SimPy calendar.
+
+    The first error of any task or of the body is the one that leaves the block.
+    """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -131,21 +170,23 @@ class SimTaskGroup:
         self._idle: simpy.Event | None = None
         self._error: BaseException | None = None
         self._owner: Task | None = None
+        self._open = False
 
     async def __aenter__(self) -> SimTaskGroup:
         self._owner = self._runner.current
+        self._open = True
         return self
 
     def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
         """Start a task of the group."""
+        if not self._open:
+            coro.close()
+            raise ContractError("spawn on a task group whose block has not begun or is over")
         self._tasks.append(self._runner.start(coro, self._ended))
 
     def cancel(self) -> None:
         """Stop every task of the group."""
-        owner, self._owner = (
-            self._owner,
-            None,
-        )
+        owner, self._owner = self._owner, None
         for task in list(self._tasks):
             task.cancel()
         self._owner = owner
@@ -153,21 +194,29 @@ class SimTaskGroup:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        failed_first = self._error is not None
+        interruption: BaseException | None = None
         if error is None:
-            while self._tasks and self._error is None:
-                self._idle = simpy.Event(self._runner.env)
-                try:
+            try:
+                while self._tasks and self._error is None:
+                    self._idle = simpy.Event(self._runner.env)
                     await Wait(self._idle)
-                except BaseException:
-                    self._owner = None
-                    self.cancel()
-                    raise
+            except BaseException as thrown:
+                interruption = thrown
+        self._open = False
         self._owner = None
         self.cancel()
+        leaving = interruption if error is None else error
+        # A crash does not excuse a bug in a finally block, so NodeDown gives way to the error of a task.
         if self._error is not None and (
-            error is None or (isinstance(error, _GroupFailed) and error.group is self)
+            failed_first
+            or leaving is None
+            or isinstance(leaving, NodeDown)
+            or (isinstance(leaving, _GroupFailed) and leaving.group is self)
         ):
             raise self._error
+        if interruption is not None:
+            raise interruption
         return False
 
     def _ended(self, task: Task) -> None:

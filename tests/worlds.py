@@ -47,6 +47,7 @@ class Lab:
         bank = Bank.of(dataset.train_x, dataset.train_y, parts)
         self.executor = BatchedExecutor()
         self.learner = Learner(
+            task=task,
             operations=operations(task, bank, step=0.5, divisor=32, clip=self.clip),
             lineage=Lineage(),
             initial=task.init(streams.generator(self.seed, "initial")),

@@ -14,6 +14,7 @@ from simulator.node import Node
 
 if TYPE_CHECKING:
     from protocols.learning.local_update import Operations
+    from protocols.learning.task import Task
 
 VALUE_BYTES = 4
 """A parameter travels as one 32-bit number, masked or not."""
@@ -37,6 +38,7 @@ class Learner:
     """How every node of a run trains.
 
     Args:
+        task: the model.
         operations: the run's model mathematics.
         lineage: the run's record of releases.
         initial: public initial parameters, the same on every node.
@@ -50,6 +52,7 @@ class Learner:
         it is sent; every receiver in that round sees the same draw.
     """
 
+    task: Task
     operations: Operations
     lineage: Lineage
     initial: Vector
@@ -68,12 +71,17 @@ class Learner:
         """The public initial model."""
         return Model(self.initial, ORIGIN)
 
+    def noise(self, node: int, rng: np.random.Generator) -> Vector:
+        """One draw of a node's noise; zeros without a mechanism."""
+        sigma = np.float32(self.sigma[node])
+        if sigma == 0:
+            return np.zeros(self.size, np.float32)
+        return rng.standard_normal(self.size, dtype=np.float32) * sigma
+
     async def local_update(self, node: Node, model: Model, round: int) -> Model:
         """One noised gradient step on the node's own data."""
         sigma = self.sigma[node.id]
-        noise = np.zeros(self.size, np.float32)
-        if sigma > 0:
-            noise = node.rng("noise", round).standard_normal(self.size, dtype=np.float32) * np.float32(sigma)
+        noise = self.noise(node.id, node.rng("noise", round))
         params = await node.compute(
             self.operations.local_step, model.params, node.id, noise, size=self.size, cost_s=self.step_cost_s
         )

@@ -59,11 +59,13 @@ def epsilon_of(mu2: float, delta: float) -> float:
     if math.isinf(mu2):
         return math.inf
     mu, target = math.sqrt(mu2), math.log(delta)
-    if mu == 0 or _log_delta(0.0, mu) <= target:
+    if mu == 0 or _log_delta(-mu / 2, mu) <= target:
         return 0.0
-    # δ(ε) < Φ(μ/2 − ε/μ), so this ratio is past the root.
-    high = mu / 2 - float(ndtri(delta))
-    return mu * _root(lambda ratio: _log_delta(ratio, mu) - target, 0.0, high)
+    # δ(ε) < Φ(μ/2 − ε/μ), so this is past the root of ε/μ − μ/2.
+    past = -float(ndtri(delta))
+    if mu > 100:
+        return mu * (_root(lambda near: _log_delta(near, mu) - target, -mu / 2, past + 1e-9) + mu / 2)
+    return mu * _root(lambda ratio: _log_delta(ratio - mu / 2, mu) - target, 0.0, past + mu / 2)
 
 
 def mu2_of(epsilon: float, delta: float) -> float:
@@ -89,9 +91,9 @@ def mu2_of(epsilon: float, delta: float) -> float:
     quantile = max(-float(ndtri(delta)), 0.0)
     low = max(low, math.sqrt(quantile * quantile + 2 * epsilon) - quantile) / 2
     high, target = 2 * low, math.log(delta)
-    while _log_delta(epsilon / high, high) < target:
+    while _log_delta(epsilon / high - high / 2, high) < target:
         high *= 2
-    mu = _root(lambda mu: _log_delta(epsilon / mu, mu) - target, low, high)
+    mu = _root(lambda mu: _log_delta(epsilon / mu - mu / 2, mu) - target, low, high)
     return mu * mu
 
 
@@ -127,16 +129,14 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
     return float(root)
 
 
-def _log_delta(ratio: float, mu: float) -> float:
-    """ln δ at ε = ratio · μ.
+def _log_delta(near: float, mu: float) -> float:
+    """ln δ at the ε for which ε/μ − μ/2 = ``near``.
 
-    exp(ε) φ(ratio + μ/2) = φ(ratio − μ/2): with the scaled complementary error function the large ε cancels
-    on paper instead of in floating point.
+    exp(ε) φ(near + μ) = φ(near): with the scaled complementary error function a large ε cancels on paper
+    instead of in floating point.
     """
-    near, far = ratio - mu / 2, ratio + mu / 2
     first = float(log_ndtr(-near))
-    second = (
-        -near * near / 2 - _LOG_SQRT_2PI + math.log(math.sqrt(math.pi / 2) * float(erfcx(far / math.sqrt(2))))
-    )
+    mills = math.sqrt(math.pi / 2) * float(erfcx((near + mu) / math.sqrt(2)))
+    second = -near * near / 2 - _LOG_SQRT_2PI + math.log(mills)
     gap = second - first
     return first + math.log(-math.expm1(gap)) if gap < 0 else -math.inf

@@ -342,7 +342,9 @@ class _Sums:
         order = np.flatnonzero(self._member >= 0)
         order = order[np.argsort(self._member[order], kind="stable")]
         names, starts = np.unique(self._member[order], return_index=True)
-        for name, columns in zip(names, np.split(order, starts[1:]), strict=True):
+        ends = np.append(starts[1:], len(order))
+        for name, start, end in zip(names.tolist(), starts, ends[: len(names)], strict=True):
+            columns = order[start:end]
             weight = np.abs(self._weight[columns])
             whose, inverse = np.unique(record.owner[columns], return_inverse=True)
             moved = np.zeros(len(whose))

@@ -8,6 +8,7 @@ columns and are built once for all observers, up to a stated limit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -83,7 +84,8 @@ def read_record(entries: Iterable[Entry]) -> Record:
 
     Raises:
         ContractError: an entry that refers to a state not made before it, repeats or skips a state number, or
-            has as many coefficients as its kind does not allow.
+            whose
+            coefficients, noise or sensitivity are not what its kind needs.
     """
     kinds, column = ["origin"], [-1]
     parents: list[tuple[int, ...]] = [()]
@@ -102,6 +104,8 @@ def read_record(entries: Iterable[Entry]) -> Record:
         single = entry.kind in (CONTRIBUTE, SHARE)
         if len(entry.coefs) != expected or (single and len(entry.parents) != 1):
             raise ContractError(f"entry {index} ({entry.kind}) has {len(entry.coefs)} coefficients")
+        if not all(map(math.isfinite, entry.coefs)):
+            raise ContractError(f"entry {index} ({entry.kind}) has a coefficient that is not finite")
         if entry.kind == RELEASE:
             releases.append((entry.node, Sight(entry.t_s, entry.parents, entry.coefs)))
             continue

@@ -1,0 +1,442 @@
+"""The ``sottovoce`` command.
+
+Exit codes: 0 done; 2 a bad scenario, argument or folder, one line per error; 1 a run that failed; 130 stopped by the
+user with everything recorded so far kept. What is heavy is imported inside the commands that need it, so that help,
+``validate``, ``schema`` and ``list`` start at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scenarios.progress import progress
+from simulator.errors import ConfigurationError, SottovoceError, StorageError
+
+DONE, FAILED, BAD_ARGUMENT, STOPPED = 0, 1, 2, 130
+RUNS = Path("runs")
+
+app = typer.Typer(
+    name="sottovoce",
+    help="Simulate secure decentralised learning: what privacy, utility and latency cost each other.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_ScenarioFile = Annotated[
+    Path,
+    typer.Argument(metavar="SCENARIO", help="A scenario file, or the name of one from `sottovoce list`."),
+]
+_Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key, e.g. protocol.rounds=20. Repeatable."),
+]
+_Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random stream.")]
+_Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write; empty or absent.")]
+_StudyOut = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Folder to write, or to go on with if it is this study."),
+]
+_Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Runs at a time; all cores if not given.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, and only the folder as output.")]
+_Folders = Annotated[list[Path], typer.Argument(metavar="RUN_OR_STUDY...", help="Run or study folders.")]
+_RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+class Stopped(Exception):
+    """The user stopped a command; the message says what is kept."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code.
+
+    Args:
+        arguments: in place of those of the process.
+    """
+    sys.exit(_guarded(arguments))
+
+
+def _guarded(arguments: Sequence[str] | None) -> int:
+    """Turn every way a command can end into an exit code and lines without a traceback."""
+    # typer brings its own click or uses the installed one, by version; both call it this.
+    usage_errors = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=None if arguments is None else list(arguments), prog_name="sottovoce", standalone_mode=False
+        )
+        return code if isinstance(code, int) else DONE
+    except ConfigurationError as error:
+        return _say(str(error), BAD_ARGUMENT)
+    except StorageError as error:
+        return _say(str(error), BAD_ARGUMENT)
+    except SottovoceError as error:
+        return _say(str(error), FAILED)
+    except Stopped as stopped:
+        return _say(str(stopped), STOPPED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("stopped", STOPPED)
+    except Exception as error:
+        if isinstance(error, usage_errors):
+            told = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+            return _say(f"{told[:1].lower()}{told[1:]}  (sottovoce --help)", BAD_ARGUMENT)
+        if os.environ.get("SOTTOVOCE_DEBUG") == "1":
+            traceback.print_exc()
+        hint = "set SOTTOVOCE_DEBUG=1 to see where"
+        return _say(f"internal error: {type(error).__name__}: {error} ({hint})", FAILED)
+
+
+def _say(message: str, code: int) -> int:
+    typer.echo(message, err=True)
+    return code
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"sottovoce {installed('sottovoce')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+# ---------------------------------------------------------------- running
+
+
+@app.command()
+def run(
+    scenario: _ScenarioFile,
+    sets: _Sets = None,
+    seed: _Seed = None,
+    out: _Out = None,
+    quiet: _Quiet = False,
+) -> None:
+    """Run a scenario in virtual time."""
+    _run(scenario, sets, seed, out, quiet, live=False)
+
+
+@app.command()
+def live(
+    scenario: _ScenarioFile,
+    sets: _Sets = None,
+    seed: _Seed = None,
+    out: _Out = None,
+    quiet: _Quiet = False,
+) -> None:
+    """Run the same protocol code on real sockets, in real time."""
+    _run(scenario, sets, seed, out, quiet, live=True)
+
+
+def _run(
+    file: Path, sets: list[str] | None, seed: int | None, out: Path | None, quiet: bool, *, live: bool
+) -> None:
+    from scenarios.load import load, located
+
+    loaded = load(file, sets or (), seed)
+    name = f"{loaded.scenario.name}-{loaded.scenario.seed}" + ("-live" if live else "")
+    folder = _fresh(RUNS / name) if out is None else _unused(out)
+
+    from scenarios.run import run as run_scenario
+
+    try:
+        with _keeping(folder), progress(loaded.scenario.name, quiet=quiet) as on_progress:
+            summary = run_scenario(
+                loaded.scenario, folder, base=loaded.path.parent, live=live, on_progress=on_progress
+            )
+    except ConfigurationError as error:
+        raise located(error, loaded.path) from error
+    if not quiet:
+        from analysis.store import read_run
+        from analysis.summary import summary_table
+
+        _show(summary_table(read_run(folder).summary or summary))
+    typer.echo(str(folder))
+    if summary["status"] == "diverged":
+        typer.echo(
+            "training diverged: a model holds no finite numbers; try a smaller training.step", err=True
+        )
+
+
+def _fresh(folder: Path) -> Path:
+    """The folder, or the first of -2, -3, ... that does not exist."""
+    count, candidate = 1, folder
+    while candidate.exists():
+        count += 1
+        candidate = folder.with_name(f"{folder.name}-{count}")
+    return candidate
+
+
+def _unused(folder: Path) -> Path:
+    """Refuse a folder that holds something before any work is done."""
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise StorageError(f"{folder} exists and is not an empty folder; nothing was overwritten")
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be used: {error.strerror}") from error
+    return folder
+
+
+@contextmanager
+def _keeping(folder: Path, *, again: str = "") -> Iterator[None]:
+    """Say what is kept when the user stops a command or a run fails."""
+
+    def kept() -> str:
+        held = folder.is_dir() and any(folder.iterdir())
+        return f"what was recorded so far is in {folder}{again}" if held else "nothing was recorded yet"
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {kept()}") from None
+    except (ConfigurationError, StorageError):
+        raise
+    except SottovoceError as error:
+        raise SottovoceError(f"{error}\n{kept()}") from error
+
+
+@app.command()
+def sweep(
+    scenario: _ScenarioFile,
+    sets: _Sets = None,
+    out: _StudyOut = None,
+    jobs: _Jobs = None,
+    quiet: _Quiet = False,
+) -> None:
+    """Run the [sweep] table of a scenario.
+
+    Runs that are there already are not repeated.
+    """
+    _study("sweep", scenario, sets, out, jobs, quiet)
+
+
+@app.command()
+def whatif(
+    scenario: _ScenarioFile,
+    sets: _Sets = None,
+    out: _StudyOut = None,
+    jobs: _Jobs = None,
+    quiet: _Quiet = False,
+) -> None:
+    """Compare a scenario with its [[whatif]] variants.
+
+    All run on the same seeds. Runs that are there already are not repeated.
+    """
+    _study("whatif", scenario, sets, out, jobs, quiet)
+
+
+def _study(
+    kind: str, file: Path, sets: list[str] | None, out: Path | None, jobs: int | None, quiet: bool
+) -> None:
+    from scenarios.load import load
+
+    loaded = load(file, sets or ())
+    missing = loaded.scenario.sweep is None if kind == "sweep" else not loaded.scenario.whatif
+    if missing:
+        table = "[sweep]" if kind == "sweep" else "[[whatif]]"
+        raise ConfigurationError(f"{loaded.path}: has no {table} table, so there is nothing to run")
+    folder = out or RUNS / f"{loaded.scenario.name}-{kind}"
+
+    from scenarios import study
+
+    execute = study.sweep if kind == "sweep" else study.whatif
+    again = "; the same command goes on from there"
+    with _keeping(folder, again=again), progress(loaded.scenario.name, quiet=quiet) as on_progress:
+        folder = execute(loaded, folder, jobs=jobs or os.cpu_count() or 1, on_progress=on_progress)
+    if not quiet:
+        from analysis.store import read_study
+        from analysis.summary import study_table
+
+        _show(study_table(read_study(folder)))
+    typer.echo(str(folder))
+
+
+@app.command()
+def audit(
+    scenario: _ScenarioFile,
+    trials: Annotated[int, typer.Option("--trials", min=2, help="Runs of the attacked game.")] = 1000,
+    sets: _Sets = None,
+    seed: _Seed = None,
+    quiet: _Quiet = False,
+) -> None:
+    """Attack the noise of a scenario, to test its epsilon.
+
+    The lower bound the attack finds must stay below what the ledger claims.
+    """
+    from scenarios.load import load
+
+    loaded = load(scenario, sets or (), seed)
+
+    from scenarios.audit import audit as run_audit
+
+    with progress("audit", quiet=quiet) as on_progress:
+        found = run_audit(loaded, trials=trials, on_progress=on_progress)
+    _show_rows([{"quantity": key, "value": value} for key, value in found.items()])
+
+
+# ---------------------------------------------------------------- looking
+
+
+@app.command()
+def plot(folders: _Folders) -> None:
+    """Draw the figures of runs or studies into their plots/ folder."""
+    from analysis.plots import plot as draw
+
+    for folder in folders:
+        for picture in draw(folder):
+            typer.echo(str(picture))
+
+
+@app.command()
+def report(folders: _Folders) -> None:
+    """Write report.html into runs or studies.
+
+    One file with tables and figures.
+    """
+    from analysis.report import report as write
+
+    for folder in folders:
+        typer.echo(str(write(folder)))
+
+
+@app.command()
+def compare(folders: _Folders) -> None:
+    """Put runs or studies side by side."""
+    from analysis.compare import compare as side_by_side
+
+    _show(side_by_side(folders))
+
+
+@app.command()
+def privacy(
+    folder: _RunFolder,
+    observers: Annotated[
+        list[str] | None,
+        typer.Option("--observers", metavar="NODES", help="Nodes that pool what they see: 3,7. Repeatable."),
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help="record or node.")] = None,
+    adjacency: Annotated[
+        str | None, typer.Option("--adjacency", help="add-remove, replace or zero-out.")
+    ] = None,
+    delta: Annotated[float | None, typer.Option("--delta", help="Strictly between 0 and 1.")] = None,
+) -> None:
+    """Account a finished run again.
+
+    For other observers, units, adjacencies or deltas; nothing is run again.
+    """
+    from scenarios.schema import KINDS
+
+    for option, word in (("unit", unit), ("adjacency", adjacency)):
+        if word is not None and word not in KINDS[f"privacy.{option}"]:
+            raise ConfigurationError(
+                f"--{option} is one of {', '.join(KINDS[f'privacy.{option}'])}, got {word}"
+            )
+    if delta is not None and not 0 < delta < 1:
+        raise ConfigurationError(f"--delta must lie strictly between 0 and 1, got {delta:g}")
+    sets = None if not observers else [_nodes(text) for text in observers]
+
+    from scenarios.reaccount import reaccount
+
+    _show_rows(reaccount(folder, observers=sets, unit=unit, adjacency=adjacency, delta=delta))
+
+
+def _nodes(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigurationError(
+            f"--observers takes node numbers with commas between them, like 3,7; got {text}"
+        )
+    return tuple(sorted({int(part) for part in parts}))
+
+
+@app.command()
+def trace(folder: _RunFolder) -> None:
+    """Write trace.json.gz, a timeline of every message, for Perfetto."""
+    from analysis.store import read_run
+    from analysis.trace import write_trace
+
+    typer.echo(str(write_trace(read_run(folder))))
+
+
+# ---------------------------------------------------------------- scenario files
+
+
+@app.command()
+def validate(
+    scenarios: Annotated[list[Path], typer.Argument(metavar="SCENARIO...", help="Scenario files.")],
+    sets: _Sets = None,
+) -> None:
+    """Check scenario files without running them.
+
+    Every error at once, as file:line: key: message.
+    """
+    from scenarios.load import ScenarioErrors, load
+
+    refused = False
+    for scenario in scenarios:
+        try:
+            loaded = load(scenario, sets or ())
+        except ScenarioErrors as errors:
+            refused = True
+            typer.echo(str(errors), err=True)
+        else:
+            typer.echo(f"{loaded.path}: valid")
+    if refused:
+        raise typer.Exit(BAD_ARGUMENT)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors."""
+    import json
+
+    from scenarios.schema import Scenario
+
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Scenario.model_json_schema()
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@app.command(name="list")
+def list_() -> None:
+    """Print every kind there is, and the scenarios that come with sottovoce."""
+    from scenarios.schema import KINDS
+
+    width = max(map(len, KINDS))
+    for key, words in KINDS.items():
+        typer.echo(f"{key:{width}}  {', '.join(words)}")
+    shipped = ", ".join(sorted(file.stem for file in Path(__file__).parent.glob("*.toml")))
+    typer.echo(f"{'scenarios':{width}}  {shipped}")
+
+
+def _show(table: Any) -> None:
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def _show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as a table with their keys as its head."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for name in names:
+        table.add_column(Text(name), overflow="fold")
+    for row in rows:
+        cells = (row.get(name) for name in names)
+        table.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else str(cell)) for cell in cells))
+    _show(table)

@@ -1,0 +1,107 @@
+"""Account a finished run again, from its record of releases: other observers, units, adjacencies, deltas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.store import read_run
+from protocols.privacy.ledger import Claim, account
+from protocols.privacy.lineage import CONTRIBUTE, Entry
+from simulator.errors import ConfigurationError
+
+
+def reaccount(
+    run: Path,
+    *,
+    observers: list[tuple[int, ...]] | None,
+    unit: str | None,
+    adjacency: str | None,
+    delta: float | None,
+) -> list[dict[str, Any]]:
+    """The ledger's claims about a run, one row per observer set and basis: its worst and median victim.
+
+    Args:
+        run: the run folder.
+        observers: sets of nodes that pool what they see; every single node if None.
+        unit, adjacency, delta: in place of the run's own.
+
+    Raises:
+        ConfigurationError: the run has no mechanism, or an observer is not one of its nodes.
+        StorageError: the folder is not readable.
+
+    Guarantees:
+        As the ledger's. A run clipped per record is asked about whole nodes by group privacy over |D_i| records
+        (public); a run clipped per node is asked about records with the bound 2C that clipping leaves.
+    """
+    folder = read_run(run)
+    manifest = folder.manifest
+    asked = manifest["scenario"].get("privacy")
+    if asked is None:
+        raise ConfigurationError(f"{run} has no privacy mechanism; its loss is infinite")
+    nodes = manifest["topology"]["nodes"]
+    sets = observers or [(node,) for node in range(nodes)]
+    strangers = sorted({node for members in sets for node in members if node >= nodes})
+    if strangers:
+        raise ConfigurationError(
+            f"--observers: {strangers} are not nodes of this run, which has 0..{nodes - 1}"
+        )
+    unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
+    byzantine = frozenset(manifest["byzantine"])
+    claims = account(
+        in_unit(
+            _entries(folder.releases.to_dicts()), asked["unit"], unit, adjacency, manifest["samples_per_node"]
+        ),
+        victims=[node for node in range(nodes) if node not in byzantine],
+        observers=sets,
+        uncredited=byzantine,
+        unit=unit,
+        adjacency=adjacency,
+        delta=asked["delta"] if delta is None else delta,
+        times_s=[folder.summary["simulated_s"] if folder.summary else float("inf")],
+    )
+    return _rows(claims)
+
+
+def in_unit(
+    entries: Sequence[Entry], clipped: str, unit: str, adjacency: str, samples: Sequence[int]
+) -> list[Entry]:
+    """The record with each contribution's sensitivity expressed for another unit of privacy."""
+    if clipped == unit:
+        return list(entries)
+    if unit == "node":  # group privacy: every record of the node moves by up to C
+        factors = [float(count) for count in samples]
+    else:  # one record can turn a clipped sum around: 2C, whatever the adjacency
+        factors = [1.0 if adjacency == "replace" else 2.0] * len(samples)
+    return [
+        e._replace(sensitivity=e.sensitivity * factors[e.node]) if e.kind == CONTRIBUTE else e
+        for e in entries
+    ]
+
+
+def _entries(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
+    return [Entry(**(dict(row) | {k: tuple(row[k]) for k in ("parents", "coefs")})) for row in rows]
+
+
+def _rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, str], list[Claim]] = {}
+    for claim in claims:
+        groups.setdefault((claim.observers, claim.basis), []).append(claim)
+    rows = []
+    for (observers, basis), group in groups.items():
+        ordered = sorted(group, key=lambda c: c.epsilon)
+        worst = ordered[-1]
+        rows.append(
+            {
+                "observers": observers,
+                "basis": basis,
+                "epsilon (worst victim)": worst.epsilon,
+                "worst victim": worst.victim,
+                "epsilon (median victim)": ordered[len(ordered) // 2].epsilon,
+                "delta": worst.delta,
+                "adjacency": worst.adjacency,
+                "unit": worst.unit,
+            }
+        )
+    return rows

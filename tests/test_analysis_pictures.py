@@ -1,0 +1,245 @@
+"""Figures, report and timeline: they exist, say what they show, and show what the tables say."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis import style
+from analysis.network_plot import network_figure, roles
+from analysis.plots import plot
+from analysis.report import explain_epsilon, report
+from analysis.run_plots import accuracy_figure, epsilon_figure
+from analysis.store import read_run, read_study
+from analysis.study_plots import paired_figure, tradeoff_figure
+from analysis.trace import RECEIVE, SEND, STATE, write_trace
+from analysis.tradeoff import curves
+from tests.synthetic_runs import make_run, make_sweep, make_whatif
+
+
+def xs(line: Line2D) -> list[float]:
+    return [float(x) for x in np.asarray(line.get_xdata())]
+
+
+def ys(line: Line2D) -> list[float]:
+    return [float(y) for y in np.asarray(line.get_ydata())]
+
+
+def labels(figure: Figure) -> list[str]:
+    return [text for ax in figure.axes for text in (ax.get_xlabel(), ax.get_ylabel()) if text]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for one in figure.legends for text in one.get_texts()]
+
+
+def is_png(path: Path) -> bool:
+    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 5000
+
+
+def test_every_picture_of_a_run(tmp_path: Path) -> None:
+    made = plot(make_run(tmp_path / "run"))
+    assert [path.name for path in made] == ["accuracy.png", "epsilon.png", "network.png"]
+    assert all(is_png(path) for path in made)
+
+
+def test_every_picture_of_the_studies(tmp_path: Path) -> None:
+    made = plot(make_sweep(tmp_path / "sweep", seeds=2)) + plot(make_whatif(tmp_path / "study", seeds=2))
+    assert [path.name for path in made] == ["tradeoff.png", "paired.png"]
+    assert all(is_png(path) for path in made)
+
+
+def test_accuracy_against_time_and_traffic(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path / "run"))
+    figure = accuracy_figure(run)
+    assert labels(figure) == ["virtual time (s)", "test accuracy (%)", "traffic, all nodes (MiB)"]
+    mean = next(line for line in figure.axes[0].lines if line.get_label() == "mean")
+    expected = run.metrics.filter(pl.col("metric") == "accuracy_mean").sort("t_s")["value"].to_list()
+    assert ys(mean) == expected
+    assert [text.get_text() for text in figure.axes[0].texts] == ["▼3", "▲3", "▼4"]
+    assert legend(figure) == ["each honest node", "mean", "worst honest node", "target 80 %"]
+
+
+def test_epsilon_per_basis_and_no_guarantee_in_words(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path / "run", infinite_from_s=20))
+    figure = epsilon_figure(run)
+    (ax,) = figure.axes
+    assert labels(figure) == ["virtual time (s)", "privacy loss ε at δ = $10^{-5}$"]
+    assert "certified: worst ε = ∞ (no guarantee) from 20 s" in ax.get_title(loc="left")
+    worst = {str(line.get_label()): line for line in ax.lines if "worst" in str(line.get_label())}
+    assert list(worst) == ["certified (a bound), worst", "open-loop (not a bound), worst"]
+    assert max(xs(worst["certified (a bound), worst"])) == 15
+    loop = run.privacy.filter(pl.col("basis") == "open-loop")["epsilon"].max()
+    assert ys(worst["open-loop (not a bound), worst"])[-1] == loop
+    assert all(math.isfinite(v) for line in ax.lines for v in ys(line))
+
+
+def test_epsilon_infinite_throughout(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run")
+    table = pl.read_parquet(path / "privacy.parquet").with_columns(epsilon=pl.lit(math.inf))
+    table.write_parquet(path / "privacy.parquet")
+    figure = epsilon_figure(read_run(path))
+    assert figure.axes[0].get_title(loc="left").count("no guarantee") == 2
+    assert is_png(style.save(figure, tmp_path / "none.png"))
+
+
+@pytest.mark.parametrize(
+    "topology",
+    [
+        {"kind": "ring", "nodes": 12},
+        {"kind": "path", "nodes": 12},
+        {"kind": "star", "nodes": 12},
+        {"kind": "grid", "rows": 3, "columns": 4},
+        {"kind": "regular", "nodes": 12, "degree": 3},
+    ],
+)
+def test_networks(tmp_path: Path, topology: dict[str, object]) -> None:
+    run = read_run(make_run(tmp_path / "run", nodes=12, topology=topology))
+    assert roles(run)[5] == "Byzantine"
+    assert roles(run)[7] == "curious"
+    first, again = network_figure(run), network_figure(run)
+    assert legend(first) == ["honest", "curious", "Byzantine", "down at the end"]
+    places = [[tuple(xs(line)) for line in f.axes[0].lines] for f in (first, again)]
+    assert places[0] == places[1]
+    assert "ring: final test accuracy (%)" in labels(first)
+    assert is_png(style.save(first, tmp_path / "network.png"))
+
+
+def test_the_tradeoff_figure(tmp_path: Path) -> None:
+    study = read_study(make_sweep(tmp_path / "sweep", seeds=3))
+    figure = tradeoff_figure(study)
+    left, right = figure.axes[:2]
+    assert left.get_xscale() == right.get_xscale() == "log"
+    assert left.get_xlabel() == "privacy loss ε, worst observer\n(δ = $10^{-5}$, record, add-remove)"
+    assert left.get_ylabel() == "test accuracy (%)"
+    assert figure.axes[2].get_ylabel() == "time to 80 % accuracy (virtual s)"
+    drawn = {tuple(xs(line)) for line in left.lines}
+    for points in curves(study.summaries).values():
+        assert tuple(point.epsilon.mean for point in points) in drawn
+    assert "plain gossip (no ε)" in [text.get_text() for text in left.texts]
+    assert {"certified ε (a bound)", "open-loop ε (not a bound)", "Pareto front"} <= set(legend(figure))
+
+
+def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
+    path = make_sweep(tmp_path / "sweep", seeds=2)
+    sparse = pl.col("series") == "secure, sparse"
+    table = pl.read_parquet(path / "summaries.parquet").with_columns(
+        epsilon_worst=pl.when(sparse).then(math.inf).otherwise("epsilon_worst")
+    )
+    table.write_parquet(path / "summaries.parquet")
+    figure = tradeoff_figure(read_study(path))
+    assert figure.get_suptitle() == "certified ε = ∞ (no guarantee), not drawn: secure, sparse"
+
+
+def test_the_tradeoff_of_plain_runs_only(tmp_path: Path) -> None:
+    path = make_sweep(tmp_path / "sweep", seeds=2)
+    table = pl.read_parquet(path / "summaries.parquet")
+    table.filter(pl.col("series") == "plain gossip").write_parquet(path / "summaries.parquet")
+    (made,) = plot(path)
+    assert is_png(made)
+
+
+def test_the_paired_figure(tmp_path: Path) -> None:
+    figure = paired_figure(read_study(make_whatif(tmp_path / "study", seeds=3)))
+    assert [ax.get_xlabel() for ax in figure.axes] == [
+        "Δ (percentage points)",
+        "Δ (percentage points)",
+        "Δε",
+        "Δε",
+        "Δ (s)",
+        "Δ (MiB)",
+    ]
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == ["one sign flipper", "two crashes", "no noise"]
+    assert [text.get_text() for text in figure.axes[2].texts] == ["finite → ∞"]
+
+
+class _Balance(HTMLParser):
+    """Counts what is opened and never closed."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def balanced(html: str) -> list[str]:
+    parser = _Balance()
+    parser.feed(html)
+    assert parser.open == []
+    return parser.tags
+
+
+def test_a_report_is_whole_and_escaped(tmp_path: Path) -> None:
+    html = report(make_run(tmp_path / "run")).read_text(encoding="utf-8")
+    assert html.startswith("<!DOCTYPE html>")
+    assert balanced(html).count("img") == 3
+    assert html.count("data:image/png;base64,") == 3
+    assert "a &lt;made-up&gt; run &amp; nothing more" in html
+    assert "http" not in html
+    expected = "ε ≤ 4.38 (certified)|one training record|add-remove|No single node|spectral gap|sottovoce"
+    for words in (*expected.split("|"), "not a bound for adaptive training", "scenario sha256"):
+        assert words in html, words
+
+
+def test_a_report_of_a_study(tmp_path: Path) -> None:
+    html = report(make_whatif(tmp_path / "study", seeds=2, folders=True)).read_text(encoding="utf-8")
+    assert balanced(html).count("img") == 1
+    for words in ("one sign flipper", "8 of 8 runs", "0.1.0", "what-if", "add-remove"):
+        assert words in html, words
+
+
+def test_what_epsilon_means(tmp_path: Path) -> None:
+    summary = read_run(make_run(tmp_path / "run")).summary
+    assert summary is not None
+    words = " ".join(
+        explain_epsilon(summary | {"unit": "node", "adjacency": "replace", "basis": "ldp-fallback"})
+    )
+    assert "the whole data set of one node is as it is or is replaced by any other" in words
+    assert "basis ldp-fallback" in words
+    assert "must not be quoted" in words
+    assert "no differential-privacy guarantee" in explain_epsilon(summary | {"epsilon_worst": math.inf})[0]
+    assert "No privacy loss was accounted" in explain_epsilon(summary | {"epsilon_worst": None})[0]
+
+
+def test_a_timeline(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path / "run"))
+    first = write_trace(run).read_bytes()
+    assert first == write_trace(run).read_bytes()
+    events = json.loads(gzip.decompress(first))["traceEvents"]
+    count = {name: n for name, n in run.messages["status"].value_counts().iter_rows()}
+    by_phase = {phase: [e for e in events if e["ph"] == phase] for phase in "XsfiM"}
+    assert len(by_phase["s"]) == len(by_phase["f"]) == count["delivered"]
+    assert {e["id"] for e in by_phase["s"]} == {e["id"] for e in by_phase["f"]}
+    assert len(by_phase["i"]) == count["lost"] + count["dropped"]
+    down = [(e["pid"], e["ts"] / 1e6, e["dur"] / 1e6) for e in by_phase["X"] if e["tid"] == STATE]
+    assert down == [(3, 8.0, 6.5), (4, 22.0, 18.0)]
+    assert len([e for e in by_phase["X"] if e["tid"] == SEND]) == run.messages.height
+    for track in (SEND, RECEIVE):
+        slices: dict[int, list[tuple[float, float]]] = {}
+        for e in by_phase["X"]:
+            if e["tid"] == track:
+                slices.setdefault(e["pid"], []).append((e["ts"], e["dur"]))
+        for of_node in slices.values():
+            for (start, length), (after, _) in pairwise(of_node):
+                assert after == start or after >= start + length - 1e-3
