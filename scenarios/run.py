@@ -11,9 +11,7 @@ from importlib.metadata import version
 from json import dumps
 from pathlib import Path
 from platform import python_version
-from typing import Any
-
-from simulator.live import Live
+from typing import TYPE_CHECKING, Any
 
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy.ledger import Claim, account
@@ -27,6 +25,9 @@ from simulator.adversary import Adversary
 from simulator.errors import ConfigurationError
 from simulator.kernel import Kernel
 from simulator.world import Ending, World
+
+if TYPE_CHECKING:
+    from simulator.live import Live
 
 CHECKPOINTS = 12
 """Points in time at which the ledger states what has been lost so far."""
@@ -96,7 +97,7 @@ def run(
         monitor=recorder.monitor,
         monitor_s=scenario.evaluation.every,
     )
-    engine = Live(world, parts.program) if live else Kernel(world, parts.link, parts.program)
+    engine = _engine(world, parts, live)
     recorder.down = lambda: frozenset(engine.down)
     recorder.bytes_sent = lambda: engine.log.bytes_total
     manifest = _manifest(scenario, parts, "live" if live else "simulation")
@@ -113,6 +114,14 @@ def run(
             folder, scenario, parts, recorder, engine, manifest, status, ending, began, series, variant
         )
     return summary
+
+
+def _engine(world: World, parts: Parts, live: bool) -> Kernel | Live:
+    if not live:
+        return Kernel(world, parts.link, parts.program)
+    from simulator.live import Live  # sockets are not owed by those who simulate
+
+    return Live(world, parts.program)
 
 
 def _conclude(

@@ -13,7 +13,7 @@ from simulator.clock import Calendar, to_ns, to_s
 from simulator.compute import Handle, Input, Op, Vector, values_of
 from simulator.errors import ConfigurationError, ContractError, ProgramError
 from simulator.faults import Outage
-from simulator.mailbox import Mailbox
+from simulator.mailbox import Held, Mailbox
 from simulator.network import LinkModel, Network
 from simulator.node import Delivery, Match, Message, Program
 from simulator.records import MessageLog
@@ -81,11 +81,11 @@ class SimNode:
             return held
         event = self.mailbox.wait(match, None if timeout_s is None else to_ns(timeout_s))
         try:
-            delivery: Delivery | None = await Wait(event)
+            taken: Held | None = await Wait(event)
         except BaseException:
             self.mailbox.abandon(event)
             raise
-        return delivery
+        return None if taken is None else taken.delivery
 
     async def sleep(self, seconds: float) -> None:
         """Let virtual time pass."""

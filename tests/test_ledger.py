@@ -462,9 +462,10 @@ def test_a_sum_with_a_noiseless_member_seen_twice_stays_finite():
 
 def test_innovations_stay_independent_when_sights_nearly_repeat():
     rng = np.random.default_rng(5)
-    # Every sight repeats an earlier one up to one part in ten million; the repeats fall in other blocks.
-    first = rng.normal(size=(60, 140))
-    seen = np.concatenate((first, first + 1e-7 * rng.normal(size=first.shape)))
+    # Every sight repeats an earlier one up to one part in ten million: in the same block, or in another one.
+    first, pairs = rng.normal(size=(30, 140)), np.repeat(rng.normal(size=(30, 140)), 2, axis=0)
+    seen = np.concatenate((first, pairs + 1e-7 * rng.normal(size=pairs.shape), first))
+    seen[90:] += 1e-7 * rng.normal(size=(30, 140))
     sigma = rng.uniform(0.5, 2.0, 140)
     shifts = whiten(seen, sigma).shifts * sigma
     assert len(shifts) == 120

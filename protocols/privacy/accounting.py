@@ -125,8 +125,7 @@ def _check_delta(delta: float) -> None:
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
     """Where ``function`` changes sign, to 14 digits however small the root is."""
-    root = brentq(function, low, high, xtol=1e-300, rtol=1e-14, maxiter=2000)  # type: ignore[no-untyped-call]
-    return float(root)
+    return float(brentq(function, low, high, xtol=1e-300, rtol=1e-14, maxiter=2000))
 
 
 def _log_delta(near: float, mu: float) -> float:

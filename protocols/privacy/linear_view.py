@@ -84,8 +84,7 @@ def read_record(entries: Iterable[Entry]) -> Record:
 
     Raises:
         ContractError: an entry that refers to a state not made before it, repeats or skips a state number, or
-            whose
-            coefficients, noise or sensitivity are not what its kind needs.
+            whose coefficients, noise or sensitivity are not what its kind needs.
     """
     kinds, column = ["origin"], [-1]
     parents: list[tuple[int, ...]] = [()]
