@@ -91,7 +91,8 @@ def _mark_outages(ax: Axes, outages: Sequence[Outage], end_s: float) -> None:
 
 
 def epsilon_figure(run: Run) -> Figure:
-    """ε as virtual time passes, per basis: each observer's worst victim, the worst of all, and the median.
+    """ε as virtual time passes, per basis: each observer's worst victim, the worst of all, and the median
+    over victims of each one's worst observer.
 
     An infinite ε is not drawn; a note says from when to when there is no guarantee.
 
@@ -112,11 +113,18 @@ def epsilon_figure(run: Run) -> Figure:
                 for _, one in by_observer.group_by("observers", maintain_order=True):
                     ax.plot(*_drawable(one), color=look["color"], lw=0.5, alpha=0.25, zorder=1)
             worst = part.group_by("t_s").agg(pl.col("epsilon").max()).sort("t_s")
-            median = part.group_by("t_s").agg(pl.col("epsilon").median()).sort("t_s")
+            by_victim = part.group_by("victim", "t_s").agg(pl.col("epsilon").max())
+            median = by_victim.group_by("t_s").agg(pl.col("epsilon").median()).sort("t_s")
             bound = "not a bound" if basis == "open-loop" else "a bound"
             ax.plot(*_drawable(worst), lw=1.8, label=f"{basis} ({bound}), worst", zorder=3, **look)
             ax.plot(
-                *_drawable(median), lw=0.9, label=f"{basis}, median", zorder=2, marker=".", ms=2.5, **look
+                *_drawable(median),
+                lw=0.9,
+                label=f"{basis}, median victim",
+                zorder=2,
+                marker=".",
+                ms=2.5,
+                **look,
             )
             finite += [e for e in worst["epsilon"].to_list() if math.isfinite(e) and e > 0]
             infinite = worst.filter(pl.col("epsilon").is_infinite())["t_s"].to_list()

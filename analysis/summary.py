@@ -154,13 +154,17 @@ def study_rows(study: Study) -> tuple[list[str], list[list[str]]]:
     certified = grid_points(study.summaries, "certified")
     open_loop = grid_points(study.summaries, "open-loop")
     keys = list(dict.fromkeys(key for point in certified for key, _ in point.setting))
-    # A key that never varies says nothing that the scenario does not say already.
-    keys = [k for k in keys if len({repr(dict(point.setting).get(k)) for point in certified}) > 1]
+    # What is the same in all of a series, its name says already.
+    values: dict[tuple[str, str], set[str]] = {}
+    for point in certified:
+        for key, value in point.setting:
+            values.setdefault((key, point.series), set()).add(repr(value))
+    keys = [k for k in keys if any(len(seen) > 1 for (key, _), seen in values.items() if key == k)]
     short = [key.rpartition(".")[2] for key in keys]
     named = short if len(set(short)) == len(short) else keys
     header = ["variant" if study.kind == "whatif" else "series", *named, "seeds"]
-    header += ["accuracy, mean (%)", "accuracy, worst (%)", "ε certified", "ε open-loop (not a bound)"]
-    header += ["time to target (s)", "virtual time (s)", "traffic (MiB)"]
+    header += ["mean acc. (%)", "worst acc. (%)", "ε certified", "ε open-loop"]
+    header += ["to target (s)", "virtual (s)", "MiB"]
     rows: list[list[str]] = []
     for point, other in zip(certified, open_loop, strict=True):
         setting = dict(point.setting)
@@ -186,7 +190,12 @@ def study_rows(study: Study) -> tuple[list[str], list[list[str]]]:
 def study_table(study: Study) -> Table:
     """A study at a glance: one row per series or variant and setting, mean ± half a 95 % t interval."""
     header, rows = study_rows(study)
-    table = Table(title=Text(f"{study.name}: mean ± 95 % interval over seeds"), title_justify="left")
+    table = Table(
+        title=Text(
+            f"{study.name}: mean ± 95 % interval over seeds (open-loop is no bound for adaptive training)"
+        ),
+        title_justify="left",
+    )
     for i, name in enumerate(header):
         table.add_column(Text(name), justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
     for row in rows:

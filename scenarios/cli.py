@@ -22,6 +22,7 @@ from simulator.errors import ConfigurationError, SottovoceError, StorageError
 
 DONE, FAILED, BAD_ARGUMENT, STOPPED = 0, 1, 2, 130
 RUNS = Path("runs")
+WIDTH = 120  # of tables that go into a file
 
 app = typer.Typer(
     name="sottovoce",
@@ -424,7 +425,10 @@ def list_() -> None:
 def _show(table: Any) -> None:
     from rich.console import Console
 
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(table)
 
 
 def _show_rows(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -314,12 +314,21 @@ def whiten(seen: Floats, sigma: Floats, block: int = 48) -> Whitened:
         width = max(width, int(used[-1]) + 1 if len(used) else 0)
         _project(rows, plain, basis[:rank, :width], moved[:rank], width)
         before = rank
+        entered = np.linalg.norm(rows, axis=1)
+        if len(rows) <= min(width, len(basis) - rank) and (entered > 0.1 * norms).all():
+            directions, along = np.linalg.qr(rows[:, :width].T)
+            if (np.abs(along.diagonal()) > 0.1 * entered).all():
+                # Nothing nearly repeats: the whole block at once.
+                rank += len(rows)
+                basis[before:rank, :width] = directions.T
+                moved[before:rank] = np.linalg.solve(along.T, plain)
+                sights.extend(range(start, start + len(rows)))
+                continue
         for index in range(len(rows)):
             row, shift = rows[index : index + 1], plain[index : index + 1]
-            entered = float(np.linalg.norm(row))
             _project(row, shift, basis[before:rank, :width], moved[before:rank], width)
             left = float(np.linalg.norm(row))
-            if left < 0.1 * entered:
+            if left < 0.1 * entered[index]:
                 # Cancellation has amplified the rounding of the projection on earlier blocks.
                 _project(row, shift, basis[:rank, :width], moved[:rank], width)
                 left = float(np.linalg.norm(row))
