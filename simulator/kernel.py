@@ -11,7 +11,7 @@ import simpy
 from simulator import streams
 from simulator.clock import Calendar, to_ns, to_s
 from simulator.compute import Handle, Input, Op, Vector, values_of
-from simulator.errors import ConfigurationError, ContractError, ProgramError
+from simulator.errors import ContractError, ProgramError
 from simulator.faults import Outage
 from simulator.mailbox import Held, Mailbox
 from simulator.network import LinkModel, Network
@@ -137,8 +137,6 @@ class Kernel:
         self._failure: ProgramError | None = None
         self._over = simpy.Event(self.env)
         self._ended_ns = 0
-        for node in self.nodes:
-            self._start(node)
         for outage in world.outages:
             self._plan(outage)
         if world.monitor_s is not None:
@@ -155,15 +153,17 @@ class Kernel:
         Raises:
             ProgramError: a node's program raised; its ``__cause__`` is the original exception.
         """
+        for node in self.nodes:
+            self._start(node)
         if until_s is not None:
             limit = self.env.timeout(to_ns(until_s))
             limit.callbacks.append(lambda _: self._finish())
         self.env.run(until=self._over)
-        if self._failure is not None:
-            raise self._failure from self._failure.__cause__
         unfinished = frozenset(self._running)
         for task in list(self._running.values()):
             task.cancel()
+        if self._failure is not None:
+            raise self._failure from self._failure.__cause__
         return Ending(to_s(self._ended_ns), frozenset(self.down), unfinished)
 
     def _start(self, node: SimNode) -> None:
@@ -189,8 +189,6 @@ class Kernel:
         down = self.env.timeout(to_ns(outage.down_s))
         down.callbacks.append(lambda _: self.crash(outage.node))
         if outage.up_s is not None:
-            if outage.up_s <= outage.down_s:
-                raise ConfigurationError(f"node {outage.node} would return before it is down", "fault.up_at")
             up = self.env.timeout(to_ns(outage.up_s))
             up.callbacks.append(lambda _: self.restore(outage.node))
 

@@ -9,6 +9,7 @@ anything but this module's :class:`Wait` is a :class:`~simulator.errors.Contract
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -28,7 +29,7 @@ class Wait:
 
     def __await__(self) -> Generator[simpy.Event, None, Any]:
         yield self.event
-        if not self.event.ok:
+        if isinstance(self.event.value, BaseException):
             raise self.event.value
         return self.event.value
 
@@ -107,7 +108,7 @@ class Task:
                     f"a node program awaited something foreign (it yielded {type(awaited).__name__!r}); "
                     "await only what the node contract offers: receive, sleep, compute and task groups"
                 )
-                awaited = self._advance(lambda error=stranger: self._coro.throw(error))
+                awaited = self._advance(partial(self._coro.throw, stranger))
         except (StopIteration, NodeDown):
             self._end(None)
         except (KeyboardInterrupt, SystemExit):

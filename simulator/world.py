@@ -55,6 +55,8 @@ class World:
         for outage in self.outages:
             if not 0 <= outage.node < n:
                 raise ConfigurationError(f"outage of node {outage.node}, but nodes are 0..{n - 1}", "fault")
+            if outage.up_s is not None and outage.up_s <= outage.down_s:
+                raise ConfigurationError(f"node {outage.node} would return before it is down", "fault.up_at")
 
 
 @dataclass(frozen=True)

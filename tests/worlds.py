@@ -65,6 +65,7 @@ class Lab:
         colluders: int = 0,
         tolerated_dropouts: int = 1,
         bound: float = 1000.0,
+        timeout_s: float = 0.5,
         wrap: Callable[[Node], Node] = lambda node: node,
         directory: Callable[[dict[int, bytes]], dict[int, bytes]] = lambda public: public,
     ) -> ExchangeFactory:
@@ -78,12 +79,16 @@ class Lab:
             real=real,
             colluders=colluders,
             tolerated_dropouts=tolerated_dropouts,
-            timeout_s=0.5,
+            timeout_s=timeout_s,
             context=context,
             mask_cost_s_per_byte=1e-9,
         )
         keys = KeyPlan(
-            Directory(directory({n: i.public for n, i in identities.items()})), identities, context, 0.5, 1e-4
+            Directory(directory({n: i.public for n, i in identities.items()})),
+            identities,
+            context,
+            timeout_s,
+            1e-4,
         )
         return lambda node: NeighbourhoodExchange(wrap(node), self.learner, plan, Keyring(wrap(node), keys))
 

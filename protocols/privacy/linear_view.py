@@ -304,7 +304,8 @@ def whiten(seen: Floats, sigma: Floats, block: int = 48) -> Whitened:
     scaled = seen[:, noisy] * sigma[noisy]
     basis = np.zeros((min(count, len(noisy)), len(noisy)))
     moved = np.zeros((len(basis), len(bare)))
-    rank, sights = 0, []
+    rank = 0
+    sights: list[int] = []
     exposed_from = np.full(columns, count)
     width = 0
     for start in range(0, count, block):

@@ -1,0 +1,108 @@
+"""Graphs by name and from files, and the mixing matrices over them."""
+
+from __future__ import annotations
+
+from math import cos, pi
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator import mixing, streams, topology
+from simulator.errors import ConfigurationError
+
+
+def rng(seed: int = 1) -> np.random.Generator:
+    return streams.generator(seed, "test")
+
+
+@pytest.mark.parametrize(
+    ("graph", "nodes", "degrees"),
+    [
+        (topology.ring(7), 7, {2}),
+        (topology.path(5), 5, {1, 2}),
+        (topology.complete(6), 6, {5}),
+        (topology.star(6), 6, {1, 5}),
+        (topology.grid(3, 4), 12, {2, 3, 4}),
+        (topology.grid(3, 4, periodic=True), 12, {4}),
+        (topology.regular(16, 4, rng()), 16, {4}),
+        (topology.small_world(12, 4, 0.0, rng()), 12, {4}),
+    ],
+)
+def test_named_graphs(graph: nx.Graph, nodes: int, degrees: set[int]) -> None:
+    around = topology.neighborhoods(graph)
+    assert len(around) == nodes
+    assert {len(n) for n in around} == degrees
+    assert nx.is_connected(graph)
+    assert all(i in around[j] for i, n in enumerate(around) for j in n)
+
+
+def test_random_graphs_follow_their_generator() -> None:
+    first, second, third = (topology.regular(16, 4, rng(seed)) for seed in (1, 1, 2))
+    assert nx.utils.edges_equal(first.edges, second.edges)
+    assert not nx.utils.edges_equal(first.edges, third.edges)
+    assert nx.is_connected(topology.erdos_renyi(20, 0.2, rng()))
+
+
+@pytest.mark.parametrize(("nodes", "degree"), [(4, 4), (5, 3)])
+def test_impossible_regular_graphs_are_refused(nodes: int, degree: int) -> None:
+    with pytest.raises(ConfigurationError, match="degree must be below nodes"):
+        topology.regular(nodes, degree, rng())
+
+
+def test_graphs_too_sparse_to_connect_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="make it denser"):
+        topology.erdos_renyi(50, 0.001, rng())
+
+
+@pytest.mark.parametrize("format", ["graphml", "gml", "edgelist", "adjlist"])
+def test_files_are_read_with_nodes_in_the_order_of_their_labels(tmp_path: Path, format: str) -> None:
+    graph = nx.relabel_nodes(nx.path_graph(12), lambda i: i + 5)
+    file = tmp_path / f"graph.{format}"
+    getattr(nx, f"write_{format}")(graph, file)
+    read = topology.from_file(file, format)
+    assert topology.neighborhoods(read) == topology.neighborhoods(nx.path_graph(12))
+
+
+def test_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        topology.from_file(tmp_path / "none.gml", "gml")
+    for format, text in (
+        ("graphml", "<oops"),
+        ("gml", "graph ["),
+        ("edgelist", "1 2 {oops"),
+        ("adjlist", "7\n"),
+    ):
+        file = tmp_path / f"broken.{format}"
+        file.write_text(text)
+        with pytest.raises(ConfigurationError, match="broken"):
+            topology.from_file(file, format)
+
+
+@settings(max_examples=30, deadline=None)
+@given(nodes=st.integers(4, 20), p=st.floats(0.3, 0.9), seed=st.integers(0, 50))
+def test_mixing_is_symmetric_stochastic_and_local(nodes: int, p: float, seed: int) -> None:
+    around = topology.neighborhoods(topology.erdos_renyi(nodes, p, rng(seed)))
+    for rule in (mixing.metropolis, mixing.max_degree):
+        weights = rule(around)
+        found = mixing.properties(weights)
+        assert found["symmetric"]
+        assert found["doubly_stochastic"]
+        assert found["connected"]
+        assert (weights >= -1e-15).all()
+        assert all(
+            (weights[i, j] > 0) == (j in around[i]) for i in range(nodes) for j in range(nodes) if i != j
+        )
+
+
+def test_the_spectral_gap_of_a_ring_is_known() -> None:
+    n = 12
+    gap = mixing.properties(mixing.metropolis(topology.neighborhoods(topology.ring(n))))["spectral_gap"]
+    assert gap == pytest.approx(1 - (1 + 2 * cos(2 * pi / n)) / 3)
+
+
+def test_a_disconnected_graph_is_seen() -> None:
+    assert not mixing.properties(mixing.metropolis([(1,), (0,), (3,), (2,)]))["connected"]
