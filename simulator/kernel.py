@@ -5,73 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import simpy
 
 from simulator import streams
 from simulator.clock import Calendar, to_ns, to_s
-from simulator.compute import Handle, Input, Op, Vector, values_of
-from simulator.errors import ContractError, ProgramError
+from simulator.compute import Handle, Input, Op
+from simulator.errors import ProgramError
 from simulator.faults import Outage
 from simulator.mailbox import Held, Mailbox
 from simulator.network import LinkModel, Network
 from simulator.node import Delivery, Match, Message, Program
+from simulator.participant import Participant
 from simulator.records import MessageLog
 from simulator.tasks import Runner, SimTaskGroup, Task, Wait
 from simulator.world import Ending, World
 
 
-class SimNode:
+class SimNode(Participant):
     """A node of the contract, on virtual time."""
 
     def __init__(self, kernel: Kernel, id: int) -> None:
+        super().__init__(kernel.world, id)
         self._kernel = kernel
-        self._id = id
-        self._disk: dict[str, Any] = {}
         self.mailbox = Mailbox(kernel.env)
-
-    @property
-    def id(self) -> int:
-        """Index in the topology."""
-        return self._id
 
     @property
     def now_s(self) -> float:
         """Virtual seconds since the start."""
         return to_s(self._kernel.env.now_ns)
 
-    @property
-    def neighbors(self) -> tuple[int, ...]:
-        """Neighbours in ascending order."""
-        return self._kernel.world.neighbors[self._id]
-
-    @property
-    def disk(self) -> dict[str, Any]:
-        """What survives a crash."""
-        return self._disk
-
-    def rng(self, purpose: str, *key: int) -> np.random.Generator:
-        """A fresh generator of the named stream."""
-        return streams.generator(self._kernel.world.seed, "node", self._id, purpose, *key)
-
     def secret(self, purpose: str, size: int) -> bytes:
         """Derived from the run's seed, so NOT secret outside the simulation."""
-        return streams.digest(self._kernel.world.seed, "secret", self._id, purpose, size=size)
-
-    def weight(self, source: int, receiver: int | None = None) -> float:
-        """W[receiver, source]."""
-        return float(self._kernel.world.weights[self._id if receiver is None else receiver, source])
-
-    def members(self, aggregator: int) -> tuple[int, ...]:
-        """The neighbourhood of an aggregator."""
-        return self._kernel.world.neighbors[aggregator]
+        return streams.digest(self._world.seed, "secret", self._id, purpose, size=size)
 
     def send(self, to: int, message: Message) -> None:
         """Hand a message to the uplink."""
-        if to not in self.neighbors:
-            raise ContractError(
-                f"node {self._id} has no link to node {to}; its neighbours are {self.neighbors}"
-            )
+        self._require_link(to)
         self._kernel.network.send(self._id, to, message)
 
     async def receive(self, match: Match | None = None, timeout_s: float | None = None) -> Delivery | None:
@@ -93,26 +62,18 @@ class SimNode:
 
     async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:
         """Submit model mathematics and pay its virtual time."""
-        handle = self._kernel.world.executor.submit(op, inputs, node=self._id, size=size)
+        handle = self._world.executor.submit(op, inputs, node=self._id, size=size)
         if cost_s > 0:
             await self.sleep(cost_s)
         return handle
 
-    def read(self, value: Handle | Vector) -> Vector:
-        """The value of a handle or array."""
-        return values_of(self._kernel.world.executor, [value])[0]
-
     def outgoing(self, content: Any, to: int, round: int) -> Any:
         """What this node claims."""
-        return self._kernel.world.adversary.outgoing(self, content, to, round)
+        return self._world.adversary.outgoing(self, content, to, round)
 
     def tasks(self) -> SimTaskGroup:
         """A group of concurrent tasks."""
         return SimTaskGroup(self._kernel.runner)
-
-    def record(self, kind: str, **fields: Any) -> None:
-        """A measurement."""
-        self._kernel.world.record(self.now_s, self._id, kind, fields)
 
 
 class Kernel:

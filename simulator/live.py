@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from simulator import streams
 from simulator.clock import to_ns, to_s
-from simulator.compute import Handle, Input, Op, Vector, values_of
+from simulator.compute import Handle, Input, Op, values_of
 from simulator.errors import ContractError, ProgramError
 from simulator.node import Delivery, Match, Message, Program
+from simulator.participant import Participant
 from simulator.records import DELIVERED, DROPPED, MessageLog
 from simulator.wire import Frame, encode, read_frame
 from simulator.world import Ending, World
@@ -118,57 +118,26 @@ class LiveTaskGroup:
             raise first from first.__cause__
 
 
-class LiveNode:
+class LiveNode(Participant):
     """A node of the contract, on real sockets. A crash reaches its tasks as ``asyncio.CancelledError``."""
 
     def __init__(self, live: Live, id: int) -> None:
+        super().__init__(live.world, id)
         self._live = live
-        self._id = id
-        self._disk: dict[str, Any] = {}
         self.inbox = _Inbox()
-
-    @property
-    def id(self) -> int:
-        """Index in the topology."""
-        return self._id
 
     @property
     def now_s(self) -> float:
         """Real seconds since the start."""
         return self._live.now_s
 
-    @property
-    def neighbors(self) -> tuple[int, ...]:
-        """Neighbours in ascending order."""
-        return self._live.world.neighbors[self._id]
-
-    @property
-    def disk(self) -> dict[str, Any]:
-        """What survives a crash."""
-        return self._disk
-
-    def rng(self, purpose: str, *key: int) -> np.random.Generator:
-        """The same named streams as in a simulation, so that both add the same noise."""
-        return streams.generator(self._live.world.seed, "node", self._id, purpose, *key)
-
     def secret(self, purpose: str, size: int) -> bytes:
         """From the operating system."""
         return os.urandom(size)
 
-    def weight(self, source: int, receiver: int | None = None) -> float:
-        """W[receiver, source]."""
-        return float(self._live.world.weights[self._id if receiver is None else receiver, source])
-
-    def members(self, aggregator: int) -> tuple[int, ...]:
-        """The neighbourhood of an aggregator."""
-        return self._live.world.neighbors[aggregator]
-
     def send(self, to: int, message: Message) -> None:
         """Queue a message for its connection."""
-        if to not in self.neighbors:
-            raise ContractError(
-                f"node {self._id} has no link to node {to}; its neighbours are {self.neighbors}"
-            )
+        self._require_link(to)
         self._live.send(self._id, to, message)
 
     async def receive(self, match: Match | None = None, timeout_s: float | None = None) -> Delivery | None:
@@ -181,26 +150,18 @@ class LiveNode:
 
     async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:
         """Submit model mathematics; it costs what it really costs."""
-        handle = self._live.world.executor.submit(op, inputs, node=self._id, size=size)
+        handle = self._world.executor.submit(op, inputs, node=self._id, size=size)
         if cost_s > 0:
             await asyncio.sleep(0)
         return handle
 
-    def read(self, value: Handle | Vector) -> Vector:
-        """The value of a handle or array."""
-        return values_of(self._live.world.executor, [value])[0]
-
     def outgoing(self, content: Any, to: int, round: int) -> Any:
         """What this node claims."""
-        return self._live.world.adversary.outgoing(self, content, to, round)
+        return self._world.adversary.outgoing(self, content, to, round)
 
     def tasks(self) -> LiveTaskGroup:
         """A group of concurrent tasks."""
         return LiveTaskGroup()
-
-    def record(self, kind: str, **fields: Any) -> None:
-        """A measurement."""
-        self._live.world.record(self.now_s, self._id, kind, fields)
 
 
 class Live:

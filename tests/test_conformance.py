@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from simulator.battery import BATTERY
 from simulator.kernel import Kernel
 from simulator.latency import constant
 from simulator.live import Live
 from simulator.network import LinkModel
 from simulator.node import Program
-from simulator.testing import BATTERY, TICK_S, Case, run_case
+from simulator.testing import TICK_S, Case, run_case
 from simulator.world import Ending, World
 
 

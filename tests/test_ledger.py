@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from protocols.privacy.accounting import epsilon_of
-from protocols.privacy.ledger import Claim, account, certified_losses, expose, open_loop_losses
+from protocols.privacy.certified import certified_losses
+from protocols.privacy.exposure import expose
+from protocols.privacy.ledger import Claim, account
 from protocols.privacy.lineage import ORIGIN, Entry, Lineage, Share, Visible
 from protocols.privacy.linear_view import (
     ViewTooLarge,
@@ -18,6 +20,7 @@ from protocols.privacy.linear_view import (
     state_rows,
     whiten,
 )
+from protocols.privacy.open_loop import open_loop_losses
 from simulator.errors import ConfigurationError
 
 END_S = 1e6

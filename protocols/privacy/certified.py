@@ -1,0 +1,172 @@
+"""Losses that hold against adaptive training: the local bound, and sums whose inputs are public."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.privacy.exposure import Exposure, accumulate, loss_ratio
+from protocols.privacy.linear_view import Floats, Ints, Record, sight_rows
+
+SAME_RATIO = 1e-9  # relative difference below which two coefficients are taken to differ by rounding only
+_UNSEEN, _KNOWN = -1, -2
+
+
+def local_losses(record: Record, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
+    """Every contribution that can have influenced a sight, charged on its own: Σ (shift / σ)².
+
+    Guarantees:
+        Holds against adaptive training, whatever the schedule and whatever other nodes compute. Handing the
+        observers each noisy contribution of everybody but themselves, when it is first needed, lets them
+        compute all they saw; for the victim that is an adaptive composition of Gaussian mechanisms, one per
+        contribution. Influence is followed through every recorded state, also ones with coefficient zero.
+
+    Returns:
+        Array [times, nodes].
+    """
+    shown = np.flatnonzero(np.isfinite(exposure.reach.first_s))
+    loss = loss_ratio(exposure.shift[shown], record.sigma[shown])
+    return accumulate(times_s, exposure.reach.first_s[shown], record.owner[shown], loss, nodes)
+
+
+def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
+    """The local bound, except that a sum whose inputs are public to the observers is charged as a sum.
+
+    Sights are taken in time order. The contributions a sight shows for the first time form a *sum* if (1)
+    each was made at a state that is a combination of earlier sights and of what the observers know, and (2)
+    the sight minus some such combination contains nothing but them. The sum then costs a victim (shift ·
+    Σ|a| over its own)² / Σ a²σ² once, and whatever later repeats the same sum costs nothing. A contribution
+    that stands in the way of (1) or (2), because it is used on its own somewhere, is *revealed*: its noisy
+    value is handed to the observers when it first had influence, at the local price, and its noise protects
+    nobody else.
+
+    Guarantees:
+        Holds against adaptive training. The schedule does not depend on data, so it is fixed in advance which
+        contributions are handed over. With those, by (1) every gradient is a function of what the observers
+        already have and of the data, and by (2) every sight, given all earlier ones, is a Gaussian whose
+        noise is independent of them; the losses add up by adaptive composition, and more than the true view
+        is charged. Which contributions are revealed is decided with the whole record, so a figure at an
+        early time is a bound on the loss so far but may count what only later became necessary. Never above
+        the local bound.
+
+    Returns:
+        Array [times, nodes].
+    """
+    sums = _Sums(record, exposure)
+    shown = sight_rows(rows, exposure.sights)
+    for index, new in enumerate(exposure.reach.new):
+        made_at = [record.parents[state][0] for state in record.state[new].tolist()]
+        sums.settle(rows[made_at])
+        row = shown[index]
+        before = row.copy()
+        before[new] = 0.0
+        sums.settle(before[None])
+        sums.open(row, new)
+    times, owners, losses = sums.losses()
+    return accumulate(times_s, times, owners, losses, nodes)
+
+
+class _Sums:
+    """Which contributions are known only as sums, and with which coefficients.
+
+    Sums are disjoint sets of columns, and a row is a combination of earlier sights exactly if it is
+    proportional to each sum's coefficients on that sum's columns and zero on columns not seen yet.
+    """
+
+    def __init__(self, record: Record, exposure: Exposure) -> None:
+        self._record = record
+        self._exposure = exposure
+        self._member = np.full(len(record.owner), _UNSEEN)
+        self._weight = np.zeros(len(record.owner))
+        own = np.isin(record.owner, list(exposure.coalition))
+        # An opaque state is known once everything it was made from is.
+        self._revealed = exposure.reach.below_opaque & ~own
+        self._member[own | self._revealed] = _KNOWN
+        self._open_s: list[float] = []
+        self.mixed: Ints = np.zeros(0, dtype=np.int64)
+        self._starts: Ints = self.mixed
+
+    def settle(self, rows: Floats) -> None:
+        """Reveal contributions until every row is a combination of what was seen."""
+        if not len(rows):
+            return
+        unseen = np.flatnonzero(self._member == _UNSEEN)
+        self._reveal(unseen[rows[:, unseen].any(axis=0)])
+        while len(self.mixed):
+            # Constant ratio within each sum, compared with the sum's first column.
+            part = rows[:, self.mixed]
+            ratio = part / self._weight[self.mixed]
+            sizes = np.diff(np.append(self._starts, len(self.mixed)))
+            lead = np.repeat(ratio[:, self._starts], sizes, axis=1)
+            wrong = np.abs(ratio - lead) > SAME_RATIO * np.maximum(np.abs(ratio), np.abs(lead))
+            if not wrong.any():
+                return
+            row = int(np.argmax(wrong.any(axis=1)))
+            sums = self._member[self.mixed]
+            self._reveal(
+                np.concatenate(
+                    [
+                        self.mixed[sums == name][_minority(ratio[row, sums == name])]
+                        for name in np.unique(sums[wrong[row]])
+                    ]
+                )
+            )
+
+    def open(self, row: Floats, new: Ints) -> None:
+        """Enter the sum that a sight shows for the first time."""
+        fresh = new[(self._member[new] == _UNSEEN) & (row[new] != 0)]
+        if len(fresh):
+            name = len(self._open_s)
+            self._open_s.append(float(self._exposure.reach.first_s[fresh[0]]))
+            self._member[fresh] = name
+            self._weight[fresh] = row[fresh]
+            if len(fresh) > 1:
+                self._arrange(np.concatenate((self.mixed, fresh)))
+
+    def losses(self) -> tuple[Floats, Ints, Floats]:
+        """(when, whose, how much) for everything shown, in no particular order."""
+        record, shift = self._record, self._exposure.shift
+        alone = np.flatnonzero(self._revealed)
+        times = [self._exposure.reach.first_s[alone]]
+        owners = [record.owner[alone]]
+        losses = [loss_ratio(shift[alone], record.sigma[alone])]
+        order = np.flatnonzero(self._member >= 0)
+        order = order[np.argsort(self._member[order], kind="stable")]
+        names, starts = np.unique(self._member[order], return_index=True)
+        ends = np.append(starts[1:], len(order))
+        for name, start, end in zip(names.tolist(), starts, ends[: len(names)], strict=True):
+            columns = order[start:end]
+            weight = np.abs(self._weight[columns])
+            whose, inverse = np.unique(record.owner[columns], return_inverse=True)
+            moved = np.zeros(len(whose))
+            np.add.at(moved, inverse, weight * shift[columns])
+            noise = float(np.linalg.norm(weight * record.sigma[columns]))
+            times.append(np.full(len(whose), self._open_s[name]))
+            owners.append(whose)
+            losses.append(loss_ratio(moved, np.full(len(whose), noise)))
+        return np.concatenate(times), np.concatenate(owners), np.concatenate(losses)
+
+    def _reveal(self, columns: Ints) -> None:
+        if len(columns):
+            self._member[columns] = _KNOWN
+            self._revealed[columns] = True
+            self._arrange(self.mixed)
+
+    def _arrange(self, columns: Ints) -> None:
+        """Keep the columns of sums that still have at least two, in the order of their sums."""
+        columns = columns[self._member[columns] >= 0]
+        _, sizes = np.unique(self._member[columns], return_counts=True)
+        self.mixed = columns[np.repeat(sizes > 1, sizes)]
+        sizes = sizes[sizes > 1]
+        self._starts = np.cumsum(sizes) - sizes
+
+
+def _minority(ratio: Floats) -> NDArray[np.bool_]:
+    """All entries but the largest group of equal ones."""
+    order = np.argsort(ratio, kind="stable")
+    ordered = ratio[order]
+    step = np.diff(ordered) > SAME_RATIO * np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1]))
+    run = np.concatenate(([0], np.cumsum(step)))
+    minority = np.empty(len(ratio), dtype=np.bool_)
+    minority[order] = run != np.argmax(np.bincount(run))
+    return minority
