@@ -41,7 +41,7 @@ def accuracy_figure(run: Run) -> Figure:
     made, axes = style.figure(1, 2, sharey=True, height=2.5)
     with style.applied():
         for ax, column, unit in (
-            (axes[0], "t_s", "virtual time (s)"),
+            (axes[0], "t_s", _clock(run)),
             (axes[1], "mib", "traffic, all nodes (MiB)"),
         ):
             x = (overall if column == "t_s" else traffic)[column].to_list()
@@ -90,6 +90,10 @@ def _mark_outages(ax: Axes, outages: Sequence[Outage], end_s: float) -> None:
         )
 
 
+def _clock(run: Run) -> str:
+    return "real time (s)" if run.manifest.get("mode") == "live" else "virtual time (s)"
+
+
 def epsilon_figure(run: Run) -> Figure:
     """ε as virtual time passes, per basis: each observer's worst victim, the worst of all, and the median
     over victims of each one's worst observer.
@@ -131,7 +135,7 @@ def epsilon_figure(run: Run) -> Figure:
             if infinite:
                 notes.append(f"{basis}: worst ε = ∞ (no guarantee) from {infinite[0]:g} s")
         first = rows.row(0, named=True)
-        ax.set_xlabel("virtual time (s)")
+        ax.set_xlabel(_clock(run))
         ax.set_ylabel(f"privacy loss ε at δ = {style.power(first['delta'])}")
         # Above the axes, where no curve can run through the words.
         notes.insert(0, f"unit: {first['unit']}, adjacency: {first['adjacency']}")

@@ -111,7 +111,8 @@ def summary_rows(summary: Mapping[str, Any], worst: int | None = None) -> list[t
     if open_loop is not None and math.isfinite(open_loop) and summary.get("basis") != "open-loop":
         rows.append(("privacy, open-loop", f"ε = {number(open_loop)} ({NOT_A_BOUND})"))
     target, reached = summary.get("target_accuracy"), summary.get("time_to_accuracy_s")
-    rows.append(("virtual time", f"{number(summary.get('simulated_s'))} s, {text('rounds')} rounds"))
+    clock = "real time" if summary.get("mode") == "live" else "virtual time"
+    rows.append((clock, f"{number(summary.get('simulated_s'))} s, {text('rounds')} rounds"))
     if target is not None:
         rows.append(
             (f"time to {100 * target:g} % accuracy", "never" if reached is None else _reached(summary))

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from json import dumps
@@ -102,6 +103,7 @@ def run(
     recorder.bytes_sent = lambda: engine.log.bytes_total
     manifest = _manifest(scenario, parts, "live" if live else "simulation")
     folder.json("manifest", manifest | {"status": "running"})
+    underway = _Underway(folder, scenario, parts, recorder, engine, manifest, began)
     status, ending = "failed", None
     try:
         ending = engine.run()
@@ -110,9 +112,7 @@ def run(
         status = "interrupted"
         raise
     finally:
-        summary = _conclude(
-            folder, scenario, parts, recorder, engine, manifest, status, ending, began, series, variant
-        )
+        summary = underway.conclude(status, ending, {"series": series, "variant": variant})
     return summary
 
 
@@ -124,51 +124,58 @@ def _engine(world: World, parts: Parts, live: bool) -> Kernel | Live:
     return Live(world, parts.program)
 
 
-def _conclude(
-    folder: RunFolder,
-    scenario: Scenario,
-    parts: Parts,
-    recorder: Recorder,
-    engine: Kernel | Live,
-    manifest: dict[str, Any],
-    status: str,
-    ending: Ending | None,
-    began: float,
-    series: str | None,
-    variant: str | None,
-) -> dict[str, Any]:
-    """Write everything that was recorded, however the run ended."""
-    end_s = max(recorder.finished_s.values(), default=0.0)
-    if ending is None or ending.t_s < end_s or not recorder.finished_s:
-        end_s = ending.t_s if ending is not None else engine.now_s
-    last = recorder.evaluate(end_s)
-    if status == "finished" and last.diverged.any():
-        status = "diverged"
-    claims = claim(scenario, parts, end_s)
-    trace_hash = engine.log.trace_hash if isinstance(engine, Kernel) else None
-    wall_s = time.perf_counter() - began
-    summary = summarise(scenario, parts, recorder, engine.log, claims, end_s, status)
-    summary |= {"wall_s": wall_s, "trace_hash": trace_hash, "series": series, "variant": variant}
-    folder.table("metrics", METRICS, recorder.metrics())
-    folder.messages(engine.log)
-    folder.releases(parts.learner.lineage.entries)
-    folder.privacy(claims)
-    for node in sorted(parts.curious):
-        folder.view(node, recorder.view(node))
-    folder.json("summary", summary)
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    folder.json(
-        "manifest",
-        manifest
-        | {
-            "status": status,
-            "trace_hash": trace_hash,
-            "wall_s": wall_s,
-            "peak_mib": peak_kib / (2**20 if sys.platform == "darwin" else 2**10),
-            "down_at_end": sorted(engine.down),
-        },
-    )
-    return summary
+@dataclass(frozen=True)
+class _Underway:
+    """A run that has begun and must be written, however it ends."""
+
+    folder: RunFolder
+    scenario: Scenario
+    parts: Parts
+    recorder: Recorder
+    engine: Kernel | Live
+    manifest: dict[str, Any]
+    began: float
+
+    def conclude(self, status: str, ending: Ending | None, place: dict[str, str | None]) -> dict[str, Any]:
+        """Write everything that was recorded, what is smallest and most wanted first."""
+        end_s = self._end_s(ending)
+        last = self.recorder.evaluate(end_s)
+        if status == "finished" and last.diverged.any():
+            status = "diverged"
+        claims = claim(self.scenario, self.parts, end_s)
+        log = self.engine.log
+        facts = {
+            "trace_hash": log.trace_hash if isinstance(self.engine, Kernel) else None,
+            "wall_s": time.perf_counter() - self.began,
+        }
+        summary = summarise(self.scenario, self.parts, self.recorder, log, claims, end_s, status)
+        summary |= {"mode": self.manifest["mode"]} | facts | place
+        written = "failed"
+        try:
+            self.folder.json("summary", summary)
+            self.folder.table("metrics", METRICS, self.recorder.metrics())
+            self.folder.privacy(claims)
+            self.folder.messages(log)
+            self.folder.releases(self.parts.learner.lineage.entries)
+            for node in sorted(self.parts.curious):
+                self.folder.view(node, self.recorder.view(node))
+            written = status
+        finally:
+            ended = {"status": written, "peak_mib": _peak_mib(), "down_at_end": sorted(self.engine.down)}
+            self.folder.json("manifest", self.manifest | facts | ended)
+        return summary
+
+    def _end_s(self, ending: Ending | None) -> float:
+        """When the last program finished; when the run was stopped, if none did or it was cut short."""
+        finished_s = self.recorder.finished_s.values()
+        if ending is None:
+            return self.engine.now_s
+        return max(finished_s, default=ending.t_s)
+
+
+def _peak_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:

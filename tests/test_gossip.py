@@ -13,6 +13,7 @@ from protocols.gossip.dsgd import dsgd
 from protocols.gossip.peers import Peers
 from protocols.gossip.push import push
 from protocols.privacy.lineage import COMBINE, CONTRIBUTE, RELEASE
+from simulator import streams
 from simulator.adversary import Adversary
 from simulator.faults import Outage
 from simulator.node import Node
@@ -36,8 +37,6 @@ def by_hand(lab: Lab, rounds: int) -> np.ndarray[Any, Any]:
         for node, model in enumerate(models):
             noise = np.zeros(lab.learner.size, np.float32)
             if lab.sigma:
-                from simulator import streams
-
                 rng = streams.generator(lab.seed, "node", node, "noise", round)
                 noise = rng.standard_normal(lab.learner.size, dtype=np.float32) * np.float32(lab.sigma)
             handle = eager.submit(
@@ -156,3 +155,15 @@ def test_peers_wait_for_the_slow_and_give_up_on_the_silent() -> None:
     peers.heard(2, 5)
     assert peers.awaited(6) == {1, 2}
     assert peers.typical_round == 4
+
+
+def test_noise_has_the_stated_standard_deviation_and_differs_between_rounds_and_nodes() -> None:
+    """80,000 normal draws: the sample deviation is off by more than 1.3 % with probability below 1e-6."""
+    lab = Lab(regular(10, 4), sigma=3.0)
+    draws = [
+        lab.learner.noise(node, streams.generator(lab.seed, "node", node, "noise", round))
+        for node in range(10)
+        for round in range(1000)
+    ]
+    assert abs(np.std(np.concatenate(draws)) / 3.0 - 1) < 0.013
+    assert len({d.tobytes() for d in draws}) == len(draws)

@@ -186,6 +186,8 @@ def test_a_full_disk_is_one_clear_error_and_leaves_what_was_written(
     with pytest.raises(StorageError, match="No space left on device"):
         small(tmp_path)
     folder = read_run(tmp_path / "run")
+    assert folder.manifest["status"] == "failed"
+    assert folder.summary is not None
     assert len(folder.metrics)
     assert not list((tmp_path / "run").glob("*.part"))
 
