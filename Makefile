@@ -7,10 +7,13 @@ STAMP := .venv/.installed
 
 .PHONY: demo test test-slow lint clean
 
-# Without --out a run goes into the first free folder of runs/quickstart-1, runs/quickstart-1-2, ...
+# No pipe around the run: it would hide that a run failed, and a terminal from the progress bar.
 demo: $(STAMP)
-	@folder=$$($(BIN)/sottovoce run scenarios/quickstart.toml | tee /dev/stderr | tail -n 1) && \
-		echo "figures and tables: $$($(BIN)/sottovoce report "$$folder")"
+	@number=1; while [ -e runs/demo-$$number ]; do number=$$((number + 1)); done; \
+		folder=runs/demo-$$number; \
+		$(BIN)/sottovoce run scenarios/quickstart.toml --out $$folder && \
+		report=$$($(BIN)/sottovoce report $$folder) && \
+		echo "figures and tables: $$report"
 
 test: lint
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"

@@ -131,6 +131,12 @@ class Recorder:
         """Evaluate in passing."""
         self.evaluate(t_s)
 
+    def conclude(self, end_s: float, down: frozenset[int]) -> Snapshot:
+        """The last evaluation: at ``end_s``, of the nodes not in ``down``; nothing after it counts."""
+        self.snapshots = [s for s in self.snapshots if s.t_s < end_s]
+        self.down = lambda: down
+        return self.evaluate(end_s)
+
     def metrics(self) -> dict[str, list[Any]]:
         """Columns of metrics.parquet."""
         columns: dict[str, list[Any]] = {"t_s": [], "round": [], "node": [], "metric": [], "value": []}

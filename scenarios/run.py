@@ -24,6 +24,7 @@ from scenarios.summary import summarise
 from simulator import mixing
 from simulator.adversary import Adversary
 from simulator.errors import ConfigurationError
+from simulator.faults import down_at
 from simulator.kernel import Kernel
 from simulator.world import Ending, World
 
@@ -139,7 +140,8 @@ class _Underway:
     def conclude(self, status: str, ending: Ending | None, place: dict[str, str | None]) -> dict[str, Any]:
         """Write everything that was recorded, what is smallest and most wanted first."""
         end_s = self._end_s(ending)
-        last = self.recorder.evaluate(end_s)
+        down = down_at(self.parts.outages, end_s)
+        last = self.recorder.conclude(end_s, down)
         if status == "finished" and last.diverged.any():
             status = "diverged"
         claims = claim(self.scenario, self.parts, end_s)
@@ -161,7 +163,7 @@ class _Underway:
                 self.folder.view(node, self.recorder.view(node))
             written = status
         finally:
-            ended = {"status": written, "peak_mib": _peak_mib(), "down_at_end": sorted(self.engine.down)}
+            ended = {"status": written, "peak_mib": _peak_mib(), "down_at_end": sorted(down)}
             self.folder.json("manifest", self.manifest | facts | ended)
         return summary
 

@@ -7,7 +7,9 @@ never repeated, so a study that was stopped goes on where it was.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -121,7 +123,7 @@ def _study(
     done = len(runs) - len(todo)
     on_progress(done / len(runs), f"{done} of {len(runs)} runs were there")
     results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        joblib.delayed(_execute)(run, loaded.path.parent, out / "runs" / run.id) for run in todo
+        joblib.delayed(_worker)(os.getpid(), run, loaded.path.parent, out / "runs" / run.id) for run in todo
     )
     by_id = {run.id: run for run in runs}
     problems: dict[str, str] = {}
@@ -170,8 +172,15 @@ def _status_of(folder: Path) -> str:
         return "planned"
 
 
+def _worker(parent: int, run: Planned, base: Path, folder: Path) -> tuple[str, str, str | None]:
+    if os.getpid() != parent:
+        # Ctrl-C reaches the whole process group; the parent answers it and ends its workers.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return _execute(run, base, folder)
+
+
 def _execute(run: Planned, base: Path, folder: Path) -> tuple[str, str, str | None]:
-    """Carry out one run in a worker process; the folder appears under its name only when it is complete."""
+    """Carry out one run; the folder appears under its name only when it is complete."""
     from scenarios.run import run as run_scenario
 
     part = folder.with_name(folder.name + ".part")

@@ -76,6 +76,7 @@ def summarise(
         "lists_refused": recorder.counts["refused"],
         "withheld": recorder.counts["withheld"],
         "keys_refused": recorder.counts["key_refused"],
+        "malformed": recorder.counts["malformed"],
         "nodes_down": sorted(recorder.down()),
         "diverged": bool(last.diverged.any()),
     }

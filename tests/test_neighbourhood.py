@@ -244,3 +244,30 @@ def test_a_key_that_is_signed_but_unusable_stops_nobody() -> None:
     run_secure(lab, wrap=meddle(0, poison))
     assert {f["owner"] for _, _, f in lab.of_kind("key_refused")} == {0}
     assert {node for _, node, _ in lab.of_kind("finished")} == set(range(6))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("masked", np.zeros(3, np.uint32)),
+        ("masked", "nonsense"),
+        ("masked", np.zeros(8, np.float64)),
+        ("list", "nonsense"),
+        ("list", (1, "two")),
+        ("key", (1, 2, 3)),
+        ("key", (b"short", b"short")),
+        ("keys", ((1,), "x")),
+    ],
+)
+def test_malformed_messages_of_one_node_stop_nobody_else(kind: str, body: Any) -> None:
+    lab = Lab(complete(6))
+
+    def spoil(node: Node, to: int, message: Message) -> list[tuple[int, Message]]:
+        if message.kind != kind:
+            return [(to, message)]
+        return [(to, Message(kind, message.round, body, message.size_bytes))]
+
+    run_secure(lab, rounds=3, wrap=meddle(0, spoil))
+    assert {node for _, node, _ in lab.of_kind("finished")} == set(range(6))
+    noticed = {k for _, _, k, _ in lab.events} & {"malformed", "key_refused", "refused"}
+    assert noticed

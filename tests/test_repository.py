@@ -6,9 +6,14 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from scenarios import schema
 from scenarios.load import load
@@ -25,20 +30,70 @@ def test_the_import_contract_holds() -> None:
     assert "0 broken" in done.stdout
 
 
+# ---------------------------------------------------------------- the lock file
+
+
+def locked() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def wanted(project: str) -> Iterator[Requirement]:
+    """What a locked project needs on this interpreter."""
+    for text in distribution(project).requires or ():
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield requirement
+
+
 def test_the_lock_file_has_versions_only() -> None:
-    lines = (ROOT / "requirements.lock").read_text().split("\n")
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines if line)
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line)] == []
+    assert len(locked()) == len(lines)
+    names = [line.split("==")[0] for line in lines]
+    assert names == sorted(names, key=str.lower)
+
+
+def test_the_lock_file_names_everything_that_is_needed_and_nothing_else() -> None:
+    """Set-up installs the lock without looking for dependencies, so it has to be whole."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    direct = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["test"]
+    direct += project["build-system"]["requires"]
+    lock, reached = locked(), set[str]()
+    waiting = [Requirement(text) for text in direct]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        assert name in lock, f"{requirement} is not locked"
+        assert requirement.specifier.contains(lock[name], prereleases=True), f"{requirement}: {lock[name]}"
+        if name not in reached:
+            reached.add(name)
+            waiting += [] if name == "setuptools" else wanted(name)
+    assert reached == set(lock)
+
+
+# ---------------------------------------------------------------- what is published
 
 
 def test_nothing_names_a_machine() -> None:
     """No absolute path of a developer's machine and no package index by its host name."""
-    forbidden = re.compile(
-        "|".join(["/" + "home/", "/" + "root/", "/" + "work/", "py" + "pi.org", "python" + "hosted"])
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
     )
-    texts = [f for f in ROOT.rglob("*") if f.suffix in {".py", ".md", ".toml", ".lock", ".cff"}]
-    inside = [f for f in texts if not {".venv", "runs", "build"} & set(f.relative_to(ROOT).parts)]
-    assert inside
-    assert [f for f in inside if forbidden.search(f.read_text())] == []
+    if done.returncode:
+        pytest.skip("not a git checkout, so which files are published is not known")
+    files = [ROOT / name for name in done.stdout.decode().split("\0") if name]
+    assert ROOT / "Makefile" in files
+    paths = ["/" + place + "/" for place in ("home", "root", "work", "Users", "tmp", "opt")]
+    hosts = ["py" + "pi.org", "python" + "hosted", "conda" + ".anaconda"]
+    # A path starts a word; "runs/work/" or "https://.../home/" is something else.
+    forbidden = re.compile("|".join([r"(?<![\w./-])" + p for p in paths] + [re.escape(h) for h in hosts]))
+    texts = {f: f.read_bytes() for f in files if f.is_file()}
+    named = [f for f, text in texts.items() if b"\0" not in text and forbidden.search(text.decode())]
+    assert named == []
 
 
 @pytest.mark.parametrize("file", MODULES, ids=lambda f: str(f.relative_to(ROOT)))
@@ -58,25 +113,99 @@ def test_private_and_secure_modules_state_their_guarantees() -> None:
         assert "Guarantees:" in (ROOT / "protocols" / f"{name}.py").read_text(), name
 
 
+def test_ci_runs_what_a_newcomer_runs() -> None:
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert "set -euo pipefail" in script.read_text()
+    assert re.search(r"^make test$", script.read_text(), re.MULTILINE)
+
+
+def test_an_old_python_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "old").chmod(0o755)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    done = subprocess.run(
+        ["make", "--silent", "demo", "PYTHON=./old"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert done.returncode != 0
+    assert told == ["sottovoce needs Python 3.11 or newer; name one: make demo PYTHON=python3.12"]
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_simulated_keys_are_not_sold_as_secret() -> None:
+    assert "derived from the run's seed and are not secret" in (ROOT / "SECURITY.md").read_text()
+
+
+# ---------------------------------------------------------------- scenarios and their documentation
+
+
 @pytest.mark.parametrize("name", ["quickstart", "tradeoff", "whatif_byzantine"])
 def test_shipped_scenarios_are_valid_and_state_their_expected_outcome(name: str) -> None:
     scenario = load(Path(name)).scenario
     assert len(scenario.expect) > 80
 
 
-def test_every_key_of_the_schema_is_documented() -> None:
+Row = dict[str, str]
+
+
+def documented() -> dict[str, list[Row]]:
+    """docs/formats.md: table of the scenario (its dotted name) -> rows by the names of their columns."""
     text = (ROOT / "docs" / "formats.md").read_text()
-    tables = [t for t in vars(schema).values() if isinstance(t, type) and issubclass(t, schema.Table)]
-    keys = {key for table in tables for key in table.model_fields}
-    assert len(keys) > 40
-    assert sorted(key for key in keys if f"`{key}`" not in text) == []
+    found: dict[str, list[Row]] = {}
+    for title, body in re.findall(r"^### \[+([\w.]+)\]+\n(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL):
+        head, _, *lines = [line for line in body.splitlines() if line.startswith("|")]
+        cells = [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in [head, *lines]]
+        found[title] = [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
+    return found
 
 
-def test_ci_runs_what_a_newcomer_runs() -> None:
-    script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & 0o111
-    assert "make test" in script.read_text()
+def tables(model: type[schema.Table], prefix: str = "") -> Iterator[tuple[str, type[schema.Table]]]:
+    """Every table of a scenario under its dotted name, once for each kind."""
+    for name, field in model.model_fields.items():
+        for inner in schema.models_of(field.annotation):
+            yield f"{prefix}{name}", inner
+            yield from tables(inner, f"{prefix}{name}.")
 
 
-def test_simulated_keys_are_not_sold_as_secret() -> None:
-    assert "derived from the run's seed and are not secret" in (ROOT / "SECURITY.md").read_text()
+TABLES = list(dict.fromkeys(tables(schema.Scenario)))
+
+
+@pytest.mark.parametrize(("name", "model"), TABLES, ids=[f"{n}-{m.__name__}" for n, m in TABLES])
+def test_every_key_is_documented_with_its_default_and_a_valid_example(
+    name: str, model: type[schema.Table]
+) -> None:
+    kinds = set(schema.kinds_of(model))
+    examples: dict[str, object] = {}
+    for key, field in model.model_fields.items():
+        rows = [
+            row
+            for row in documented()[name]
+            if row["key"] == f"`{key}`"
+            and (row.get("of kind", "all") == "all" or kinds & set(row["of kind"].split(", ")))
+        ]
+        assert len(rows) == 1, f"[{name}] {key} has {len(rows)} rows"
+        assert field.is_required() == (rows[0]["default"] == "required"), key
+        if schema.models_of(field.annotation):
+            continue
+        examples[key] = tomllib.loads(f"x = {rows[0]['example'].strip('`')}")["x"]
+        if isinstance(field.default, str | int | float) and key != "kind":
+            shown = tomllib.loads(f"x = {rows[0]['default'].strip('`')}")["x"]
+            assert shown == field.default, key
+    nested = {
+        k: f for k, f in model.model_fields.items() if schema.models_of(f.annotation) and f.is_required()
+    }
+    if not nested:
+        model.model_validate(examples)
+    else:
+        assert name == "network"
+        model.model_validate(examples | {"latency": {"kind": "constant", "value": "50 ms"}})
+
+
+def test_the_documentation_has_no_table_that_does_not_exist() -> None:
+    assert set(documented()) == {name for name, _ in TABLES}

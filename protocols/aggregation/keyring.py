@@ -79,12 +79,14 @@ class Keyring:
 
     async def handle(self, delivery: Delivery) -> None:
         """Take in a neighbour's own key (and pass it on), or keys an aggregator relays."""
-        if delivery.message.kind == "key":
-            public, signature = delivery.message.body
-            self._relay(SignedKey(delivery.src, public, signature))
-        else:
-            for node, public, signature in delivery.message.body:
-                self._learn(SignedKey(node, public, signature))
+        try:
+            if delivery.message.kind == "key":
+                self._relay(SignedKey(delivery.src, *delivery.message.body))
+            else:
+                for fields in delivery.message.body:
+                    self._learn(SignedKey(*fields))
+        except TypeError:  # not the fields of a signed key
+            self._node.record("malformed", round=SETUP_ROUND, sender=delivery.src)
 
     def knows(self, peer: int) -> bool:
         """Whether a verified key of ``peer`` is here."""

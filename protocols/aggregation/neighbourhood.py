@@ -21,6 +21,7 @@ import numpy as np
 from protocols.aggregation.keyring import Keyring
 from protocols.aggregation.keys import KeyRefused
 from protocols.aggregation.masks import (
+    IdealShare,
     hello_size_bytes,
     list_size_bytes,
     mask,
@@ -187,9 +188,22 @@ class NeighbourhoodExchange:
             return
         if message.kind == "refuse":
             opening.refused = True
+        elif not self._well_formed(message.body):
+            self._node.record("malformed", round=message.round, sender=src)
+            opening.refused = True
         elif src not in opening.shares:
             opening.shares[src] = message.body
             opening.tags[src] = message.release
+
+    def _well_formed(self, share: Any) -> bool:
+        """Whether a share can be added at all; what it holds cannot be checked."""
+        if isinstance(share, IdealShare):
+            return share.size_bytes == masked_size_bytes(self._learner.size)
+        return (
+            isinstance(share, np.ndarray)
+            and share.dtype == np.uint32
+            and share.shape == (self._learner.size,)
+        )
 
     async def _answer_early(self, round: int) -> None:
         early, self._early = self._early, []
@@ -229,6 +243,8 @@ class NeighbourhoodExchange:
         """Why this list gets no answer; None if it gets one."""
         node = self._node
         neighbourhood = node.members(aggregator)
+        if not isinstance(listed, tuple) or not all(isinstance(peer, int) for peer in listed):
+            return "the list is malformed"
         ascending = tuple(sorted(set(listed)))
         if listed != ascending or node.id not in listed or not set(listed) <= set(neighbourhood):
             return "the list is not of this neighbourhood"
