@@ -147,7 +147,7 @@ def _run(
 ) -> None:
     from scenarios.load import load, located
 
-    loaded = load(file, sets or (), seed)
+    loaded = load(file, sets or (), seed, studies=False)
     name = f"{loaded.scenario.name}-{loaded.scenario.seed}" + ("-live" if live else "")
     folder = _fresh(RUNS / name) if out is None else _unused(out)
 
@@ -279,7 +279,7 @@ def audit(
     """
     from scenarios.load import load
 
-    loaded = load(scenario, sets or (), seed)
+    loaded = load(scenario, sets or (), seed, studies=False)
 
     from scenarios.audit import audit as run_audit
 

@@ -71,13 +71,17 @@ class Loaded:
     path: Path
 
 
-def load(path: Path | str, sets: Sequence[str] = (), seed: int | None = None) -> Loaded:
+def load(
+    path: Path | str, sets: Sequence[str] = (), seed: int | None = None, *, studies: bool = True
+) -> Loaded:
     """Read a scenario file, change it and check it.
 
     Args:
         path: the file; a bare name such as ``quickstart`` finds a scenario that comes with sottovoce.
         sets: changes ``a.b=value``; the value is read as TOML, and as bare text if that fails.
         seed: replaces the file's seed.
+        studies: check every point of its sweep and what-if too; a single run does not care whether a change
+            makes sense in them.
 
     Raises:
         ScenarioErrors: everything that is wrong.
@@ -92,7 +96,8 @@ def load(path: Path | str, sets: Sequence[str] = (), seed: int | None = None) ->
         culprit = next((text for text in sets if text.startswith(str(error.key))), error.key)
         raise ScenarioErrors([Problem(f"--set {culprit}", None, "", error.message)]) from None
     scenario, found = examine(raw, file.parent)
-    found += examine_studies(raw, set(found), lambda point: examine(point, file.parent)[1])
+    if studies:
+        found += examine_studies(raw, set(found), lambda point: examine(point, file.parent)[1])
     problems: list[Problem] = []
     for found_key, message in found:
         origin = _origin(found_key, lines, changes)

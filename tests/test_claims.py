@@ -33,7 +33,7 @@ def test_secure_gossip_lies_above_ldp_gossip_at_equal_open_loop_loss(tmp_path: P
     found = {}
     for name, sets in settings.items():
         found[name] = [
-            run(load(Path("tradeoff"), sets, seed).scenario, tmp_path / f"{name}{seed}")
+            run(load(Path("tradeoff"), sets, seed, studies=False).scenario, tmp_path / f"{name}{seed}")
             for seed in range(1, 5)
         ]
     losses = {name: mean(r["epsilon_worst_open_loop"] for r in runs) for name, runs in found.items()}
@@ -54,6 +54,6 @@ def test_the_complete_graph_is_certified_far_above_ldp(tmp_path: Path) -> None:
         "secure.tolerated_dropouts=0",
         "privacy.noise_multiplier=36.0",
     ]
-    summary = run(load(Path("tradeoff"), sets).scenario, tmp_path / "run")
+    summary = run(load(Path("tradeoff"), sets, studies=False).scenario, tmp_path / "run")
     assert summary["epsilon_worst"] == pytest.approx(1.0399310797086672, rel=1e-6)  # T/z² = 100/36²
     assert summary["accuracy_mean"] > 0.85
