@@ -28,8 +28,8 @@ from protocols.privacy.accounting import noise_multiplier_for, shift_factor
 from protocols.privacy.lineage import Lineage
 from protocols.privacy.mechanism import member_sigma
 from protocols.sharing.codec import codec_for, model_bound
-from scenarios import schema
-from scenarios.checks import check_degrees
+from scenarios import schema, world_tables
+from scenarios.checks import check_degrees, check_noise
 from simulator import latency, mixing, streams, topology
 from simulator.adversary import Claim
 from simulator.compute import Executor
@@ -75,6 +75,7 @@ def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
         neighbors
     )
     learner, evaluator, bank = build_learner(scenario, neighbors, weights)
+    check_noise(learner.sigma, scenario)
     largest = int(bank.mask.sum(1).max())
     byzantine = scenario.adversary.byzantine
     curious = scenario.adversary.curious
@@ -100,7 +101,7 @@ def build_graph(scenario: schema.Scenario, base: Path) -> nx.Graph:
     """The topology, drawn from the seed's own stream where it is random."""
     spec, rng = scenario.topology, streams.generator(scenario.seed, "topology")
     match spec:
-        case schema.NamedTopology():
+        case world_tables.NamedTopology():
             named = {
                 "ring": topology.ring,
                 "path": topology.path,
@@ -108,26 +109,26 @@ def build_graph(scenario: schema.Scenario, base: Path) -> nx.Graph:
                 "star": topology.star,
             }
             return named[spec.kind](spec.nodes)
-        case schema.RegularTopology():
+        case world_tables.RegularTopology():
             return topology.regular(spec.nodes, spec.degree, rng)
-        case schema.ErdosRenyiTopology():
+        case world_tables.ErdosRenyiTopology():
             return topology.erdos_renyi(spec.nodes, spec.p, rng)
-        case schema.SmallWorldTopology():
+        case world_tables.SmallWorldTopology():
             return topology.small_world(spec.nodes, spec.degree, spec.rewire, rng)
-        case schema.GridTopology():
+        case world_tables.GridTopology():
             return topology.grid(spec.rows, spec.columns, periodic=spec.kind == "torus")
-        case schema.FileTopology():
+        case world_tables.FileTopology():
             return topology.from_file(base / spec.path, spec.format)
 
 
-def build_link(network: schema.Network) -> LinkModel:
+def build_link(network: world_tables.Network) -> LinkModel:
     """How messages travel."""
     match network.latency:
-        case schema.ConstantLatency() as law:
+        case world_tables.ConstantLatency() as law:
             drawn = latency.constant(law.value)
-        case schema.UniformLatency() as law:
+        case world_tables.UniformLatency() as law:
             drawn = latency.uniform(law.low, law.high)
-        case schema.LognormalLatency() as law:
+        case world_tables.LognormalLatency() as law:
             drawn = latency.lognormal(law.median, law.sigma)
     return LinkModel(drawn, network.uplink, network.loss, round(network.header))
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeAlias
 
+from scenarios.kinds import models_of
 from scenarios.locate import Key, common, dotted, split
-from scenarios.schema import STUDY_TABLES, Scenario, Table, models_of
+from scenarios.schema import Scenario
+from scenarios.study_tables import STUDY_TABLES
+from scenarios.tables import Table
 from scenarios.wording import kind_of, nearest, show
 from simulator.errors import ConfigurationError
 

@@ -13,106 +13,24 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from scenarios.locate import Key, dotted
-from scenarios.schema import (
-    BlobsData,
-    DigitsData,
-    ErdosRenyiTopology,
-    FileTopology,
-    GridTopology,
-    NamedTopology,
-    RegularTopology,
-    Scenario,
-    Secure,
-    Series,
-    SmallWorldTopology,
-    UniformLatency,
-    Whatif,
-    node_count,
+from scenarios.checks_world import (
+    Found,
+    latency_order,
+    least_degree,
+    probable_connection,
+    topology_exists,
+    topology_file,
 )
+from scenarios.locate import Key, dotted
+from scenarios.schema import BlobsData, DigitsData, Scenario, Secure
+from scenarios.study_tables import Series, Whatif
+from scenarios.world_tables import node_count
 from simulator.errors import ConfigurationError
 
-Found: TypeAlias = Iterator[tuple[Key, str]]
 Check: TypeAlias = Callable[[Scenario], Found]
 
 LEAST_HONEST = 3
 """Honest members a sum must cover: with two, each would read the other's model out of it."""
-
-
-def least_degree(scenario: Scenario) -> int | None:
-    """Size of the smallest neighbourhood, None where only the built graph knows it."""
-    topology = scenario.topology
-    if isinstance(topology, NamedTopology):
-        return {"ring": min(2, topology.nodes - 1), "complete": topology.nodes - 1}.get(topology.kind, 1)
-    if isinstance(topology, RegularTopology):
-        return topology.degree
-    if isinstance(topology, GridTopology):
-        if topology.kind == "torus":
-            return 4
-        return (topology.rows > 1) + (topology.columns > 1)
-    return None
-
-
-# ---------------------------------------------------------------- topology and network
-
-
-def topology_exists(scenario: Scenario) -> Found:
-    """Degrees and sizes for which there is such a graph."""
-    topology = scenario.topology
-    if isinstance(topology, RegularTopology | SmallWorldTopology) and topology.degree >= topology.nodes:
-        yield (
-            ("topology", "degree"),
-            f"degree {topology.degree} needs more than {topology.nodes} nodes; it must be below nodes",
-        )
-    elif isinstance(topology, RegularTopology) and topology.degree * topology.nodes % 2:
-        yield (
-            ("topology", "degree"),
-            f"no {topology.degree}-regular graph on {topology.nodes} nodes exists: "
-            "nodes x degree must be even",
-        )
-    elif isinstance(topology, RegularTopology) and topology.degree == 1 and topology.nodes > 2:
-        yield (
-            ("topology", "degree"),
-            "a 1-regular graph of more than 2 nodes is not connected; use at least 2",
-        )
-    elif isinstance(topology, SmallWorldTopology) and topology.degree % 2:
-        yield (
-            ("topology", "degree"),
-            f"a small world starts as a ring with an even number of neighbours, got {topology.degree}",
-        )
-    elif isinstance(topology, GridTopology):
-        if topology.kind == "torus" and min(topology.rows, topology.columns) < 3:
-            key = "rows" if topology.rows < 3 else "columns"
-            yield ("topology", key), "a torus needs at least 3 rows and 3 columns; use a grid or a ring"
-        elif topology.rows * topology.columns < 2:
-            yield ("topology", "rows"), "one node alone has nobody to learn with; use at least 2 nodes"
-
-
-def topology_file(scenario: Scenario, base: Path) -> Found:
-    """The graph file is there."""
-    topology = scenario.topology
-    if isinstance(topology, FileTopology) and not (base / topology.path).is_file():
-        yield (
-            ("topology", "path"),
-            f"there is no file {base / topology.path}; paths start at the scenario file",
-        )
-
-
-def probable_connection(scenario: Scenario) -> Found:
-    """A random graph so sparse that it is never connected would only fail after many draws."""
-    topology = scenario.topology
-    if (
-        isinstance(topology, ErdosRenyiTopology)
-        and topology.p * topology.nodes * (topology.nodes - 1) / 2 < 1
-    ):
-        yield ("topology", "p"), "fewer than one edge is expected in all; raise p"
-
-
-def latency_order(scenario: Scenario) -> Found:
-    """A uniform latency has its bounds in order."""
-    latency = scenario.network.latency
-    if isinstance(latency, UniformLatency) and latency.low > latency.high:
-        yield ("network", "latency", "low"), "low must not be above high"
 
 
 # ---------------------------------------------------------------- nodes named in the file

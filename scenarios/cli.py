@@ -10,19 +10,19 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from scenarios.progress import progress
+from scenarios.terminal import show, show_rows
 from simulator.errors import ConfigurationError, SottovoceError, StorageError
 
 DONE, FAILED, BAD_ARGUMENT, STOPPED = 0, 1, 2, 130
 RUNS = Path("runs")
-WIDTH = 120  # of tables that go into a file
 
 app = typer.Typer(
     name="sottovoce",
@@ -164,7 +164,7 @@ def _run(
         from analysis.store import read_run
         from analysis.summary import summary_table
 
-        _show(summary_table(read_run(folder).summary or summary))
+        show(summary_table(read_run(folder).summary or summary))
     typer.echo(str(folder))
     if summary["status"] == "diverged":
         typer.echo(
@@ -261,7 +261,7 @@ def _study(
         from analysis.store import read_study
         from analysis.summary import study_table
 
-        _show(study_table(read_study(folder)))
+        show(study_table(read_study(folder)))
     typer.echo(str(folder))
 
 
@@ -285,7 +285,7 @@ def audit(
 
     with progress("audit", quiet=quiet) as on_progress:
         found = run_audit(loaded, trials=trials, on_progress=on_progress)
-    _show_rows([{"quantity": key, "value": value} for key, value in found.items()])
+    show_rows([{"quantity": key, "value": value} for key, value in found.items()])
 
 
 # ---------------------------------------------------------------- looking
@@ -318,7 +318,7 @@ def compare(folders: _Folders) -> None:
     """Put runs or studies side by side."""
     from analysis.compare import compare as side_by_side
 
-    _show(side_by_side(folders))
+    show(side_by_side(folders))
 
 
 @app.command()
@@ -338,7 +338,7 @@ def privacy(
 
     For other observers, units, adjacencies or deltas; nothing is run again.
     """
-    from scenarios.schema import KINDS
+    from scenarios.kinds import KINDS
 
     for option, word in (("unit", unit), ("adjacency", adjacency)):
         if word is not None and word not in KINDS[f"privacy.{option}"]:
@@ -351,7 +351,7 @@ def privacy(
 
     from scenarios.reaccount import reaccount
 
-    _show_rows(reaccount(folder, observers=sets, unit=unit, adjacency=adjacency, delta=delta))
+    show_rows(reaccount(folder, observers=sets, unit=unit, adjacency=adjacency, delta=delta))
 
 
 def _nodes(text: str) -> tuple[int, ...]:
@@ -413,34 +413,10 @@ def schema() -> None:
 @app.command(name="list")
 def list_() -> None:
     """Print every kind there is, and the scenarios that come with sottovoce."""
-    from scenarios.schema import KINDS
+    from scenarios.kinds import KINDS
 
     width = max(map(len, KINDS))
     for key, words in KINDS.items():
         typer.echo(f"{key:{width}}  {', '.join(words)}")
     shipped = ", ".join(sorted(file.stem for file in Path(__file__).parent.glob("*.toml")))
     typer.echo(f"{'scenarios':{width}}  {shipped}")
-
-
-def _show(table: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
-    console.print(table)
-
-
-def _show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as a table with their keys as its head."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    for name in names:
-        table.add_column(Text(name), overflow="fold")
-    for row in rows:
-        cells = (row.get(name) for name in names)
-        table.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else str(cell)) for cell in cells))
-    _show(table)

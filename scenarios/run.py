@@ -19,7 +19,8 @@ from protocols.privacy.ledger import Claim, account
 from scenarios.build import Parts, build
 from scenarios.folder import FORMAT, METRICS, RunFolder
 from scenarios.recorder import Recorder
-from scenarios.schema import STUDY_TABLES, Scenario
+from scenarios.schema import Scenario
+from scenarios.study_tables import STUDY_TABLES
 from scenarios.summary import summarise
 from simulator import mixing
 from simulator.adversary import Adversary

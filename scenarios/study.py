@@ -21,7 +21,7 @@ import joblib
 import polars as pl
 
 from scenarios.load import Loaded, merged, resolve
-from scenarios.schema import STUDY_TABLES, seeds_of
+from scenarios.study_tables import STUDY_TABLES, seeds_of
 from simulator.errors import ConfigurationError, SottovoceError, StorageError
 
 FORMAT = 1

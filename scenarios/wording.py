@@ -11,8 +11,10 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from scenarios.kinds import choices_of, kinds_of, models_of
 from scenarios.locate import Key
-from scenarios.schema import Scenario, Table, choices_of, kinds_of, models_of
+from scenarios.schema import Scenario
+from scenarios.tables import Table
 
 _EXPECTED = {
     "float_type": "a number",

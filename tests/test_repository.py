@@ -15,8 +15,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from scenarios import schema
+from scenarios import kinds, schema
 from scenarios.load import load
+from scenarios.tables import Table
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("simulator", "protocols", "analysis", "scenarios")
@@ -180,10 +181,10 @@ def documented() -> dict[str, list[Row]]:
     return found
 
 
-def tables(model: type[schema.Table], prefix: str = "") -> Iterator[tuple[str, type[schema.Table]]]:
+def tables(model: type[Table], prefix: str = "") -> Iterator[tuple[str, type[Table]]]:
     """Every table of a scenario under its dotted name, once for each kind."""
     for name, field in model.model_fields.items():
-        for inner in schema.models_of(field.annotation):
+        for inner in kinds.models_of(field.annotation):
             yield f"{prefix}{name}", inner
             yield from tables(inner, f"{prefix}{name}.")
 
@@ -192,28 +193,26 @@ TABLES = list(dict.fromkeys(tables(schema.Scenario)))
 
 
 @pytest.mark.parametrize(("name", "model"), TABLES, ids=[f"{n}-{m.__name__}" for n, m in TABLES])
-def test_every_key_is_documented_with_its_default_and_a_valid_example(
-    name: str, model: type[schema.Table]
-) -> None:
-    kinds = set(schema.kinds_of(model))
+def test_every_key_is_documented_with_its_default_and_a_valid_example(name: str, model: type[Table]) -> None:
+    words = set(kinds.kinds_of(model))
     examples: dict[str, object] = {}
     for key, field in model.model_fields.items():
         rows = [
             row
             for row in documented()[name]
             if row["key"] == f"`{key}`"
-            and (row.get("of kind", "all") == "all" or kinds & set(row["of kind"].split(", ")))
+            and (row.get("of kind", "all") == "all" or words & set(row["of kind"].split(", ")))
         ]
         assert len(rows) == 1, f"[{name}] {key} has {len(rows)} rows"
         assert field.is_required() == (rows[0]["default"] == "required"), key
-        if schema.models_of(field.annotation):
+        if kinds.models_of(field.annotation):
             continue
         examples[key] = tomllib.loads(f"x = {rows[0]['example'].strip('`')}")["x"]
         if isinstance(field.default, str | int | float) and key != "kind":
             shown = tomllib.loads(f"x = {rows[0]['default'].strip('`')}")["x"]
             assert shown == field.default, key
     nested = {
-        k: f for k, f in model.model_fields.items() if schema.models_of(f.annotation) and f.is_required()
+        k: f for k, f in model.model_fields.items() if kinds.models_of(f.annotation) and f.is_required()
     }
     if not nested:
         model.model_validate(examples)

@@ -273,3 +273,16 @@ def test_the_audit_catches_noise_that_was_claimed_but_not_added(
 def test_there_is_nothing_to_audit_without_noise() -> None:
     with pytest.raises(ConfigurationError, match="nothing to audit"):
         audit(load(Path("quickstart"), ["protocol.exchange=plain"]), trials=2, on_progress=quiet)
+
+
+def test_a_target_that_only_the_built_graph_can_judge_is_judged(tmp_path: Path) -> None:
+    """On an irregular graph the noise a member adds follows from the weights of the built neighbourhoods."""
+    sets = [
+        'topology={kind="small-world", nodes=16, degree=6, rewire=0.3}',
+        "fault=[]",
+        "privacy.target_epsilon=0.5",
+    ]
+    with pytest.raises(ConfigurationError, match="above the target"):
+        small(tmp_path, *sets)
+    assert not (tmp_path / "run").exists()
+    assert small(tmp_path, *sets[:2], "privacy.target_epsilon=3")["epsilon_worst"] <= 3

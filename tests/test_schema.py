@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 import scenarios
 from scenarios.changes import merged
 from scenarios.checks import check_degrees, check_noise
+from scenarios.kinds import KINDS
 from scenarios.load import ScenarioErrors, load, resolve
 from scenarios.locate import dotted, index, line_of, split, undotted
-from scenarios.schema import KINDS, Scenario, seeds_of
+from scenarios.schema import Scenario
+from scenarios.study_tables import seeds_of
 from simulator.errors import ConfigurationError
 
 BROKEN = sorted((Path(__file__).parent / "scenarios_broken").glob("*.toml"))

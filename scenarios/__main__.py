@@ -1,0 +1,5 @@
+"""``python -m scenarios`` is ``sottovoce``."""
+
+from scenarios.cli import main
+
+main()
