@@ -38,6 +38,12 @@ from simulator.network import LinkModel
 from simulator.node import Node, Program
 
 NO_CLIP = float("inf")
+MIXING = {
+    "metropolis": mixing.metropolis,
+    "max-degree": mixing.max_degree,
+    "lazy": mixing.lazy,
+    "uniform-neighbour": mixing.uniform_neighbour,
+}
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,7 @@ def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
     graph = build_graph(scenario, base)
     neighbors = topology.neighborhoods(graph)
     check_degrees([len(around) for around in neighbors], scenario)
-    weights = {"metropolis": mixing.metropolis, "max-degree": mixing.max_degree}[scenario.mixing.kind](
-        neighbors
-    )
+    weights = MIXING[scenario.mixing.kind](neighbors)
     learner, evaluator, bank = build_learner(scenario, neighbors, weights)
     check_noise(learner.sigma, scenario)
     largest = int(bank.mask.sum(1).max())
@@ -107,6 +111,7 @@ def build_graph(scenario: schema.Scenario, base: Path) -> nx.Graph:
                 "path": topology.path,
                 "complete": topology.complete,
                 "star": topology.star,
+                "exponential": topology.exponential,
             }
             return named[spec.kind](spec.nodes)
         case world_tables.RegularTopology():
@@ -117,6 +122,18 @@ def build_graph(scenario: schema.Scenario, base: Path) -> nx.Graph:
             return topology.small_world(spec.nodes, spec.degree, spec.rewire, rng)
         case world_tables.GridTopology():
             return topology.grid(spec.rows, spec.columns, periodic=spec.kind == "torus")
+        case world_tables.BarabasiAlbertTopology():
+            return topology.barabasi_albert(spec.nodes, spec.links, rng)
+        case world_tables.HypercubeTopology():
+            return topology.hypercube(spec.dimension)
+        case world_tables.ClustersTopology():
+            return topology.clusters(spec.sizes, spec.inside, spec.between, rng)
+        case world_tables.DumbbellTopology():
+            return topology.dumbbell(spec.clique, spec.bridge)
+        case world_tables.TreeTopology():
+            return topology.tree(spec.branching, spec.height)
+        case world_tables.KnownTopology():
+            return topology.named(spec.name)
         case world_tables.FileTopology():
             return topology.from_file(base / spec.path, spec.format)
 
@@ -130,6 +147,14 @@ def build_link(network: world_tables.Network) -> LinkModel:
             drawn = latency.uniform(law.low, law.high)
         case world_tables.LognormalLatency() as law:
             drawn = latency.lognormal(law.median, law.sigma)
+        case world_tables.NormalLatency() as law:
+            drawn = latency.normal(law.mean, law.deviation)
+        case world_tables.GammaLatency() as law:
+            drawn = latency.gamma(law.mean, law.shape)
+        case world_tables.ParetoLatency() as law:
+            drawn = latency.pareto(law.minimum, law.tail)
+        case world_tables.EmpiricalLatency() as law:
+            drawn = latency.empirical(law.samples)
     return LinkModel(drawn, network.uplink, network.loss, round(network.header))
 
 

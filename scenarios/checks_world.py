@@ -9,12 +9,17 @@ from typing import TypeAlias
 from scenarios.locate import Key
 from scenarios.schema import Scenario
 from scenarios.world_tables import (
+    BarabasiAlbertTopology,
+    DumbbellTopology,
     ErdosRenyiTopology,
     FileTopology,
     GridTopology,
+    HypercubeTopology,
+    KnownTopology,
     NamedTopology,
     RegularTopology,
     SmallWorldTopology,
+    TreeTopology,
     UniformLatency,
 )
 
@@ -24,15 +29,27 @@ Found: TypeAlias = Iterator[tuple[Key, str]]
 def least_degree(scenario: Scenario) -> int | None:
     """Size of the smallest neighbourhood, None where only the built graph knows it."""
     topology = scenario.topology
-    if isinstance(topology, NamedTopology):
-        return {"ring": min(2, topology.nodes - 1), "complete": topology.nodes - 1}.get(topology.kind, 1)
-    if isinstance(topology, RegularTopology):
-        return topology.degree
-    if isinstance(topology, GridTopology):
-        if topology.kind == "torus":
+    match topology:
+        case NamedTopology(kind="exponential"):
+            return None
+        case NamedTopology():
+            return {"ring": min(2, topology.nodes - 1), "complete": topology.nodes - 1}.get(topology.kind, 1)
+        case RegularTopology():
+            return topology.degree
+        case GridTopology(kind="torus"):
             return 4
-        return (topology.rows > 1) + (topology.columns > 1)
-    return None
+        case GridTopology():
+            return (topology.rows > 1) + (topology.columns > 1)
+        case HypercubeTopology():
+            return topology.dimension
+        case DumbbellTopology():
+            return min(2, topology.clique - 1) if topology.bridge else topology.clique - 1
+        case TreeTopology():
+            return 1
+        case KnownTopology():
+            return 3 if topology.name == "petersen" else 1
+        case _:
+            return None
 
 
 def topology_exists(scenario: Scenario) -> Found:
@@ -54,6 +71,8 @@ def topology_exists(scenario: Scenario) -> Found:
             ("topology", "degree"),
             "a 1-regular graph of more than 2 nodes is not connected; use at least 2",
         )
+    elif isinstance(topology, BarabasiAlbertTopology) and topology.links >= topology.nodes:
+        yield ("topology", "links"), f"{topology.links} links need more than {topology.nodes} nodes"
     elif isinstance(topology, SmallWorldTopology) and topology.degree % 2:
         yield (
             ("topology", "degree"),

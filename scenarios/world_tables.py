@@ -13,8 +13,9 @@ from scenarios.units import Duration, Fraction, Rate, Size
 class NamedTopology(Table):
     """A graph given by its name and size."""
 
-    kind: Literal["ring", "path", "complete", "star"] = Field(
-        description="ring (a cycle), path (a line), complete (all pairs) or star (node 0 in the middle)"
+    kind: Literal["ring", "path", "complete", "star", "exponential"] = Field(
+        description="ring (a cycle), path (a line), complete (all pairs), star (node 0 in the middle) or "
+        "exponential (links to the nodes 1, 2, 4, ... further)"
     )
     nodes: int = Field(ge=2, description="number of nodes, at least 2")
 
@@ -52,6 +53,57 @@ class GridTopology(Table):
     columns: int = Field(ge=1, description="columns, at least 1 (grid) or 3 (torus)")
 
 
+class BarabasiAlbertTopology(Table):
+    """A graph grown by preferential attachment."""
+
+    kind: Literal["barabasi-albert"] = Field(description="new nodes link to nodes that have many links")
+    nodes: int = Field(ge=2, description="number of nodes, at least 2")
+    links: int = Field(ge=1, description="links of each new node, at least 1 and below nodes")
+
+
+class HypercubeTopology(Table):
+    """A hypercube."""
+
+    kind: Literal["hypercube"] = Field(description="neighbours differ in one bit of their number")
+    dimension: int = Field(ge=1, le=20, description="2^dimension nodes of that degree, 1 to 20")
+
+
+class ClustersTopology(Table):
+    """A connected stochastic block graph."""
+
+    kind: Literal["clusters"] = Field(description="dense groups, few links between them")
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        strict=False, min_length=2, description="nodes of each group, two groups at least"
+    )
+    inside: Fraction = Field(gt=0, le=1, description="probability of an edge inside a group")
+    between: Fraction = Field(gt=0, le=1, description="probability of an edge between groups")
+
+
+class DumbbellTopology(Table):
+    """Two cliques and a bridge."""
+
+    kind: Literal["dumbbell"] = Field(description="two cliques joined by a path")
+    clique: int = Field(ge=3, description="nodes of each clique, at least 3")
+    bridge: int = Field(default=0, ge=0, description="nodes on the path between them")
+
+
+class TreeTopology(Table):
+    """A full tree."""
+
+    kind: Literal["tree"] = Field(description="a full tree, node 0 its root")
+    branching: int = Field(ge=1, le=1000, description="children of each inner node")
+    height: int = Field(ge=1, le=20, description="hops from the root to a leaf, 1 to 20")
+
+
+class KnownTopology(Table):
+    """A small graph that papers use."""
+
+    kind: Literal["named"] = Field(description="a small graph that papers use")
+    name: Literal["karate", "florentine", "petersen"] = Field(
+        description="karate (34 nodes), florentine (15) or petersen (10)"
+    )
+
+
 class FileTopology(Table):
     """A graph read from a file."""
 
@@ -61,7 +113,18 @@ class FileTopology(Table):
 
 
 Topology: TypeAlias = Annotated[
-    NamedTopology | RegularTopology | ErdosRenyiTopology | SmallWorldTopology | GridTopology | FileTopology,
+    NamedTopology
+    | RegularTopology
+    | ErdosRenyiTopology
+    | SmallWorldTopology
+    | GridTopology
+    | BarabasiAlbertTopology
+    | HypercubeTopology
+    | ClustersTopology
+    | DumbbellTopology
+    | TreeTopology
+    | KnownTopology
+    | FileTopology,
     Field(discriminator="kind", description="who is connected to whom"),
 ]
 
@@ -69,8 +132,9 @@ Topology: TypeAlias = Annotated[
 class Mixing(Table):
     """Weights of the gossip average."""
 
-    kind: Literal["metropolis", "max-degree"] = Field(
-        default="metropolis", description="rule that turns the graph into a doubly stochastic matrix"
+    kind: Literal["metropolis", "max-degree", "lazy", "uniform-neighbour"] = Field(
+        default="metropolis",
+        description="rule that turns the graph into mixing weights; all but uniform-neighbour are doubly stochastic",
     )
 
 
@@ -97,8 +161,47 @@ class LognormalLatency(Table):
     sigma: float = Field(ge=0, le=5, description="standard deviation of the natural logarithm, 0 to 5")
 
 
+class NormalLatency(Table):
+    """Latency drawn from a normal law cut off at zero, once per message."""
+
+    kind: Literal["normal"] = Field(description="normal, never negative")
+    mean: Duration = Field(gt=0, description='mean before the cut: "50 ms"')
+    deviation: Duration = Field(gt=0, description='standard deviation before the cut: "10 ms"')
+
+
+class GammaLatency(Table):
+    """Latency drawn from a gamma law, once per message."""
+
+    kind: Literal["gamma"] = Field(description="gamma; shape 1 is exponential")
+    mean: Duration = Field(gt=0, description='mean: "50 ms"')
+    shape: float = Field(gt=0, le=1e6, description="shape, above 0; large means nearly constant")
+
+
+class ParetoLatency(Table):
+    """Latency drawn from a Pareto law, once per message."""
+
+    kind: Literal["pareto"] = Field(description="heavy tail above a minimum")
+    minimum: Duration = Field(gt=0, description='smallest one-way latency: "30 ms"')
+    tail: float = Field(gt=0, le=100, description="tail index; the mean is infinite at 1 and below")
+
+
+class EmpiricalLatency(Table):
+    """Latency drawn from measured values, once per message."""
+
+    kind: Literal["empirical"] = Field(description="one of the samples, each equally likely")
+    samples: tuple[Duration, ...] = Field(
+        strict=False, min_length=1, description='measured one-way latencies: ["40 ms", "55 ms"]'
+    )
+
+
 Latency: TypeAlias = Annotated[
-    ConstantLatency | UniformLatency | LognormalLatency,
+    ConstantLatency
+    | UniformLatency
+    | LognormalLatency
+    | NormalLatency
+    | GammaLatency
+    | ParetoLatency
+    | EmpiricalLatency,
     Field(discriminator="kind", description="law of the one-way latency of a message"),
 ]
 
@@ -124,6 +227,20 @@ class Fault(Table):
 
 def node_count(topology: Topology) -> int | None:
     """Number of nodes, None when only the graph file knows."""
-    if isinstance(topology, GridTopology):
-        return topology.rows * topology.columns
-    return None if isinstance(topology, FileTopology) else topology.nodes
+    match topology:
+        case GridTopology():
+            return topology.rows * topology.columns
+        case HypercubeTopology():
+            return int(2**topology.dimension)
+        case ClustersTopology():
+            return sum(topology.sizes)
+        case DumbbellTopology():
+            return 2 * topology.clique + topology.bridge
+        case TreeTopology():
+            return sum(int(topology.branching**level) for level in range(topology.height + 1))
+        case KnownTopology():
+            return {"karate": 34, "florentine": 15, "petersen": 10}[topology.name]
+        case FileTopology():
+            return None
+        case _:
+            return topology.nodes

@@ -37,6 +37,25 @@ def max_degree(neighbors: Sequence[Sequence[int]]) -> NDArray[np.float64]:
     return _fill_diagonal(weights)
 
 
+def lazy(neighbors: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """Half of every node's weight stays at home: (I + W)/2 of the Metropolis matrix, positive semidefinite."""
+    weights: NDArray[np.float64] = (np.eye(len(neighbors)) + metropolis(neighbors)) / 2
+    weights.setflags(write=False)
+    return weights
+
+
+def uniform_neighbour(neighbors: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """A plain average over the neighbourhood and oneself: rows sum to 1, columns only on regular graphs.
+
+    Averages drift towards nodes with many neighbours; it is here because systems do it.
+    """
+    n = len(neighbors)
+    weights = np.zeros((n, n))
+    for i, around in enumerate(neighbors):
+        weights[i, list(around)] = 1.0 / (1 + len(around))
+    return _fill_diagonal(weights)
+
+
 def properties(weights: NDArray[np.float64]) -> MixingProperties:
     """Check what holds of W. The spectral gap is 1 − |λ₂|, the second largest modulus."""
     moduli = np.sort(np.abs(np.linalg.eigvals(weights)))[::-1]

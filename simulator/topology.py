@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -58,6 +58,61 @@ def small_world(nodes: int, degree: int, rewire: float, rng: np.random.Generator
     return _connected(
         lambda seed: nx.watts_strogatz_graph(nodes, degree, rewire, seed=seed), rng, "topology.degree"
     )
+
+
+def barabasi_albert(nodes: int, links: int, rng: np.random.Generator) -> nx.Graph:
+    """Preferential attachment: every new node links to ``links`` others, likelier to those with many."""
+    if not 1 <= links < nodes:
+        raise ConfigurationError(
+            f"links must be from 1 to nodes - 1 = {nodes - 1}, got {links}", "topology.links"
+        )
+    return nx.barabasi_albert_graph(nodes, links, seed=int(rng.integers(2**31)))
+
+
+def hypercube(dimension: int) -> nx.Graph:
+    """2^dimension nodes; neighbours differ in one bit of their number."""
+    nodes = range(2**dimension)
+    return nx.Graph((node, node ^ (1 << bit)) for node in nodes for bit in range(dimension))
+
+
+def exponential(nodes: int) -> nx.Graph:
+    """Node i is linked to i + 1, i + 2, i + 4, … (mod nodes), without direction (Assran et al. 2019)."""
+    graph = nx.empty_graph(nodes)
+    hops = [2**k for k in range((nodes - 1).bit_length())]
+    graph.add_edges_from((i, (i + hop) % nodes) for i in range(nodes) for hop in hops)
+    return graph
+
+
+def clusters(sizes: Sequence[int], inside: float, between: float, rng: np.random.Generator) -> nx.Graph:
+    """A connected stochastic block graph: ``inside`` and ``between`` are edge probabilities."""
+    probabilities = [[inside if i == j else between for j in range(len(sizes))] for i in range(len(sizes))]
+    return _connected(
+        lambda seed: nx.stochastic_block_model(list(sizes), probabilities, seed=seed), rng, "topology.between"
+    )
+
+
+def dumbbell(clique: int, bridge: int = 0) -> nx.Graph:
+    """Two cliques of ``clique`` nodes joined by a path of ``bridge`` further nodes."""
+    return nx.barbell_graph(clique, bridge)
+
+
+def tree(branching: int, height: int) -> nx.Graph:
+    """A full tree; node 0 is the root, leaves are ``height`` hops away."""
+    return nx.balanced_tree(branching, height)
+
+
+def named(name: str) -> nx.Graph:
+    """A small graph that papers use: karate, florentine or petersen, numbered as networkx lists its nodes."""
+    known = {
+        "karate": nx.karate_club_graph,
+        "florentine": nx.florentine_families_graph,
+        "petersen": nx.petersen_graph,
+    }
+    graph = known[name]()
+    numbers = {node: i for i, node in enumerate(graph)}
+    plain = nx.empty_graph(len(numbers))
+    plain.add_edges_from((numbers[a], numbers[b]) for a, b in graph.edges)
+    return plain
 
 
 _READERS: dict[str, Callable[[Path], nx.Graph]] = {

@@ -55,6 +55,9 @@ def test_loss_has_its_frequency() -> None:
     [
         (latency.lognormal(0.05, 0.4), lambda t: stats.lognorm.cdf(t, 0.4, scale=0.05)),
         (latency.uniform(0.02, 0.08), lambda t: stats.uniform.cdf(t, 0.02, 0.06)),
+        (latency.normal(0.01, 0.01), lambda t: stats.truncnorm.cdf(t, -1.0, np.inf, 0.01, 0.01)),
+        (latency.gamma(0.05, 2.0), lambda t: stats.gamma.cdf(t, 2.0, scale=0.025)),
+        (latency.pareto(0.03, 2.5), lambda t: stats.pareto.cdf(t, 2.5, scale=0.03)),
     ],
 )
 def test_latencies_follow_their_law(law: latency.Latency, cdf: object) -> None:
@@ -108,3 +111,10 @@ def test_streams_are_independent_of_order_and_of_each_other() -> None:
 def test_times_round_trip() -> None:
     assert to_ns(1.5) == 1_500_000_000
     assert to_s(to_ns(0.123456789)) == 0.123456789
+
+
+def test_an_empirical_law_draws_each_sample_equally_often() -> None:
+    law = latency.empirical([0.3, 0.1, 0.2, 0.2])
+    draws = [law((i + 0.5) / 400) for i in range(400)]
+    assert {d: draws.count(d) for d in set(draws)} == {0.1: 100, 0.2: 200, 0.3: 100}
+    assert law(1 - 2**-60) == 0.3

@@ -30,6 +30,16 @@ def rng(seed: int = 1) -> np.random.Generator:
         (topology.grid(3, 4, periodic=True), 12, {4}),
         (topology.regular(16, 4, rng()), 16, {4}),
         (topology.small_world(12, 4, 0.0, rng()), 12, {4}),
+        (topology.barabasi_albert(5, 4, rng()), 5, {1, 4}),
+        (topology.hypercube(4), 16, {4}),
+        (topology.exponential(8), 8, {5}),
+        (topology.exponential(12), 12, {6}),
+        (topology.clusters([4, 5], 1.0, 1.0, rng()), 9, {8}),
+        (topology.dumbbell(5), 10, {4, 5}),
+        (topology.dumbbell(4, 2), 10, {2, 3, 4}),
+        (topology.tree(2, 3), 15, {1, 2, 3}),
+        (topology.named("petersen"), 10, {3}),
+        (topology.named("florentine"), 15, {1, 2, 3, 4, 6}),
     ],
 )
 def test_named_graphs(graph: nx.Graph, nodes: int, degrees: set[int]) -> None:
@@ -106,3 +116,56 @@ def test_the_spectral_gap_of_a_ring_is_known() -> None:
 
 def test_a_disconnected_graph_is_seen() -> None:
     assert not mixing.properties(mixing.metropolis([(1,), (0,), (3,), (2,)]))["connected"]
+
+
+def test_clusters_are_denser_inside() -> None:
+    graph = topology.clusters([20, 20], 0.8, 0.05, rng())
+    inside = sum((i < 20) == (j < 20) for i, j in graph.edges)
+    assert inside > 5 * (graph.number_of_edges() - inside)
+
+
+def test_more_links_than_nodes_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="links must be"):
+        topology.barabasi_albert(5, 5, rng())
+
+
+def test_lazy_mixing_has_no_negative_eigenvalue_and_uniform_mixing_is_row_stochastic() -> None:
+    around = topology.neighborhoods(topology.named("karate"))
+    lazy = mixing.lazy(around)
+    assert np.linalg.eigvalsh(lazy).min() >= -1e-12
+    assert mixing.properties(lazy)["doubly_stochastic"]
+    uniform = mixing.uniform_neighbour(around)
+    assert np.allclose(uniform.sum(1), 1)
+    assert not mixing.properties(uniform)["doubly_stochastic"]
+    assert mixing.properties(mixing.uniform_neighbour(topology.neighborhoods(topology.ring(9))))["symmetric"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"kind": "exponential", "nodes": 12},
+        {"kind": "barabasi-albert", "nodes": 12, "links": 2},
+        {"kind": "hypercube", "dimension": 3},
+        {"kind": "clusters", "sizes": [4, 5, 6], "inside": 0.9, "between": 0.2},
+        {"kind": "dumbbell", "clique": 4},
+        {"kind": "dumbbell", "clique": 4, "bridge": 3},
+        {"kind": "tree", "branching": 2, "height": 3},
+        {"kind": "named", "name": "karate"},
+        {"kind": "named", "name": "florentine"},
+        {"kind": "named", "name": "petersen"},
+    ],
+    ids=lambda spec: "-".join(map(str, spec.values())),
+)
+def test_what_a_scenario_says_of_its_graph_is_what_is_built(spec: dict[str, object]) -> None:
+    """Node count and smallest degree, known from the tables alone, agree with the graph."""
+    from scenarios.build import build_graph
+    from scenarios.checks_world import least_degree
+    from scenarios.load import load, merged, resolve
+    from scenarios.world_tables import node_count
+
+    raw = merged(load("quickstart", ["protocol.exchange=plain", "fault=[]"]).raw, {"topology": spec})
+    raw["adversary"] = {}
+    scenario = resolve(raw)
+    around = topology.neighborhoods(build_graph(scenario, Path()))
+    assert node_count(scenario.topology) == len(around)
+    assert least_degree(scenario) in (None, min(map(len, around)))
