@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import simpy
 
 from simulator import streams
 from simulator.clock import NS_PER_S, Calendar, to_ns, to_s
 from simulator.latency import Latency
 from simulator.node import Delivery, Message
 from simulator.records import DELIVERED, DROPPED, LOST, MessageLog
+
+REMEMBERED_ROUNDS = 64
+"""A message sent again after that many later rounds on its link draws as if it were sent for the first time."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Network:
         self._deliver = deliver
         self._uplink_free_ns = [0] * nodes
         self._crashed_ns: list[int] = [-1] * nodes
-        self._drawn: defaultdict[tuple[int, int, str, int], int] = defaultdict(int)
+        self._draws: dict[tuple[int, int, str], _Draws] = {}
 
     def send(self, src: int, dst: int, message: Message) -> None:
         """Put a message on the sender's uplink."""
@@ -63,8 +68,8 @@ class Network:
         u_loss, u_latency = self._draw(src, dst, message)
         arrival_ns = left_ns + to_ns(self._link.latency(u_latency))
         lost = u_loss < self._link.loss
-        event = self._env.timeout(arrival_ns - now)
-        event.callbacks.append(lambda _: self._arrive(number, src, dst, message, now, left_ns, lost))
+        flight = _Flight(number, src, dst, message, now, left_ns, lost)
+        self._env.timeout(arrival_ns - now, flight).callbacks.append(self._arrive)
 
     def crashed(self, node: int) -> None:
         """What a crashed node still had on its uplink never leaves."""
@@ -73,20 +78,50 @@ class Network:
 
     def _draw(self, src: int, dst: int, message: Message) -> tuple[float, float]:
         # Keyed by what the message is, not by how many were drawn before it: other traffic cannot shift it.
-        key = (src, dst, message.kind, message.round)
-        repeat = self._drawn[key]
-        self._drawn[key] += 1
-        return streams.uniforms(self._seed, "link", *key, repeat)
+        draws = self._draws.get((src, dst, message.kind))
+        if draws is None:
+            draws = self._draws[src, dst, message.kind] = _Draws(
+                streams.Prefix(self._seed, "link", src, dst, message.kind)
+            )
+        return draws.next(message.round)
 
-    def _arrive(
-        self, number: int, src: int, dst: int, message: Message, sent_ns: int, left_ns: int, lost: bool
-    ) -> None:
+    def _arrive(self, event: simpy.Event) -> None:
+        flight = cast(_Flight, event.value)
         now = self._env.now_ns
-        if sent_ns <= self._crashed_ns[src] < left_ns:
-            self._log.ended(number, now, DROPPED)
-        elif lost:
-            self._log.ended(number, now, LOST)
-        elif self._deliver(dst, Delivery(src, message, to_s(sent_ns), to_s(now))):
-            self._log.ended(number, now, DELIVERED)
+        if flight.sent_ns <= self._crashed_ns[flight.src] < flight.left_ns:
+            self._log.ended(flight.number, now, DROPPED)
+        elif flight.lost:
+            self._log.ended(flight.number, now, LOST)
+        elif self._deliver(flight.dst, Delivery(flight.src, flight.message, to_s(flight.sent_ns), to_s(now))):
+            self._log.ended(flight.number, now, DELIVERED)
         else:
-            self._log.ended(number, now, DROPPED)
+            self._log.ended(flight.number, now, DROPPED)
+
+
+class _Flight(NamedTuple):
+    """A message between its uplink and its receiver."""
+
+    number: int
+    src: int
+    dst: int
+    message: Message
+    sent_ns: int
+    left_ns: int
+    lost: bool
+
+
+class _Draws:
+    """The draws of one kind of message on one link: by round, and by how often that round was sent before."""
+
+    __slots__ = ("_stream", "_times")
+
+    def __init__(self, stream: streams.Prefix) -> None:
+        self._stream = stream
+        self._times: dict[int, int] = {}
+
+    def next(self, round: int) -> tuple[float, float]:
+        repeat = self._times.get(round, 0)
+        self._times[round] = repeat + 1
+        if len(self._times) > REMEMBERED_ROUNDS:
+            del self._times[next(iter(self._times))]
+        return self._stream.uniforms(round, repeat)

@@ -19,6 +19,7 @@ class Participant(ABC):
     def __init__(self, world: World, id: int) -> None:
         self._world = world
         self._id = id
+        self._links = frozenset(world.neighbors[id])
         self._disk: dict[str, Any] = {}
 
     @property
@@ -62,5 +63,5 @@ class Participant(ABC):
         self._world.record(self.now_s, self._id, kind, fields)
 
     def _require_link(self, to: int) -> None:
-        if to not in self.neighbors:
+        if to not in self._links:
             raise ContractError(f"node {self._id} has no link to node {to}; it has links to {self.neighbors}")

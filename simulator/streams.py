@@ -7,29 +7,47 @@ consumer, an adversary or a plot cannot shift anybody else's numbers, which is w
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import TypeAlias
 
 import numpy as np
 
 _UNIT = 2.0**-53
 
 
-def digest(seed: int, *key: str | int, size: int = 16) -> bytes:
-    """``size`` bytes that depend on the whole key and nothing else. Parts are typed and length-prefixed."""
-    h = blake2b(b"%d" % seed, digest_size=size, person=b"sottovoce")
+Part: TypeAlias = str | int
+
+
+class Prefix:
+    """The first parts of many keys, hashed once: ``Prefix(seed, a).uniforms(b)`` draws from the key (seed, a, b)."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, seed: int, *key: Part) -> None:
+        self._hash = blake2b(b"%d" % seed, digest_size=16, person=b"sottovoce")
+        _feed(self._hash, key)
+
+    def uniforms(self, *rest: Part) -> tuple[float, float]:
+        """Two independent uniforms in the open interval (0, 1), cheap enough for every message."""
+        hashed = self._hash.copy()
+        _feed(hashed, rest)
+        raw = hashed.digest()
+        low, high = int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:], "little")
+        return ((low >> 12) + 0.5) * 2 * _UNIT, ((high >> 12) + 0.5) * 2 * _UNIT
+
+
+def _feed(hashed: blake2b, key: tuple[Part, ...]) -> None:
     for part in key:
         text = part.encode() if isinstance(part, str) else b"%d" % part
-        h.update(b"%c%d:" % (b"s" if isinstance(part, str) else b"i", len(text)))
-        h.update(text)
-    return h.digest()
+        hashed.update(b"%c%d:%b" % (b"s" if isinstance(part, str) else b"i", len(text), text))
 
 
-def generator(seed: int, *key: str | int) -> np.random.Generator:
+def digest(seed: int, *key: Part, size: int = 16) -> bytes:
+    """``size`` bytes that depend on the whole key and nothing else. Parts are typed and length-prefixed."""
+    hashed = blake2b(b"%d" % seed, digest_size=size, person=b"sottovoce")
+    _feed(hashed, key)
+    return hashed.digest()
+
+
+def generator(seed: int, *key: Part) -> np.random.Generator:
     """A fresh generator at the start of the stream named by the key."""
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest(seed, *key), "little")))
-
-
-def uniforms(seed: int, *key: str | int) -> tuple[float, float]:
-    """Two independent uniforms in the open interval (0, 1), cheap enough for every message."""
-    raw = digest(seed, *key)
-    low, high = int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:], "little")
-    return ((low >> 12) + 0.5) * 2 * _UNIT, ((high >> 12) + 0.5) * 2 * _UNIT

@@ -101,7 +101,8 @@ def test_streams_are_independent_of_order_and_of_each_other() -> None:
         (1, "node", 11, 2),
     ]
     assert len({streams.digest(*key) for key in keys}) == len(keys)
-    pairs = np.array([streams.uniforms(9, "u", i) for i in range(20_000)])
+    assert streams.Prefix(9, "u").uniforms(1, "v") == streams.Prefix(9, "u", 1).uniforms("v")
+    pairs = np.array([streams.Prefix(9, "u").uniforms(i) for i in range(20_000)])
     assert ((pairs > 0) & (pairs < 1)).all()
     # KS at 1e-6 for each column; the correlation of 20,000 independent pairs exceeds 0.04 with probability below 1e-6
     assert all(stats.kstest(column, "uniform").pvalue > 1e-6 for column in pairs.T)
