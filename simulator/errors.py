@@ -7,8 +7,7 @@
         ├── ConfigurationError   a world, protocol or study that cannot be built as described
         ├── ContractError        a node program broke the rules of the node contract
         ├── ProgramError         a node program raised; says which node and when
-        ├── StorageError         a run folder that cannot be written or read
-        └── Diverged             training left the finite numbers (a result, not a crash)
+        └── StorageError         a run folder that cannot be written or read
 
     BaseException
     └── NodeDown                 thrown into the tasks of a node that crashes
@@ -66,10 +65,6 @@ class ProgramError(SottovoceError):
 
 class StorageError(SottovoceError):
     """A run folder could not be created, written or read; nothing was overwritten."""
-
-
-class Diverged(SottovoceError):
-    """A model holds NaN or infinity."""
 
 
 class NodeDown(BaseException):

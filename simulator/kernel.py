@@ -119,7 +119,10 @@ class Kernel:
         if until_s is not None:
             limit = self.env.timeout(to_ns(until_s))
             limit.callbacks.append(lambda _: self._finish())
-        self.env.run(until=self._over)
+        while not self._over.processed:
+            if self.env.exhausted:
+                self._deadlock()
+            self.env.step()
         unfinished = frozenset(self._running)
         for task in list(self._running.values()):
             task.cancel()
@@ -140,6 +143,13 @@ class Kernel:
                 self._finish()
 
         self._running[node.id] = self.runner.start(self._program(node), finished)
+
+    def _deadlock(self) -> None:
+        waiting = sorted(self._running)
+        reason = f"nodes {waiting} wait for messages that cannot come any more: no event is left"
+        for task in list(self._running.values()):
+            task.cancel()
+        raise ProgramError(waiting[0], self.now_s, reason)
 
     def _finish(self) -> None:
         if not self._over.triggered:
@@ -187,7 +197,8 @@ class Kernel:
         def tick(_: Any) -> None:
             if not self._over.triggered:
                 self.world.monitor(to_s(self.env.now_ns))
-                self._repeat(period_ns, tick)
+                if not self.env.exhausted:  # watching alone does not keep a world going
+                    self._repeat(period_ns, tick)
 
         self._repeat(period_ns, tick)
 

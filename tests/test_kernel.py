@@ -244,3 +244,13 @@ def test_a_protocol_error_survives_pickling() -> None:
         again = pickle.loads(pickle.dumps(error))
         assert str(again) == str(error)
         assert again.__dict__ == error.__dict__
+
+
+@pytest.mark.parametrize("options", [{}, {"monitor_s": 0.1}])
+def test_programs_that_wait_for_ever_end_the_run_with_their_names(options: Any) -> None:
+    async def patient(node: Node) -> None:
+        if node.id == 1:
+            await node.receive()
+
+    with pytest.raises(ProgramError, match=r"nodes \[1\] wait for messages that cannot come"):
+        kernel(patient, **options).run()

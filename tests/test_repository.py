@@ -102,7 +102,7 @@ def test_nothing_names_a_machine() -> None:
     assert ROOT / "Makefile" in files
     paths = ["/" + place + "/" for place in ("home", "root", "work", "Users", "tmp", "opt")]
     hosts = ["py" + "pi.org", "python" + "hosted", "conda" + ".anaconda"]
-    # A path starts a word; "runs/work/" or "https://.../home/" is something else.
+    # A path starts a word; the same letters inside a longer path or an address are something else.
     forbidden = re.compile("|".join([r"(?<![\w./-])" + p for p in paths] + [re.escape(h) for h in hosts]))
     texts = {f: f.read_bytes() for f in files if f.is_file()}
     named = [f for f, text in texts.items() if b"\0" not in text and forbidden.search(text.decode())]
