@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from protocols.privacy.accounting import epsilon_of, mu2_of, noise_multiplier_for, shift_factor
-from protocols.privacy.mechanism import GaussianMechanism, member_sigma
+from protocols.privacy.mechanism import member_sigma
 from simulator.errors import ConfigurationError
 
 # mu, delta, epsilon: Balle & Wang 2018, the exact formula evaluated independently.
@@ -141,10 +141,6 @@ def test_delta_outside_its_range_is_refused(delta):
         lambda: noise_multiplier_for(0.0, 1e-5, 1),
         lambda: noise_multiplier_for(1.0, 1e-5, 0),
         lambda: shift_factor("substitute"),
-        lambda: GaussianMechanism(0.0, 1.0, "node", "zero-out"),
-        lambda: GaussianMechanism(1.0, -1.0, "node", "zero-out"),
-        lambda: GaussianMechanism(1.0, 1.0, "user", "zero-out"),
-        lambda: GaussianMechanism(1.0, 1.0, "node", "swap"),
         lambda: member_sigma(1.0, 1.0, [[0.2] * 5], 3, 3),
         lambda: member_sigma(1.0, 1.0, [[0.2] * 5], -1, 3),
         lambda: member_sigma(1.0, 1.0, [[0.2, 0.0, 0.1]], 0, 3),
@@ -160,13 +156,6 @@ def test_impossible_values_are_refused(call):
 
 def test_adjacency_table():
     assert [shift_factor(name) for name in ("add-remove", "zero-out", "replace")] == [1, 1, 2]
-
-
-def test_a_mechanism_knows_its_sensitivity():
-    mechanism = GaussianMechanism(clip=0.5, sigma=2.0, unit="record", adjacency="replace")
-    assert (mechanism.sensitivity, mechanism.mu2) == (1.0, 0.25)
-    assert GaussianMechanism(0.5, 2.0, "record", "add-remove").mu2 == 0.0625
-    assert GaussianMechanism(0.5, 0.0, "node", "zero-out").mu2 == math.inf
 
 
 def test_equal_weights_need_the_square_root_of_the_members_counted_on():

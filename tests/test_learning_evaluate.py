@@ -19,7 +19,7 @@ def reference(params):
 @pytest.mark.parametrize("models_count", [1, 8, 9, 300])
 def test_every_model_is_measured_as_if_alone(models_count):
     params = np.random.default_rng(1).standard_normal((models_count, TASK.size)).astype(np.float32)
-    accuracy, loss = Evaluator(TASK, DATASET).accuracy_and_loss(params)
+    accuracy, loss, _ = Evaluator(TASK, DATASET).evaluate(params)
     expected = np.array([reference(row.astype(float)) for row in params])
     np.testing.assert_array_equal(accuracy, expected[:, 0])
     np.testing.assert_allclose(loss, expected[:, 1], rtol=1e-5)

@@ -74,11 +74,6 @@ class Evaluator:
         loss[diverged] = np.inf
         return Evaluation(accuracy, loss, diverged)
 
-    def accuracy_and_loss(self, params: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The first two columns of :meth:`evaluate`."""
-        evaluation = self.evaluate(params)
-        return evaluation.accuracy, evaluation.loss
-
     def _chunk(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         padding = np.repeat(rows[:1], batch_class(len(rows)) - len(rows), axis=0)
         correct, loss = _measure(self._task)(np.concatenate([rows, padding]), self._x, self._y)

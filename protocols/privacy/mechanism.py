@@ -1,58 +1,11 @@
-"""One Gaussian release, and how much noise one member of a secure sum must add."""
+"""How much noise one member of a secure sum must add."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from protocols.privacy.accounting import UNITS, shift_factor
 from simulator.errors import ConfigurationError
-
-
-@dataclass(frozen=True, slots=True)
-class GaussianMechanism:
-    """A sum of clipped vectors plus Gaussian noise, released once.
-
-    Args:
-        clip: clipping norm C > 0 of one unit's vector.
-        sigma: standard deviation of the noise per coordinate, on the sum; 0 for none.
-        unit: what is protected, ``"record"`` (each record's gradient is clipped) or ``"node"`` (a node's
-            whole update is clipped).
-        adjacency: ``"add-remove"``, ``"zero-out"`` or ``"replace"``.
-
-    Raises:
-        ConfigurationError: a value outside its range.
-
-    Guarantees:
-        Neighbours differ in one ``unit`` related by ``adjacency``; whoever sees the noisy sum, in real
-        arithmetic, faces a Gaussian with loss ``mu2``. Nothing is claimed for unclipped data or for a unit
-        that enters the sum more than once.
-    """
-
-    clip: float
-    sigma: float
-    unit: str
-    adjacency: str
-
-    def __post_init__(self) -> None:
-        if not 0 < self.clip < math.inf:
-            raise ConfigurationError(f"the clipping norm must be positive and finite, got {self.clip}")
-        if not 0 <= self.sigma < math.inf:
-            raise ConfigurationError(f"sigma must be non-negative and finite, got {self.sigma}")
-        if self.unit not in UNITS:
-            raise ConfigurationError(f"unit {self.unit!r} is unknown; expected one of {', '.join(UNITS)}")
-        shift_factor(self.adjacency)
-
-    @property
-    def sensitivity(self) -> float:
-        """The largest distance between the sums of two neighbours."""
-        return shift_factor(self.adjacency) * self.clip
-
-    @property
-    def mu2(self) -> float:
-        """Loss μ² of one release; infinite without noise."""
-        return (self.sensitivity / self.sigma) ** 2 if self.sigma > 0 else math.inf
 
 
 def member_sigma(
