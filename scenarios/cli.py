@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from scenarios.endings import BAD_ARGUMENT, guarded, keeping
 from scenarios.progress import progress
 from scenarios.terminal import show, show_rows
-from simulator.errors import ConfigurationError, SottovoceError, StorageError
+from simulator.errors import ConfigurationError, StorageError
 
-DONE, FAILED, BAD_ARGUMENT, STOPPED = 0, 1, 2, 130
 RUNS = Path("runs")
 
 app = typer.Typer(
@@ -53,52 +51,13 @@ _Folders = Annotated[list[Path], typer.Argument(metavar="RUN_OR_STUDY...", help=
 _RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
-class Stopped(Exception):
-    """The user stopped a command; the message says what is kept."""
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code.
 
     Args:
         arguments: in place of those of the process.
     """
-    sys.exit(_guarded(arguments))
-
-
-def _guarded(arguments: Sequence[str] | None) -> int:
-    """Turn every way a command can end into an exit code and lines without a traceback."""
-    # typer brings its own click or uses the installed one, by version; both call it this.
-    usage_errors = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
-    command = typer.main.get_command(app)
-    try:
-        code = command.main(
-            args=None if arguments is None else list(arguments), prog_name="sottovoce", standalone_mode=False
-        )
-        return code if isinstance(code, int) else DONE
-    except ConfigurationError as error:
-        return _say(str(error), BAD_ARGUMENT)
-    except StorageError as error:
-        return _say(str(error), BAD_ARGUMENT)
-    except SottovoceError as error:
-        return _say(str(error), FAILED)
-    except Stopped as stopped:
-        return _say(str(stopped), STOPPED)
-    except (KeyboardInterrupt, typer.Abort):
-        return _say("stopped", STOPPED)
-    except Exception as error:
-        if isinstance(error, usage_errors):
-            told = " ".join(error.format_message().split())  # type: ignore[attr-defined]
-            return _say(f"{told[:1].lower()}{told[1:]}  (sottovoce --help)", BAD_ARGUMENT)
-        if os.environ.get("SOTTOVOCE_DEBUG") == "1":
-            traceback.print_exc()
-        hint = "set SOTTOVOCE_DEBUG=1 to see where"
-        return _say(f"internal error: {type(error).__name__}: {error} ({hint})", FAILED)
-
-
-def _say(message: str, code: int) -> int:
-    typer.echo(message, err=True)
-    return code
+    sys.exit(guarded(typer.main.get_command(app), arguments))
 
 
 @app.callback(invoke_without_command=True)
@@ -154,7 +113,7 @@ def _run(
     from scenarios.run import run as run_scenario
 
     try:
-        with _keeping(folder), progress(loaded.scenario.name, quiet=quiet) as on_progress:
+        with keeping(folder), progress(loaded.scenario.name, quiet=quiet) as on_progress:
             summary = run_scenario(
                 loaded.scenario, folder, base=loaded.path.parent, live=live, on_progress=on_progress
             )
@@ -189,24 +148,6 @@ def _unused(folder: Path) -> Path:
     except OSError as error:
         raise StorageError(f"{folder} cannot be used: {error.strerror}") from error
     return folder
-
-
-@contextmanager
-def _keeping(folder: Path, *, again: str = "") -> Iterator[None]:
-    """Say what is kept when the user stops a command or a run fails."""
-
-    def kept() -> str:
-        held = folder.is_dir() and any(folder.iterdir())
-        return f"what was recorded so far is in {folder}{again}" if held else "nothing was recorded yet"
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Stopped(f"stopped; {kept()}") from None
-    except (ConfigurationError, StorageError):
-        raise
-    except SottovoceError as error:
-        raise SottovoceError(f"{error}\n{kept()}") from error
 
 
 @app.command()
@@ -255,7 +196,7 @@ def _study(
 
     execute = study.sweep if kind == "sweep" else study.whatif
     again = "; the same command goes on from there"
-    with _keeping(folder, again=again), progress(loaded.scenario.name, quiet=quiet) as on_progress:
+    with keeping(folder, again=again), progress(loaded.scenario.name, quiet=quiet) as on_progress:
         folder = execute(loaded, folder, jobs=jobs or os.cpu_count() or 1, on_progress=on_progress)
     if not quiet:
         from analysis.store import read_study

@@ -17,8 +17,6 @@ from scenarios.tables import Nodes, Table, is_count, written
 from scenarios.units import Duration, Fraction
 from scenarios.world_tables import Fault, Mixing, Network, Topology
 
-FORMAT = 1
-
 # ---------------------------------------------------------------- data, model, training
 
 
