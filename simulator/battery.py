@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 
 from simulator.adversary import Adversary
 from simulator.compute import Op
-from simulator.errors import ContractError
+from simulator.errors import ContractError, NodeDown
 from simulator.faults import Outage
 from simulator.node import Match, Message, Node
 from simulator.testing import TICK_S, Case, Said, require
@@ -295,6 +296,120 @@ async def _raises(node: Node) -> None:
     await node.sleep(2 * TICK_S)
 
 
+class _Foreign:
+    """Awaitable, but not by way of the contract."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+async def _foreign(node: Node) -> None:
+    await _Foreign()
+
+
+async def _cancelled_tasks(node: Node) -> None:
+    async def child() -> None:
+        try:
+            await node.sleep(1000 * TICK_S)
+        except NodeDown:
+            node.record("end", value="NodeDown")
+            raise
+        finally:
+            node.record("end", value="finally")
+
+    async with node.tasks() as group:
+        group.spawn(child())
+        await node.sleep(TICK_S)
+        group.cancel()
+        node.record("end", value="body goes on")
+
+
+async def _cancels_itself(node: Node) -> None:
+    async with node.tasks() as group:
+
+        async def child() -> None:
+            group.cancel()
+            node.record("end", value="to its next await")
+            await node.sleep(TICK_S)
+            node.record("end", value="beyond")
+
+        group.spawn(child())
+    node.record("end", value="left")
+
+
+async def _body_fails(node: Node) -> None:
+    async def child() -> None:
+        try:
+            await node.sleep(1000 * TICK_S)
+        finally:
+            node.record("end", value="child ended")
+
+    try:
+        async with node.tasks() as group:
+            group.spawn(child())
+            await node.sleep(TICK_S)
+            raise LookupError("of the body")
+    except LookupError as error:
+        node.record("end", value=str(error))
+
+
+async def _groups_of_errors(node: Node) -> None:
+    async def child() -> None:
+        raise ExceptionGroup("the program's own", [ValueError(1), KeyError(2)])
+
+    try:
+        async with node.tasks() as group:
+            group.spawn(child())
+    except ExceptionGroup as error:
+        node.record("end", value=len(error.exceptions))
+
+
+async def _spawns_too_late(node: Node) -> None:
+    async def child() -> None:
+        node.record("outlived the block")
+
+    async with node.tasks() as group:
+        pass
+    group.spawn(child())
+
+
+async def _awaits_at_the_end(node: Node) -> None:
+    try:
+        await node.sleep(10 * TICK_S)
+    finally:
+        await node.sleep(TICK_S)
+
+
+async def _last_words(node: Node) -> None:
+    if node.id == 0:
+        try:
+            await node.sleep(1000 * TICK_S)
+        finally:
+            node.send(1, _message("last words"))
+    else:
+        node.record("heard", value=await node.receive(timeout_s=6 * TICK_S))
+
+
+async def _nested_crash(node: Node) -> None:
+    if node.id == 0:
+        await node.sleep(4 * TICK_S)
+        return
+
+    async def deep(name: str) -> None:
+        try:
+            await node.sleep(1000 * TICK_S)
+        finally:
+            node.record("end", value=name)
+
+    async def shallow() -> None:
+        async with node.tasks() as inner:
+            inner.spawn(deep("grandchild"))
+
+    async with node.tasks() as outer:
+        outer.spawn(deep("child"))
+        outer.spawn(shallow())
+
+
 # ---------------------------------------------------------------- outages
 
 
@@ -390,6 +505,52 @@ BATTERY: tuple[Case, ...] = (
         _check_child_fails,
     ),
     Case("groups nest", _nested, _check_nested),
+    Case("what the contract does not offer cannot be awaited", _foreign, _nothing, fails=ContractError),
+    Case(
+        "cancelled tasks see NodeDown, and the body goes on",
+        _cancelled_tasks,
+        lambda said: _equal(_of(said, "end", 0), ["NodeDown", "finally", "body goes on"]),
+    ),
+    Case(
+        "a task that cancels its own group ends at its next await",
+        _cancels_itself,
+        lambda said: _equal(_of(said, "end", 0), ["to its next await", "left"]),
+    ),
+    Case(
+        "an error of the body ends the tasks first",
+        _body_fails,
+        lambda said: _equal(_of(said, "end", 0), ["child ended", "of the body"]),
+    ),
+    Case(
+        "a group of errors raised by a task stays what it is",
+        _groups_of_errors,
+        lambda said: _equal(_of(said, "end", 0), [2]),
+    ),
+    Case(
+        "nothing is spawned once the block is left",
+        _spawns_too_late,
+        lambda said: _equal(said, []),
+        fails=ContractError,
+    ),
+    Case(
+        "a node that goes down may clean up but not wait",
+        _awaits_at_the_end,
+        _nothing,
+        outages=(Outage(0, TICK_S),),
+        fails=ContractError,
+    ),
+    Case(
+        "what a node says while it goes down is not heard",
+        _last_words,
+        lambda said: _equal(_of(said, "heard"), [None]),
+        outages=(Outage(0, 2 * TICK_S),),
+    ),
+    Case(
+        "a crash ends the tasks of nested groups",
+        _nested_crash,
+        lambda said: _equal(sorted(_of(said, "end")), ["child", "grandchild"]),
+        outages=(Outage(1, TICK_S),),
+    ),
     Case("an error of a program names its node", _raises, _nothing, fails=ValueError),
     Case(
         "a crash ends tasks, clears memory, keeps the disk",

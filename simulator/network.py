@@ -54,7 +54,7 @@ class Network:
         self._log = log
         self._deliver = deliver
         self._uplink_free_ns = [0] * nodes
-        self._crashed_ns: list[int] = [-1] * nodes
+        self._crashes_ns: list[list[int]] = [[] for _ in range(nodes)]
         self._draws: dict[tuple[int, int, str], _Draws] = {}
 
     def send(self, src: int, dst: int, message: Message) -> None:
@@ -73,7 +73,7 @@ class Network:
 
     def crashed(self, node: int) -> None:
         """What a crashed node still had on its uplink never leaves."""
-        self._crashed_ns[node] = self._env.now_ns
+        self._crashes_ns[node].append(self._env.now_ns)
         self._uplink_free_ns[node] = self._env.now_ns
 
     def _draw(self, src: int, dst: int, message: Message) -> tuple[float, float]:
@@ -88,7 +88,7 @@ class Network:
     def _arrive(self, event: simpy.Event) -> None:
         flight = cast(_Flight, event.value)
         now = self._env.now_ns
-        if flight.sent_ns <= self._crashed_ns[flight.src] < flight.left_ns:
+        if any(flight.sent_ns <= crash < flight.left_ns for crash in self._crashes_ns[flight.src]):
             self._log.ended(flight.number, now, DROPPED)
         elif flight.lost:
             self._log.ended(flight.number, now, LOST)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 _UNIT = 2.0**-53
+_DIGEST_BYTES = 64
 
 
 Part: TypeAlias = str | int
@@ -46,6 +47,14 @@ def digest(seed: int, *key: Part, size: int = 16) -> bytes:
     hashed = blake2b(b"%d" % seed, digest_size=size, person=b"sottovoce")
     _feed(hashed, key)
     return hashed.digest()
+
+
+def long_digest(seed: int, *key: Part, size: int) -> bytes:
+    """Like :func:`digest`, for any ``size``: beyond the 64 bytes of one digest, block after block."""
+    if size <= _DIGEST_BYTES:
+        return digest(seed, *key, size=size)
+    blocks = range(-(-size // _DIGEST_BYTES))
+    return b"".join(digest(seed, *key, "block", i, size=_DIGEST_BYTES) for i in blocks)[:size]
 
 
 def generator(seed: int, *key: Part) -> np.random.Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -55,6 +56,10 @@ def erdos_renyi(nodes: int, p: float, rng: np.random.Generator) -> nx.Graph:
 
 def small_world(nodes: int, degree: int, rewire: float, rng: np.random.Generator) -> nx.Graph:
     """A connected Watts–Strogatz graph."""
+    if not 0 < degree < nodes:
+        raise ConfigurationError(
+            f"degree must be from 1 to nodes - 1 = {nodes - 1}, got {degree}", "topology.degree"
+        )
     return _connected(
         lambda seed: nx.watts_strogatz_graph(nodes, degree, rewire, seed=seed), rng, "topology.degree"
     )
@@ -115,6 +120,8 @@ def named(name: str) -> nx.Graph:
     return plain
 
 
+_INTEGER = re.compile(r"-?[0-9]+")
+
 _READERS: dict[str, Callable[[Path], nx.Graph]] = {
     "graphml": nx.read_graphml,
     "gml": nx.read_gml,
@@ -125,11 +132,24 @@ _READERS: dict[str, Callable[[Path], nx.Graph]] = {
 
 def from_file(file: Path, format: str) -> nx.Graph:
     """Read a graph; nodes are renumbered in the order of their labels, numeric if all are numbers."""
+    if format not in _READERS:
+        known = ", ".join(_READERS)
+        raise ConfigurationError(
+            f"topology format {format!r} is unknown; expected one of {known}", "topology.format"
+        )
     try:
         graph = _READERS[format](file)
     except FileNotFoundError:
         raise ConfigurationError(f"topology file {file} does not exist", "topology.path") from None
-    except (nx.NetworkXException, ValueError, TypeError, OSError, SyntaxError) as error:
+    except (
+        nx.NetworkXException,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OSError,
+        SyntaxError,
+    ) as error:
         raise ConfigurationError(
             f"topology file {file} is no readable {format}: {error}", "topology.path"
         ) from error
@@ -138,7 +158,7 @@ def from_file(file: Path, format: str) -> nx.Graph:
     if graph.number_of_nodes() < 2:
         raise ConfigurationError(f"topology file {file} holds fewer than two nodes", "topology.path")
     labels = list(graph.nodes)
-    numeric = all(str(label).lstrip("-").isdigit() for label in labels)
+    numeric = all(_INTEGER.fullmatch(str(label)) for label in labels)
     ordered = sorted(labels, key=(lambda label: int(label)) if numeric else str)
     return nx.relabel_nodes(graph, {label: i for i, label in enumerate(ordered)})
 

@@ -1,4 +1,8 @@
-"""Messages as bytes: length-prefixed msgpack frames between real endpoints. Never pickle."""
+"""Messages as bytes: length-prefixed msgpack frames between real endpoints. Never pickle.
+
+What arrives has the type of what was sent: a value msgpack would quietly turn into another type (a list, an
+enumeration, a dataclass) is refused where it is sent.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,11 @@ from simulator.errors import ContractError
 
 MAX_FRAME_BYTES = 256 * 2**20
 """A longer frame is refused before it is read."""
+MAX_NESTING = 32
 _LENGTH_BYTES = 4
-_ARRAY = 1
+_ARRAY, _INTEGER = 1, 2
+_ARRAY_KINDS = "biufc"
+_AS_THEY_ARE = (type(None), bool, float, str, bytes)
 
 
 class Frame(msgspec.Struct, array_like=True, frozen=True):
@@ -42,25 +49,51 @@ class _Array(msgspec.Struct, array_like=True, frozen=True):
     data: bytes
 
 
-def _to_wire(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+def _to_wire(value: Any, depth: int = 0) -> Any:
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is int:
+        if -(2**63) <= value < 2**63:
+            return value
+        size = value.bit_length() // 8 + 1
+        return msgspec.msgpack.Ext(_INTEGER, value.to_bytes(size, "big", signed=True))
+    if kind is tuple:
+        if depth >= MAX_NESTING:
+            raise ContractError(f"a body nested deeper than {MAX_NESTING} tuples cannot travel")
+        return [_to_wire(part, depth + 1) for part in value]
+    if kind is np.ndarray and value.dtype.kind in _ARRAY_KINDS:
         array = _Array(value.dtype.str, value.shape, value.tobytes())
         return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(array))
+    what = f"{kind.__name__} of {value.dtype}" if kind is np.ndarray else kind.__name__
     raise ContractError(
-        f"a {type(value).__name__} cannot travel; bodies hold None, numbers, strings, bytes, tuples and arrays"
+        f"a {what} cannot travel; bodies hold None, bool, int, float, str, bytes, tuples and arrays of numbers"
     )
 
 
-def _from_wire(code: int, data: memoryview) -> Any:
+def _extension(code: int, data: memoryview) -> Any:
+    if code == _INTEGER:
+        return int.from_bytes(data, "big", signed=True)
     if code != _ARRAY:
-        raise ContractError(f"unknown extension {code} in a frame")
+        raise ValueError(f"unknown extension {code}")
     array = msgspec.msgpack.decode(data, type=_Array)
+    dtype = np.dtype(array.dtype)
+    if dtype.kind not in _ARRAY_KINDS:
+        raise ValueError(f"an array of {dtype}")
     # frombuffer on bytes gives a read-only array: a receiver cannot change what others may share.
-    return np.frombuffer(array.data, dtype=np.dtype(array.dtype)).reshape(array.shape)
+    return np.frombuffer(array.data, dtype=dtype).reshape(array.shape)
 
 
-_ENCODER = msgspec.msgpack.Encoder(enc_hook=_to_wire)
-_DECODER = msgspec.msgpack.Decoder(Frame, ext_hook=_from_wire)
+def _from_wire(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_from_wire(part) for part in value)
+    if isinstance(value, int | np.ndarray) or type(value) in _AS_THEY_ARE:
+        return value
+    raise ValueError(f"a body with a {type(value).__name__}")
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Frame, ext_hook=_extension)
 
 
 def encode(frame: Frame) -> bytes:
@@ -69,8 +102,10 @@ def encode(frame: Frame) -> bytes:
     Raises:
         ContractError: the body holds something that cannot travel, or is too long.
     """
-    _refuse_lists(frame.body)
-    data = _ENCODER.encode(frame)
+    try:
+        data = _ENCODER.encode(msgspec.structs.replace(frame, body=_to_wire(frame.body)))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        raise ContractError(f"message {frame.kind!r} of node {frame.src} cannot travel: {error}") from error
     if len(data) > MAX_FRAME_BYTES:
         raise ContractError(f"a frame of {len(data)} bytes; at most {MAX_FRAME_BYTES} are allowed")
     return len(data).to_bytes(_LENGTH_BYTES, "big") + data
@@ -84,13 +119,13 @@ def decode(data: bytes) -> Frame:
     """
     try:
         frame = _DECODER.decode(data)
-    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        return msgspec.structs.replace(frame, body=_from_wire(frame.body))
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         raise ContractError(f"malformed frame: {error}") from error
-    return msgspec.structs.replace(frame, body=_tuples(frame.body))
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
-    """The next frame of a connection; None where it ends.
+    """The next frame of a connection; None where it ends, even if inside a frame (its sender crashed).
 
     Raises:
         ContractError: a frame that is malformed or too long.
@@ -102,16 +137,3 @@ async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
         return decode(await reader.readexactly(length))
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
-
-
-def _refuse_lists(body: Any) -> None:
-    """A list would come back as a tuple; say so where it is sent."""
-    if isinstance(body, list | dict | set):
-        _to_wire(body)
-    if isinstance(body, tuple):
-        for part in body:
-            _refuse_lists(part)
-
-
-def _tuples(body: Any) -> Any:
-    return tuple(_tuples(part) for part in body) if isinstance(body, list) else body

@@ -254,3 +254,56 @@ def test_programs_that_wait_for_ever_end_the_run_with_their_names(options: Any) 
 
     with pytest.raises(ProgramError, match=r"nodes \[1\] wait for messages that cannot come"):
         kernel(patient, **options).run()
+
+
+def test_a_receive_cancelled_with_its_message_in_hand_gives_it_back_in_order() -> None:
+    """All at 0.1 s: "other" was held already, "wanted" is handed to the child, then the body cancels the child."""
+    order: list[str] = []
+
+    async def program(node: Node) -> None:
+        if node.id == 0:
+            node.send(1, Message("other", 0, None, 0))
+            node.send(1, Message("wanted", 0, None, 0))
+            return
+
+        async def child() -> None:
+            await node.receive(lambda d: d.message.kind == "wanted")
+
+        async with node.tasks() as group:
+            group.spawn(child())
+            await node.sleep(0.1)
+            group.cancel()
+        while (held := await node.receive(timeout_s=0)) is not None:
+            order.append(held.message.kind)
+
+    Kernel(world(PAIR), LinkModel(constant(0.1), 1e15), program).run()
+    assert order == ["other", "wanted"]
+
+
+def test_what_was_on_the_uplink_at_an_earlier_crash_stays_lost_after_a_later_one() -> None:
+    async def program(node: Node) -> None:
+        if node.id == 0 and not node.disk:
+            node.disk["sent"] = True
+            node.send(1, Message("bulk", 0, None, 125_000))  # one second of uplink, then five of flight
+        await node.sleep(20)
+
+    outages = [Outage(0, 0.5, 0.6), Outage(0, 1.5, 1.6)]
+    made = Kernel(world(PAIR, outages=outages), LinkModel(constant(5.0), 1e6), program)
+    made.run()
+    assert made.log.status == [DROPPED]
+
+
+def test_secrets_may_be_longer_than_one_digest() -> None:
+    node = kernel(chatter).nodes[0]
+    assert len(node.secret("seed", 200)) == 200
+    assert node.secret("seed", 64) != node.secret("seed", 200)[:64] != node.secret("other", 200)[:64]
+
+
+def test_a_failure_at_once_leaves_no_program_unstarted() -> None:
+    """Coroutines that were never awaited would warn, and warnings are errors here."""
+
+    async def program(node: Node) -> None:
+        raise LookupError(node.id)
+
+    with pytest.raises(ProgramError, match=r"node 0 failed at 0\.000000 s: LookupError: 0"):
+        kernel(program, topology.neighborhoods(topology.complete(5))).run()

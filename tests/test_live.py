@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +17,16 @@ from analysis.store import read_run
 from protocols.gossip.dsgd import dsgd
 from scenarios.load import load
 from scenarios.run import run
-from simulator.errors import ConfigurationError, ContractError
+from simulator.adversary import Adversary
+from simulator.errors import ConfigurationError
 from simulator.faults import Outage
 from simulator.kernel import Kernel
 from simulator.latency import constant
 from simulator.live import Live
+from simulator.mixing import metropolis
 from simulator.network import LinkModel
 from simulator.node import Message, Node
-from simulator.wire import MAX_FRAME_BYTES, Frame, decode, encode
+from simulator.testing import ImmediateExecutor
 from simulator.world import World
 from tests.worlds import Lab, regular
 
@@ -114,28 +121,6 @@ def test_a_live_crash_and_return_are_survived() -> None:
     assert total["dropped"] > 0
 
 
-@pytest.mark.parametrize("body", [[1, 2], {"a": 1}, object(), {3}, (1, [2])])
-def test_only_plain_bodies_travel(body: Any) -> None:
-    with pytest.raises(ContractError, match="cannot travel"):
-        encode(Frame(0, 0, "k", 0, 1, 0.0, body))
-
-
-def test_malformed_frames_are_refused() -> None:
-    with pytest.raises(ContractError, match="malformed"):
-        decode(b"\xc1garbage")
-    with pytest.raises(ContractError, match="malformed"):
-        decode(encode(Frame(0, 0, "k", 0, 1, 0.0, None))[4:-1])
-    assert MAX_FRAME_BYTES < 2**31
-
-
-def test_received_arrays_cannot_be_changed() -> None:
-    back = decode(encode(Frame(0, 0, "k", 0, 1, 0.0, (np.ones((2, 3)), (1, ()))))[4:]).body
-    assert back[1] == (1, ())
-    assert back[0].shape == (2, 3)
-    with pytest.raises(ValueError, match="read-only"):
-        back[0][0, 0] = 5
-
-
 def test_a_program_error_in_a_live_run_names_its_node() -> None:
     lab = Lab(regular(8, 4))
 
@@ -146,3 +131,116 @@ def test_a_program_error_in_a_live_run_names_its_node() -> None:
     world = World(seed=1, neighbors=lab.neighbors, weights=lab.weights, executor=lab.executor)
     with pytest.raises(Exception, match=r"node 3 failed .* cannot travel"):
         Live(world, program).run(until_s=10)
+
+
+def pair(**options: Any) -> World:
+    neighbors: list[tuple[int, ...]] = [(1,), (0,)]
+    return World(
+        **{
+            "seed": 1,
+            "neighbors": neighbors,
+            "weights": metropolis(neighbors),
+            "executor": ImmediateExecutor(),
+            **options,
+        }
+    )
+
+
+async def greets(node: Node) -> None:
+    if node.id == 0:
+        node.send(1, Message("greeting", 0, None, 8, release="tag"))
+    await node.sleep(0.5)
+
+
+def broken(*_: Any) -> None:
+    raise KeyError("listener")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"released": broken},
+        {"adversary": Adversary(frozenset({1}), broken)},
+        {"monitor": broken, "monitor_s": 0.1},
+    ],
+)
+def test_an_error_of_a_listener_ends_a_live_run_as_it_is(options: Any) -> None:
+    with pytest.raises(KeyError, match="listener"):
+        Live(pair(**options), greets).run(until_s=10)
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.0\r\n\r\n", bytes(200), b""])
+def test_strangers_on_the_loopback_interface_disturb_nobody(data: bytes) -> None:
+    heard: list[Any] = []
+
+    async def program(node: Node) -> None:
+        if node.id == 0:
+            await node.sleep(0.4)
+            node.send(1, Message("late", 0, None, 8))
+            await node.sleep(0.1)
+        else:
+            heard.append(await node.receive(timeout_s=5))
+
+    listening: list[int] = []
+
+    def disturb() -> None:
+        deadline = time.monotonic() + 0.35
+        while time.monotonic() < deadline and not listening:
+            listening.extend(
+                s.getsockname()[1] for s in live._sockets._listening.values()
+            ) if live._sockets else None
+            time.sleep(0.01)
+        for port in listening:
+            with socket.create_connection(("127.0.0.1", port)) as stranger:
+                stranger.sendall(data)
+
+    live = Live(pair(), program)
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    live.run(until_s=10)
+    thread.join()
+    assert len(listening) == 2
+    assert [d.message.kind for d in heard] == ["late"]
+
+
+def test_crashes_and_the_end_close_their_sockets() -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    counts: list[int] = []
+
+    async def chatty(node: Node) -> None:
+        while True:
+            node.send(1 - node.id, Message("m", 0, None, 8))
+            await node.sleep(0.01)
+
+    before = descriptors()
+    outages = [Outage(0, 0.15 + 0.1 * i, 0.2 + 0.1 * i) for i in range(6)]
+    world = pair(outages=outages, monitor=lambda t_s: counts.append(descriptors()), monitor_s=0.1)
+    live = Live(world, chatty)
+    live.run(until_s=0.95)
+    assert max(counts) <= counts[0]
+    assert descriptors() == before
+    assert live.log.count("delivered") > 20
+    assert live.log.count("dropped") > 0
+
+
+def test_an_interrupt_leaves_a_readable_log_and_nothing_open() -> None:
+    async def forever(node: Node) -> None:
+        try:
+            while True:
+                node.send(1 - node.id, Message("m", 0, None, 8))
+                await node.sleep(0.01)
+        finally:
+            ended.append(node.id)
+
+    ended: list[int] = []
+    live = Live(pair(), forever)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        live.run(until_s=20)
+    timer.join()
+    assert sorted(ended) == [0, 1]
+    assert live.log.count("delivered") > 10
+    assert 0.2 < live.now_s < 5

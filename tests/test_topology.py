@@ -77,6 +77,19 @@ def test_files_are_read_with_nodes_in_the_order_of_their_labels(tmp_path: Path, 
     assert topology.neighborhoods(read) == topology.neighborhoods(nx.path_graph(12))
 
 
+def test_labels_that_only_look_like_numbers_are_names(tmp_path: Path) -> None:
+    file = tmp_path / "graph.edgelist"
+    file.write_text("1 \u00b2\n\u00b2 --5\n", encoding="utf-8")
+    assert topology.neighborhoods(topology.from_file(file, "edgelist")) == [(2,), (2,), (0, 1)]
+
+
+def test_degrees_and_formats_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="degree must be from 1 to"):
+        topology.small_world(4, 6, 0.1, rng())
+    with pytest.raises(ConfigurationError, match="expected one of graphml"):
+        topology.from_file(tmp_path / "graph.dot", "dot")
+
+
 def test_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="does not exist"):
         topology.from_file(tmp_path / "none.gml", "gml")
@@ -85,6 +98,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         ("gml", "graph ["),
         ("edgelist", "1 2 {oops"),
         ("adjlist", "7\n"),
+        ("gml", "graph [ edge 3 ]"),
     ):
         file = tmp_path / f"broken.{format}"
         file.write_text(text)
