@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
+from math import exp, log1p
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 
+from simulator import graph_file
 from simulator.errors import ConfigurationError
 
 
@@ -49,9 +51,57 @@ def regular(nodes: int, degree: int, rng: np.random.Generator) -> nx.Graph:
     return _connected(lambda seed: nx.random_regular_graph(degree, nodes, seed=seed), rng, "topology.degree")
 
 
+def regular_edges(nodes: int, degree: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A random regular graph, connected or not, as an array of edges of shape (nodes x degree / 2, 2).
+
+    Half-edges are paired at random; each loop or double edge is then switched with a random edge. Uniform up to o(1)
+    as the graph grows at a fixed degree (McKay and Wormald 1990, J. Algorithms 11, make such switchings exact).
+    Dense graphs are complements of sparse ones.
+    """
+    if 2 * degree > nodes - 1:
+        absent = np.ones((nodes, nodes), bool)
+        np.fill_diagonal(absent, False)
+        left_out = regular_edges(nodes, nodes - 1 - degree, rng)
+        absent[left_out[:, 0], left_out[:, 1]] = absent[left_out[:, 1], left_out[:, 0]] = False
+        return np.argwhere(np.triu(absent))
+    while True:
+        ends = rng.permutation(np.repeat(np.arange(nodes), degree)).reshape(-1, 2)
+        if _made_simple(ends, nodes, rng):
+            return ends
+
+
+def _made_simple(ends: NDArray[np.int64], nodes: int, rng: np.random.Generator) -> bool:
+    """Switch loops and double edges away, in place; False if no switch was found for one of them."""
+
+    def code(a: int, b: int) -> int:
+        return min(a, b) * nodes + max(a, b)
+
+    codes = ends.min(1) * nodes + ends.max(1)
+    bad = np.ones(len(ends), bool)
+    bad[np.unique(codes, return_index=True)[1]] = False
+    bad |= ends[:, 0] == ends[:, 1]
+    present = set(codes[~bad].tolist())
+    for broken in np.flatnonzero(bad).tolist():
+        a, b = ends[broken].tolist()
+        for other in rng.integers(len(ends), size=_SWITCHES).tolist():
+            c, d = ends[other].tolist()
+            if rng.integers(2):
+                c, d = d, c
+            if bad[other] or a == c or b == d or code(a, c) in present or code(b, d) in present:
+                continue
+            present.remove(code(c, d))
+            present.update((code(a, c), code(b, d)))
+            ends[broken], ends[other], bad[broken] = (a, c), (b, d), False
+            break
+        else:
+            return False
+    return True
+
+
 def erdos_renyi(nodes: int, p: float, rng: np.random.Generator) -> nx.Graph:
     """A connected G(n, p)."""
-    return _connected(lambda seed: nx.gnp_random_graph(nodes, p, seed=seed), rng, "topology.p")
+    _refuse_isolated([(nodes, (nodes - 1) * log1p(-min(p, _NEARLY_ONE)))], "topology.p")
+    return _connected(lambda seed: nx.fast_gnp_random_graph(nodes, p, seed=seed), rng, "topology.p")
 
 
 def small_world(nodes: int, degree: int, rewire: float, rng: np.random.Generator) -> nx.Graph:
@@ -90,6 +140,11 @@ def exponential(nodes: int) -> nx.Graph:
 
 def clusters(sizes: Sequence[int], inside: float, between: float, rng: np.random.Generator) -> nx.Graph:
     """A connected stochastic block graph: ``inside`` and ``between`` are edge probabilities."""
+    absent = [log1p(-min(p, _NEARLY_ONE)) for p in (inside, between)]
+    _refuse_isolated(
+        [(size, (size - 1) * absent[0] + (sum(sizes) - size) * absent[1]) for size in sizes],
+        "topology.between",
+    )
     probabilities = [[inside if i == j else between for j in range(len(sizes))] for i in range(len(sizes))]
     return _connected(
         lambda seed: nx.stochastic_block_model(list(sizes), probabilities, seed=seed), rng, "topology.between"
@@ -120,52 +175,28 @@ def named(name: str) -> nx.Graph:
     return plain
 
 
-_INTEGER = re.compile(r"-?[0-9]+")
-
-_READERS: dict[str, Callable[[Path], nx.Graph]] = {
-    "graphml": nx.read_graphml,
-    "gml": nx.read_gml,
-    "edgelist": nx.read_edgelist,
-    "adjlist": nx.read_adjlist,
-}
-
-
 def from_file(file: Path, format: str) -> nx.Graph:
-    """Read a graph; nodes are renumbered in the order of their labels, numeric if all are numbers."""
-    if format not in _READERS:
-        known = ", ".join(_READERS)
-        raise ConfigurationError(
-            f"topology format {format!r} is unknown; expected one of {known}", "topology.format"
-        )
-    try:
-        graph = _READERS[format](file)
-    except FileNotFoundError:
-        raise ConfigurationError(f"topology file {file} does not exist", "topology.path") from None
-    except (
-        nx.NetworkXException,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        OSError,
-        SyntaxError,
-    ) as error:
-        raise ConfigurationError(
-            f"topology file {file} is no readable {format}: {error}", "topology.path"
-        ) from error
-    graph = nx.Graph(graph)
-    graph.remove_edges_from([(i, j) for i, j in graph.edges if i == j])
-    if graph.number_of_nodes() < 2:
-        raise ConfigurationError(f"topology file {file} holds fewer than two nodes", "topology.path")
-    labels = list(graph.nodes)
-    numeric = all(_INTEGER.fullmatch(str(label)) for label in labels)
-    ordered = sorted(labels, key=(lambda label: int(label)) if numeric else str)
-    return nx.relabel_nodes(graph, {label: i for i, label in enumerate(ordered)})
+    """The graph of :func:`simulator.graph_file.read`, without what the file says of its links."""
+    return graph_file.read(file, format).graph
 
 
 def neighborhoods(graph: nx.Graph) -> list[tuple[int, ...]]:
     """Neighbours of each node in ascending order."""
     return [tuple(sorted(graph[i])) for i in range(graph.number_of_nodes())]
+
+
+_SWITCHES = 200
+_NEARLY_ONE = 1 - 2.0**-53
+_HOPELESS = 40.0
+
+
+def _refuse_isolated(expected: Sequence[tuple[int, float]], key: str) -> None:
+    """Refuse without trying where isolated nodes are sure: (nodes, log of the probability that one has no link).
+
+    Their number is nearly Poisson (Bollobás 2001, section 3.1), so none has probability exp(-40) or less.
+    """
+    if sum(nodes * exp(alone) for nodes, alone in expected) > _HOPELESS:
+        raise ConfigurationError("no draw would give a connected graph; make it denser", key)
 
 
 def _connected(
