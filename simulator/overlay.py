@@ -233,7 +233,7 @@ def matrix(overlay: Overlay, epoch: int) -> csr_array:
 class _Epoch:
     """One graph with its weights; the links of a node are put together when they are asked for."""
 
-    __slots__ = ("_incoming", "_links", "_outgoing")
+    __slots__ = ("_incoming", "_links", "_outgoing", "_shares")
 
     def __init__(
         self,
@@ -247,22 +247,26 @@ class _Epoch:
         self._incoming = csr_array((shares, (receivers, sources)), shape=(nodes, nodes))
         self._outgoing = self._incoming.T.tocsr() if directed else None
         self._links: list[Links | None] = [None] * nodes
+        self._shares: dict[float, float] = {}
 
-    def __getitem__(self, node: int) -> Links:
+    def of(self, node: int, numbers: list[int]) -> Links:
+        """The links of a node, in terms of the one int object that ``numbers`` has for each node."""
         known = self._links[node]
         if known is None:
-            known = self._links[node] = self._gathered(node)
+            known = self._links[node] = self._gathered(node, numbers)
         return known
 
-    def _gathered(self, node: int) -> Links:
+    def _gathered(self, node: int, numbers: list[int]) -> Links:
         graph = self._incoming
         part = slice(graph.indptr[node], graph.indptr[node + 1])
-        sources = tuple(graph.indices[part].tolist())
+        sources = tuple(numbers[peer] for peer in graph.indices[part].tolist())
         to = sources
         if self._outgoing is not None:
             graph = self._outgoing
-            to = tuple(graph.indices[graph.indptr[node] : graph.indptr[node + 1]].tolist())
-        return Links(to, sources, dict(zip(sources, self._incoming.data[part].tolist(), strict=True)))
+            ends = graph.indices[graph.indptr[node] : graph.indptr[node + 1]]
+            to = tuple(numbers[peer] for peer in ends.tolist())
+        shares = [self._shares.setdefault(share, share) for share in self._incoming.data[part].tolist()]
+        return Links(to, sources, dict(zip(sources, shares, strict=True)))
 
 
 class _Drawn:
@@ -280,6 +284,8 @@ class _Drawn:
         self.fixed = fixed
         self._number = number
         self._draw = draw
+        # Thousands of links name the same nodes; shared numbers are a third less memory.
+        self._numbers = list(range(nodes))
         self._known: dict[int, _Epoch] = {}
         self._room = max(_REMEMBERED, _REMEMBERED_NODES // nodes)
 
@@ -294,7 +300,7 @@ class _Drawn:
             while len(self._known) >= self._room:
                 del self._known[next(iter(self._known))]
             known = self._known[epoch] = self._draw(epoch)
-        return known[node]
+        return known.of(node, self._numbers)
 
     def changed(self, t_ns: int, up: frozenset[int]) -> None:
         """Nothing: these graphs do not depend on who is up."""

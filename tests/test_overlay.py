@@ -170,7 +170,7 @@ def test_epidemic_degrees(nodes: int, degree: int, seed: int) -> None:
 @pytest.mark.parametrize("degree", [2, 4])
 def test_local_targets_are_uniform_sets(degree: int) -> None:
     """All sets of others are as likely for each node: within 7 deviations (630 cells, 57 expected
-    in each; Chernoff's bound on the error is below 1e-6).
+    in each; binomial tails summed: error below 1e-6).
 
     With 9 nodes, degree 2 is drawn by rejection and degree 4 by sorting.
     """
