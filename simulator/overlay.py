@@ -284,7 +284,7 @@ class _Drawn:
         self.fixed = fixed
         self._number = number
         self._draw = draw
-        # Thousands of links name the same nodes; shared numbers are a third less memory.
+        # Every number would otherwise be an object of its own in each Links: 28 bytes a link and epoch.
         self._numbers = list(range(nodes))
         self._known: dict[int, _Epoch] = {}
         self._room = max(_REMEMBERED, _REMEMBERED_NODES // nodes)
