@@ -10,7 +10,7 @@ from functools import partial
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 import networkx as nx
 
@@ -180,6 +180,13 @@ def _gml(file: Path) -> nx.Graph:
         return nx.read_gml(file, label="id")
 
 
+@nx.utils.open_file(0, mode="rb")  # type: ignore[untyped-decorator]
+def _adjlist(file: IO[bytes]) -> nx.Graph:
+    """As networkx reads it, but for blank lines, over which it stumbles."""
+    lines = (line.decode().partition("#")[0] for line in file)
+    return nx.parse_adjlist(line for line in lines if line.strip())
+
+
 _INTEGER = re.compile(r"-?[0-9]+")
 
 _READERS: dict[str, Callable[[Path], nx.Graph]] = {
@@ -187,7 +194,7 @@ _READERS: dict[str, Callable[[Path], nx.Graph]] = {
     "gml": _gml,
     # A multigraph keeps repeated links apart, so that contradictions are seen.
     "edgelist": partial(nx.read_edgelist, create_using=nx.MultiGraph),
-    "adjlist": nx.read_adjlist,
+    "adjlist": _adjlist,
 }
 
 

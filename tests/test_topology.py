@@ -135,7 +135,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         ("edgelist", "1 2 {oops"),
         ("adjlist", "7\n"),
         ("gml", "graph [ edge 3 ]"),
-        ("adjlist", "1 2\n \n"),
+        ("adjlist", "\n \n"),
         ("edgelist", "1 2 5\n"),
         ("edgelist", "1 2 " + "(" * 5000 + "\n"),
     ):
@@ -203,6 +203,12 @@ def test_a_link_listed_twice_is_one_link_or_a_contradiction(tmp_path: Path) -> N
     with pytest.raises(ConfigurationError, match="more than once, with different attributes") as refused:
         graph_file.read(file, "edgelist")
     assert refused.value.key == "topology.path"
+
+
+def test_blank_lines_of_an_adjacency_list_mean_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "graph.adjlist"
+    file.write_text("# three nodes\n\n1 2 3\n  # and no more\n2 3\n \n")
+    assert topology.neighborhoods(topology.from_file(file, "adjlist")) == [(1, 2), (0, 2), (0, 1)]
 
 
 def test_gml_without_labels_is_numbered_by_its_ids(tmp_path: Path) -> None:
