@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import mixing, overlay, streams, topology
-from simulator.churn import churn_driven
+from simulator.repairing import churn_driven
 from simulator.clock import to_ns
 from simulator.errors import ConfigurationError
 from simulator.overlay import Links, Overlay
