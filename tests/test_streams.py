@@ -133,7 +133,7 @@ def test_numbers_of_consecutive_words_are_uniform_along_every_axis() -> None:
 def test_neighbours_along_an_axis_do_not_correlate(axis: int) -> None:
     """
     The correlation of n independent pairs has deviation n^-1/2 (n is at least 800,000, so it is nearly normal);
-    beyond 5.3 deviations lie 1.2e-7. Eight are judged, on four axes, for the numbers and for their squared deviations.
+    beyond 5.3 deviations lie 1.2e-7. Eight are judged, on four axes, for the numbers and their squared deviations.
     """
     u = numbers()
     for values in (u, (u - 0.5) ** 2):
