@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
+import numpy as np
 import simpy
 
 from simulator import streams
@@ -66,7 +67,7 @@ class Network:
         left_ns = start + round(size * 8 * NS_PER_S / self._link.uplink_bps)
         self._uplink_free_ns[src] = left_ns
         u_loss, u_latency = self._draw(src, dst, message)
-        arrival_ns = left_ns + to_ns(self._link.latency(u_latency))
+        arrival_ns = left_ns + to_ns(float(self._link.latency(np.asarray(u_latency))))
         lost = u_loss < self._link.loss
         flight = _Flight(number, src, dst, message, now, left_ns, lost)
         self._env.timeout(arrival_ns - now, flight).callbacks.append(self._arrive)
