@@ -241,7 +241,7 @@ def _alone(fault: Fault, nodes: int) -> Iterator[str]:
             yield from _strangers("outage", [fault.node], nodes)
             yield from _times(f"outage of node {fault.node}", fault.down_s, fault.up_s)
             if fault.up_s is not None and to_ns(fault.up_s) <= to_ns(fault.down_s):
-                yield f"node {fault.node} would return before it is down: up at {fault.up_s} s, down at {fault.down_s} s"
+                yield f"node {fault.node} would return before it is down: {fault.up_s} s <= {fault.down_s} s"
         case Arrival():
             yield from _strangers("arrival", [fault.node], nodes)
             yield from _times(f"arrival of node {fault.node}", fault.at_s)

@@ -42,7 +42,7 @@ def hours(value: float) -> Law:
         ([Outage(0, -1.0)], "outage of node 0 at -1.0 s; times are finite and not before 0"),
         ([Outage(0, nan)], "outage of node 0 at nan s; times are finite and not before 0"),
         ([Outage(0, 1.0, inf)], "outage of node 0 at inf s; times are finite and not before 0"),
-        ([Outage(1, 2.0, 2.0)], "node 1 would return before it is down: up at 2.0 s, down at 2.0 s"),
+        ([Outage(1, 2.0, 2.0)], "node 1 would return before it is down: 2.0 s <= 2.0 s"),
         (
             [Outage(1, 2.0, 5.0), Outage(0, 2.0, 5.0), Outage(1, 4.0, 7.0)],
             "node 1 goes down at 4.0 s, but only returns at 5.0 s",
