@@ -26,7 +26,7 @@ _ARROWS_WITHOUT_ROUNDS = 300
 
 _ARROW = "#3c3c3c"
 _LOOK: dict[str, dict[str, Any]] = {
-    WAITING: {"facecolor": "#e4e7ea", "edgecolor": "white", "linewidth": 0.3},
+    WAITING: {"facecolor": "#e0e4e7", "edgecolor": "white", "linewidth": 0.3},
     COMPUTING: {"facecolor": style.BLUE, "edgecolor": "white", "linewidth": 0.3},
     SENDING: {"facecolor": style.ORANGE, "edgecolor": "white", "linewidth": 0.3},
     DOWN: {"facecolor": "white", "edgecolor": "#555555", "linewidth": 0.5, "hatch": "//////"},
@@ -76,12 +76,12 @@ def timeline_figure(shown: Timeline) -> Figure:
         ax.set_yticks(range(count), [str(node) for node in part.nodes])
         ax.set_ylabel("node")
         ax.tick_params(axis="y", length=0)
-        ax.grid(False, axis="y")
+        ax.grid(axis="y", linewidth=0.3)
         ax.spines["left"].set_visible(False)
         ax.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 2.5, 5, 10]))
         since = f" since {origin_ns / 1e9:.9g} s" if origin_ns else ""
         ax.set_xlabel(f"{part.clock}{since} ({unit})")
-        ax.set_title(", ".join(words), fontsize=7, color="#444444")
+        ax.set_title("; ".join(words), fontsize=7, color="#444444")
         made.legend(handles=_legend(part, few, crosses), loc="outside lower center", ncols=6)
     return made
 
@@ -141,7 +141,8 @@ def _rounds(part: Timeline, sent: pl.DataFrame) -> tuple[int, int, int, int] | N
     first = 0
     if not down.is_empty():
         # From a whole round before it, so that one sees what changed.
-        first = max(0, sum(t <= int(down["from_ns"][0]) for _, t in begun) - 2)
+        first = sum(t <= int(down["from_ns"][0]) for _, t in begun) - 2
+        first = max(0, min(first, len(begun) - ROUNDS))
     for length in (ROUNDS, ROUNDS - 1):
         last = min(first + length, len(begun))
         from_ns = begun[first][1] if first else part.from_ns
@@ -191,7 +192,7 @@ def _arrows(ax: Axes, few: pl.DataFrame, lanes: dict[int, int], origin_ns: int, 
     tail_x, head_x = ((few[c].to_numpy() - origin_ns) / scale for c in ("left_ns", "delivered_ns"))
     tail_y, head_y = _ends(few, lanes)
     # Fewer arrows can be bolder.
-    bold = 1.0 if few.height <= 150 else 0.75
+    bold = 1.0 if few.height <= 150 else 0.85
     ax.quiver(
         tail_x, tail_y, head_x - tail_x, head_y - tail_y,
         angles="xy", scale_units="xy", scale=1, units="dots", width=1.05 * bold,

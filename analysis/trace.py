@@ -11,10 +11,12 @@ number survives the cut, and what begins at one instant is written in the order 
 
 from __future__ import annotations
 
-import gzip
 import heapq
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from gzip import GzipFile
+from io import BufferedWriter
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ TRACKS: Mapping[str, int] = {COMPUTING: 1, SENDING: 2, "received": 3, WAITING: 4
 # What begins at one instant is written in this order, so that arrows bind to their own slice.
 _INSTANT, _OF_INSTANT, _LASTING, _OF_LASTING = range(4)
 
+_FINE_NS = 4_000_000 * 10**9
 _Event = tuple[int, int, dict[str, Any]]
 """When (ns), what order among those of the same instant, and the event itself."""
 
@@ -54,7 +57,8 @@ def write_trace(shown: Timeline, folder: Path) -> Path:
     about = {"name": shown.name, "seed": shown.seed, "clock": shown.clock, "notes": list(shown.notes)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
+        # An event a write would cost more than compressing it.
+        with part.open("wb") as file, BufferedWriter(GzipFile("", "wb", 6, file, mtime=0), 2**18) as packed:
             packed.write(b'{"displayTimeUnit":"ms","otherData":' + encode(about) + b',"traceEvents":[')
             for count, event in enumerate(trace_events(shown)):
                 packed.write((b",\n" if count else b"\n") + encode(event))
@@ -63,7 +67,8 @@ def write_trace(shown: Timeline, folder: Path) -> Path:
     except OSError as error:
         raise StorageError(f"{target}: cannot be written ({error.strerror or error})") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     return target
 
 
@@ -198,17 +203,24 @@ def _slice(name: str, node: int, tid: int, from_ns: int, until_ns: int, args: Ma
         "name": name,
         "pid": node,
         "tid": tid,
-        "ts": _us(from_ns),
-        "dur": _us(until_ns - from_ns),
+        "ts": _us(_held(from_ns)),
+        "dur": _us(_held(until_ns) - _held(from_ns)),
     }
     return from_ns, _LASTING if until_ns > from_ns else _INSTANT, event | ({"args": args} if args else {})
 
 
 def _place(node: int, track: str, ns: int) -> dict[str, Any]:
-    return {"pid": node, "tid": TRACKS[track], "ts": _us(ns)}
+    return {"pid": node, "tid": TRACKS[track], "ts": _us(_held(ns))}
 
 
-def _us(ns: int) -> float:
+def _held(ns: int) -> int:
+    """``ns``, cut to microseconds once a float of microseconds no longer holds nanoseconds (after 46 days)."""
+    return ns if ns < _FINE_NS else ns - ns % 1000
+
+
+def _us(ns: int) -> float | int:
     """Microseconds that are ``ns`` whole nanoseconds again if a reader multiplies and cuts off the rest."""
+    if ns % 1000 == 0:
+        return ns // 1000
     us = ns / 1000
     return us if int(us * 1000) == ns else math.nextafter(us, math.inf)

@@ -18,6 +18,26 @@ import polars as pl
 
 DELTA = 1e-5
 
+MESSAGES: Mapping[str, Any] = {
+    "sent_s": pl.Float64,
+    "left_s": pl.Float64,
+    "delivered_s": pl.Float64,
+    "src": pl.Int64,
+    "dst": pl.Int64,
+    "kind": pl.String,
+    "round": pl.Int64,
+    "size_bytes": pl.Int64,
+    "attempts": pl.Int64,
+    "copy": pl.Boolean,
+    "status": pl.String,
+}
+ACTIVITY: Mapping[str, Any] = {
+    "node": pl.Int64,
+    "state": pl.String,
+    "from_s": pl.Float64,
+    "until_s": pl.Float64,
+}
+
 
 def make_summary(**changes: Any) -> dict[str, Any]:
     """A finished secure run's summary; infinities as floats, written as ``"inf"`` by :func:`write_json`."""
@@ -127,6 +147,7 @@ def make_run(
     rng = np.random.default_rng(seed)
     _metrics(nodes, rng).write_parquet(path / "metrics.parquet")
     _messages(graph, rng).write_parquet(path / "messages.parquet")
+    _activity(nodes).write_parquet(path / "activity.parquet")
     _releases().write_parquet(path / "releases.parquet")
     _privacy(nodes, rng, infinite_from_s).write_parquet(path / "privacy.parquet")
     return path
@@ -274,15 +295,28 @@ def _metrics(nodes: int, rng: np.random.Generator) -> pl.DataFrame:
 
 
 def _messages(graph: nx.Graph, rng: np.random.Generator) -> pl.DataFrame:
-    rows: list[tuple[float, float | None, int, int, str, int, str]] = []
+    rows: list[tuple[Any, ...]] = []
     for step in range(20):
+        queued: dict[int, int] = {}
         for i, j in [*graph.edges, *[(j, i) for i, j in graph.edges]]:
             sent_s = 2.0 * step
             status = "lost" if rng.random() < 0.05 else "dropped" if j == 4 and sent_s >= 22 else "delivered"
             arrival = sent_s + 0.05 + 0.02 * float(rng.random()) if status == "delivered" else None
-            rows.append((sent_s, arrival, int(i), int(j), "share", 2640, status))
-    names = ["sent_s", "delivered_s", "src", "dst", "kind", "size_bytes", "status"]
-    return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None)
+            queued[i] = queued.get(i, 0) + 1
+            left_s = sent_s + 0.002 * queued[i]
+            rows.append((sent_s, left_s, arrival, int(i), int(j), "share", step, 2640, 1, False, status))
+    return pl.DataFrame(rows, schema=dict(MESSAGES), orient="row")
+
+
+def _activity(nodes: int) -> pl.DataFrame:
+    rows: list[tuple[int, str, float, float | None]] = [(4, "down", 22.0, None), (3, "down", 8.0, 14.5)]
+    for step in range(20):
+        for node in range(nodes):
+            if (node == 4 and step >= 11) or (node == 3 and 4 <= step <= 7):
+                continue
+            rows.append((node, "waiting", 2.0 * step, 2.0 * step + 0.1))
+            rows.append((node, "computing", 2.0 * step + 0.1, 2.0 * step + 2))
+    return pl.DataFrame(rows, schema=dict(ACTIVITY), orient="row")
 
 
 def _releases() -> pl.DataFrame:
@@ -319,130 +353,3 @@ def _privacy(nodes: int, rng: np.random.Generator, infinite_from_s: float | None
                 )
     names = ["t_s", "victim", "observers", "adjacency", "unit", "mu2", "epsilon", "delta", "basis"]
     return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None)
-
-
-def make_barrier_run(
-    path: Path, *, nodes: int = 8, rounds: int = 4, seed: int = 7, old: bool = False, fair: bool = False
-) -> Path:
-    """A run folder of barrier-synchronised gossip with churn and loss: manifest, summary, messages, activity.
-
-    Every round each node computes, sends its model to its neighbours over its uplink and waits for theirs, or until
-    it gives up. Node 5 is down for about a round; 3 % of the messages are lost.
-
-    Args:
-        path: the folder to make.
-        nodes: at least 6, on a ring with chords.
-        rounds: of gossip.
-        seed: of latencies, computing times and losses.
-        old: as runs were written before departures and activity were recorded.
-        fair: messages share the uplink instead of queueing.
-    """
-    path.mkdir(parents=True, exist_ok=True)
-    graph = nx.circulant_graph(nodes, [1, 3]) if nodes > 6 else nx.cycle_graph(nodes)
-    rng = np.random.default_rng(seed)
-    messages, activity, end_s = _barrier(graph, rounds, rng, fair)
-    down_s, up_s = _DOWN_S
-    manifest = {
-        "format": 1,
-        "name": "barrier",
-        "scenario": {
-            "name": "barrier",
-            "fault": [{"node": 5, "down_at": f"{down_s} s", "up_at": f"{up_s} s"}],
-        },
-        "seed": seed,
-        "mode": "simulation",
-        "status": "finished",
-        "topology": {"nodes": nodes, "edges": [[int(i), int(j)] for i, j in graph.edges]},
-    }
-    write_json(path / "manifest.json", manifest)
-    write_json(path / "summary.json", make_summary(name="barrier", seed=seed, simulated_s=end_s))
-    table = pl.DataFrame(messages, schema=MESSAGES, orient="row")
-    if old:
-        table = table.drop("left_s", "round", "attempts", "copy")
-    else:
-        pl.DataFrame(activity, schema=ACTIVITY, orient="row").write_parquet(path / "activity.parquet")
-    table.write_parquet(path / "messages.parquet")
-    return path
-
-
-MESSAGES: Mapping[str, Any] = {
-    "sent_s": pl.Float64,
-    "left_s": pl.Float64,
-    "delivered_s": pl.Float64,
-    "src": pl.Int64,
-    "dst": pl.Int64,
-    "kind": pl.String,
-    "round": pl.Int64,
-    "size_bytes": pl.Int64,
-    "attempts": pl.Int64,
-    "copy": pl.Boolean,
-    "status": pl.String,
-}
-ACTIVITY: Mapping[str, Any] = {
-    "node": pl.Int64,
-    "state": pl.String,
-    "from_s": pl.Float64,
-    "until_s": pl.Float64,
-}
-_DOWN_S = (0.55, 0.93)
-_SIZE_BYTES, _UPLINK_BPS, _PATIENCE_S = 26_040, 10e6, 0.25
-
-
-def _barrier(
-    graph: nx.Graph, rounds: int, rng: np.random.Generator, fair: bool
-) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], float]:
-    nodes = range(graph.number_of_nodes())
-    ready = dict.fromkeys(nodes, 0.0)
-    speed = 0.8 + 0.5 * rng.random(len(nodes))
-    transmission_s = _SIZE_BYTES * 8 / _UPLINK_BPS
-    messages: list[tuple[Any, ...]] = []
-    activity: list[tuple[Any, ...]] = [(5, "down", *_DOWN_S)]
-
-    def up(node: int, t_s: float) -> bool:
-        return node != 5 or not _DOWN_S[0] <= t_s < _DOWN_S[1]
-
-    def active(node: int, state: str, from_s: float, until_s: float) -> None:
-        if node == 5 and from_s < _DOWN_S[0] < until_s:
-            until_s = _DOWN_S[0]
-        if up(node, from_s) and until_s > from_s:
-            activity.append((node, state, _whole(from_s), _whole(until_s)))
-
-    for round in range(rounds):
-        arrivals: dict[int, list[float]] = {node: [] for node in nodes}
-        told: dict[int, float] = {}
-        for node in nodes:
-            computed = ready[node] + 0.09 * float(speed[node]) * float(0.9 + 0.3 * rng.random())
-            active(node, "computing", ready[node], computed)
-            told[node] = computed
-            peers = [int(peer) for peer in graph.neighbors(node)]
-            if not up(node, computed):
-                continue
-            for index, peer in enumerate(peers):
-                queue = len(peers) if fair else index + 1
-                left = computed + queue * transmission_s
-                latency = 0.04 * math.exp(0.5 * float(rng.standard_normal()))
-                lost = rng.random() < 0.03
-                status = "lost" if lost else "delivered" if up(peer, left + latency) else "dropped"
-                arrival = _whole(left + latency) if status == "delivered" else None
-                if arrival is not None:
-                    arrivals[peer].append(arrival)
-                row = (_whole(computed), _whole(left), arrival, node, peer, "model", round, _SIZE_BYTES, 1)
-                messages.append((*row, False, status))
-        for node in nodes:
-            complete = len(arrivals[node]) == graph.degree(node)
-            last = max(arrivals[node], default=0.0)
-            until = max(told[node], last) if complete else max(told[node] + _PATIENCE_S, last)
-            since = told[node]
-            for arrival in [*sorted(a for a in arrivals[node] if a > since), until]:
-                active(node, "waiting", since, arrival)
-                since = max(since, arrival)
-            ready[node] = until
-        others = sorted(ready[node] for node in nodes if node != 5)
-        if not up(5, ready[5]) or not up(5, told[5]):
-            ready[5] = max(_DOWN_S[1], others[0])
-    return messages, activity, _whole(max(ready.values()))
-
-
-def _whole(t_s: float) -> float:
-    """Rounded to a nanosecond, as the engine's clock is."""
-    return round(t_s * 1e9) / 1e9
