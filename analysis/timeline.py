@@ -216,10 +216,13 @@ def _recorded(run: Run, count: int) -> pl.DataFrame:
 
 
 def _end_ns(run: Run, messages: pl.DataFrame, recorded: pl.DataFrame) -> int:
-    """When the run ended, as far as the tables and the summary know."""
+    """When the run ended, as far as the tables and the summary know.
+
+    A message may have been due to leave later; that does not prolong the run.
+    """
     simulated_s = (run.summary or {}).get("simulated_s")
     ends = [round(float(simulated_s) * _NS)] if isinstance(simulated_s, int | float) else []
-    tables: list[tuple[pl.DataFrame, tuple[str, ...]]] = [(messages, ("sent_ns", "left_ns", "delivered_ns"))]
+    tables: list[tuple[pl.DataFrame, tuple[str, ...]]] = [(messages, ("sent_ns", "delivered_ns"))]
     if run.has("activity"):
         # Without it the outages are only planned, and one planned for later did not prolong the run.
         tables.append((recorded, ("from_ns", "until_ns")))
@@ -248,7 +251,8 @@ def _merged(recorded: pl.DataFrame, end_ns: int) -> pl.DataFrame:
 def _through_uplinks(messages: pl.DataFrame, end_ns: int) -> pl.DataFrame:
     """Add ``start_ns``; what is still in the uplink at the end occupies it until then."""
     stuck = pl.col("left_ns").is_null() & (pl.col("status") == "in-flight")
-    messages = messages.with_columns(left_ns=pl.when(stuck).then(end_ns).otherwise("left_ns"))
+    left_ns = pl.when(stuck).then(end_ns).otherwise(pl.col("left_ns").clip(upper_bound=end_ns))
+    messages = messages.with_columns(left_ns=left_ns)
     busy = messages.filter(pl.col("left_ns").is_not_null()).select("src", "sent_ns", "left_ns")
     ordered = busy.sort("src", "sent_ns", "left_ns")
     before = pl.col("left_ns").cum_max().shift(1).over("src")

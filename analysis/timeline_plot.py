@@ -133,7 +133,7 @@ def _nodes(shown: Timeline) -> tuple[tuple[int, ...], list[str]]:
 
 def _rounds(part: Timeline, sent: pl.DataFrame) -> tuple[int, int, int, int] | None:
     """First and last round of the window, and from when until when it lasts."""
-    starts = sent.filter(pl.col("round").is_not_null()).group_by("round").agg(pl.col("sent_ns").min())
+    starts = sent.filter(pl.col("round") >= 0).group_by("round").agg(pl.col("sent_ns").min())
     begun = [(int(r), int(t)) for r, t in starts.sort("round").iter_rows()]
     if not begun:
         return None

@@ -265,9 +265,10 @@ def test_a_big_run_is_shown_from_its_start(tmp_path: Path) -> None:
 
 def test_an_empty_run_and_one_message_that_is_still_under_way(tmp_path: Path) -> None:
     assert shown(make_tiny_run(tmp_path / "empty", [], [])).messages.is_empty()
-    part = shown(make_tiny_run(tmp_path / "late", [(0.4, None, None, 0, 1, "m", "in-flight")], []))
+    late = [(0.4, None, None, 0, 1, "m", "in-flight"), (0.4, 1.5, None, 0, 1, "m", "in-flight")]
+    part = shown(make_tiny_run(tmp_path / "late", late, []))
     (one,) = [e for e in trace_events(part) if e["ph"] == "X"]
-    assert (one["ts"], one["dur"]) == (400_000, 600_000)
+    assert (one["name"], one["ts"], one["dur"]) == ("2 messages", 400_000, 600_000)
     for run in ("empty", "late"):
         assert style.save(timeline_figure(shown(tmp_path / run)), tmp_path / "x.png").stat().st_size > 5000
 
