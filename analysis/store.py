@@ -31,7 +31,35 @@ COLUMNS: Mapping[str, frozenset[str]] = {
         {"t_s", "victim", "observers", "adjacency", "unit", "mu2", "epsilon", "delta", "basis"}
     ),
 }
-"""Tables of a run folder and the columns each must have."""
+"""Tables that a whole run folder has, and the columns each must have."""
+
+ACTIVITY: Mapping[str, Any] = {
+    "node": pl.Int64,
+    "state": pl.String,
+    "from_s": pl.Float64,
+    "until_s": pl.Float64,
+}
+"""Columns of activity.parquet: when a node was computing, waiting or down. Older runs lack the table."""
+
+_MESSAGES: Mapping[str, Any] = {
+    "sent_s": pl.Float64,
+    "left_s": pl.Float64,
+    "delivered_s": pl.Float64,
+    "src": pl.Int64,
+    "dst": pl.Int64,
+    "kind": pl.String,
+    "round": pl.Int64,
+    "size_bytes": pl.Int64,
+    "attempts": pl.Int64,
+    "copy": pl.Boolean,
+    "status": pl.String,
+}
+_STAND_INS: Mapping[str, pl.Expr] = {
+    "left_s": pl.col("sent_s"),
+    "round": pl.lit(None, dtype=pl.Int64),
+    "attempts": pl.lit(1, dtype=pl.Int64),
+    "copy": pl.lit(False),
+}
 
 _MANIFEST_KEYS = ("name", "scenario", "status", "topology")
 _STUDY_KEYS = ("kind", "name", "scenario", "runs")
@@ -78,7 +106,7 @@ class Run:
         return self.manifest["status"] in ("finished", "diverged")
 
     def has(self, table: str) -> bool:
-        """Whether ``table`` (a key of :data:`COLUMNS`) has been written."""
+        """Whether ``table`` (a key of :data:`COLUMNS`, or ``"activity"``) has been written."""
         return (self.path / f"{table}.parquet").exists()
 
     @cached_property
@@ -88,8 +116,29 @@ class Run:
 
     @cached_property
     def messages(self) -> pl.DataFrame:
-        """Every message: who, when, how large, what became of it."""
+        """Every message: who, when, how large, what became of it.
+
+        Columns that older runs lack are filled in: ``left_s`` is ``sent_s`` (see :attr:`has_departures`), ``round``
+        null, ``attempts`` 1, ``copy`` false.
+        """
+        found = self._messages
+        whole = found.with_columns(**{name: expr for name, expr in _STAND_INS.items() if name not in found})
+        return _typed(whole, self.path / "messages.parquet", _MESSAGES)
+
+    @property
+    def has_departures(self) -> bool:
+        """Whether the run recorded when messages left the uplink, so that ``left_s`` is no stand-in."""
+        return "left_s" in self._messages
+
+    @cached_property
+    def _messages(self) -> pl.DataFrame:
         return _table(self.path / "messages.parquet", COLUMNS["messages"])
+
+    @cached_property
+    def activity(self) -> pl.DataFrame:
+        """When each node was computing, waiting or down; ``until_s`` is null if it was so until the end."""
+        path = self.path / "activity.parquet"
+        return _typed(_table(path, frozenset(ACTIVITY)), path, ACTIVITY)
 
     @cached_property
     def releases(self) -> pl.DataFrame:
@@ -103,7 +152,10 @@ class Run:
 
     @cached_property
     def outages(self) -> tuple[Outage, ...]:
-        """The scenario's scheduled faults, earliest first."""
+        """When nodes were down, earliest first: as recorded, or as the scenario of an older run scheduled it."""
+        if self.has("activity"):
+            down = self.activity.filter(pl.col("state") == "down").sort("from_s", "node")
+            return tuple(map(Outage._make, down.select("node", "from_s", "until_s").iter_rows()))
         faults = self.manifest["scenario"].get("fault") or []
         where = self.path / "manifest.json"
         try:
@@ -291,6 +343,13 @@ def _table(path: Path, columns: frozenset[str]) -> pl.DataFrame:
     if missing:
         raise StorageError(f"{path}: lacks the columns {', '.join(missing)}")
     return frame
+
+
+def _typed(frame: pl.DataFrame, path: Path, types: Mapping[str, Any]) -> pl.DataFrame:
+    try:
+        return frame.with_columns(pl.col(name).cast(kind) for name, kind in types.items())
+    except pl.exceptions.PolarsError as error:
+        raise StorageError(f"{path}: a column is not of its type ({_first_line(error)})") from error
 
 
 def _number(value: Any) -> Any:

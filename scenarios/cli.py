@@ -288,29 +288,70 @@ def privacy(
             )
     if delta is not None and not 0 < delta < 1:
         raise ConfigurationError(f"--delta must lie strictly between 0 and 1, got {delta:g}")
-    sets = None if not observers else [_nodes(text) for text in observers]
+    sets = None if not observers else [_nodes(text, "--observers") for text in observers]
 
     from scenarios.reaccount import reaccount
 
     show_rows(reaccount(folder, observers=sets, unit=unit, adjacency=adjacency, delta=delta))
 
 
-def _nodes(text: str) -> tuple[int, ...]:
+def _nodes(text: str, option: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise ConfigurationError(
-            f"--observers takes node numbers with commas between them, like 3,7; got {text}"
+            f"{option} takes node numbers with commas between them, like 3,7; got {text}"
         )
     return tuple(sorted({int(part) for part in parts}))
 
 
 @app.command()
-def trace(folder: _RunFolder) -> None:
-    """Write trace.json.gz, a timeline of every message, for Perfetto."""
+def trace(
+    folder: _RunFolder,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Start, like 2s or 500ms.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="End, like 5s.")] = None,
+    nodes: Annotated[
+        str | None, typer.Option("--nodes", metavar="NODES", help="Only these nodes: 0,3,7.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder to write into; the run's if not given."),
+    ] = None,
+) -> None:
+    """Write trace.json.gz, a timeline for ui.perfetto.dev, and plots/timeline.png, a picture of it.
+
+    What each node was doing when, and every message between them.
+    """
     from analysis.store import read_run
+    from analysis.timeline import timeline
+    from analysis.timeline_plot import write_timeline
     from analysis.trace import write_trace
 
-    typer.echo(str(write_trace(read_run(folder))))
+    shown = timeline(
+        read_run(folder),
+        nodes=None if nodes is None else _nodes(nodes, "--nodes"),
+        from_s=_time(start, "--from"),
+        until_s=_time(until, "--until"),
+    )
+    for note in shown.notes:
+        typer.echo(note, err=True)
+    typer.echo(str(write_trace(shown, out or folder)))
+    typer.echo(str(write_timeline(shown, out or folder)))
+
+
+def _time(text: str | None, option: str) -> float | None:
+    if text is None:
+        return None
+    from scenarios.units import DURATIONS, parse
+
+    try:
+        found = parse(text, DURATIONS, "2 s")
+    except ValueError as error:
+        raise ConfigurationError(f"{option}: {error}") from None
+    if found < 0:
+        raise ConfigurationError(f"{option}: a run starts at 0 s, got {text}")
+    return found
 
 
 # ---------------------------------------------------------------- scenario files

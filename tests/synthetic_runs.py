@@ -18,6 +18,26 @@ import polars as pl
 
 DELTA = 1e-5
 
+MESSAGES: Mapping[str, Any] = {
+    "sent_s": pl.Float64,
+    "left_s": pl.Float64,
+    "delivered_s": pl.Float64,
+    "src": pl.Int64,
+    "dst": pl.Int64,
+    "kind": pl.String,
+    "round": pl.Int64,
+    "size_bytes": pl.Int64,
+    "attempts": pl.Int64,
+    "copy": pl.Boolean,
+    "status": pl.String,
+}
+ACTIVITY: Mapping[str, Any] = {
+    "node": pl.Int64,
+    "state": pl.String,
+    "from_s": pl.Float64,
+    "until_s": pl.Float64,
+}
+
 
 def make_summary(**changes: Any) -> dict[str, Any]:
     """A finished secure run's summary; infinities as floats, written as ``"inf"`` by :func:`write_json`."""
@@ -127,6 +147,7 @@ def make_run(
     rng = np.random.default_rng(seed)
     _metrics(nodes, rng).write_parquet(path / "metrics.parquet")
     _messages(graph, rng).write_parquet(path / "messages.parquet")
+    _activity(nodes).write_parquet(path / "activity.parquet")
     _releases().write_parquet(path / "releases.parquet")
     _privacy(nodes, rng, infinite_from_s).write_parquet(path / "privacy.parquet")
     return path
@@ -274,15 +295,28 @@ def _metrics(nodes: int, rng: np.random.Generator) -> pl.DataFrame:
 
 
 def _messages(graph: nx.Graph, rng: np.random.Generator) -> pl.DataFrame:
-    rows: list[tuple[float, float | None, int, int, str, int, str]] = []
+    rows: list[tuple[Any, ...]] = []
     for step in range(20):
+        queued: dict[int, int] = {}
         for i, j in [*graph.edges, *[(j, i) for i, j in graph.edges]]:
             sent_s = 2.0 * step
             status = "lost" if rng.random() < 0.05 else "dropped" if j == 4 and sent_s >= 22 else "delivered"
             arrival = sent_s + 0.05 + 0.02 * float(rng.random()) if status == "delivered" else None
-            rows.append((sent_s, arrival, int(i), int(j), "share", 2640, status))
-    names = ["sent_s", "delivered_s", "src", "dst", "kind", "size_bytes", "status"]
-    return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None)
+            queued[i] = queued.get(i, 0) + 1
+            left_s = sent_s + 0.002 * queued[i]
+            rows.append((sent_s, left_s, arrival, int(i), int(j), "share", step, 2640, 1, False, status))
+    return pl.DataFrame(rows, schema=dict(MESSAGES), orient="row")
+
+
+def _activity(nodes: int) -> pl.DataFrame:
+    rows: list[tuple[int, str, float, float | None]] = [(4, "down", 22.0, None), (3, "down", 8.0, 14.5)]
+    for step in range(20):
+        for node in range(nodes):
+            if (node == 4 and step >= 11) or (node == 3 and 4 <= step <= 7):
+                continue
+            rows.append((node, "waiting", 2.0 * step, 2.0 * step + 0.1))
+            rows.append((node, "computing", 2.0 * step + 0.1, 2.0 * step + 2))
+    return pl.DataFrame(rows, schema=dict(ACTIVITY), orient="row")
 
 
 def _releases() -> pl.DataFrame:

@@ -1,12 +1,9 @@
-"""Figures, report and timeline: they exist, say what they show, and show what the tables say."""
+"""Figures and report: they exist, say what they show, and show what the tables say."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +19,6 @@ from analysis.report import explain_epsilon, report
 from analysis.run_plots import accuracy_figure, epsilon_figure
 from analysis.store import read_run, read_study
 from analysis.study_plots import paired_figure, tradeoff_figure
-from analysis.trace import RECEIVE, SEND, STATE, write_trace
 from analysis.tradeoff import curves
 from tests.synthetic_runs import make_run, make_sweep, make_whatif
 
@@ -220,26 +216,3 @@ def test_what_epsilon_means(tmp_path: Path) -> None:
     assert "must not be quoted" in words
     assert "no differential-privacy guarantee" in explain_epsilon(summary | {"epsilon_worst": math.inf})[0]
     assert "No privacy loss was accounted" in explain_epsilon(summary | {"epsilon_worst": None})[0]
-
-
-def test_a_timeline(tmp_path: Path) -> None:
-    run = read_run(make_run(tmp_path / "run"))
-    first = write_trace(run).read_bytes()
-    assert first == write_trace(run).read_bytes()
-    events = json.loads(gzip.decompress(first))["traceEvents"]
-    count = {name: n for name, n in run.messages["status"].value_counts().iter_rows()}
-    by_phase = {phase: [e for e in events if e["ph"] == phase] for phase in "XsfiM"}
-    assert len(by_phase["s"]) == len(by_phase["f"]) == count["delivered"]
-    assert {e["id"] for e in by_phase["s"]} == {e["id"] for e in by_phase["f"]}
-    assert len(by_phase["i"]) == count["lost"] + count["dropped"]
-    down = [(e["pid"], e["ts"] / 1e6, e["dur"] / 1e6) for e in by_phase["X"] if e["tid"] == STATE]
-    assert down == [(3, 8.0, 6.5), (4, 22.0, 18.0)]
-    assert len([e for e in by_phase["X"] if e["tid"] == SEND]) == run.messages.height
-    for track in (SEND, RECEIVE):
-        slices: dict[int, list[tuple[float, float]]] = {}
-        for e in by_phase["X"]:
-            if e["tid"] == track:
-                slices.setdefault(e["pid"], []).append((e["ts"], e["dur"]))
-        for of_node in slices.values():
-            for (start, length), (after, _) in pairwise(of_node):
-                assert after == start or after >= start + length - 1e-3

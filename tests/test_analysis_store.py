@@ -14,7 +14,6 @@ import pytest
 from analysis.plots import plot
 from analysis.report import report
 from analysis.store import Outage, is_study, read_run, read_study, seconds
-from analysis.trace import write_trace
 from simulator.errors import StorageError
 from tests.synthetic_runs import make_run, make_sweep, make_whatif
 
@@ -29,6 +28,8 @@ def test_a_run_is_read_whole(tmp_path: Path) -> None:
     assert run.releases.height == 2
     assert run.privacy.height > 0
     assert run.outages == (Outage(3, 8.0, 14.5), Outage(4, 22.0, None))
+    (run.path / "activity.parquet").unlink()
+    assert read_run(run.path).outages == run.outages  # as the scenario of an older run scheduled them
 
 
 def test_an_unfinished_run_is_readable_and_drawn(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_damaged_json_is_a_storage_error(tmp_path: Path, name: str, damage: str)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("table", ["metrics", "messages", "releases", "privacy"])
+@pytest.mark.parametrize("table", ["metrics", "messages", "releases", "privacy", "activity"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "columns"])
 def test_damaged_tables_are_storage_errors(tmp_path: Path, table: str, damage: str) -> None:
     path = make_run(tmp_path / "run")
@@ -65,12 +66,12 @@ def test_damaged_tables_are_storage_errors(tmp_path: Path, table: str, damage: s
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "summary.json", "metrics.parquet", "messages.parquet"])
+@pytest.mark.parametrize("name", ["manifest.json", "summary.json", "metrics.parquet"])
 def test_a_finished_run_that_lacks_a_part_is_refused(tmp_path: Path, name: str) -> None:
     path = make_run(tmp_path / "run")
     (path / name).unlink()
     with pytest.raises(StorageError, match=name):
-        write_trace(read_run(path)) if name.startswith("messages") else report(path)
+        report(path)
 
 
 def test_other_formats_are_refused(tmp_path: Path) -> None:
@@ -139,7 +140,8 @@ def test_what_is_no_duration(text: str) -> None:
 
 def test_analysis_does_not_import_jax() -> None:
     names = (
-        "compare network_plot paired plots report run_plots store study_plots style summary trace tradeoff"
+        "compare network_plot paired plots report run_plots store study_plots style summary "
+        "timeline timeline_plot trace tradeoff"
     )
     modules = ", ".join(f"analysis.{name}" for name in names.split())
     code = f"import sys, {modules}; sys.exit('jax' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
