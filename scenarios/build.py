@@ -34,7 +34,7 @@ from simulator import latency, mixing, streams, topology
 from simulator.adversary import Claim
 from simulator.compute import Executor
 from simulator.faults import Outage
-from simulator.network import LinkModel
+from simulator.links import LinkModel
 from simulator.node import Node, Program
 
 NO_CLIP = float("inf")

@@ -7,7 +7,8 @@ from simulator.clock import Calendar
 from simulator.compute import Handle, Input, Op
 from simulator.engine import Engine
 from simulator.errors import ProgramError
-from simulator.network import LinkModel, Network
+from simulator.links import LinkModel
+from simulator.network import Network
 from simulator.node import Message, Program
 from simulator.participant import Participant
 from simulator.world import Ending, World

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -11,29 +10,12 @@ import simpy
 
 from simulator import streams
 from simulator.clock import NS_PER_S, Calendar, to_ns, to_s
-from simulator.latency import Latency
+from simulator.links import LinkModel
 from simulator.node import Delivery, Message
 from simulator.records import DELIVERED, DROPPED, LOST, MessageLog
 
 REMEMBERED_ROUNDS = 64
 """A message sent again after that many later rounds on its link draws as if it were sent for the first time."""
-
-
-@dataclass(frozen=True)
-class LinkModel:
-    """How messages travel.
-
-    Args:
-        latency: propagation delay, drawn per message.
-        uplink_bps: bits per second of each node's uplink; its messages leave one after another (FIFO).
-        loss: probability that a message never arrives, independent per message.
-        header_bytes: added to each message's size.
-    """
-
-    latency: Latency
-    uplink_bps: float
-    loss: float = 0.0
-    header_bytes: int = 0
 
 
 class Network:

@@ -7,8 +7,8 @@ import pytest
 from simulator.battery import BATTERY
 from simulator.kernel import Kernel
 from simulator.latency import constant
+from simulator.links import LinkModel
 from simulator.live import Live
-from simulator.network import LinkModel
 from simulator.node import Program
 from simulator.testing import TICK_S, Case, run_case
 from simulator.world import Ending, World

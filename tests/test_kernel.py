@@ -18,8 +18,8 @@ from simulator.errors import ConfigurationError, ContractError, NodeDown, Progra
 from simulator.faults import Outage, down_at
 from simulator.kernel import Kernel
 from simulator.latency import constant, lognormal
+from simulator.links import LinkModel
 from simulator.mixing import metropolis
-from simulator.network import LinkModel
 from simulator.node import Message, Node, Program
 from simulator.records import DELIVERED, DROPPED, IN_FLIGHT, LOST
 from simulator.testing import ImmediateExecutor

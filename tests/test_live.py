@@ -22,9 +22,9 @@ from simulator.errors import ConfigurationError
 from simulator.faults import Outage
 from simulator.kernel import Kernel
 from simulator.latency import constant
+from simulator.links import LinkModel
 from simulator.live import Live
 from simulator.mixing import metropolis
-from simulator.network import LinkModel
 from simulator.node import Message, Node
 from simulator.testing import ImmediateExecutor
 from simulator.world import World

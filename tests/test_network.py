@@ -5,8 +5,8 @@ from __future__ import annotations
 from simulator import latency
 from simulator.clock import to_ns, to_s
 from simulator.kernel import Kernel
+from simulator.links import LinkModel
 from simulator.mixing import metropolis
-from simulator.network import LinkModel
 from simulator.node import Message, Node
 from simulator.records import LOST
 from simulator.testing import ImmediateExecutor

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import mixing, overlay, streams, topology
-from simulator.repairing import churn_driven
 from simulator.clock import to_ns
 from simulator.errors import ConfigurationError
 from simulator.overlay import Links, Overlay
+from simulator.repairing import churn_driven
 
 SPLIT = [(0.0, [(0, 1), (2, 3)]), (2.0, [(1, 2), (3, 0), (0, 2)]), (3.0, [])]
 

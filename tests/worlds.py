@@ -23,7 +23,7 @@ from simulator.adversary import Adversary
 from simulator.faults import Outage
 from simulator.kernel import Kernel
 from simulator.latency import lognormal
-from simulator.network import LinkModel
+from simulator.links import LinkModel
 from simulator.node import Node, Program
 from simulator.world import Ending, World
 
