@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from protocols.privacy.ledger import Claim
 from protocols.privacy.lineage import Entry
-from simulator.clock import to_s
+from simulator.clock import NS_PER_S
 from simulator.errors import StorageError
-from simulator.records import DELIVERED, MessageLog
+from simulator.records import ActivityLog, MessageLog
 
 FORMAT = 1
 
@@ -41,6 +43,20 @@ PRIVACY = {
     "delta": pl.Float64,
     "basis": pl.String,
 }
+MESSAGES = {
+    "sent_s": pl.Float64,
+    "left_s": pl.Float64,
+    "delivered_s": pl.Float64,
+    "src": pl.Int64,
+    "dst": pl.Int64,
+    "kind": pl.String,
+    "round": pl.Int64,
+    "size_bytes": pl.Int64,
+    "attempts": pl.Int64,
+    "copy": pl.Boolean,
+    "status": pl.String,
+}
+ACTIVITY = {"node": pl.Int64, "state": pl.String, "from_s": pl.Float64, "until_s": pl.Float64}
 VIEW = {
     "t_s": pl.Float64,
     "src": pl.Int64,
@@ -76,35 +92,22 @@ class RunFolder:
         text = json.dumps(_plain(content), indent=2, allow_nan=False)
         self._write(f"{name}.json", lambda file: file.write_text(text + "\n"))
 
-    def table(self, name: str, schema: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
+    def table(self, name: str, schema: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
         """Write ``name``.parquet."""
         frame = pl.DataFrame(columns, schema=dict(schema), strict=False)
         self._write(f"{name}.parquet", lambda file: frame.write_parquet(file))
 
     def messages(self, log: MessageLog) -> None:
         """Write every message of the run."""
-        delivered = [
-            to_s(t) if s == DELIVERED else None for t, s in zip(log.delivered_ns, log.status, strict=True)
-        ]
-        columns: dict[str, Sequence[Any]] = {
-            "sent_s": [to_s(t) for t in log.sent_ns],
-            "delivered_s": delivered,
-            "src": list(log.src),
-            "dst": list(log.dst),
-            "kind": log.kind,
-            "size_bytes": list(log.size_bytes),
-            "status": log.status,
-        }
-        schema = {
-            "sent_s": pl.Float64,
-            "delivered_s": pl.Float64,
-            "src": pl.Int64,
-            "dst": pl.Int64,
-            "kind": pl.String,
-            "size_bytes": pl.Int64,
-            "status": pl.String,
-        }
-        self.table("messages", schema, columns)
+        columns = log.columns()
+        times = {f"{name}_s": _seconds(columns.pop(f"{name}_ns")) for name in ("sent", "left", "delivered")}
+        self.table("messages", MESSAGES, {name: (times | columns)[name] for name in MESSAGES})
+
+    def activity(self, log: ActivityLog) -> None:
+        """Write what every node was busy with."""
+        columns = log.columns()
+        times = {f"{name}_s": _seconds(columns.pop(f"{name}_ns")) for name in ("from", "until")}
+        self.table("activity", ACTIVITY, {name: (times | columns)[name] for name in ACTIVITY})
 
     def releases(self, entries: Sequence[Entry]) -> None:
         """Write the record of releases."""
@@ -128,6 +131,11 @@ class RunFolder:
         except (OSError, pl.exceptions.PolarsError) as error:
             part.unlink(missing_ok=True)
             raise StorageError(f"cannot write {file}: {error}; what was written before is intact") from error
+
+
+def _seconds(nanoseconds: NDArray[np.int64]) -> pl.Series:
+    """Null where it never happened."""
+    return pl.Series(np.where(nanoseconds < 0, np.nan, nanoseconds / NS_PER_S), nan_to_null=True)
 
 
 def _transpose(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str, list[Any]]:

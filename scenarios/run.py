@@ -24,9 +24,10 @@ from scenarios.study_tables import STUDY_TABLES
 from scenarios.summary import summarise
 from simulator import mixing
 from simulator.adversary import Adversary
+from simulator.clock import to_ns
 from simulator.errors import ConfigurationError
-from simulator.faults import down_at
 from simulator.kernel import Kernel
+from simulator.records import ActivityLog
 from simulator.world import Ending, World
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def run(
         neighbors=parts.neighbors,
         weights=parts.weights,
         executor=executor,
-        outages=parts.outages,
+        faults=parts.outages,
         adversary=Adversary(parts.curious, recorder.tap, parts.byzantine),
         record=recorder.record,
         released=parts.learner.lineage.delivered,
@@ -141,7 +142,7 @@ class _Underway:
     def conclude(self, status: str, ending: Ending | None, place: dict[str, str | None]) -> dict[str, Any]:
         """Write everything that was recorded, what is smallest and most wanted first."""
         end_s = self._end_s(ending)
-        down = down_at(self.parts.outages, end_s)
+        down = self.engine.activity.who(ActivityLog.DOWN, to_ns(end_s))
         last = self.recorder.conclude(end_s, down)
         if status == "finished" and last.diverged.any():
             status = "diverged"
@@ -159,7 +160,8 @@ class _Underway:
             self.folder.table("metrics", METRICS, self.recorder.metrics())
             self.folder.privacy(claims)
             self.folder.messages(log)
-            self.folder.releases(self.parts.learner.lineage.entries)
+            self.folder.activity(self.engine.activity)
+            self.folder.releases(self.parts.learner.lineage.record())
             for node in sorted(self.parts.curious):
                 self.folder.view(node, self.recorder.view(node))
             written = status
@@ -188,7 +190,7 @@ def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
         return []
     everybody = [(node,) for node in range(len(parts.neighbors))]
     return account(
-        parts.learner.lineage.entries,
+        parts.learner.lineage.record(),
         victims=sorted(parts.honest),
         observers=everybody if privacy.observers == "each node" else list(privacy.observers),
         uncredited=frozenset(parts.byzantine),

@@ -10,7 +10,7 @@ from protocols.privacy.ledger import Claim
 from scenarios.build import Parts
 from scenarios.recorder import Recorder
 from scenarios.schema import Scenario
-from simulator.records import LOST, MessageLog
+from simulator.records import MessageLog
 
 CERTIFIED = "certified"
 
@@ -55,8 +55,8 @@ def summarise(
         "consensus_distance": last.consensus_distance,
         "simulated_s": end_s,
         "rounds": scenario.protocol.rounds,
-        "messages_sent": len(log.status),
-        "messages_lost": log.count(LOST),
+        "messages_sent": len(log),
+        **{f"messages_{status.replace('-', '_')}": ended for status, ended in log.counts().items()},
         "bytes_sent": log.bytes_total,
         "epsilon_worst": worst,
         "epsilon_median": middle,

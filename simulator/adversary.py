@@ -9,7 +9,7 @@ it has left the uplink), loss, and the tap of its receiver.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Generic, TypeAlias, TypeVar, get_args, overload
 from weakref import WeakKeyDictionary
@@ -328,7 +328,7 @@ def _marked(leaving: Sequence[Sent], dst: int, original: Message) -> list[Sent]:
         message = sent.message
         same = sent.dst == dst and message.kind == original.kind and message.round == original.round
         if message.release is None and original.release is not None:
-            message = replace(message, release=original.release)
+            message = message._replace(release=original.release)
         marked.append(Sent(sent.delay_s, sent.dst, message, copy=itself or not same))
         itself = itself or same
     return marked

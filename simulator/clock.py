@@ -2,10 +2,17 @@
 
 Simultaneous events are ordered by SimPy's key (time, priority, sequence number): of two events at the same
 nanosecond, the one scheduled first happens first. Sequence numbers follow from the run alone, so ties break
-the same way in every process.
+the same way in every process. A tie seed puts random numbers in their place: whatever depends on the order of
+simultaneous events then comes out differently under another seed, and a protocol that should not depend on it is
+tried under many (tie fuzzing).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from random import Random
+from typing import Any
 
 import simpy
 
@@ -13,17 +20,32 @@ NS_PER_S = 1_000_000_000
 
 
 class Calendar(simpy.Environment):
-    """SimPy's calendar with its clock read as whole nanoseconds."""
+    """SimPy's calendar with its clock read as whole nanoseconds.
+
+    Args:
+        tie_seed: order simultaneous events at random; None for the order of scheduling.
+    """
+
+    def __init__(self, tie_seed: int | None = None) -> None:
+        super().__init__()
+        if tie_seed is not None:
+            self._eid = _numbers(tie_seed)  # type: ignore[assignment]
 
     @property
     def now_ns(self) -> int:
         """Nanoseconds since the start."""
-        return int(self._now)
+        return self._now  # type: ignore[return-value]
 
     @property
-    def exhausted(self) -> bool:
-        """Whether nothing is left that could ever happen."""
-        return not self._queue
+    def queue(self) -> list[Any]:
+        """Everything that is planned; never another list."""
+        return self._queue
+
+
+def _numbers(tie_seed: int) -> Iterator[int]:
+    """Random sequence numbers, no two alike."""
+    random = Random(f"calendar {tie_seed}")
+    return (random.getrandbits(64) << 40 | i for i in count())
 
 
 def to_ns(seconds: float) -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from simulator import streams
-from simulator.clock import Calendar
+from simulator.carriage import Carriage, Meddling
+from simulator.clock import Calendar, to_ns
 from simulator.compute import Handle, Input, Op
+from simulator.draws import Draws
 from simulator.engine import Engine
 from simulator.errors import ProgramError
+from simulator.faults import Cut, Hold
 from simulator.links import LinkModel
-from simulator.network import Network
+from simulator.network import Direct, Network
 from simulator.node import Message, Program
 from simulator.participant import Participant
+from simulator.records import ActivityLog, MessageLog
+from simulator.tasks import Wait
 from simulator.world import Ending, World
 
 
@@ -22,11 +27,20 @@ class SimNode(Participant):
         return streams.long_digest(self._world.seed, "secret", self._id, purpose, size=size)
 
     async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:
-        """Submit model mathematics and pay its virtual time."""
+        """Submit model mathematics and pay its virtual time, at this node's speed."""
         handle = self._world.executor.submit(op, inputs, node=self._id, size=size)
         if cost_s > 0:
-            await self.sleep(cost_s)
+            env = self._engine.env
+            began_ns = env.now_ns
+            try:
+                await Wait(env.timeout(self._cost_ns(began_ns, cost_s)))
+            finally:
+                self._engine.activity.span(self._id, ActivityLog.COMPUTING, began_ns, env.now_ns)
         return handle
+
+    def _cost_ns(self, at_ns: int, cost_s: float) -> int:
+        speeds = self._world.speeds
+        return to_ns(cost_s) if speeds is None else speeds.cost_ns(self._id, at_ns, cost_s)
 
 
 class Kernel(Engine):
@@ -39,8 +53,30 @@ class Kernel(Engine):
     """
 
     def __init__(self, world: World, link: LinkModel, program: Program) -> None:
-        super().__init__(world, program, Calendar())
-        self.network = Network(self.env, len(world.neighbors), link, world.seed, self.log, self._deliver)
+        calendar = Calendar(world.tie_seed)
+        adversary = world.adversary
+        closures = [fault for fault in world.faults if isinstance(fault, Cut | Hold)]
+        free = not closures and not adversary.tamper and not adversary.on_links and adversary.wires is None
+        direct = link.direct and free
+        super().__init__(world, program, calendar, MessageLog(explicit=not direct))
+        self.network = self._network(link, direct)
+
+    def _network(self, link: LinkModel, direct: bool) -> Network:
+        world = self.world
+        usual = world.neighbors if world.overlay.fixed else [()] * len(world.neighbors)
+        draws = Draws(world.seed, link, usual)
+        boxes = [node.mailbox for node in self.nodes]
+        common = (self.env, link, draws, self.log, self.post, boxes, world.tie_seed)
+        if direct:
+            return Direct(*common)
+        meddling = Meddling(
+            cuts=[fault for fault in world.faults if isinstance(fault, Cut)],
+            holds=[fault for fault in world.faults if isinstance(fault, Hold)],
+            wires=world.adversary.wires,
+            coalition=self.coalition,
+        )
+        copies = Draws(world.seed, link, usual, "copy")
+        return Carriage(*common, seed=world.seed, copies=copies, meddling=meddling)
 
     def run(self, until_s: float | None = None) -> Ending:
         """Let time pass until all programs have finished, or to ``until_s``; to be called once.
@@ -51,19 +87,21 @@ class Kernel(Engine):
         """
         self._begin(until_s)
         try:
-            while not self._over.processed:
-                if self.env.exhausted:
+            over, step, queue = self._over, self.env.step, self.env.queue
+            while over.callbacks is not None:
+                if len(queue) <= self._idle_events:
                     waiting = sorted(self._running)
                     reason = f"nodes {waiting} wait for messages that cannot come any more: no event is left"
                     raise ProgramError(waiting[0], self.now_s, reason)
-                self.env.step()
+                step()
         finally:
             self._stop()
+            self._settle()
         return self._ending()
 
-    def transmit(self, src: int, dst: int, message: Message) -> None:
+    def transmit(self, src: int, dsts: tuple[int, ...], message: Message) -> None:
         """Put a message on the sender's modelled uplink."""
-        self.network.send(src, dst, message)
+        self.network.send(src, dsts, message)
 
     def _node(self, id: int) -> SimNode:
         return SimNode(self, id)
@@ -72,4 +110,7 @@ class Kernel(Engine):
         self.network.crashed(node)
 
     def _reconnect(self, node: int) -> None:
-        """A modelled link needs no connection."""
+        self.network.returned(node)
+
+    def _missed(self, node: int) -> None:
+        self.network.returned(node)

@@ -86,3 +86,35 @@ class LinkModel:
             rates = given.values() if isinstance(given, Mapping) else np.atleast_1d(given)
             if not all(rate > 0 for rate in rates):
                 raise ConfigurationError(f"a rate must be above 0 bit/s, got {given}", f"network.{name}")
+        for name, share in (("loss", self.loss), ("duplication", self.duplication)):
+            if not 0 <= share <= 1:
+                raise ConfigurationError(f"a probability is from 0 to 1, got {share}", f"network.{name}")
+        if self.duplication and self.transport is not None:
+            raise ConfigurationError(
+                "a reliable transport hands over each message once, so duplication cannot be seen; "
+                "expected one of the two",
+                "network.duplication",
+            )
+
+    def uplinks(self, nodes: int) -> list[float]:
+        """Bits per second each node can send."""
+        return _each(self.uplink_bps, nodes, "uplink")
+
+    def downlinks(self, nodes: int) -> list[float]:
+        """Bits per second each node can receive."""
+        return _each(self.downlink_bps, nodes, "downlink")
+
+    @property
+    def direct(self) -> bool:
+        """Whether a message only depends on its own sender's uplink, a loss and a delay."""
+        rates = self.link_bps.values() if isinstance(self.link_bps, Mapping) else [self.link_bps]
+        open_ = all(rate == inf for rate in [*rates, *np.atleast_1d(self.downlink_bps)])
+        return open_ and self.bursts is None and self.transport is None and not self.duplication
+
+
+def _each(rates: float | Sequence[float], nodes: int, name: str) -> list[float]:
+    if isinstance(rates, int | float):
+        return [float(rates)] * nodes
+    if len(rates) != nodes:
+        raise ConfigurationError(f"{len(rates)} {name} rates for {nodes} nodes", f"network.{name}")
+    return [float(rate) for rate in rates]

@@ -12,7 +12,6 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,11 @@ from simpy.events import NORMAL, EventPriority
 from simulator.clock import NS_PER_S, Calendar
 from simulator.compute import Handle, Input, Op, values_of
 from simulator.engine import Engine
-from simulator.errors import ContractError
+from simulator.errors import ConfigurationError, ContractError
+from simulator.mailbox import Flight
 from simulator.node import Message, Program
 from simulator.participant import Participant
+from simulator.records import MessageLog
 from simulator.sockets import Sockets
 from simulator.tasks import Wait
 from simulator.world import Ending, World
@@ -103,7 +104,9 @@ class Live(Engine):
 
     def __init__(self, world: World, program: Program) -> None:
         self._calendar = LoopCalendar(self._break)
-        super().__init__(world, program, self._calendar)
+        if not world.overlay.fixed:
+            raise ConfigurationError("a live run needs a topology that does not change", "topology.kind")
+        super().__init__(world, program, self._calendar, MessageLog(explicit=True))
         self._broken: BaseException | None = None
         self._sockets: Sockets | None = None
 
@@ -119,11 +122,13 @@ class Live(Engine):
             raise self._broken
         return self._ending()
 
-    def transmit(self, src: int, dst: int, message: Message) -> None:
+    def transmit(self, src: int, dsts: tuple[int, ...], message: Message) -> None:
         """Put a message on the wire; handles in it travel as their values."""
         if self._sockets is None:
             raise ContractError("a message was sent before the run began or after it was over")
-        self._sockets.send(src, dst, replace(message, body=self._plain(message.body)))
+        plain = message._replace(body=self._plain(message.body))
+        for dst in dsts:
+            self._sockets.send(src, dst, plain)
 
     async def _main(self, until_s: float | None) -> None:
         loop = asyncio.get_running_loop()
@@ -137,6 +142,7 @@ class Live(Engine):
             await over
         finally:
             self._stop()
+            self._settle()
             await self._sockets.stop()
             self._calendar.stop()
 
@@ -156,6 +162,16 @@ class Live(Engine):
     def _reconnect(self, node: int) -> None:
         if self._sockets is not None:
             self._sockets.open(node)
+
+    def _missed(self, node: int) -> None:
+        """Sockets dropped it at once."""
+
+    def _deliver(self, dst: int, flight: Flight) -> bool:
+        """Give a message to its receiver; False if that is down."""
+        if dst in self.down:
+            return False
+        self.nodes[dst].mailbox.put(flight)
+        return True
 
     def _plain(self, body: Any) -> Any:
         if type(body) is tuple:

@@ -1,110 +1,192 @@
-"""Links: uplink serialisation, latency, loss, and the counting of every message."""
+"""Links: from a sender's uplink to the moment a message will be there, and the counting of every message.
+
+Where nothing but uplinks, loss and delays decides (:class:`Direct`), the future of a message is known when it is
+sent, and it is computed then, for all receivers at once. Everything else takes a message from station to station
+(:mod:`simulator.carriage`). Both give the same events for what both can do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, cast
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from math import inf
+from random import Random
 
-import numpy as np
-import simpy
-
-from simulator import streams
-from simulator.clock import NS_PER_S, Calendar, to_ns, to_s
+from simulator.clock import NS_PER_S, Calendar
+from simulator.draws import Draws
+from simulator.fair import FairUplinks
 from simulator.links import LinkModel
-from simulator.node import Delivery, Message
-from simulator.records import DELIVERED, DROPPED, LOST, MessageLog
+from simulator.mailbox import ANYTHING, CODE_BITS, Flight, Mailbox, Post
+from simulator.node import Message
+from simulator.records import CUT_OFF, NEVER, RETAINED, MessageLog
 
-REMEMBERED_ROUNDS = 64
-"""A message sent again after that many later rounds on its link draws as if it were sent for the first time."""
+ORDER_BITS = 62
 
 
-class Network:
-    """Carries messages between nodes in virtual time."""
+class Network(ABC):
+    """Carries messages between nodes in virtual time.
+
+    Args:
+        env: the calendar.
+        link: how messages travel.
+        draws: what chance decides about them.
+        log: where they are counted.
+        post: the mailboxes' common part.
+        boxes: the mailbox of every node.
+        tie_seed: messages that arrive at the same instant are ordered at random; None for the order of sending.
+    """
 
     def __init__(
         self,
         env: Calendar,
-        nodes: int,
         link: LinkModel,
-        seed: int,
+        draws: Draws,
         log: MessageLog,
-        deliver: Callable[[int, Delivery], bool],
+        post: Post,
+        boxes: Sequence[Mailbox],
+        tie_seed: int | None = None,
     ) -> None:
-        """``deliver(dst, delivery)`` says whether the receiver was up to take it."""
         self._env = env
         self._link = link
-        self._seed = seed
+        self._draws = draws
         self._log = log
-        self._deliver = deliver
-        self._uplink_free_ns = [0] * nodes
-        self._crashes_ns: list[list[int]] = [[] for _ in range(nodes)]
-        self._draws: dict[tuple[int, int, str], _Draws] = {}
+        self._post = post
+        self._boxes = boxes
+        self._down: set[int] = set()
+        self._order: Callable[[int], int] = _as_sent if tie_seed is None else _shuffled(tie_seed)
 
-    def send(self, src: int, dst: int, message: Message) -> None:
-        """Put a message on the sender's uplink."""
+    @abstractmethod
+    def send(self, src: int, dsts: tuple[int, ...], message: Message) -> None:
+        """Put a message to one or more receivers on the sender's uplink, in their order.
+
+        If the sender is down (a program may speak in a ``finally`` block as it ends), it is dropped.
+        """
+
+    @abstractmethod
+    def crashed(self, node: int) -> None:
+        """The node is down from now: what it has not sent yet never leaves."""
+
+    def returned(self, node: int) -> None:
+        """The node is up again (or the run is over): what came meanwhile was dropped."""
+        self._down.discard(node)
+        for _, flight in self._boxes[node].miss():
+            self._log.ended(flight.number(node), CUT_OFF)
+
+
+class Direct(Network):
+    """Uplinks that only their own sender uses, loss, and delays: all is computed when a message is sent.
+
+    Messages leave one after another, in the order of sending; or, under fair sharing, all at once, which is known
+    when they have left.
+    """
+
+    def __init__(
+        self,
+        env: Calendar,
+        link: LinkModel,
+        draws: Draws,
+        log: MessageLog,
+        post: Post,
+        boxes: Sequence[Mailbox],
+        tie_seed: int | None = None,
+    ) -> None:
+        super().__init__(env, link, draws, log, post, boxes, tie_seed)
+        rates = link.uplinks(len(boxes))
+        self._ns_per_byte = [8 * NS_PER_S / bps for bps in rates]
+        self._free_ns = [0] * len(boxes)
+        self._queued: list[list[tuple[Flight, int, int]]] = [[] for _ in boxes]
+        """By sender, since its uplink was last idle: (sending, start, each)."""
+        self._fair = (
+            FairUplinks(env, rates, self._left) if link.sharing == "fair" and min(rates) < inf else None
+        )
+
+    def send(self, src: int, dsts: tuple[int, ...], message: Message) -> None:
+        """Put a message to one or more receivers on the sender's uplink, in their order."""
         now = self._env.now_ns
-        size = message.size_bytes + self._link.header_bytes
-        number = self._log.sent(now, src, dst, message.kind, message.round, size)
-        start = max(now, self._uplink_free_ns[src])
-        left_ns = start + round(size * 8 * NS_PER_S / self._link.uplink_bps)
-        self._uplink_free_ns[src] = left_ns
-        u_loss, u_latency = self._draw(src, dst, message)
-        arrival_ns = left_ns + to_ns(float(self._link.latency(np.asarray(u_latency))))
-        lost = u_loss < self._link.loss
-        flight = _Flight(number, src, dst, message, now, left_ns, lost)
-        self._env.timeout(arrival_ns - now, flight).callbacks.append(self._arrive)
+        _, round, _, size, _ = message
+        size += self._link.header_bytes
+        log = self._log
+        code = log.code(message.kind)
+        delay_ns = self._draws.row(src, dsts, message.kind, round).delay_ns
+        fair = self._fair
+        if fair is None:
+            each_ns = int(size * self._ns_per_byte[src] + 0.5)
+            start_ns = self._free_ns[src]
+            if start_ns < now:
+                start_ns = now
+        else:
+            each_ns, start_ns = 0, NEVER
+        if src in self._down:
+            self._never(
+                log.sending(now, src, dsts, code, round, size, NEVER, 0, delay_ns.tobytes()), len(dsts)
+            )
+            return
+        first = log.sending(now, src, dsts, code, round, size, start_ns, each_ns, delay_ns.tobytes())
+        flight = Flight(self._order(first), first, src, dsts, message, now, round << CODE_BITS | code)
+        if fair is not None:
+            fair.start(src, dsts, 8 * size, (flight, delay_ns.tolist()))
+            return
+        if each_ns:
+            if start_ns == now:
+                self._queued[src] = [(flight, start_ns, each_ns)]
+            else:
+                self._queued[src].append((flight, start_ns, each_ns))
+            self._free_ns[src] = start_ns + each_ns * len(dsts)
+        self._announce(flight, delay_ns.tolist(), start_ns, each_ns)
 
     def crashed(self, node: int) -> None:
-        """What a crashed node still had on its uplink never leaves."""
-        self._crashes_ns[node].append(self._env.now_ns)
-        self._uplink_free_ns[node] = self._env.now_ns
-
-    def _draw(self, src: int, dst: int, message: Message) -> tuple[float, float]:
-        # Keyed by what the message is, not by how many were drawn before it: other traffic cannot shift it.
-        draws = self._draws.get((src, dst, message.kind))
-        if draws is None:
-            draws = self._draws[src, dst, message.kind] = _Draws(
-                streams.Prefix(self._seed, "link", src, dst, message.kind)
-            )
-        return draws.next(message.round)
-
-    def _arrive(self, event: simpy.Event) -> None:
-        flight = cast(_Flight, event.value)
+        """What has not left is dropped."""
         now = self._env.now_ns
-        if any(flight.sent_ns <= crash < flight.left_ns for crash in self._crashes_ns[flight.src]):
-            self._log.ended(flight.number, now, DROPPED)
-        elif flight.lost:
-            self._log.ended(flight.number, now, LOST)
-        elif self._deliver(flight.dst, Delivery(flight.src, flight.message, to_s(flight.sent_ns), to_s(now))):
-            self._log.ended(flight.number, now, DELIVERED)
-        else:
-            self._log.ended(flight.number, now, DROPPED)
+        self._down.add(node)
+        if self._fair is not None:
+            for flight, _ in self._fair.stop(node):
+                self._never(flight.first, len(flight.dsts))
+            return
+        for flight, left_ns, each_ns in self._queued[node]:
+            for i, dst in enumerate(flight.dsts):
+                left_ns += each_ns
+                if left_ns > now:
+                    self._boxes[dst].withdraw(flight)
+                    self._never(flight.first + i, 1)
+        self._queued[node].clear()
+        self._free_ns[node] = now
+
+    def _never(self, first: int, count: int) -> None:
+        """These messages do not leave."""
+        for number in range(first, first + count):
+            self._log.delay_ns[number] = NEVER
+            self._log.ended(number, RETAINED)
+
+    def _left(self, sending: tuple[Flight, list[int]]) -> None:
+        flight, delays_ns = sending
+        self._log.started(flight.first, self._env.now_ns)
+        self._announce(flight, delays_ns, self._env.now_ns, 0)
+
+    def _announce(self, flight: Flight, delays_ns: list[int], left_ns: int, each_ns: int) -> None:
+        """Tell the receivers' mailboxes; of a common wait only what decides when it may end is kept up to date."""
+        post, key = self._post, flight.key
+        coming, awaited, missing, latest_ns = post.coming, post.key_awaited, post.missing, post.latest_ns
+        for dst, delay_ns in zip(flight.dsts, delays_ns, strict=True):
+            left_ns += each_ns
+            if delay_ns >= 0:
+                arrival_ns = left_ns + delay_ns
+                coming[dst].append((arrival_ns, flight))
+                wanted = awaited[dst]
+                if wanted == key:
+                    still = missing[dst] = missing[dst] - 1
+                    if arrival_ns > latest_ns[dst]:
+                        latest_ns[dst] = arrival_ns
+                    if still <= 0:
+                        self._boxes[dst].alarm(latest_ns[dst])
+                elif wanted == ANYTHING or dst in post.prompt:
+                    self._boxes[dst].expect((arrival_ns, flight))
 
 
-class _Flight(NamedTuple):
-    """A message between its uplink and its receiver."""
-
-    number: int
-    src: int
-    dst: int
-    message: Message
-    sent_ns: int
-    left_ns: int
-    lost: bool
+def _as_sent(number: int) -> int:
+    return number
 
 
-class _Draws:
-    """The draws of one kind of message on one link: by round, and by how often that round was sent before."""
-
-    __slots__ = ("_stream", "_times")
-
-    def __init__(self, stream: streams.Prefix) -> None:
-        self._stream = stream
-        self._times: dict[int, int] = {}
-
-    def next(self, round: int) -> tuple[float, float]:
-        repeat = self._times.get(round, 0)
-        self._times[round] = repeat + 1
-        if len(self._times) > REMEMBERED_ROUNDS:
-            del self._times[next(iter(self._times))]
-        return self._stream.uniforms(round, repeat)
+def _shuffled(tie_seed: int) -> Callable[[int], int]:
+    """Any order, always the same under the same seed; two messages have the same place with no real chance."""
+    random = Random(f"ties {tie_seed}")
+    return lambda _: random.getrandbits(ORDER_BITS)

@@ -7,18 +7,17 @@ conformance battery both must pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from simulator.compute import Handle, Input, Op, Vector
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What one node sends to another.
 
     Args:
@@ -37,14 +36,28 @@ class Message:
     release: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A message in a mailbox."""
 
     src: int
     message: Message
     sent_s: float
     delivered_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The links of one node for a while.
+
+    Args:
+        to: whom it sends to, ascending.
+        sources: whom it hears from, ascending; the same as ``to`` where links have no direction.
+        weights: W[self, source] for every source; its own weight is 1 - sum.
+    """
+
+    to: tuple[int, ...]
+    sources: tuple[int, ...]
+    weights: Mapping[int, float]
 
 
 Match: TypeAlias = Callable[[Delivery], bool]
@@ -91,6 +104,15 @@ class Node(Protocol):
         """Neighbours by the topology as it is now, in ascending order. Says nothing about who is up."""
         ...
 
+    def links(self, round: int | None = None) -> Links:
+        """Whom this node talks to now, in that round; topologies that change by the round need to know which."""
+        ...
+
+    @property
+    def suspects(self) -> frozenset[int]:
+        """Neighbours that the failure detector takes for failed; nobody if the run has none."""
+        ...
+
     @property
     def disk(self) -> dict[str, Any]:
         """What survives a crash of this node. A program that finds it non-empty has been here before."""
@@ -117,6 +139,24 @@ class Node(Protocol):
 
         Raises:
             ContractError: ``to`` is not a neighbour.
+        """
+        ...
+
+    def multicast(self, peers: Sequence[int], message: Message) -> None:
+        """Hand the same message to several neighbours, one after another: cheaper than as many sends.
+
+        Raises:
+            ContractError: one of them is not a neighbour.
+        """
+        ...
+
+    async def gather(
+        self, kind: str, round: int, sources: Sequence[int], timeout_s: float | None = None
+    ) -> dict[int, Message]:
+        """By source, the oldest message of that kind and round, waiting until every source has one.
+
+        Once ``timeout_s`` has passed, those that are there. Cheaper than as many receives: the program goes on
+        once, when the last has come. What it does not take stays in the mailbox.
         """
         ...
 

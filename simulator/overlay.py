@@ -7,8 +7,7 @@ An epoch is a stretch of rounds or of time in which links do not change. Graphs 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import isfinite
 from typing import Literal, Protocol, TypeAlias
@@ -20,6 +19,7 @@ from simulator import mixing, streams
 from simulator.clock import to_ns
 from simulator.errors import ConfigurationError
 from simulator.mixing import Indices
+from simulator.node import Links
 from simulator.topology import regular_edges
 
 Every: TypeAlias = Literal["round"] | float
@@ -28,21 +28,6 @@ Every: TypeAlias = Literal["round"] | float
 _REMEMBERED = 8
 _REMEMBERED_NODES = 20_000
 _MILESTONE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """The links of one node in one epoch.
-
-    Args:
-        to: whom it sends to, ascending.
-        sources: whom it hears from, ascending; the same as ``to`` where links have no direction.
-        weights: W[self, source] for every source; its own weight is 1 - sum.
-    """
-
-    to: tuple[int, ...]
-    sources: tuple[int, ...]
-    weights: Mapping[int, float]
 
 
 class Overlay(Protocol):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +12,11 @@ import numpy as np
 from simulator import streams
 from simulator.clock import to_ns
 from simulator.compute import Handle, Input, Op, Vector, values_of
+from simulator.detector import Suspicions
 from simulator.errors import ContractError
-from simulator.mailbox import Held, Mailbox
-from simulator.node import Delivery, Match, Message
+from simulator.mailbox import Gather, Mailbox, Receive
+from simulator.node import Delivery, Links, Match, Message
+from simulator.records import ActivityLog
 from simulator.tasks import SimTaskGroup, Wait
 
 if TYPE_CHECKING:
@@ -25,10 +29,12 @@ class Participant(ABC):
     def __init__(self, engine: Engine, id: int) -> None:
         self._engine = engine
         self._world = engine.world
+        self._overlay = engine.world.overlay
         self._id = id
-        self._links = frozenset(engine.world.neighbors[id])
         self._disk: dict[str, Any] = {}
-        self.mailbox = Mailbox(engine.env)
+        self.mailbox = Mailbox(id, engine.env, engine.post)
+        self.suspicions: Suspicions | None = None
+        self._fixed = self._overlay.links(id, 0) if self._overlay.fixed else None
 
     @property
     def now_s(self) -> float:
@@ -43,7 +49,21 @@ class Participant(ABC):
     @property
     def neighbors(self) -> tuple[int, ...]:
         """Neighbours in ascending order."""
-        return self._world.neighbors[self._id]
+        return self.links().to
+
+    def links(self, round: int | None = None) -> Links:
+        """Links as they are now, in that round."""
+        if self._fixed is not None:
+            return self._fixed
+        return self._overlay.links(self._id, self._overlay.epoch(self._engine.env.now_ns, round))
+
+    @property
+    def suspects(self) -> frozenset[int]:
+        """Neighbours that have been silent for too long."""
+        if self.suspicions is None:
+            return frozenset()
+        self.mailbox.look()
+        return self.suspicions.suspects(self._engine.env.now_ns, self.links().sources)
 
     @property
     def disk(self) -> dict[str, Any]:
@@ -60,30 +80,64 @@ class Participant(ABC):
 
     def weight(self, source: int, receiver: int | None = None) -> float:
         """W[receiver, source]."""
-        return float(self._world.weights[self._id if receiver is None else receiver, source])
+        receiver = self._id if receiver is None else receiver
+        weights = self._engine.nodes[receiver].links().weights
+        return 1 - sum(weights.values()) if source == receiver else weights.get(source, 0.0)
 
     def members(self, aggregator: int) -> tuple[int, ...]:
         """The neighbourhood of an aggregator."""
-        return self._world.neighbors[aggregator]
+        return self._engine.nodes[aggregator].links().sources
 
     def send(self, to: int, message: Message) -> None:
         """Hand a message to the uplink."""
-        if to not in self._links:
-            raise ContractError(f"node {self._id} has no link to node {to}; it has links to {self.neighbors}")
-        self._engine.transmit(self._id, to, message)
+        self.multicast((to,), message)
+
+    def multicast(self, peers: Sequence[int], message: Message) -> None:
+        """Hand the same message to several neighbours."""
+        near = self.links(message.round).to
+        if peers is not near:
+            peers = tuple(peers)
+            for i, peer in enumerate(peers):
+                if peer not in near:
+                    raise ContractError(f"node {self._id} has no link to node {peer}; it has links to {near}")
+                if peer in peers[:i]:
+                    raise ContractError(
+                        f"node {self._id} sends the same message to node {peer} twice at once"
+                    )
+        if peers:
+            self._engine.transmit(self._id, peers, message)
+
+    async def gather(
+        self, kind: str, round: int, sources: Sequence[int], timeout_s: float | None = None
+    ) -> dict[int, Message]:
+        """One message from each source, or what has come by the time-out."""
+        waiter = self.mailbox.gather(kind, round, sources, self._deadline_ns(timeout_s))
+        if not waiter.complete and (timeout_s is None or timeout_s > 0):
+            await self._until(waiter)
+        return waiter.value
 
     async def receive(self, match: Match | None = None, timeout_s: float | None = None) -> Delivery | None:
         """Selective receive; None at the time-out."""
-        held = self.mailbox.take(match)
-        if held is not None or (timeout_s is not None and timeout_s <= 0):
-            return held
-        event = self.mailbox.wait(match, None if timeout_s is None else to_ns(timeout_s))
+        taken = self.mailbox.take(match)
+        if taken is not None or (timeout_s is not None and timeout_s <= 0):
+            return taken
+        waiter = self.mailbox.wait(match, self._deadline_ns(timeout_s))
+        await self._until(waiter)
+        return waiter.value
+
+    async def _until(self, waiter: Receive | Gather) -> None:
+        env = self._engine.env
+        began_ns = env.now_ns
         try:
-            taken: Held | None = await Wait(event)
+            await Wait(waiter.event)
         except BaseException:
-            self.mailbox.abandon(event)
+            self.mailbox.abandon(waiter)
             raise
-        return None if taken is None else taken.delivery
+        finally:
+            self._engine.activity.span(self._id, ActivityLog.WAITING, began_ns, env.now_ns)
+
+    def _deadline_ns(self, timeout_s: float | None) -> float:
+        return inf if timeout_s is None else self._engine.env.now_ns + to_ns(timeout_s)
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""

@@ -11,7 +11,8 @@ import numpy as np
 from simulator import streams
 from simulator.clock import to_ns
 from simulator.errors import ConfigurationError
-from simulator.overlay import Links, Overlay
+from simulator.node import Links
+from simulator.overlay import Overlay
 from simulator.topology import regular_edges
 
 _REMEMBERED = 8

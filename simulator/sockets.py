@@ -17,8 +17,9 @@ from typing import Any
 
 from simulator.clock import Calendar, to_ns, to_s
 from simulator.errors import ConfigurationError, ContractError
-from simulator.node import Delivery, Message
-from simulator.records import DELIVERED, DROPPED, MessageLog
+from simulator.mailbox import CODE_BITS, Flight
+from simulator.node import Message
+from simulator.records import CUT_OFF, MessageLog
 from simulator.wire import Frame, encode, read_frame
 
 HOST = "127.0.0.1"
@@ -58,7 +59,7 @@ class Sockets:
         env: where the time is read.
         neighbors: who has a line to whom.
         log: where every message is counted.
-        deliver: takes (receiver, delivery); False if the receiver is down.
+        deliver: takes (receiver, message); False if the receiver is down.
         failed: told of an error of the network itself or of a listener; the run should end with it.
     """
 
@@ -67,7 +68,7 @@ class Sockets:
         env: Calendar,
         neighbors: Sequence[tuple[int, ...]],
         log: MessageLog,
-        deliver: Callable[[int, Delivery], bool],
+        deliver: Callable[[int, Flight], bool],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._env = env
@@ -150,11 +151,11 @@ class Sockets:
         Raises:
             ContractError: its body cannot travel.
         """
-        number, now_ns = len(self._log.status), self._env.now_ns
+        number, now_ns = len(self._log), self._env.now_ns
         data = encode(
             Frame(number, src, message.kind, message.round, message.size_bytes, to_s(now_ns), message.body)
         )
-        self._log.sent(now_ns, src, dst, message.kind, message.round, len(data))
+        self._log.message(now_ns, src, dst, self._log.code(message.kind), message.round, len(data))
         line = self._lines.get((src, dst))
         if line is None:
             self._drop(number)  # said in a finally block of a node that is going down
@@ -176,6 +177,7 @@ class Sockets:
                     continue
                 connection.unread.add(number)
                 connection.writer.write(data)
+                self._log.left(number, self._env.now_ns)
                 try:
                     await connection.writer.drain()
                 except ConnectionError:
@@ -252,9 +254,12 @@ class Sockets:
         release = self._releases.pop(frame.number, None)
         message = Message(frame.kind, frame.round, frame.body, frame.size_bytes, release)
         now_ns = self._env.now_ns
-        delivery = Delivery(connection.src, message, to_s(to_ns(frame.sent_s)), to_s(now_ns))
-        taken = self._deliver(connection.dst, delivery)
-        self._log.ended(frame.number, now_ns, DELIVERED if taken else DROPPED)
+        key = frame.round << CODE_BITS | self._log.code(frame.kind)
+        number, src, dst = frame.number, connection.src, connection.dst
+        flight = Flight(number, number, src, (dst,), message, to_ns(frame.sent_s), key)
+        self._log.arrives(number, now_ns)
+        if not self._deliver(dst, flight):
+            self._log.ended(number, CUT_OFF)
 
     def _cut(self, connection: _Connection) -> None:
         """A connection is over: what was written to it and not read is dropped."""
@@ -272,7 +277,7 @@ class Sockets:
 
     def _drop(self, number: int) -> None:
         self._releases.pop(number, None)
-        self._log.ended(number, self._env.now_ns, DROPPED)
+        self._log.ended(number, CUT_OFF)
 
     def _stop_listening(self, node: int) -> None:
         listener = self._listening.pop(node)

@@ -319,7 +319,7 @@ def _altered(message: Message, change: Callable[[Any], Any]) -> Message:
             f"the body of a {message.kind!r} message is sealed or holds a handle and cannot be altered; "
             "a Byzantine claim changes content before it is protected"
         )
-    return replace(message, body=change(message.body))
+    return message._replace(body=change(message.body))
 
 
 def _opaque(body: Any) -> bool:

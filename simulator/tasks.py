@@ -9,7 +9,6 @@ anything but this module's :class:`Wait` is a :class:`~simulator.errors.Contract
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -32,6 +31,18 @@ class Wait:
         if isinstance(self.event.value, BaseException):
             raise self.event.value
         return self.event.value
+
+
+_NOTHING = (None,)
+"""Stands for None where None would mean that there is nothing."""
+
+
+def _stranger(awaited: object) -> ContractError:
+    found = type(None if awaited is _NOTHING else awaited).__name__
+    return ContractError(
+        f"a node program awaited something foreign (it yielded {found!r}); "
+        "await only what the node contract offers: receive, gather, sleep, compute and task groups"
+    )
 
 
 class Runner:
@@ -72,7 +83,7 @@ class Task:
         if self._executing:
             self._deferred = error
         elif not self.done:
-            self._step(lambda: self._coro.throw(error))
+            self._step(self._coro.throw, error)
 
     def cancel(self) -> None:
         """End the task at its pending await; its ``finally`` blocks run, but may not await.
@@ -81,59 +92,57 @@ class Task:
         """
         if self._executing:
             self._deferred = NodeDown()
-        elif not self.done:
-            self._pending = None
-            try:
-                self._advance(lambda: self._coro.throw(NodeDown()))
-            except (NodeDown, StopIteration):
-                self._end(None)
-            except (KeyboardInterrupt, SystemExit):
-                self.done = True
-                raise
-            except BaseException as error:
-                self._end(error)
-            else:
-                self._end(self._abandon())
+        elif not self.done and self._advance(self._coro.throw, NodeDown()) is not None:
+            self._end(self._abandon())
 
     def _resume(self, event: simpy.Event) -> None:
         if self._pending is event:
-            self._step(lambda: self._coro.send(None))
+            self._step(self._coro.send, None)
 
-    def _step(self, advance: Callable[[], Any]) -> None:
-        self._pending = None
+    def _step(self, advance: Callable[[Any], Any], value: Any) -> None:
+        """Let the coroutine run to its next await, or to its end."""
+        awaited = self._advance(advance, value)
+        while awaited is not None:
+            if isinstance(awaited, simpy.Event):
+                self._pending = awaited
+                awaited.callbacks.append(self._resume)
+                if self._deferred is not None:
+                    self._interrupt()
+                return
+            awaited = self._advance(self._coro.throw, _stranger(awaited))
+
+    def _advance(self, advance: Callable[[Any], Any], value: Any) -> Any:
+        """What the coroutine awaits next; None if it has ended."""
+        runner = self._runner
+        before, runner.current = runner.current, self
+        self._pending, self._executing = None, True
+        ended: BaseException | None = None
         try:
-            awaited = self._advance(advance)
-            while not isinstance(awaited, simpy.Event):
-                stranger = ContractError(
-                    f"a node program awaited something foreign (it yielded {type(awaited).__name__!r}); "
-                    "await only what the node contract offers: receive, sleep, compute and task groups"
-                )
-                awaited = self._advance(partial(self._coro.throw, stranger))
+            awaited = advance(value)
         except (StopIteration, NodeDown):
-            self._end(None)
+            awaited = None
         except (KeyboardInterrupt, SystemExit):
             # The user's, not the program's: it stops the run as it is.
             self.done = True
             raise
         except BaseException as error:
-            self._end(error)
+            awaited, ended = None, error
         else:
-            self._pending = awaited
-            awaited.callbacks.append(self._resume)
-            deferred, self._deferred = self._deferred, None
-            if isinstance(deferred, NodeDown):
-                self.cancel()
-            elif deferred is not None:
-                self.throw(deferred)
-
-    def _advance(self, advance: Callable[[], Any]) -> Any:
-        before, self._runner.current = self._runner.current, self
-        self._executing = True
-        try:
-            return advance()
+            if awaited is None:
+                awaited = _NOTHING
         finally:
-            self._executing = False
-            self._runner.current = before
+            self._executing, runner.current = False, before
+        if awaited is None:
+            self._end(ended)
+        return awaited
+
+    def _interrupt(self) -> None:
+        """Do now what was asked for while the task was executing."""
+        deferred, self._deferred = self._deferred, None
+        if isinstance(deferred, NodeDown):
+            self.cancel()
+        elif deferred is not None:
+            self.throw(deferred)
 
     def _abandon(self) -> ContractError:
         """Get rid of a coroutine that answered its cancellation with another await."""

@@ -72,7 +72,7 @@ class Case:
         program: what every node runs.
         check: raises AssertionError unless what was recorded conforms.
         neighbors: the topology.
-        outages: crashes and returns.
+        faults: crashes and returns.
         adversary: taps and claims.
         fails: the run must end with a ProgramError whose cause is of this type.
     """
@@ -81,7 +81,7 @@ class Case:
     program: Program
     check: Callable[[Said], None]
     neighbors: Sequence[tuple[int, ...]] = ((1,), (0,))
-    outages: Sequence[Outage] = ()
+    faults: Sequence[Outage] = ()
     adversary: Adversary | None = None
     fails: type[BaseException] | None = None
 
@@ -99,7 +99,7 @@ def run_case(case: Case, engine: Engine, seed: int = 1) -> None:
         neighbors=neighbors,
         weights=metropolis(neighbors),
         executor=ImmediateExecutor(),
-        outages=case.outages,
+        faults=case.faults,
         adversary=case.adversary or Adversary(),
         record=lambda t_s, node, kind, fields: said.append((node, kind, dict(fields))),
         released=lambda t_s, node, round, tag: said.append((node, "released", {"tag": tag, "round": round})),

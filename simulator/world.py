@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from simulator import faults as plan
 from simulator.adversary import Adversary
 from simulator.compute import Executor
+from simulator.detector import HeartbeatDetector
 from simulator.errors import ConfigurationError
-from simulator.faults import Outage
+from simulator.faults import Fault
+from simulator.overlay import Overlay, fixed
 from simulator.records import Sink
+from simulator.speed import Speeds
 
 
 def _ignore(*_: Any, **__: Any) -> None:
@@ -26,23 +31,33 @@ class World:
 
     Args:
         seed: root of every stream of randomness.
-        neighbors: node -> its neighbours, ascending; index is the node id.
+        neighbors: node -> its neighbours, ascending; index is the node id. If links change, everybody it may ever
+            have a link to, or nobody: ``overlay`` alone says who they are.
         weights: mixing matrix W, row = receiver.
         executor: where ``node.compute`` is carried out.
-        outages: crashes and returns.
-        adversary: taps and Byzantine claims.
+        faults: what goes wrong, and when.
+        overlay: links and weights as they change; by default ``neighbors`` and ``weights`` for ever.
+        speeds: how long computing takes; by default what it costs.
+        detector: heartbeats by which nodes suspect each other; None for none.
+        adversary: taps, Byzantine claims, tampering.
+        tie_seed: events at the same instant happen in an order drawn from it; None for the order of scheduling.
         record: receives ``node.record`` calls.
-        released: called with (t_s, receiver, round, message.release) for each delivered message that has one.
+        released: called with (t_s, receiver, round, message.release) for each delivered message that has one, by
+            receiver in order of time, at the latest when the run ends.
         monitor: called with t_s every ``monitor_s`` seconds, and never changes the trace.
         monitor_s: seconds between calls of ``monitor``; None for no calls.
     """
 
     seed: int
     neighbors: Sequence[tuple[int, ...]]
-    weights: NDArray[np.float64]
+    weights: NDArray[np.float64] | csr_array
     executor: Executor
-    outages: Sequence[Outage] = ()
+    faults: Sequence[Fault] = ()
+    overlay: Overlay = None  # type: ignore[assignment]  # never None once it is built
+    speeds: Speeds | None = None
+    detector: HeartbeatDetector | None = None
     adversary: Adversary = field(default_factory=Adversary)
+    tie_seed: int | None = None
     record: Sink = _ignore
     released: Callable[[float, int, int, Any], None] = _ignore
     monitor: Callable[[float], None] = _ignore
@@ -52,11 +67,16 @@ class World:
         n = len(self.neighbors)
         if self.weights.shape != (n, n):
             raise ConfigurationError(f"the mixing matrix is {self.weights.shape}, the topology has {n} nodes")
-        for outage in self.outages:
-            if not 0 <= outage.node < n:
-                raise ConfigurationError(f"outage of node {outage.node}, but nodes are 0..{n - 1}", "fault")
-            if outage.up_s is not None and outage.up_s <= outage.down_s:
-                raise ConfigurationError(f"node {outage.node} would return before it is down", "fault.up_at")
+        if self.overlay is None:
+            object.__setattr__(self, "overlay", fixed(self.neighbors, csr_array(self.weights)))
+        if self.overlay.nodes != n:
+            raise ConfigurationError(f"an overlay of {self.overlay.nodes} nodes on a topology of {n}")
+        plan.check(self.faults, n)
+
+    @property
+    def audible(self) -> bool:
+        """Whether anybody outside the nodes hears of deliveries."""
+        return self.released is not _ignore or self.adversary.tap is not None
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def test_losses_keep_rows_stochastic() -> None:
 def test_a_dead_neighbour_costs_bounded_time() -> None:
     """Silence is waited for three time-outs in all, not one a round."""
     lab, calm = Lab(regular(10, 4)), Lab(regular(10, 4))
-    _, with_fault = run_direct(lab, 30, outages=[Outage(3, 0.5)])
+    _, with_fault = run_direct(lab, 30, faults=[Outage(3, 0.5)])
     _, without = run_direct(calm, 30)
     assert with_fault.t_s - without.t_s < 5 * 0.5
     assert with_fault.down == {3}
@@ -84,7 +84,7 @@ def test_a_dead_neighbour_costs_bounded_time() -> None:
 
 def test_a_node_that_returns_continues_where_the_others_are() -> None:
     lab = Lab(regular(10, 4))
-    _, ending = run_direct(lab, 60, outages=[Outage(3, 1.0, 3.0)])
+    _, ending = run_direct(lab, 60, faults=[Outage(3, 1.0, 3.0)])
     assert not ending.down
     assert not ending.unfinished
     mine = [f["round"] for _, node, f in lab.of_kind("model") if node == 3]
@@ -126,7 +126,7 @@ def test_push_gossip_learns_and_survives_losses_and_crashes() -> None:
     def program(node: Node) -> Any:
         return push(node, lab.learner, 20, 0.2)
 
-    kernel, ending = lab.run(program, loss=0.1, outages=[Outage(1, 1.0), Outage(2, 1.0, 2.0)])
+    kernel, ending = lab.run(program, loss=0.1, faults=[Outage(1, 1.0), Outage(2, 1.0, 2.0)])
     assert ending.down == {1}
     assert kernel.log.count("lost") > 0
     finished = {node for _, node, _ in lab.of_kind("finished")}

@@ -102,7 +102,7 @@ def test_a_live_crash_and_return_are_survived() -> None:
         neighbors=lab.neighbors,
         weights=lab.weights,
         executor=lab.executor,
-        outages=[Outage(2, 0.3), Outage(5, 0.3, 0.6)],
+        faults=[Outage(2, 0.3), Outage(5, 0.3, 0.6)],
         record=lambda t_s, node, kind, fields: lab.events.append((t_s, node, kind, dict(fields))),
         released=lab.learner.lineage.delivered,
     )
@@ -116,8 +116,8 @@ def test_a_live_crash_and_return_are_survived() -> None:
     assert ending.down == {2}
     assert not ending.unfinished
     assert {n for _, n, _ in lab.of_kind("finished")} == set(range(8)) - {2}
-    total = {s: live.log.count(s) for s in ("delivered", "lost", "dropped", "in-flight")}
-    assert sum(total.values()) == len(live.log.status)
+    total = live.log.counts()
+    assert sum(total.values()) == len(live.log)
     assert total["dropped"] > 0
 
 
@@ -216,7 +216,7 @@ def test_crashes_and_the_end_close_their_sockets() -> None:
 
     before = descriptors()
     outages = [Outage(0, 0.15 + 0.1 * i, 0.2 + 0.1 * i) for i in range(6)]
-    world = pair(outages=outages, monitor=lambda t_s: counts.append(descriptors()), monitor_s=0.1)
+    world = pair(faults=outages, monitor=lambda t_s: counts.append(descriptors()), monitor_s=0.1)
     live = Live(world, chatty)
     live.run(until_s=0.95)
     assert max(counts) <= counts[0]

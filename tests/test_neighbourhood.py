@@ -55,19 +55,17 @@ def test_the_opened_sum_is_the_weighted_sum_of_the_members() -> None:
 @given(
     loss=st.sampled_from([0.0, 0.02, 0.1]),
     seed=st.integers(0, 5),
-    outages=st.lists(
+    faults=st.lists(
         st.tuples(st.integers(0, 9), st.floats(0, 2), st.one_of(st.none(), st.floats(0.1, 1.5))),
         max_size=3,
         unique_by=lambda o: o[0],
     ),
 )
-def test_ideal_crypto_opens_bit_identical_sums_at_the_same_times(
-    loss: float, seed: int, outages: Any
-) -> None:
-    plan = [Outage(n, down, None if up is None else down + up) for n, down, up in outages]
+def test_ideal_crypto_opens_bit_identical_sums_at_the_same_times(loss: float, seed: int, faults: Any) -> None:
+    plan = [Outage(n, down, None if up is None else down + up) for n, down, up in faults]
     labs = [Lab(regular(10, 4), seed=seed, sigma=1.0) for _ in range(2)]
     kernels = [
-        run_secure(lab, real=real, rounds=4, run={"loss": loss, "outages": plan})[0]
+        run_secure(lab, real=real, rounds=4, run={"loss": loss, "faults": plan})[0]
         for lab, real in zip(labs, (True, False), strict=True)
     ]
     real, ideal = (opened(lab) for lab in labs)
@@ -81,7 +79,7 @@ def test_ideal_crypto_opens_bit_identical_sums_at_the_same_times(
 
 def test_a_dead_member_is_left_out_of_the_list_and_the_others_go_on() -> None:
     lab = Lab(regular(10, 4))
-    run_secure(lab, rounds=12, run={"outages": [Outage(2, 0.6)]})
+    run_secure(lab, rounds=12, run={"faults": [Outage(2, 0.6)]})
     late = [f for _, node, f in lab.of_kind("opened") if f["round"] == 11]
     assert late
     assert all(2 not in f["members"] for f in late)
@@ -90,7 +88,7 @@ def test_a_dead_member_is_left_out_of_the_list_and_the_others_go_on() -> None:
 
 def test_a_returning_member_takes_part_again() -> None:
     lab = Lab(regular(10, 4))
-    run_secure(lab, rounds=25, run={"outages": [Outage(2, 1.0, 2.5)]})
+    run_secure(lab, rounds=25, run={"faults": [Outage(2, 1.0, 2.5)]})
     assert any(2 in f["members"] for _, node, f in lab.of_kind("opened") if f["round"] == 24)
     rounds = [f["round"] for _, node, f in lab.of_kind("model") if node == 2]
     assert len(rounds) == len(set(rounds)), "a round was repeated after the crash"
@@ -99,7 +97,7 @@ def test_a_returning_member_takes_part_again() -> None:
 def test_too_few_live_members_open_nothing() -> None:
     """In a complete graph of 5, two crashes leave lists of 2, below the minimum of 3."""
     lab = Lab(complete(5))
-    run_secure(lab, rounds=12, run={"outages": [Outage(0, 0.5), Outage(1, 0.5)]})
+    run_secure(lab, rounds=12, run={"faults": [Outage(0, 0.5), Outage(1, 0.5)]})
     last = max(t for t, _, f in lab.of_kind("opened"))
     assert last < 1.0
     assert any(f["reason"] == "too few members alive" for _, _, f in lab.of_kind("skipped"))

@@ -34,8 +34,10 @@ def sending(messages: int, size: int, link: LinkModel, *, extra: int = 0, seed: 
 def test_an_uplink_sends_one_message_after_another_to_the_nanosecond() -> None:
     made = sending(5, 1000, LinkModel(latency.constant(0.05), 10e6, header_bytes=40))
     each_ns = 1040 * 8 * 100  # at 10 Mbit/s a bit takes 100 ns
-    assert list(made.log.delivered_ns) == [50_000_000 + (i + 1) * each_ns for i in range(5)]
-    assert set(made.log.size_bytes) == {1040}
+    columns = made.log.columns()
+    assert columns["delivered_ns"].tolist() == [50_000_000 + (i + 1) * each_ns for i in range(5)]
+    assert columns["left_ns"].tolist() == [(i + 1) * each_ns for i in range(5)]
+    assert set(columns["size_bytes"]) == {1040}
 
 
 def test_loss_has_its_frequency() -> None:
@@ -49,11 +51,9 @@ def test_other_traffic_shifts_nobodys_latency_or_loss() -> None:
     alone, crowded = sending(200, 100, link), sending(200, 100, link, extra=500)
 
     def fates(made: Kernel) -> list[tuple[int, str]]:
-        return [
-            (t, status)
-            for t, status, kind in zip(made.log.delivered_ns, made.log.status, made.log.kind, strict=True)
-            if kind == "burst"
-        ]
+        columns = made.log.columns()
+        mine = columns["kind"] == "burst"
+        return list(zip(columns["delivered_ns"][mine], columns["status"][mine], strict=True))
 
     assert fates(alone) == fates(crowded)
 

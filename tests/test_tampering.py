@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import inf, nan
 from typing import Any
 
@@ -228,10 +227,10 @@ def test_reading_and_altering_on_an_encrypted_link_is_refused_at_once(tamper: Ta
 
 def test_own_functions_cannot_forge_on_an_encrypted_link_either() -> None:
     def forge(context: Context, dst: int, sealed: Message) -> Sequence[Sent]:
-        return [Sent(0.0, dst, replace(sealed, body="forged"))]
+        return [Sent(0.0, dst, sealed._replace(body="forged"))]
 
     def invent(context: Context, dst: int, sealed: Message) -> Sequence[Sent]:
-        return [Sent(0.0, dst, replace(sealed, body=Sealed()))]
+        return [Sent(0.0, dst, sealed._replace(body=Sealed()))]
 
     for attack in (forge, invent):
         with pytest.raises(ContractError, match="did not come over it"):
@@ -245,7 +244,7 @@ def test_a_sealed_message_is_replayed_whole_and_only_on_its_link() -> None:
 
     def old_for_new(context: Context, dst: int, sealed: Message) -> Sequence[Sent]:
         stock.append(sealed)
-        return [Sent(0.0, dst, replace(stock[0], kind="relabelled", size_bytes=1))]
+        return [Sent(0.0, dst, stock[0]._replace(kind="relabelled", size_bytes=1))]
 
     first, second = message(1), message(2)
     coalition = on_link(old_for_new)
@@ -329,7 +328,7 @@ def test_alter_changes_the_body_and_nothing_else() -> None:
     assert number == 1
     np.testing.assert_array_equal(values, [0.0, -2.0, -4.0])
     assert not values.flags.writeable
-    assert replace(sent.message, body=original.body) == original
+    assert sent.message._replace(body=original.body) == original
     np.testing.assert_array_equal(original.body[1], np.arange(3.0))
 
 
@@ -435,8 +434,8 @@ def test_a_byzantine_node_sends_to_its_neighbours_only() -> None:
 
 def test_copies_are_told_from_the_message_itself() -> None:
     def busy(context: Context, dst: int, m: Message) -> Sequence[Sent]:
-        changed = replace(m, body=0)
-        return [Sent(0, 9, m), Sent(1, dst, changed), Sent(2, dst, m), Sent(3, dst, replace(m, round=8))]
+        changed = m._replace(body=0)
+        return [Sent(0, 9, m), Sent(1, dst, changed), Sent(2, dst, m), Sent(3, dst, m._replace(round=8))]
 
     leaving = at_work(busy).outgoing(0.0, 0, 1, message())
     assert [sent.copy for sent in leaving] == [True, False, True, True]
@@ -444,7 +443,7 @@ def test_copies_are_told_from_the_message_itself() -> None:
 
 def test_whatever_leaves_is_charged_as_the_true_message() -> None:
     def strip(context: Context, dst: int, m: Message) -> Sequence[Sent]:
-        return [Sent(0, dst, replace(m, release=None)), Sent(0, 9, Message("new", 0, 1, 8))]
+        return [Sent(0, dst, m._replace(release=None)), Sent(0, 9, Message("new", 0, 1, 8))]
 
     leaving = at_work(strip).outgoing(0.0, 0, 1, message(release="true"))
     assert [sent.message.release for sent in leaving] == ["true", "true"]

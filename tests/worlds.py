@@ -20,7 +20,7 @@ from protocols.privacy.lineage import Lineage
 from protocols.sharing.codec import codec_for
 from simulator import mixing, streams, topology
 from simulator.adversary import Adversary
-from simulator.faults import Outage
+from simulator.faults import Fault
 from simulator.kernel import Kernel
 from simulator.latency import lognormal
 from simulator.links import LinkModel
@@ -97,7 +97,7 @@ class Lab:
         program: Program,
         *,
         loss: float = 0.0,
-        outages: Sequence[Outage] = (),
+        faults: Sequence[Fault] = (),
         adversary: Adversary | None = None,
     ) -> tuple[Kernel, Ending]:
         """Run a program on every node, in virtual time."""
@@ -106,7 +106,7 @@ class Lab:
             neighbors=self.neighbors,
             weights=self.weights,
             executor=self.executor,
-            outages=outages,
+            faults=faults,
             adversary=adversary or Adversary(),
             record=lambda t_s, node, kind, fields: self.events.append((t_s, node, kind, dict(fields))),
             released=self.learner.lineage.delivered,

@@ -82,6 +82,10 @@ class Lineage:
     _openings: dict[tuple[int, tuple[int, ...], frozenset[int]], int] = field(default_factory=dict)
     _arrived: dict[tuple[int, tuple[int, ...]], dict[int, Share]] = field(default_factory=dict)
 
+    def record(self) -> list[Entry]:
+        """All entries in order of time: deliveries may be reported after what happened later elsewhere."""
+        return sorted(self.entries, key=lambda entry: entry.t_s)
+
     def _state(self) -> int:
         self._next += 1
         return self._next - 1

@@ -1,0 +1,451 @@
+"""Messages that go from station to station: uplink, link, air, downlink, receiver.
+
+This is the network for everything that :class:`~simulator.network.Direct` cannot foretell when a message is sent:
+links that are cut or held, queues behind the uplink, bursts of loss, retransmission, copies, taps and attackers on
+links. A message costs a few events here instead of none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from simulator.adversary import Coalition
+from simulator.clock import NS_PER_S, Calendar, to_ns, to_s
+from simulator.draws import LOST, Draws, Row
+from simulator.fair import FairNetwork, FairUplinks
+from simulator.faults import Cut, Hold, leaves_ns, severed
+from simulator.links import LinkModel
+from simulator.losses import BurstPath
+from simulator.mailbox import CODE_BITS, Flight, Mailbox, Post
+from simulator.network import Network
+from simulator.node import Message
+from simulator.records import CUT_OFF, GIVEN_UP, NEVER, WENT_MISSING, MessageLog
+from simulator.taps import Wiretap
+
+
+@dataclass(frozen=True)
+class Meddling:
+    """Who and what stands between sender and receiver.
+
+    Args:
+        cuts: links that carry nothing for a while.
+        holds: links whose messages wait for a while.
+        wires: who listens.
+        coalition: who changes, delays and drops messages.
+    """
+
+    cuts: Sequence[Cut] = ()
+    holds: Sequence[Hold] = ()
+    wires: Wiretap | None = None
+    coalition: Coalition | None = None
+
+    @property
+    def none(self) -> bool:
+        """Whether messages travel undisturbed and unobserved."""
+        return not self.cuts and not self.holds and self.wires is None and self.coalition is None
+
+
+class _Parcel:
+    """A message on its way."""
+
+    __slots__ = (
+        "attempt",
+        "chance",
+        "copy_ns",
+        "delay_ns",
+        "draws",
+        "dst",
+        "gone",
+        "left_ns",
+        "message",
+        "number",
+        "place",
+        "reliable",
+        "repeat",
+        "row",
+        "sent_ns",
+        "size",
+        "src",
+    )
+
+    def __init__(
+        self, number: int, src: int, dst: int, message: Message, size: int, sent_ns: int, draws: Draws
+    ) -> None:
+        self.number = number
+        self.src = src
+        self.dst = dst
+        self.message = message
+        self.size = size
+        self.sent_ns = sent_ns
+        self.left_ns = NEVER
+        self.attempt = 1
+        self.repeat = 0
+        self.reliable = False
+        self.gone = False
+        self.place: int | None = None
+        self.row: int | None = None
+        self.delay_ns, self.chance, self.copy_ns = 0, 0.0, NEVER
+
+        self.draws = draws
+
+    def drawn(self, row: Row, i: int) -> None:
+        """Take one entry of a row of draws."""
+        self.delay_ns = int(row.delay_ns[i])
+        self.chance = 0.0 if row.chance is None else float(row.chance[i])
+        self.copy_ns = NEVER if row.copy_ns is None else int(row.copy_ns[i])
+
+
+class Carriage(Network):
+    """Carries each message by events.
+
+    Args:
+        env, link, draws, log, post, boxes, tie_seed: as of :class:`~simulator.network.Network`; the log is explicit.
+        seed: of the run, for bursts.
+        copies: draws of messages that an adversary made.
+        meddling: who and what stands between sender and receiver.
+    """
+
+    def __init__(
+        self,
+        env: Calendar,
+        link: LinkModel,
+        draws: Draws,
+        log: MessageLog,
+        post: Post,
+        boxes: Sequence[Mailbox],
+        tie_seed: int | None,
+        *,
+        seed: int,
+        copies: Draws,
+        meddling: Meddling,
+    ) -> None:
+        super().__init__(env, link, draws, log, post, boxes, tie_seed)
+        nodes = len(boxes)
+        self._seed = seed
+        self._copies = copies
+        self._meddling = meddling
+        self._rate = link.uplinks(nodes)
+        self._down_rate = link.downlinks(nodes)
+        self._free_ns = [0] * nodes
+        self._down_free_ns = [0] * nodes
+        self._link_free_ns: dict[tuple[int, int], int] = {}
+        self._with_sender: list[dict[int, _Parcel]] = [{} for _ in range(nodes)]
+        """Messages that end if their sender goes down: not left yet, or to be sent again."""
+        self._bursts: dict[tuple[int, int], BurstPath] = {}
+        self._order_kept = _Ordered() if link.transport is not None and link.transport.ordered else None
+        self._fair: FairUplinks | FairNetwork | None = None
+        self._shared = False
+        if link.sharing == "fair":
+            capped = min(self._down_rate, default=inf) < inf or not _unlimited(link.link_bps)
+            if capped:
+                self._fair = FairNetwork(env, self._rate, self._down_rate, link.link_bps, self._transferred)
+                self._shared = True
+            elif min(self._rate, default=inf) < inf:
+                self._fair = FairUplinks(env, self._rate, self._off_uplink)
+
+    # ---------------------------------------------------------------- senders
+
+    def send(self, src: int, dsts: tuple[int, ...], message: Message) -> None:
+        """Put a message to one or more receivers on the sender's uplink, in their order."""
+        row = self._draws.row(src, dsts, message.kind, message.round)
+        if src in self._down:
+            for dst in dsts:
+                self._log.ended(self._parcel(src, dst, message).number, CUT_OFF)
+            return
+        coalition = self._meddling.coalition
+        for i, dst in enumerate(dsts):
+            if coalition is not None:
+                coalition.sent(to_s(self._env.now_ns), src, dst, message)
+                if src in coalition.nodes:
+                    self._tampered(coalition, src, dst, message, row, i)
+                    continue
+            self._launch(self._parcel(src, dst, message), row, i)
+
+    def crashed(self, node: int) -> None:
+        """What has not left is dropped, and so is what a transport would have sent again."""
+        now = self._env.now_ns
+        self._down.add(node)
+        self._free_ns[node] = now
+        if self._fair is not None:
+            self._fair.stop(node)
+        for parcel in list(self._with_sender[node].values()):
+            self._end(parcel, CUT_OFF)
+        if self._order_kept is not None:
+            for parcel in self._order_kept.forgotten(node):
+                self._log.ended(parcel.number, CUT_OFF)
+
+    def _tampered(self, coalition: Coalition, src: int, dst: int, message: Message, row: Row, i: int) -> None:
+        leaving = coalition.outgoing(to_s(self._env.now_ns), src, dst, message)
+        if all(sent.copy for sent in leaving):
+            self._log.ended(self._parcel(src, dst, message).number, CUT_OFF)
+        for sent in leaving:
+            parcel = self._parcel(src, sent.dst, sent.message, copy=sent.copy)
+            if sent.copy:
+                parcel.draws = self._copies
+                self._launch(parcel, self._copied(src, sent.dst, sent.message), 0, to_ns(sent.delay_s))
+            else:
+                self._launch(parcel, row, i, to_ns(sent.delay_s))
+
+    def _copied(self, src: int, dst: int, message: Message) -> Row:
+        return self._copies.row(src, (dst,), message.kind, message.round)
+
+    def _parcel(
+        self, src: int, dst: int, message: Message, *, copy: bool = False, carried: bool = True
+    ) -> _Parcel:
+        now, size = self._env.now_ns, message.size_bytes + self._link.header_bytes
+        code = self._log.code(message.kind)
+        number = self._log.message(now, src, dst, code, message.round, size, copy=copy, counts=carried)
+        return _Parcel(number, src, dst, message, size, now, self._draws)
+
+    def _launch(self, parcel: _Parcel, row: Row, i: int, delay_ns: int = 0) -> None:
+        parcel.drawn(row, i)
+        self._with_sender[parcel.src][parcel.number] = parcel
+        if self._link.transport is not None:
+            parcel.reliable = True
+            parcel.repeat = parcel.draws.repeat(parcel.src, parcel.dst, parcel.message)
+            if self._order_kept is not None:
+                parcel.place = self._order_kept.place(parcel)
+        if delay_ns:
+            self._after(delay_ns, self._depart, parcel)
+        else:
+            self._depart(parcel)
+
+    # ---------------------------------------------------------------- stations
+
+    def _depart(self, parcel: _Parcel) -> None:
+        """Join the queue of the uplink."""
+        if parcel.gone:
+            return
+        now, src = self._env.now_ns, parcel.src
+        if self._fair is not None:
+            self._fair.start(src, (parcel.dst,), 8 * parcel.size, parcel)
+        else:
+            each_ns = _transfer_ns(parcel.size, self._rate[src])
+            left_ns = max(now, self._free_ns[src]) + each_ns
+            self._free_ns[src] = left_ns
+            self._after(left_ns - now, self._off_uplink, parcel)
+
+    def _transferred(self, parcel: _Parcel, dst: int) -> None:
+        self._off_uplink(parcel)
+
+    def _off_uplink(self, parcel: _Parcel) -> None:
+        """Wait for the link to be released, if it is held."""
+        if parcel.gone:
+            return
+        holds, now = self._meddling.holds, self._env.now_ns
+        if holds:
+            release_ns = leaves_ns(holds, parcel.src, parcel.dst, now)
+            if release_ns is None:
+                return
+            if release_ns > now:
+                self._after(release_ns - now, self._leave, parcel)
+                return
+        self._leave(parcel)
+
+    def _leave(self, parcel: _Parcel) -> None:
+        """Leave the sender, unless the link is cut; whoever listens or attacks there sees it first."""
+        if parcel.gone:
+            return
+        now, src, dst = self._env.now_ns, parcel.src, parcel.dst
+        if self._meddling.cuts and severed(self._meddling.cuts, src, dst, now):
+            parcel.left_ns = now
+            self._failed(parcel, CUT_OFF)
+            return
+        del self._with_sender[src][parcel.number]
+        parcel.left_ns = now
+        self._log.left(parcel.number, now)
+        wires, coalition = self._meddling.wires, self._meddling.coalition
+        if wires is not None and wires.sees(src, dst):
+            parcel.row = wires.sent(to_s(now), src, dst, parcel.message, parcel.size)
+        if coalition is None or (src, dst) not in coalition.links:
+            self._enter_link(parcel)
+            return
+        itself = False
+        for sent in coalition.crossing(to_s(now), src, dst, parcel.message):
+            if sent.copy:
+                passing = self._parcel(src, dst, sent.message, copy=True, carried=False)
+                passing.drawn(self._copied(src, dst, sent.message), 0)
+                self._log.left(passing.number, now)
+                passing.left_ns = now
+            else:
+                itself, passing = True, parcel
+                passing.message = sent.message
+            self._after(to_ns(sent.delay_s), self._enter_link, passing)
+        if not itself:
+            self._failed(parcel, CUT_OFF)
+
+    def _enter_link(self, parcel: _Parcel) -> None:
+        """Join the queue of the link, if it has a capacity of its own."""
+        rate = inf if self._shared else self._cap(parcel.src, parcel.dst)
+        if rate == inf:
+            self._travel(parcel)
+            return
+        link, now = (parcel.src, parcel.dst), self._env.now_ns
+        through_ns = max(now, self._link_free_ns.get(link, 0)) + _transfer_ns(parcel.size, rate)
+        self._link_free_ns[link] = through_ns
+        self._after(through_ns - now, self._travel, parcel)
+
+    def _travel(self, parcel: _Parcel) -> None:
+        """Get lost, or be under way for as long as was drawn."""
+        if self._lost(parcel):
+            self._failed(parcel, WENT_MISSING)
+            return
+        if parcel.copy_ns >= 0:
+            copy = self._parcel(parcel.src, parcel.dst, parcel.message, copy=True, carried=False)
+            copy.sent_ns = parcel.sent_ns
+            self._log.left(copy.number, parcel.left_ns)
+            self._fly(copy, parcel.copy_ns)
+        self._fly(parcel, parcel.delay_ns)
+
+    def _fly(self, parcel: _Parcel, delay_ns: int) -> None:
+        awaited = parcel.reliable or parcel.row is not None
+        if awaited or (not self._shared and self._down_rate[parcel.dst] < inf):
+            self._after(delay_ns, self._land, parcel)
+        else:
+            self._hand_over(parcel, self._env.now_ns + delay_ns)
+
+    def _land(self, parcel: _Parcel) -> None:
+        """Reach the far end and join the queue of the downlink."""
+        now = self._env.now_ns
+        if parcel.row is not None and self._meddling.wires is not None:
+            self._meddling.wires.arrived(parcel.row, to_s(now))
+        rate = inf if self._shared else self._down_rate[parcel.dst]
+        if rate == inf:
+            self._reach(parcel)
+            return
+        through_ns = max(now, self._down_free_ns[parcel.dst]) + _transfer_ns(parcel.size, rate)
+        self._down_free_ns[parcel.dst] = through_ns
+        self._after(through_ns - now, self._reach, parcel)
+
+    def _reach(self, parcel: _Parcel) -> None:
+        """Reach the receiver; a transport in order hands over when all before it is there or given up."""
+        if parcel.reliable and parcel.dst in self._down:
+            self._failed(parcel, CUT_OFF)
+        elif self._order_kept is not None and parcel.place is not None:
+            for ready in self._order_kept.arrived(parcel):
+                self._hand_over(ready, self._env.now_ns)
+        else:
+            self._hand_over(parcel, self._env.now_ns)
+
+    def _hand_over(self, parcel: _Parcel, arrival_ns: int) -> None:
+        number, message = parcel.number, parcel.message
+        self._log.arrives(number, arrival_ns)
+        key = message.round << CODE_BITS | self._log.code(message.kind)
+        flight = Flight(self._order(number), number, parcel.src, (parcel.dst,), message, parcel.sent_ns, key)
+        self._boxes[parcel.dst].announce((arrival_ns, flight))
+
+    # ---------------------------------------------------------------- failures
+
+    def _lost(self, parcel: _Parcel) -> bool:
+        link = (parcel.src, parcel.dst)
+        if self._link.bursts is None:
+            return parcel.delay_ns == LOST
+        path = self._bursts.get(link)
+        if path is None:
+            path = self._bursts[link] = BurstPath(self._link.bursts, self._seed, *link)
+        kept = (1 - path.loss_at(self._env.now_ns)) * (1 - self._link.link_loss.get(link, self._link.loss))
+        return parcel.chance >= kept
+
+    def _failed(self, parcel: _Parcel, fate: int) -> None:
+        """An attempt was in vain; a transport tries again, as long as its sender is up."""
+        transport = self._link.transport if parcel.reliable else None
+        if transport is None or parcel.src in self._down:
+            self._end(parcel, fate)
+        elif parcel.attempt >= transport.attempts:
+            self._end(parcel, GIVEN_UP)
+        else:
+            self._with_sender[parcel.src][parcel.number] = parcel
+            wait_ns = to_ns(transport.timeout_s * transport.backoff ** (parcel.attempt - 1))
+            due_ns = max(self._env.now_ns, parcel.left_ns + wait_ns)
+            self._after(due_ns - self._env.now_ns, self._again, parcel)
+
+    def _again(self, parcel: _Parcel) -> None:
+        if parcel.gone:
+            return
+        message = parcel.message
+        parcel.attempt += 1
+        self._log.again(parcel.number, parcel.size)
+        row = parcel.draws.again(
+            parcel.src, parcel.dst, message.kind, message.round, parcel.repeat, parcel.attempt - 1
+        )
+        parcel.drawn(row, 0)
+        self._depart(parcel)
+
+    def _end(self, parcel: _Parcel, fate: int) -> None:
+        """A message will never arrive; those that waited behind it go on."""
+        parcel.gone = True
+        self._with_sender[parcel.src].pop(parcel.number, None)
+        self._log.ended(parcel.number, fate)
+        if self._order_kept is not None and parcel.place is not None:
+            for ready in self._order_kept.given_up(parcel):
+                self._hand_over(ready, self._env.now_ns)
+
+    def _cap(self, src: int, dst: int) -> float:
+        caps = self._link.link_bps
+        return caps.get((src, dst), inf) if isinstance(caps, Mapping) else caps
+
+    def _after(self, delay_ns: int, act: Callable[[_Parcel], None], parcel: _Parcel) -> None:
+        """Go to the next station later; at once if there is no time between."""
+        if delay_ns:
+            self._env.timeout(delay_ns).callbacks.append(lambda _: act(parcel))
+        else:
+            act(parcel)
+
+
+class _Ordered:
+    """Per link, messages in the order in which they were sent; those behind a hole wait."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[int, int], int] = {}
+        self._next: dict[tuple[int, int], int] = {}
+        self._early: dict[tuple[int, int], dict[int, _Parcel | None]] = {}
+
+    def place(self, parcel: _Parcel) -> int:
+        """The next place on the parcel's link."""
+        link = (parcel.src, parcel.dst)
+        place = self._places.get(link, 0)
+        self._places[link] = place + 1
+        return place
+
+    def arrived(self, parcel: _Parcel) -> list[_Parcel]:
+        """A parcel is there: those that can be handed over, in order."""
+        return self._put(parcel, parcel)
+
+    def given_up(self, parcel: _Parcel) -> list[_Parcel]:
+        """A parcel will never be there: those that need not wait for it any more."""
+        return self._put(parcel, None)
+
+    def forgotten(self, node: int) -> list[_Parcel]:
+        """A receiver went down: what waited there is lost."""
+        lost: list[_Parcel] = []
+        for (_, dst), early in self._early.items():
+            if dst == node:
+                lost += [parcel for parcel in early.values() if parcel is not None]
+                early.update(dict.fromkeys(early))
+        return lost
+
+    def _put(self, parcel: _Parcel, content: _Parcel | None) -> list[_Parcel]:
+        link = (parcel.src, parcel.dst)
+        early = self._early.setdefault(link, {})
+        assert parcel.place is not None
+        early[parcel.place] = content
+        ready: list[_Parcel] = []
+        place = self._next.get(link, 0)
+        while place in early:
+            there = early.pop(place)
+            if there is not None:
+                ready.append(there)
+            place += 1
+        self._next[link] = place
+        return ready
+
+
+def _transfer_ns(size_bytes: int, bps: float) -> int:
+    return int(size_bytes * (8 * NS_PER_S / bps) + 0.5)
+
+
+def _unlimited(rates: float | Mapping[tuple[int, int], float]) -> bool:
+    each: Collection[float] = rates.values() if isinstance(rates, Mapping) else [rates]
+    return all(rate == inf for rate in each)
