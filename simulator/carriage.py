@@ -16,9 +16,10 @@ from simulator.clock import NS_PER_S, Calendar, to_ns, to_s
 from simulator.draws import LOST, Draws, Row
 from simulator.fair import FairNetwork, FairUplinks
 from simulator.faults import Cut, Hold, leaves_ns, severed
+from simulator.flight import Flight, key_of
 from simulator.links import LinkModel
 from simulator.losses import BurstPath
-from simulator.mailbox import CODE_BITS, Flight, Mailbox, Post
+from simulator.mailbox import Mailbox, Post
 from simulator.network import Network
 from simulator.node import Message
 from simulator.records import CUT_OFF, GIVEN_UP, NEVER, WENT_MISSING, MessageLog
@@ -332,7 +333,7 @@ class Carriage(Network):
     def _hand_over(self, parcel: _Parcel, arrival_ns: int) -> None:
         number, message = parcel.number, parcel.message
         self._log.arrives(number, arrival_ns)
-        key = message.round << CODE_BITS | self._log.code(message.kind)
+        key = key_of(self._log.code(message.kind), message.round)
         flight = Flight(self._order(number), number, parcel.src, (parcel.dst,), message, parcel.sent_ns, key)
         self._boxes[parcel.dst].announce((arrival_ns, flight))
 

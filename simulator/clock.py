@@ -10,11 +10,13 @@ tried under many (tie fuzzing).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heappush
 from itertools import count
 from random import Random
 from typing import Any
 
 import simpy
+from simpy.events import NORMAL
 
 NS_PER_S = 1_000_000_000
 
@@ -30,11 +32,19 @@ class Calendar(simpy.Environment):
         super().__init__()
         if tie_seed is not None:
             self._eid = _numbers(tie_seed)  # type: ignore[assignment]
+        self._ranked = tie_seed is None
 
     @property
     def now_ns(self) -> int:
         """Nanoseconds since the start."""
         return self._now  # type: ignore[return-value]
+
+    def wake(self, bell: simpy.Event, t_ns: int, rank: int) -> None:
+        """Let an event happen at ``t_ns``, before those without rank and after those of lower rank.
+
+        Nothing of that rank may be planned for that instant already. Where ties are random, so is its order.
+        """
+        heappush(self._queue, (t_ns, NORMAL, rank if self._ranked else next(self._eid), bell))
 
     @property
     def queue(self) -> list[Any]:

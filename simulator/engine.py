@@ -17,7 +17,8 @@ from simulator.clock import Calendar, to_ns, to_s
 from simulator.detector import HEARTBEAT, Suspicions
 from simulator.errors import ProgramError
 from simulator.faults import Arrival, Outage
-from simulator.mailbox import Entry, Post, delivery_of
+from simulator.flight import Entry, delivery_of
+from simulator.mailbox import Post
 from simulator.node import Message, Program
 from simulator.participant import Participant
 from simulator.records import NEVER, ActivityLog, MessageLog
@@ -41,7 +42,7 @@ class Engine(ABC):
         self.runner = Runner(env)
         self.log = log
         self.activity = ActivityLog()
-        self.post = Post(len(world.neighbors), log.code)
+        self.post = Post(env, len(world.neighbors), log.code)
         self.coalition = world.adversary.start(world.seed, self._linked_now)
         self.nodes = [self._node(i) for i in range(len(world.neighbors))]
         self.down: set[int] = set()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from simulator import streams
+from simulator.boards import Boards
 from simulator.carriage import Carriage, Meddling
 from simulator.clock import Calendar, to_ns
 from simulator.compute import Handle, Input, Op
-from simulator.draws import Draws
+from simulator.draws import DENSE_DEGREE, Draws
 from simulator.engine import Engine
 from simulator.errors import ProgramError
 from simulator.faults import Cut, Hold
@@ -63,11 +64,15 @@ class Kernel(Engine):
 
     def _network(self, link: LinkModel, direct: bool) -> Network:
         world = self.world
-        usual = world.neighbors if world.overlay.fixed else [()] * len(world.neighbors)
+        nodes = len(self.nodes)
+        usual = [node.links().to for node in self.nodes] if world.overlay.fixed else [()] * nodes
         draws = Draws(world.seed, link, usual)
         boxes = [node.mailbox for node in self.nodes]
         common = (self.env, link, draws, self.log, self.post, boxes, world.tie_seed)
         if direct:
+            sparse = sum(map(len, usual)) <= DENSE_DEGREE * nodes
+            if world.overlay.fixed and sparse and not self.post.prompt:
+                self.post.boards = Boards(usual)
             return Direct(*common)
         meddling = Meddling(
             cuts=[fault for fault in world.faults if isinstance(fault, Cut)],

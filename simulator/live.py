@@ -22,7 +22,7 @@ from simulator.clock import NS_PER_S, Calendar
 from simulator.compute import Handle, Input, Op, values_of
 from simulator.engine import Engine
 from simulator.errors import ConfigurationError, ContractError
-from simulator.mailbox import Flight
+from simulator.flight import Flight
 from simulator.node import Message, Program
 from simulator.participant import Participant
 from simulator.records import MessageLog
@@ -69,6 +69,10 @@ class LoopCalendar(Calendar):
             loop.call_later(delay / NS_PER_S, self._happen, event)
         else:
             loop.call_soon(self._happen, event)
+
+    def wake(self, bell: simpy.Event, t_ns: int, rank: int) -> None:
+        """Let an event happen at ``t_ns``; in real time no two instants are the same."""
+        self.schedule(bell, NORMAL, t_ns - self.now_ns)
 
     def _happen(self, event: simpy.Event) -> None:
         callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]

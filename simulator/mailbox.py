@@ -12,60 +12,36 @@ from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from math import inf
-from typing import Any, NamedTuple, TypeAlias
 
 import simpy
-from simpy.events import NORMAL
 
-from simulator.clock import NS_PER_S, Calendar
-from simulator.node import Delivery, Match, Message
+from simulator.boards import CLOSED, NO_ARRIVAL, Board, Boards
+from simulator.clock import Calendar
+from simulator.flight import Entry, Flight, Key, code_of, delivery_of, key_of
+from simulator.node import Delivery, Match
+from simulator.waiting import Bell, Deadlines, Gather, Receive, happen
 
-Key: TypeAlias = int
-"""Kind and round of a message in one number."""
-CODE_BITS = 16
 NOTHING, ANYTHING = -(1 << 62), -(1 << 61)
 """No message has these keys."""
-_CODES = (1 << CODE_BITS) - 1
-
-
-class Flight(NamedTuple):
-    """One sending: the same message to one or more receivers.
-
-    ``order`` decides between messages that arrive at the same instant; ``first`` is the number of the first message
-    in the log.
-    """
-
-    order: int
-    first: int
-    src: int
-    dsts: tuple[int, ...]
-    message: Message
-    sent_ns: int
-    key: Key
-
-    def number(self, dst: int) -> int:
-        """The message to ``dst`` in the log."""
-        return self.first + self.dsts.index(dst)
-
-
-Entry: TypeAlias = tuple[int, Flight]
-"""A message for one receiver: when it arrives (ns) and what it is. Entries sort by arrival, then by sending."""
 
 
 class Post:
     """What the mailboxes of a run share. Lists by node are flat because every message touches them.
 
     Args:
+        env: the calendar.
         nodes: how many.
         code: the number of a kind of message.
     """
 
-    def __init__(self, nodes: int, code: Callable[[str], int]) -> None:
+    def __init__(self, env: Calendar, nodes: int, code: Callable[[str], int]) -> None:
         self._code = code
+        self.deadlines = Deadlines(env)
         self.coming: list[list[Entry]] = [[] for _ in range(nodes)]
         """Messages that their receiver has not looked at yet, in any order."""
         self.key_awaited = array("q", [NOTHING] * nodes)
-        """What a node waits for: ``NOTHING``, the key of its only gather, or ``ANYTHING`` for all else."""
+        """What a node waits for: ``NOTHING``, the key of its only gather (its complement if the gather waits at a
+        board), or ``ANYTHING`` for all else."""
         self.missing = array("q", bytes(8 * nodes))
         """How many messages of that gather are not known to be on their way; only a hint of when to look."""
         self.latest_ns = array("q", bytes(8 * nodes))
@@ -77,79 +53,20 @@ class Post:
         self.unheeded: int | None = None
         """The code of a kind of message that no program waits for."""
 
+        self.boards: Boards | None = None
+        """Rounds in which nodes send to all neighbours; None where that would not help."""
+
     def key(self, kind: str, round: int) -> Key:
         """One number for a kind and a round."""
-        return round << CODE_BITS | self._code(kind)
+        return key_of(self._code(kind), round)
 
-
-class Receive:
-    """A receive that waits for one message."""
-
-    __slots__ = ("deadline_ns", "entry", "event", "match")
-
-    def __init__(self, match: Match | None, event: simpy.Event, deadline_ns: float) -> None:
-        self.match = match
-        self.event = event
-        self.deadline_ns = deadline_ns
-        self.entry: Entry | None = None
-
-    def takes(self, entry: Entry) -> bool:
-        """Take the message if it is wanted."""
-        if self.match is not None and not self.match(delivery_of(entry)):
-            return False
-        self.entry = entry
-        return True
-
-    @property
-    def complete(self) -> bool:
-        """Whether the wait is over."""
-        return self.entry is not None
-
-    @property
-    def taken(self) -> Iterable[Entry]:
-        """What was handed to it."""
-        return () if self.entry is None else (self.entry,)
-
-    @property
-    def value(self) -> Delivery | None:
-        """What the await gives."""
-        return None if self.entry is None else delivery_of(self.entry)
-
-
-class Gather:
-    """A receive that waits for one message of a kind and round from each of several senders."""
-
-    __slots__ = ("by_source", "deadline_ns", "event", "key", "sources")
-
-    def __init__(self, key: Key, sources: Sequence[int], event: simpy.Event, deadline_ns: float) -> None:
-        self.key = key
-        self.sources = sources
-        self.event = event
-        self.deadline_ns = deadline_ns
-        self.by_source: dict[int, Entry] = {}
-
-    def takes(self, entry: Entry) -> bool:
-        """Take the message if it is wanted."""
-        flight = entry[1]
-        if flight.key != self.key or flight.src in self.by_source or flight.src not in self.sources:
-            return False
-        self.by_source[flight.src] = entry
-        return True
-
-    @property
-    def complete(self) -> bool:
-        """Whether the wait is over."""
-        return len(self.by_source) == len(self.sources)
-
-    @property
-    def taken(self) -> Iterable[Entry]:
-        """What was handed to it."""
-        return self.by_source.values()
-
-    @property
-    def value(self) -> dict[int, Message]:
-        """What the await gives."""
-        return {src: entry[1].message for src, entry in self.by_source.items()}
+    def board(self, key: Key) -> Board:
+        """The board of a kind and round."""
+        assert self.boards is not None
+        board, spilt = self.boards.board(key)
+        for node, entry in spilt:
+            self.coming[node].append(entry)
+        return board
 
 
 class Mailbox:
@@ -161,10 +78,11 @@ class Mailbox:
         post: shared by all mailboxes of the run.
     """
 
-    __slots__ = ("_alarms", "_bell", "_env", "_held", "_node", "_post", "_waiting")
+    __slots__ = ("_alarms", "_bell", "_env", "_held", "_node", "_post", "_rank", "_waiting")
 
     def __init__(self, node: int, env: Calendar, post: Post) -> None:
         self._node = node
+        self._rank = node - len(post.coming) - 1
         self._env = env
         self._post = post
         self._held: list[Entry] = []
@@ -182,8 +100,10 @@ class Mailbox:
     def expect(self, entry: Entry) -> None:
         """Set an alarm if somebody has to be there when this message arrives."""
         arrival_ns, flight = entry
+        if self._post.key_awaited[self._node] == ~flight.key:
+            self._spill()  # it may take the place of a message that was lost
         if self._node in self._post.prompt or (
-            flight.key & _CODES != self._post.unheeded
+            code_of(flight.key) != self._post.unheeded
             and any(isinstance(waiter, Receive) or waiter.key == flight.key for waiter in self._waiting)
         ):
             self.alarm(arrival_ns)
@@ -191,10 +111,12 @@ class Mailbox:
     def put(self, flight: Flight) -> None:
         """A message arrives now (live runs)."""
         for waiter in self._hand_out(self._heard([(self._env.now_ns, flight)])):
-            waiter.event.succeed()
+            waiter.succeed()
 
     def withdraw(self, flight: Flight) -> None:
         """A message that was announced will not come."""
+        if self._post.boards is not None and self._post.boards.withdraw(flight, self._node):
+            return
         coming = self._post.coming[self._node]
         coming[:] = [entry for entry in coming if entry[1] is not flight]
 
@@ -206,7 +128,7 @@ class Mailbox:
             if t_ns < now:
                 t_ns = now
             heappush(alarms, t_ns)
-            self._env.schedule(self._bell, NORMAL, t_ns - now)
+            self._env.wake(self._bell, t_ns, self._rank)
 
     # ---------------------------------------------------------------- the node's side
 
@@ -222,16 +144,24 @@ class Mailbox:
 
     def wait(self, match: Match | None, deadline_ns: float) -> Receive:
         """Wait for a message; to be called after :meth:`take` gave none."""
-        waiter = Receive(match, simpy.Event(self._env), deadline_ns)
+        waiter = Receive(self._env, match, deadline_ns)
         self._enter(waiter)
         return waiter
 
     def gather(self, kind: str, round: int, sources: Sequence[int], deadline_ns: float) -> Gather:
-        """Wait for a message of a kind and round from each source; ``complete`` if all are here."""
-        waiter = Gather(self._post.key(kind, round), sources, simpy.Event(self._env), deadline_ns)
-        if self._held:
-            self._held = [entry for entry in self._held if not waiter.takes(entry)]
-        if len(waiter.by_source) < len(sources):
+        """Wait for a message of a kind and round from each source; ``complete`` if there is nothing to wait for."""
+        waiter = Gather(self._env, self._post.key(kind, round), sources, deadline_ns)
+        board = self._board(waiter)
+        if board is not None:
+            waiter.board = board
+            if not self._at_board(waiter, board):
+                self._waiting.append(waiter)
+                self._post.key_awaited[self._node] = ~waiter.key
+                self._post.deadlines.add(waiter, self._rank, self._wake)
+            return waiter
+        self.look()
+        self._held = [entry for entry in self._held if not waiter.takes(entry)]
+        if not waiter.complete and deadline_ns > self._env.now_ns:
             self._enter(waiter)
         return waiter
 
@@ -239,7 +169,7 @@ class Mailbox:
         """The receive was cancelled; what was already handed to it takes its place again."""
         self._leave(waiter)
         for other in self._hand_out(list(waiter.taken)):
-            other.event.succeed()
+            other.succeed()
 
     def clear(self) -> None:
         """The node crashed: what had arrived is lost with its memory."""
@@ -250,20 +180,24 @@ class Mailbox:
 
     def miss(self) -> list[Entry]:
         """Take out what arrived until now while the node was down."""
+        self._spill()
         return self._due(self._env.now_ns)
 
     def look(self) -> None:
         """Take note of everything that has arrived."""
+        self._spill()
         if self._post.coming[self._node]:
             for waiter in self._hand_out(self._arrived()):
-                waiter.event.succeed()
+                waiter.succeed()
 
     # ---------------------------------------------------------------- inside
 
     def _enter(self, waiter: Receive | Gather) -> None:
+        self._spill()
         self._waiting.append(waiter)
         self._refresh()
         self._set(waiter)
+        self._post.deadlines.add(waiter, self._rank, self._wake)
 
     def _leave(self, waiter: Receive | Gather) -> None:
         self._waiting = [other for other in self._waiting if other is not waiter]
@@ -295,29 +229,61 @@ class Mailbox:
         hear, node = self._post.hear, self._node
         return arrived if hear is None else [entry for entry in arrived if hear(node, entry)]
 
-    def _collect(self, waiter: Gather, now: int) -> None:
-        """What :meth:`look` does, for the common case: one gather waits, nobody listens, nothing is disturbed."""
-        key, by_source, sources = waiter.key, waiter.by_source, waiter.sources
-        coming = self._post.coming[self._node]
-        later: list[Entry] = []
-        other: list[Entry] = []
-        for entry in coming:
-            if entry[0] > now:
-                later.append(entry)
-            else:
-                flight = entry[1]
-                src = flight[2]
-                if flight[6] == key and src in sources:
-                    known = by_source.setdefault(src, entry)
-                    if known is not entry:
-                        by_source[src], known = min(known, entry), max(known, entry)
-                        other.append(known)
-                else:
-                    other.append(entry)
-        coming[:] = later
-        if other:
-            other.sort()
-            self._held += other
+    # ---------------------------------------------------------------- boards
+
+    def _board(self, waiter: Gather) -> Board | None:
+        """The board at which a gather can wait; None if it has to look at messages one by one."""
+        boards, node, key, sources = self._post.boards, self._node, waiter.key, waiter.sources
+        if boards is None:
+            return None
+        boards.gathered.add(code_of(key))
+        if self._waiting or not sources or sources != boards.neighbors[node]:
+            return None
+        held, coming = self._held, self._post.coming[node]
+        if (held or coming) and any(flight.key == key for _, flight in held + coming):
+            return None
+        board = boards.by_key.get(key) or self._post.board(key)
+        return None if board.unsent[node] == CLOSED else board
+
+    def _at_board(self, waiter: Gather, board: Board) -> bool:
+        """End a wait at a board if it is over, or set the alarm for when it may be."""
+        boards, node, now = self._post.boards, self._node, self._env.now_ns
+        assert boards is not None
+        begin = boards.begin[node]
+        row = board.arrival_ns[begin : begin + len(waiter.sources)]
+        latest_ns = max(row)
+        messages = board.messages
+        if latest_ns <= now:
+            waiter.messages = {src: messages[src] for src in waiter.sources}  # type: ignore[misc]
+        elif waiter.deadline_ns <= now:
+            there = zip(waiter.sources, row, strict=True)
+            waiter.messages = {src: messages[src] for src, at_ns in there if at_ns <= now}  # type: ignore[misc]
+        else:
+            if latest_ns < waiter.deadline_ns and latest_ns < NO_ARRIVAL:
+                self.alarm(latest_ns)
+            return False
+        if latest_ns <= now and self._post.hear is None:
+            boards.shut(board, node)
+        else:
+            entries = boards.close(board, node)
+            self._post.coming[node] += [entry for entry in entries if entry[0] > now]
+            self._heard(sorted(entry for entry in entries if entry[0] <= now))
+        return True
+
+    def _spill(self) -> None:
+        """From boards to messages one by one, which anybody can wait for."""
+        boards, post, node = self._post.boards, self._post, self._node
+        if boards is None or not boards.by_key:
+            return
+        post.coming[node] += boards.close_all(node)
+        if post.key_awaited[node] not in (NOTHING, ANYTHING):
+            (waiter,) = self._waiting
+            if waiter.board is not None:
+                waiter.board = None
+                self._refresh()
+                self._set(waiter)
+
+    # ---------------------------------------------------------------- messages one by one
 
     def _hand_out(self, arrived: Iterable[Entry]) -> list[Receive | Gather]:
         """Offer messages to those who wait, keep the rest; returns the receives that are over."""
@@ -330,8 +296,8 @@ class Mailbox:
                 except Exception as error:
                     # The receive that asked for this match is the one to fail, not whoever delivered.
                     self._leave(waiter)
-                    waiter.event.fail(error)
-                    waiter.event.defused = True
+                    waiter.fail(error)
+                    waiter.defused = True
             else:
                 insort(self._held, entry)
                 continue
@@ -340,26 +306,27 @@ class Mailbox:
                 over.append(waiter)
         return over
 
-    def _ring(self) -> None:
-        now = self._env.now_ns
-        alarms, waiting, post, node = self._alarms, self._waiting, self._post, self._node
+    def _ring(self, _: simpy.Event) -> None:
+        self._bell.callbacks = self._bell.again  # type: ignore[assignment]
+        alarms, now = self._alarms, self._env.now_ns
         while alarms and alarms[0] <= now:
             heappop(alarms)
+        self._wake()
+
+    def _wake(self) -> None:
+        """End the waits that are over by now, and set the alarm for the others."""
+        waiting, post, node, now = self._waiting, self._post, self._node, self._env.now_ns
         if not waiting:
             if node in post.prompt:
                 self._hand_out(self._arrived())
                 self._next()
             return
         waiter = waiting[0]
-        if isinstance(waiter, Gather) and post.key_awaited[node] != ANYTHING and post.hear is None:
-            if post.missing[node] <= 0 or waiter.deadline_ns <= now:
-                self._collect(waiter, now)
-            if len(waiter.by_source) == len(waiter.sources) or waiter.deadline_ns <= now:
+        if isinstance(waiter, Gather) and waiter.board is not None:
+            if self._at_board(waiter, waiter.board):
                 waiting.clear()
                 post.key_awaited[node] = NOTHING
-                happen(waiter.event)
-            else:
-                self._set(waiter)
+                happen(waiter)
             return
         over = self._hand_out(self._arrived()) if post.coming[node] else []
         for other in list(self._waiting):
@@ -371,7 +338,7 @@ class Mailbox:
         if node in post.prompt:
             self._next()
         for ended in over:
-            happen(ended.event)
+            happen(ended)
 
     def _next(self) -> None:
         """Set the alarm for the next message, whatever it is."""
@@ -380,8 +347,8 @@ class Mailbox:
             self.alarm(min(coming)[0])
 
     def _set(self, waiter: Receive | Gather) -> None:
-        """Set the alarm for the first instant at which a waiting receive may end."""
-        until_ns = waiter.deadline_ns
+        """Set the alarm for the first instant at which a waiting receive may end for want of nothing."""
+        first_ns: float = inf
         coming = self._post.coming[self._node]
         if type(waiter) is Gather:
             key, latest_ns, missing = waiter.key, 0, len(waiter.sources) - len(waiter.by_source)
@@ -391,40 +358,11 @@ class Mailbox:
                     if arrival_ns > latest_ns:
                         latest_ns = arrival_ns
             self._post.missing[self._node], self._post.latest_ns[self._node] = missing, latest_ns
-            if missing <= 0 and latest_ns < until_ns:
-                until_ns = latest_ns
+            if missing <= 0:
+                first_ns = latest_ns
         else:
             unheeded = self._post.unheeded
-            heeded = [entry[0] for entry in coming if entry[1].key & _CODES != unheeded]
-            until_ns = min([until_ns, *heeded])
-        if until_ns < inf:
-            self.alarm(int(until_ns))
-
-
-def delivery_of(entry: Entry) -> Delivery:
-    """A message as its receiver sees it."""
-    arrival_ns, (_, _, src, _, message, sent_ns, _) = entry
-    return Delivery(src, message, sent_ns / NS_PER_S, arrival_ns / NS_PER_S)
-
-
-def happen(event: simpy.Event) -> None:
-    """Let an event happen now, without a place on the calendar. Only between two events of the calendar."""
-    event._ok, event._value = True, None
-    callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
-    for callback in callbacks:
-        callback(event)
-
-
-class Bell(simpy.Event):
-    """An event that may be on the calendar many times and calls the same function each time."""
-
-    def __init__(self, env: Calendar, ring: Callable[[], None]) -> None:
-        super().__init__(env)
-        self._ok = True
-        self._value: Any = None
-        self._ring = ring
-        self._again = self.callbacks = (self._happened,)  # type: ignore[assignment]
-
-    def _happened(self, _: simpy.Event) -> None:
-        self.callbacks = self._again  # type: ignore[assignment]
-        self._ring()
+            heeded = [entry[0] for entry in coming if code_of(entry[1].key) != unheeded]
+            first_ns = min(heeded, default=inf)
+        if first_ns < waiter.deadline_ns:
+            self.alarm(int(first_ns))

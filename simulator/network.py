@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from math import inf
 from random import Random
 
+from simulator.boards import NO_ARRIVAL, Board, Boards
 from simulator.clock import NS_PER_S, Calendar
 from simulator.draws import Draws
 from simulator.fair import FairUplinks
+from simulator.flight import Flight, code_of, key_of
 from simulator.links import LinkModel
-from simulator.mailbox import ANYTHING, CODE_BITS, Flight, Mailbox, Post
+from simulator.mailbox import ANYTHING, Mailbox, Post
 from simulator.node import Message
 from simulator.records import CUT_OFF, NEVER, RETAINED, MessageLog
 
@@ -122,7 +124,7 @@ class Direct(Network):
             )
             return
         first = log.sending(now, src, dsts, code, round, size, start_ns, each_ns, delay_ns.tobytes())
-        flight = Flight(self._order(first), first, src, dsts, message, now, round << CODE_BITS | code)
+        flight = Flight(self._order(first), first, src, dsts, message, now, key_of(code, round))
         if fair is not None:
             fair.start(src, dsts, 8 * size, (flight, delay_ns.tolist()))
             return
@@ -165,6 +167,16 @@ class Direct(Network):
     def _announce(self, flight: Flight, delays_ns: list[int], left_ns: int, each_ns: int) -> None:
         """Tell the receivers' mailboxes; of a common wait only what decides when it may end is kept up to date."""
         post, key = self._post, flight.key
+        boards = post.boards
+        if (
+            boards is not None
+            and code_of(key) in boards.gathered
+            and flight.dsts is boards.neighbors[flight.src]
+        ):
+            board = boards.by_key.get(key) or post.board(key)
+            if board.flights[flight.src] is None:
+                self._announce_on(board, boards, flight, delays_ns, left_ns, each_ns)
+                return
         coming, awaited, missing, latest_ns = post.coming, post.key_awaited, post.missing, post.latest_ns
         for dst, delay_ns in zip(flight.dsts, delays_ns, strict=True):
             left_ns += each_ns
@@ -178,8 +190,34 @@ class Direct(Network):
                         latest_ns[dst] = arrival_ns
                     if still <= 0:
                         self._boxes[dst].alarm(latest_ns[dst])
-                elif wanted == ANYTHING or dst in post.prompt:
+                elif wanted == ANYTHING or wanted == ~key or dst in post.prompt:
                     self._boxes[dst].expect((arrival_ns, flight))
+
+    def _announce_on(
+        self, board: Board, boards: Boards, flight: Flight, delays_ns: list[int], left_ns: int, each_ns: int
+    ) -> None:
+        """Put a sending to all neighbours on its board."""
+        src, waits = flight.src, ~flight.key
+        board.flights[src] = flight
+        board.messages[src] = flight.message
+        arrivals_ns, unsent, awaited, begin = (
+            board.arrival_ns,
+            board.unsent,
+            self._post.key_awaited,
+            boards.begin,
+        )
+        for dst, place, delay_ns in zip(flight.dsts, boards.places[src], delays_ns, strict=True):
+            left_ns += each_ns
+            rest = unsent[dst]
+            if rest > 0:
+                arrivals_ns[place] = left_ns + delay_ns if delay_ns >= 0 else NO_ARRIVAL
+                unsent[dst] = rest = rest - 1
+                if not rest and awaited[dst] == waits:
+                    latest_ns = max(arrivals_ns[begin[dst] : begin[dst + 1]])
+                    if latest_ns < NO_ARRIVAL:
+                        self._boxes[dst].alarm(latest_ns)
+            elif delay_ns >= 0:
+                self._boxes[dst].announce((left_ns + delay_ns, flight))
 
 
 def _as_sent(number: int) -> int:

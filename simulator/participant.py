@@ -14,10 +14,11 @@ from simulator.clock import to_ns
 from simulator.compute import Handle, Input, Op, Vector, values_of
 from simulator.detector import Suspicions
 from simulator.errors import ContractError
-from simulator.mailbox import Gather, Mailbox, Receive
+from simulator.mailbox import Mailbox
 from simulator.node import Delivery, Links, Match, Message
 from simulator.records import ActivityLog
 from simulator.tasks import SimTaskGroup, Wait
+from simulator.waiting import Receive
 
 if TYPE_CHECKING:
     from simulator.engine import Engine
@@ -113,8 +114,16 @@ class Participant(ABC):
         """One message from each source, or what has come by the time-out."""
         waiter = self.mailbox.gather(kind, round, sources, self._deadline_ns(timeout_s))
         if not waiter.complete and (timeout_s is None or timeout_s > 0):
-            await self._until(waiter)
-        return waiter.value
+            env = self._engine.env
+            began_ns = env.now_ns
+            try:
+                await waiter
+            except BaseException:
+                self.mailbox.abandon(waiter)
+                raise
+            finally:
+                self._engine.activity.span(self._id, ActivityLog.WAITING, began_ns, env.now_ns)
+        return waiter.result
 
     async def receive(self, match: Match | None = None, timeout_s: float | None = None) -> Delivery | None:
         """Selective receive; None at the time-out."""
@@ -123,13 +132,13 @@ class Participant(ABC):
             return taken
         waiter = self.mailbox.wait(match, self._deadline_ns(timeout_s))
         await self._until(waiter)
-        return waiter.value
+        return waiter.result
 
-    async def _until(self, waiter: Receive | Gather) -> None:
+    async def _until(self, waiter: Receive) -> None:
         env = self._engine.env
         began_ns = env.now_ns
         try:
-            await Wait(waiter.event)
+            await waiter
         except BaseException:
             self.mailbox.abandon(waiter)
             raise

@@ -17,7 +17,7 @@ from typing import Any
 
 from simulator.clock import Calendar, to_ns, to_s
 from simulator.errors import ConfigurationError, ContractError
-from simulator.mailbox import CODE_BITS, Flight
+from simulator.flight import Flight, key_of
 from simulator.node import Message
 from simulator.records import CUT_OFF, MessageLog
 from simulator.wire import Frame, encode, read_frame
@@ -254,7 +254,7 @@ class Sockets:
         release = self._releases.pop(frame.number, None)
         message = Message(frame.kind, frame.round, frame.body, frame.size_bytes, release)
         now_ns = self._env.now_ns
-        key = frame.round << CODE_BITS | self._log.code(frame.kind)
+        key = key_of(self._log.code(frame.kind), frame.round)
         number, src, dst = frame.number, connection.src, connection.dst
         flight = Flight(number, number, src, (dst,), message, to_ns(frame.sent_s), key)
         self._log.arrives(number, now_ns)
