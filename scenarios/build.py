@@ -28,7 +28,7 @@ from protocols.privacy.accounting import noise_multiplier_for, shift_factor
 from protocols.privacy.lineage import Lineage
 from protocols.privacy.mechanism import member_sigma
 from protocols.sharing.codec import codec_for, model_bound
-from scenarios import schema, world_tables
+from scenarios import network_tables, schema, topology_tables
 from scenarios.checks import check_degrees, check_noise
 from simulator import latency, mixing, streams, topology
 from simulator.adversary import Claim
@@ -105,7 +105,7 @@ def build_graph(scenario: schema.Scenario, base: Path) -> nx.Graph:
     """The topology, drawn from the seed's own stream where it is random."""
     spec, rng = scenario.topology, streams.generator(scenario.seed, "topology")
     match spec:
-        case world_tables.NamedTopology():
+        case topology_tables.NamedTopology():
             named = {
                 "ring": topology.ring,
                 "path": topology.path,
@@ -114,46 +114,46 @@ def build_graph(scenario: schema.Scenario, base: Path) -> nx.Graph:
                 "exponential": topology.exponential,
             }
             return named[spec.kind](spec.nodes)
-        case world_tables.RegularTopology():
+        case topology_tables.RegularTopology():
             return topology.regular(spec.nodes, spec.degree, rng)
-        case world_tables.ErdosRenyiTopology():
+        case topology_tables.ErdosRenyiTopology():
             return topology.erdos_renyi(spec.nodes, spec.p, rng)
-        case world_tables.SmallWorldTopology():
+        case topology_tables.SmallWorldTopology():
             return topology.small_world(spec.nodes, spec.degree, spec.rewire, rng)
-        case world_tables.GridTopology():
+        case topology_tables.GridTopology():
             return topology.grid(spec.rows, spec.columns, periodic=spec.kind == "torus")
-        case world_tables.BarabasiAlbertTopology():
+        case topology_tables.BarabasiAlbertTopology():
             return topology.barabasi_albert(spec.nodes, spec.links, rng)
-        case world_tables.HypercubeTopology():
+        case topology_tables.HypercubeTopology():
             return topology.hypercube(spec.dimension)
-        case world_tables.ClustersTopology():
+        case topology_tables.ClustersTopology():
             return topology.clusters(spec.sizes, spec.inside, spec.between, rng)
-        case world_tables.DumbbellTopology():
+        case topology_tables.DumbbellTopology():
             return topology.dumbbell(spec.clique, spec.bridge)
-        case world_tables.TreeTopology():
+        case topology_tables.TreeTopology():
             return topology.tree(spec.branching, spec.height)
-        case world_tables.KnownTopology():
+        case topology_tables.KnownTopology():
             return topology.named(spec.name)
-        case world_tables.FileTopology():
+        case topology_tables.FileTopology():
             return topology.from_file(base / spec.path, spec.format)
 
 
-def build_link(network: world_tables.Network) -> LinkModel:
+def build_link(network: network_tables.Network) -> LinkModel:
     """How messages travel."""
     match network.latency:
-        case world_tables.ConstantLatency() as law:
+        case network_tables.ConstantLatency() as law:
             drawn = latency.constant(law.value)
-        case world_tables.UniformLatency() as law:
+        case network_tables.UniformLatency() as law:
             drawn = latency.uniform(law.low, law.high)
-        case world_tables.LognormalLatency() as law:
+        case network_tables.LognormalLatency() as law:
             drawn = latency.lognormal(law.median, law.sigma)
-        case world_tables.NormalLatency() as law:
+        case network_tables.NormalLatency() as law:
             drawn = latency.normal(law.mean, law.deviation)
-        case world_tables.GammaLatency() as law:
+        case network_tables.GammaLatency() as law:
             drawn = latency.gamma(law.mean, law.shape)
-        case world_tables.ParetoLatency() as law:
+        case network_tables.ParetoLatency() as law:
             drawn = latency.pareto(law.minimum, law.tail)
-        case world_tables.EmpiricalLatency() as law:
+        case network_tables.EmpiricalLatency() as law:
             drawn = latency.empirical(law.samples)
     return LinkModel(drawn, network.uplink, network.loss, round(network.header))
 

@@ -24,7 +24,7 @@ from scenarios.checks_world import (
 from scenarios.locate import Key, dotted
 from scenarios.schema import BlobsData, DigitsData, Scenario, Secure
 from scenarios.study_tables import Series, Whatif
-from scenarios.world_tables import node_count
+from scenarios.topology_tables import node_count
 from simulator.errors import ConfigurationError
 
 Check: TypeAlias = Callable[[Scenario], Found]

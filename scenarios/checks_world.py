@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from scenarios.locate import Key
+from scenarios.network_tables import UniformLatency
 from scenarios.schema import Scenario
-from scenarios.world_tables import (
+from scenarios.topology_tables import (
     BarabasiAlbertTopology,
     DumbbellTopology,
     ErdosRenyiTopology,
@@ -20,7 +21,6 @@ from scenarios.world_tables import (
     RegularTopology,
     SmallWorldTopology,
     TreeTopology,
-    UniformLatency,
 )
 
 Found: TypeAlias = Iterator[tuple[Key, str]]

@@ -12,10 +12,12 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from scenarios.network_tables import Network
 from scenarios.study_tables import Study, Sweep, Whatif
 from scenarios.tables import Nodes, Table, is_count, written
+from scenarios.topology_tables import Mixing, Region, Topology
 from scenarios.units import Duration, Fraction
-from scenarios.world_tables import Fault, Mixing, Network, Topology
+from scenarios.world_tables import Fault
 
 # ---------------------------------------------------------------- data, model, training
 
@@ -275,6 +277,9 @@ class Scenario(Table):
     topology: Topology
     mixing: Mixing = Mixing()
     network: Network
+    region: tuple[Region, ...] = Field(
+        default=(), strict=False, description="named groups of nodes, one [[region]] each"
+    )
     fault: tuple[Fault, ...] = Field(default=(), strict=False, description="outages, one [[fault]] each")
     data: Data
     partition: Partition = IidPartition()
