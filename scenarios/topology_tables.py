@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import Field
 
 from scenarios.tables import Nodes, Table
-from scenarios.units import Fraction
+from scenarios.units import Duration, Every, Fraction
 
 
 class NamedTopology(Table):
@@ -110,6 +110,82 @@ class FileTopology(Table):
     kind: Literal["file"] = Field(description="a graph in a file")
     path: str = Field(min_length=1, description="the file, relative to the scenario file")
     format: Literal["graphml", "gml", "edgelist", "adjlist"] = Field(description="how the file is written")
+    attributes: bool = Field(
+        default=False, description="take latency, bandwidth and loss of links from the file where it has them"
+    )
+
+
+# ---------------------------------------------------------------- graphs that change
+
+
+class EpidemicTopology(Table):
+    """Epidemic learning: fresh random links every epoch (de Vos et al. 2023, arXiv 2310.01972)."""
+
+    kind: Literal["epidemic"] = Field(description="epidemic learning: fresh random links every epoch")
+    nodes: int = Field(ge=2, description="number of nodes, at least 2")
+    degree: int = Field(ge=1, description="whom each node sends to, below nodes")
+    where: Literal["global", "local"] = Field(
+        default="global",
+        description="where links are drawn: global (EL-Oracle, one regular graph; nodes x degree even) or local "
+        "(EL-Local, each node picks whom it sends to)",
+    )
+    every: Every = Field(default="round", description='length of an epoch: "round" or a duration like "10 s"')
+
+
+class OnePeerExponentialTopology(Table):
+    """One-peer exponential graphs (Ying et al. 2021, arXiv 2110.13363)."""
+
+    kind: Literal["one-peer-exponential"] = Field(
+        description="every node sends to the one 1, 2, 4, ... further, the next power of two each epoch"
+    )
+    nodes: int = Field(ge=2, description="number of nodes, at least 2")
+    every: Every = Field(default="round", description='length of an epoch: "round" or a duration like "10 s"')
+
+
+class MatchingTopology(Table):
+    """Random matchings."""
+
+    kind: Literal["matching"] = Field(description="everybody meets one other node, drawn afresh every epoch")
+    nodes: int = Field(ge=2, description="number of nodes, at least 2")
+    every: Every = Field(default="round", description='length of an epoch: "round" or a duration like "10 s"')
+
+
+class PeerSamplingTopology(Table):
+    """A random regular graph that is shuffled as peer-sampling services do."""
+
+    kind: Literal["peer-sampling"] = Field(
+        description="a random regular graph, shuffled a little from epoch to epoch"
+    )
+    nodes: int = Field(ge=2, description="number of nodes, at least 2")
+    degree: int = Field(ge=1, description="neighbours of each node; below nodes, and nodes x degree even")
+    switches: float = Field(
+        default=0.25, gt=0, le=1000, description="swaps of neighbours tried in an epoch / number of links"
+    )
+    every: Every = Field(default="round", description='length of an epoch: "round" or a duration like "10 s"')
+
+
+class ScheduleTopology(Table):
+    """Graphs given by the time from which they hold."""
+
+    kind: Literal["schedule"] = Field(description="the links of a file, each from a time to the next")
+    nodes: int = Field(ge=2, description="number of nodes, at least 2")
+    path: str = Field(
+        min_length=1, description="a CSV file with the columns from, a and b, relative to the scenario file"
+    )
+    by: Literal["round", "seconds"] = Field(
+        default="seconds", description="what the column from counts: round or seconds"
+    )
+
+
+class ChurnTopology(Table):
+    """A random regular graph that closes around nodes that stay away and opens for those that return."""
+
+    kind: Literal["churn"] = Field(
+        description="a random regular graph that is repaired as nodes leave and return"
+    )
+    nodes: int = Field(ge=2, description="number of nodes, at least 2")
+    degree: int = Field(ge=1, description="neighbours of each node; below nodes, and nodes x degree even")
+    repair: Duration = Field(ge=0, description='how long a node is down before the others replace it: "5 s"')
 
 
 Topology: TypeAlias = Annotated[
@@ -124,17 +200,39 @@ Topology: TypeAlias = Annotated[
     | DumbbellTopology
     | TreeTopology
     | KnownTopology
-    | FileTopology,
+    | FileTopology
+    | EpidemicTopology
+    | OnePeerExponentialTopology
+    | MatchingTopology
+    | PeerSamplingTopology
+    | ScheduleTopology
+    | ChurnTopology,
     Field(discriminator="kind", description="who is connected to whom"),
 ]
+
+DynamicTopology: TypeAlias = (
+    EpidemicTopology
+    | OnePeerExponentialTopology
+    | MatchingTopology
+    | PeerSamplingTopology
+    | ScheduleTopology
+    | ChurnTopology
+)
+"""Links change during a run; such overlays bring their own mixing weights."""
+
+DYNAMIC: tuple[str, ...] = tuple(
+    kind for table in get_args(DynamicTopology) for kind in get_args(table.model_fields["kind"].annotation)
+)
+"""The kinds of topology whose links change."""
 
 
 class Mixing(Table):
     """Weights of the gossip average."""
 
-    kind: Literal["metropolis", "max-degree", "lazy", "uniform-neighbour"] = Field(
+    kind: Literal["metropolis", "max-degree", "lazy", "uniform-neighbour", "file"] = Field(
         default="metropolis",
-        description="rule that turns the graph into mixing weights; all but uniform-neighbour are doubly stochastic",
+        description="rule that turns the graph into mixing weights; all but uniform-neighbour and file are doubly "
+        "stochastic. file: the attribute weight of the links in the topology's file",
     )
 
 
