@@ -82,7 +82,7 @@ class LinkException(Table):
 
     source: Node = Field(alias="from", description="node the link begins at")
     to: Node = Field(description="node the link ends at")
-    both: bool = Field(default=True, description="the same holds from to to from")
+    both: bool = Field(default=True, description="whether the same holds in the other direction")
     latency: Duration | None = Field(
         default=None, ge=0, description="one-way latency before jitter, in place of network.latency"
     )
