@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
+from scipy.sparse import csr_array
 
 from protocols.aggregation.keyring import KeyPlan, Keyring
 from protocols.aggregation.keys import Directory, Identity
@@ -28,32 +29,26 @@ from protocols.privacy.accounting import noise_multiplier_for, shift_factor
 from protocols.privacy.lineage import Lineage
 from protocols.privacy.mechanism import member_sigma
 from protocols.sharing.codec import codec_for, model_bound
-from scenarios import schema, world_tables
+from scenarios import schema
+from scenarios.build_network import NetworkParts, build_network
 from scenarios.checks import check_degrees, check_noise
-from simulator import latency, mixing, streams, topology
+from simulator import streams
 from simulator.adversary import Claim
 from simulator.compute import Executor
+from simulator.errors import ConfigurationError
 from simulator.faults import Outage
 from simulator.links import LinkModel
 from simulator.node import Node, Program
+from simulator.overlay import Overlay
 
 NO_CLIP = float("inf")
-MIXING = {
-    "metropolis": mixing.metropolis,
-    "max-degree": mixing.max_degree,
-    "lazy": mixing.lazy,
-    "uniform-neighbour": mixing.uniform_neighbour,
-}
 
 
 @dataclass(frozen=True)
 class Parts:
     """What a run is made of, simulated or live."""
 
-    graph: nx.Graph
-    neighbors: list[tuple[int, ...]]
-    weights: np.ndarray[Any, np.dtype[np.float64]]
-    link: LinkModel
+    network: NetworkParts
     outages: tuple[Outage, ...]
     bank: Bank
     learner: Learner
@@ -61,6 +56,26 @@ class Parts:
     program: Program
     byzantine: dict[int, Claim]
     curious: frozenset[int]
+
+    @property
+    def graph(self) -> nx.Graph:
+        """Who is linked to whom; without links where they change."""
+        return nx.empty_graph(len(self.neighbors)) if self.network.graph is None else self.network.graph
+
+    @property
+    def neighbors(self) -> Sequence[tuple[int, ...]]:
+        """Whom each node may exchange messages with."""
+        return self.network.neighbors
+
+    @property
+    def weights(self) -> csr_array:
+        """Mixing matrix, row = receiver."""
+        return self.network.weights
+
+    @property
+    def link(self) -> LinkModel:
+        """How messages travel."""
+        return self.network.link
 
     @property
     def honest(self) -> frozenset[int]:
@@ -74,11 +89,12 @@ def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
     Raises:
         ConfigurationError: what is asked for cannot be built.
     """
-    graph = build_graph(scenario, base)
-    neighbors = topology.neighborhoods(graph)
-    check_degrees([len(around) for around in neighbors], scenario)
-    weights = MIXING[scenario.mixing.kind](neighbors)
-    learner, evaluator, bank = build_learner(scenario, neighbors, weights)
+    network = build_network(scenario, base)
+    if not network.overlay.fixed:
+        raise ConfigurationError("links that change cannot be run yet", "topology.kind")
+    overlay = network.overlay
+    check_degrees([len(around) for around in network.neighbors], scenario)
+    learner, evaluator, bank = build_learner(scenario, overlay)
     check_noise(learner.sigma, scenario)
     largest = int(bank.mask.sum(1).max())
     byzantine = scenario.adversary.byzantine
@@ -87,82 +103,20 @@ def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
     if byzantine is not None and byzantine.enabled:
         claims = dict.fromkeys(byzantine.nodes, sign_flip(learner, executor, byzantine.scale))
     return Parts(
-        graph=graph,
-        neighbors=neighbors,
-        weights=weights,
-        link=build_link(scenario.network),
+        network=network,
         outages=tuple(Outage(f.node, f.down_at, f.up_at) for f in scenario.fault),
         bank=bank,
         learner=learner,
         evaluator=evaluator,
-        program=build_program(scenario, learner, neighbors, weights, largest),
+        program=build_program(scenario, learner, overlay, largest),
         byzantine=claims,
         curious=frozenset(curious.nodes) if curious is not None and curious.enabled else frozenset(),
     )
 
 
-def build_graph(scenario: schema.Scenario, base: Path) -> nx.Graph:
-    """The topology, drawn from the seed's own stream where it is random."""
-    spec, rng = scenario.topology, streams.generator(scenario.seed, "topology")
-    match spec:
-        case world_tables.NamedTopology():
-            named = {
-                "ring": topology.ring,
-                "path": topology.path,
-                "complete": topology.complete,
-                "star": topology.star,
-                "exponential": topology.exponential,
-            }
-            return named[spec.kind](spec.nodes)
-        case world_tables.RegularTopology():
-            return topology.regular(spec.nodes, spec.degree, rng)
-        case world_tables.ErdosRenyiTopology():
-            return topology.erdos_renyi(spec.nodes, spec.p, rng)
-        case world_tables.SmallWorldTopology():
-            return topology.small_world(spec.nodes, spec.degree, spec.rewire, rng)
-        case world_tables.GridTopology():
-            return topology.grid(spec.rows, spec.columns, periodic=spec.kind == "torus")
-        case world_tables.BarabasiAlbertTopology():
-            return topology.barabasi_albert(spec.nodes, spec.links, rng)
-        case world_tables.HypercubeTopology():
-            return topology.hypercube(spec.dimension)
-        case world_tables.ClustersTopology():
-            return topology.clusters(spec.sizes, spec.inside, spec.between, rng)
-        case world_tables.DumbbellTopology():
-            return topology.dumbbell(spec.clique, spec.bridge)
-        case world_tables.TreeTopology():
-            return topology.tree(spec.branching, spec.height)
-        case world_tables.KnownTopology():
-            return topology.named(spec.name)
-        case world_tables.FileTopology():
-            return topology.from_file(base / spec.path, spec.format)
-
-
-def build_link(network: world_tables.Network) -> LinkModel:
-    """How messages travel."""
-    match network.latency:
-        case world_tables.ConstantLatency() as law:
-            drawn = latency.constant(law.value)
-        case world_tables.UniformLatency() as law:
-            drawn = latency.uniform(law.low, law.high)
-        case world_tables.LognormalLatency() as law:
-            drawn = latency.lognormal(law.median, law.sigma)
-        case world_tables.NormalLatency() as law:
-            drawn = latency.normal(law.mean, law.deviation)
-        case world_tables.GammaLatency() as law:
-            drawn = latency.gamma(law.mean, law.shape)
-        case world_tables.ParetoLatency() as law:
-            drawn = latency.pareto(law.minimum, law.tail)
-        case world_tables.EmpiricalLatency() as law:
-            drawn = latency.empirical(law.samples)
-    return LinkModel(drawn, network.uplink, network.loss, round(network.header))
-
-
-def build_learner(
-    scenario: schema.Scenario, neighbors: list[tuple[int, ...]], weights: np.ndarray[Any, Any]
-) -> tuple[Learner, Evaluator, Bank]:
+def build_learner(scenario: schema.Scenario, overlay: Overlay) -> tuple[Learner, Evaluator, Bank]:
     """Data, model and mechanism."""
-    nodes = len(neighbors)
+    nodes = overlay.nodes
     dataset = build_data(scenario)
     parts = build_partition(scenario, dataset.train_y, nodes)
     task = build_task(scenario.model, dataset)
@@ -184,7 +138,7 @@ def build_learner(
         lineage=Lineage(),
         initial=task.init(streams.generator(scenario.seed, "initial model")),
         gain=training.step / divisor,
-        sigma=build_sigma(scenario, neighbors, weights),
+        sigma=build_sigma(scenario, overlay),
         sensitivity=NO_CLIP if clip is None else clip,
         step_cost_s=training.step_cost,
     )
@@ -220,17 +174,13 @@ def build_task(spec: schema.Model, dataset: data.Dataset) -> Task:
             return models.mlp(dataset.features, spec.hidden, dataset.classes)
 
 
-def build_sigma(
-    scenario: schema.Scenario, neighbors: list[tuple[int, ...]], weights: np.ndarray[Any, Any]
-) -> list[float]:
+def build_sigma(scenario: schema.Scenario, overlay: Overlay) -> list[float]:
     """Per node, the standard deviation of the noise it adds to its clipped sum; zero without a mechanism."""
     privacy = scenario.privacy
     if privacy is None or scenario.protocol.exchange == "plain":
-        return [0.0] * len(neighbors)
+        return [0.0] * overlay.nodes
     shared = privacy.noise == "sum"
-    relative = [
-        _share(scenario, node, neighbors, weights) if shared else 1.0 for node in range(len(neighbors))
-    ]
+    relative = [_share(scenario, node, overlay) if shared else 1.0 for node in range(overlay.nodes)]
     z = privacy.noise_multiplier
     if z is None:
         assert privacy.target_epsilon is not None
@@ -239,9 +189,7 @@ def build_sigma(
     return [z * privacy.clip * share for share in relative]
 
 
-def _share(
-    scenario: schema.Scenario, node: int, neighbors: list[tuple[int, ...]], weights: np.ndarray[Any, Any]
-) -> float:
+def _share(scenario: schema.Scenario, node: int, overlay: Overlay) -> float:
     """The part of a sum's noise that ``node`` must add, so that any sum it enters has enough."""
     secure = scenario.secure
     assert secure is not None
@@ -249,19 +197,18 @@ def _share(
         member_sigma(
             1.0,
             1.0,
-            [[float(weights[v, w]) for w in neighbors[v]]],
+            [list(links.weights.values())],
             secure.colluders,
-            minimum_members(len(neighbors[v]), secure.colluders, secure.tolerated_dropouts),
+            minimum_members(len(links.sources), secure.colluders, secure.tolerated_dropouts),
         )
-        for v in neighbors[node]
+        for links in (overlay.links(v, 0) for v in overlay.links(node, 0).to)
     )
 
 
 def build_program(
     scenario: schema.Scenario,
     learner: Learner,
-    neighbors: list[tuple[int, ...]],
-    weights: np.ndarray[Any, Any],
+    overlay: Overlay,
     largest: int,
 ) -> Program:
     """The protocol every node runs."""
@@ -272,7 +219,7 @@ def build_program(
         case schema.DsgdProtocol() as spec:
             exchange: ExchangeFactory
             if spec.exchange == "secure":
-                exchange = build_secure(scenario, spec, learner, neighbors, weights, largest)
+                exchange = build_secure(scenario, spec, learner, overlay, largest)
             else:
                 exchange = lambda node: DirectExchange(node, learner, spec.timeout)  # noqa: E731
             return lambda node: dsgd(node, learner, exchange, spec.rounds)
@@ -282,8 +229,7 @@ def build_secure(
     scenario: schema.Scenario,
     spec: schema.DsgdProtocol,
     learner: Learner,
-    neighbors: list[tuple[int, ...]],
-    weights: np.ndarray[Any, Any],
+    overlay: Overlay,
     largest: int,
 ) -> Callable[[Node], NeighbourhoodExchange]:
     """Codec, directory and keys for neighbourhood secure aggregation."""
@@ -299,10 +245,10 @@ def build_secure(
         max(learner.sigma),
         secure.range_sigmas,
     )
-    heaviest = max(float(weights[v, list(around)].sum()) for v, around in enumerate(neighbors))
+    around = [overlay.links(node, 0).weights for node in range(overlay.nodes)]
     context = sha256(scenario.model_dump_json().encode()).digest()
     plan = SecurePlan(
-        codec=codec_for(bound, heaviest, max(map(len, neighbors))),
+        codec=codec_for(bound, max(sum(shares.values()) for shares in around), max(map(len, around))),
         real=secure.crypto == "real",
         colluders=secure.colluders,
         tolerated_dropouts=secure.tolerated_dropouts,
@@ -313,7 +259,7 @@ def build_secure(
     # Identity keys stand for a directory agreed on long before the run; simulated, so derived from the seed.
     identities = {
         node: Identity(streams.digest(scenario.seed, "identity", node, size=32))
-        for node in range(len(neighbors))
+        for node in range(overlay.nodes)
     }
     keys = KeyPlan(
         directory=Directory({node: identity.public for node, identity in identities.items()}),

@@ -13,18 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from scenarios.checks_world import (
-    Found,
-    latency_order,
-    least_degree,
-    probable_connection,
-    topology_exists,
-    topology_file,
-)
+from scenarios import checks_network, checks_world
+from scenarios.checks_world import Found, least_degree
 from scenarios.locate import Key, dotted
 from scenarios.schema import BlobsData, DigitsData, Scenario, Secure
 from scenarios.study_tables import Series, Whatif
-from scenarios.world_tables import node_count
+from scenarios.topology_tables import node_count
 from simulator.errors import ConfigurationError
 
 Check: TypeAlias = Callable[[Scenario], Found]
@@ -40,13 +34,7 @@ def named_nodes(scenario: Scenario) -> Found:
     """Every node named is in the graph."""
     nodes = node_count(scenario.topology)
     if nodes is not None:
-        yield from _outside(scenario, nodes)
-
-
-def _outside(scenario: Scenario, nodes: int) -> Found:
-    for key, node in _mentioned(scenario):
-        if node >= nodes:
-            yield key, f"node {node} is not in the graph; its nodes are 0 to {nodes - 1}"
+        yield from checks_network.outside(_mentioned(scenario), nodes)
 
 
 def _mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
@@ -299,9 +287,8 @@ def distinct_names(scenario: Scenario) -> Found:
 
 
 CHECKS: tuple[Check, ...] = (
-    topology_exists,
-    probable_connection,
-    latency_order,
+    *checks_world.CHECKS,
+    *checks_network.CHECKS,
     named_nodes,
     fault_times,
     adversary_nodes,
@@ -347,13 +334,26 @@ def check(scenario: Scenario | dict[str, Any], base: Path) -> list[tuple[Key, st
     """
     view = scenario if isinstance(scenario, Scenario) else cast(Scenario, _Readable(scenario))
     found: list[tuple[Key, str]] = []
-    rules: tuple[Check, ...] = (*CHECKS, partial(topology_file, base=base))
+    rules: tuple[Check, ...] = (
+        *CHECKS,
+        *(partial(rule, base=base) for rule in (*checks_world.FILE_CHECKS, *checks_network.FILE_CHECKS)),
+    )
     for rule in rules:
         try:
             found += rule(view)
         except _MissingTable:
             continue
     return found
+
+
+def check_nodes(nodes: int, scenario: Scenario) -> None:
+    """Check what regions and network tables say of nodes against a graph that is there.
+
+    Raises:
+        ConfigurationError: a node is not in the graph, or a list is too long or too short.
+    """
+    named = checks_network.mentioned_nodes(scenario)
+    _refuse([*checks_network.outside(named, nodes), *checks_network.misfits(scenario, nodes)])
 
 
 def check_degrees(degrees: Sequence[int], scenario: Scenario) -> None:
@@ -367,7 +367,11 @@ def check_degrees(degrees: Sequence[int], scenario: Scenario) -> None:
         ConfigurationError: the graph does not fit the scenario; the message lists every reason.
     """
     nodes = len(degrees)
-    found = [*_outside(scenario, nodes), *_enough_data(scenario, nodes), *_all_byzantine(scenario, nodes)]
+    found = [
+        *checks_network.outside(_mentioned(scenario), nodes),
+        *_enough_data(scenario, nodes),
+        *_all_byzantine(scenario, nodes),
+    ]
     if scenario.secure is not None:
         found += _neighbourhood(scenario, scenario.secure, min(degrees))
     _refuse(found)

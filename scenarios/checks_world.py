@@ -1,26 +1,30 @@
-"""Cross-checks of topology and links: is there such a graph, how small can a neighbourhood be."""
+"""Cross-checks of topology, mixing and regions: is there such a graph, how small can a neighbourhood be."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from scenarios.locate import Key
 from scenarios.schema import Scenario
-from scenarios.world_tables import (
+from scenarios.topology_tables import (
     BarabasiAlbertTopology,
+    ChurnTopology,
     DumbbellTopology,
+    DynamicTopology,
+    EpidemicTopology,
     ErdosRenyiTopology,
     FileTopology,
     GridTopology,
     HypercubeTopology,
     KnownTopology,
     NamedTopology,
+    PeerSamplingTopology,
     RegularTopology,
+    ScheduleTopology,
     SmallWorldTopology,
     TreeTopology,
-    UniformLatency,
 )
 
 Found: TypeAlias = Iterator[tuple[Key, str]]
@@ -55,18 +59,32 @@ def least_degree(scenario: Scenario) -> int | None:
 def topology_exists(scenario: Scenario) -> Found:
     """Degrees and sizes for which there is such a graph."""
     topology = scenario.topology
-    if isinstance(topology, RegularTopology | SmallWorldTopology) and topology.degree >= topology.nodes:
+    if (
+        isinstance(
+            topology,
+            RegularTopology | SmallWorldTopology | EpidemicTopology | PeerSamplingTopology | ChurnTopology,
+        )
+        and topology.degree >= topology.nodes
+    ):
         yield (
             ("topology", "degree"),
             f"degree {topology.degree} needs more than {topology.nodes} nodes; it must be below nodes",
         )
-    elif isinstance(topology, RegularTopology) and topology.degree * topology.nodes % 2:
+    elif (
+        isinstance(topology, RegularTopology | EpidemicTopology | PeerSamplingTopology | ChurnTopology)
+        and not (isinstance(topology, EpidemicTopology) and topology.where == "local")
+        and topology.degree * topology.nodes % 2
+    ):
         yield (
             ("topology", "degree"),
             f"no {topology.degree}-regular graph on {topology.nodes} nodes exists: "
             "nodes x degree must be even",
         )
-    elif isinstance(topology, RegularTopology) and topology.degree == 1 and topology.nodes > 2:
+    elif (
+        isinstance(topology, RegularTopology | PeerSamplingTopology)
+        and topology.degree == 1
+        and topology.nodes > 2
+    ):
         yield (
             ("topology", "degree"),
             "a 1-regular graph of more than 2 nodes is not connected; use at least 2",
@@ -87,9 +105,9 @@ def topology_exists(scenario: Scenario) -> Found:
 
 
 def topology_file(scenario: Scenario, base: Path) -> Found:
-    """The graph file is there."""
+    """The file of the graph or of its schedule is there."""
     topology = scenario.topology
-    if isinstance(topology, FileTopology) and not (base / topology.path).is_file():
+    if isinstance(topology, FileTopology | ScheduleTopology) and not (base / topology.path).is_file():
         yield (
             ("topology", "path"),
             f"there is no file {base / topology.path}; paths start at the scenario file",
@@ -106,8 +124,43 @@ def probable_connection(scenario: Scenario) -> Found:
         yield ("topology", "p"), "fewer than one edge is expected in all; raise p"
 
 
-def latency_order(scenario: Scenario) -> Found:
-    """A uniform latency has its bounds in order."""
-    latency = scenario.network.latency
-    if isinstance(latency, UniformLatency) and latency.low > latency.high:
-        yield ("network", "latency", "low"), "low must not be above high"
+def known_mixing(scenario: Scenario) -> Found:
+    """The weights asked for exist."""
+    mixing, topology = scenario.mixing, scenario.topology
+    if mixing is not None and isinstance(topology, get_args(DynamicTopology)):
+        yield (
+            ("mixing",),
+            f"[mixing] has no effect with {topology.kind}, whose links bring their own weights; remove it",
+        )
+    elif mixing is not None and mixing.kind == "file" and not isinstance(topology, FileTopology):
+        yield (
+            ("mixing", "kind"),
+            f'weights from a file need topology.kind = "file", not "{topology.kind}"; use another rule, such as '
+            '"metropolis"',
+        )
+
+
+def lasting_links(scenario: Scenario) -> Found:
+    """Secure sums are made in neighbourhoods that stay."""
+    topology = scenario.topology
+    if scenario.protocol.exchange == "secure" and isinstance(topology, get_args(DynamicTopology)):
+        yield (
+            ("topology", "kind"),
+            f"secure sums need links that stay, those of {topology.kind} change; use a fixed topology, or "
+            'exchange = "plain" or "ldp"',
+        )
+
+
+def regions(scenario: Scenario) -> Found:
+    """Regions are told apart by name, and list nobody twice."""
+    seen: set[str] = set()
+    for i, region in enumerate(scenario.region):
+        if region.name in seen:
+            yield ("region", i, "name"), f'the name "{region.name}" is taken by an earlier region'
+        if len(set(region.nodes)) < len(region.nodes):
+            yield ("region", i, "nodes"), "a node is listed twice"
+        seen.add(region.name)
+
+
+CHECKS = (topology_exists, probable_connection, known_mixing, lasting_links, regions)
+FILE_CHECKS = (topology_file,)

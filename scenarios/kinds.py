@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from scenarios.schema import Scenario
-from scenarios.tables import Table
+from scenarios.tables import Table, keys_of
 
 
 def models_of(annotation: Any) -> list[type[Table]]:
@@ -32,7 +32,7 @@ def choices_of(annotation: Any) -> list[str]:
 def _collect(models: list[type[Table]], prefix: str) -> Mapping[str, list[str]]:
     found: dict[str, list[str]] = {}
     for model in models:
-        for name, field in model.model_fields.items():
+        for name, field in keys_of(model).items():
             below = models_of(field.annotation)
             key = prefix if name == "kind" else f"{prefix}.{name}".lstrip(".")
             words = choices_of(field.annotation) if not below else []

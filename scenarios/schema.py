@@ -12,10 +12,12 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from scenarios.network_tables import Network
 from scenarios.study_tables import Study, Sweep, Whatif
 from scenarios.tables import Nodes, Table, is_count, written
+from scenarios.topology_tables import DYNAMIC, Mixing, Region, Topology
 from scenarios.units import Duration, Fraction
-from scenarios.world_tables import Fault, Mixing, Network, Topology
+from scenarios.world_tables import Fault
 
 # ---------------------------------------------------------------- data, model, training
 
@@ -249,7 +251,7 @@ class Evaluation(Table):
 
 
 def filled(raw: Any) -> Any:
-    """Write out what the exchange implies: what noise means, and that sums are secured.
+    """Write out what the exchange implies: what noise means, and that sums are secured; and the usual mixing.
 
     A resolved scenario then says so even where its file did not. Anything that is no scenario comes back as it is.
     """
@@ -259,6 +261,9 @@ def filled(raw: Any) -> Any:
     result = dict(raw)
     if exchange == "secure":
         result.setdefault("secure", {})
+    topology = raw.get("topology")
+    if isinstance(topology, dict) and topology.get("kind") not in DYNAMIC:
+        result.setdefault("mixing", {})
     if isinstance(privacy, dict) and exchange in ("ldp", "secure"):
         result["privacy"] = {"noise": "sum" if exchange == "secure" else "member"} | privacy
     return result
@@ -273,8 +278,15 @@ class Scenario(Table):
     expect: str = Field(default="", description="the expected outcome, in prose")
     seed: int = Field(default=1, ge=0, lt=2**63, description="seed of every random stream")
     topology: Topology
-    mixing: Mixing = Mixing()
+    mixing: Mixing | None = Field(
+        default=None,
+        description="weights of the gossip average; absent: metropolis, or those that the links of a topology "
+        "that changes bring along",
+    )
     network: Network
+    region: tuple[Region, ...] = Field(
+        default=(), strict=False, description="named groups of nodes, one [[region]] each"
+    )
     fault: tuple[Fault, ...] = Field(default=(), strict=False, description="outages, one [[fault]] each")
     data: Data
     partition: Partition = IidPartition()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 Node: TypeAlias = Annotated[int, Field(ge=0, description="node number, from 0")]
 Nodes: TypeAlias = Annotated[tuple[Node, ...], Field(strict=False)]
@@ -21,6 +22,11 @@ class Table(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
     )
+
+
+def keys_of(model: type[Table]) -> dict[str, FieldInfo]:
+    """The keys of a table as files write them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def is_count(value: Any, least: int) -> bool:

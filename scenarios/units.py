@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -140,8 +140,49 @@ Duration = Annotated[float, _duration[0], _duration[1], _duration[2]]
 """Seconds; written as text with a unit."""
 Rate = Annotated[float, _rate[0], _rate[1], _rate[2]]
 """Bits per second; written as text with a unit."""
+
+
+def _every(value: Any) -> Any:
+    if value == "round":
+        return value
+    if isinstance(value, str) and not value.strip()[:1].isdigit():
+        raise _refused(f'expected "round" or a duration like "10 s", got "{value}"')
+    seconds = _duration[0].func(value)
+    if seconds <= 0:
+        raise _refused(f'must be "round" or a duration greater than 0, got "{value}"')
+    return seconds
+
+
+def _rates(value: Any) -> Any:
+    single = not isinstance(value, list | tuple)
+    rates = [_rate[0].func(rate) for rate in ([value] if single else value)]
+    if not rates:
+        raise _refused("the list is empty; give one rate for all nodes, or a list with one rate per node")
+    if min(rates) <= 0:
+        raise _refused("a rate must be greater than 0")
+    return rates[0] if single else tuple(rates)
+
+
 Size = Annotated[float, _size[0], _size[1], _size[2]]
 """Bytes; written as text with a unit."""
+Every = Annotated[
+    Literal["round"] | float,
+    BeforeValidator(_every),
+    PlainSerializer(lambda value: value if value == "round" else show(value, DURATIONS), return_type=str),
+    WithJsonSchema({"anyOf": [{"const": "round"}, _duration[2].json_schema], "title": "round or duration"}),
+]
+"""The word "round", or seconds above 0 written as text with a unit."""
+Rates = Annotated[
+    float | tuple[float, ...],
+    BeforeValidator(_rates),
+    PlainSerializer(
+        lambda value: (
+            [show(rate, RATES) for rate in value] if isinstance(value, tuple) else show(value, RATES)
+        )
+    ),
+    WithJsonSchema({"anyOf": [_rate[2].json_schema, {"type": "array", "items": _rate[2].json_schema}]}),
+]
+"""Bits per second of every node: one rate above 0 for all, or a list with one for each."""
 Fraction = Annotated[
     float,
     BeforeValidator(_fraction),

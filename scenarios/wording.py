@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from scenarios.kinds import choices_of, kinds_of, models_of
 from scenarios.locate import Key
 from scenarios.schema import Scenario
-from scenarios.tables import Table
+from scenarios.tables import Table, keys_of
 
 _EXPECTED = {
     "float_type": "a number",
@@ -88,7 +88,7 @@ def _place(loc: Sequence[str | int]) -> tuple[Key, type[Table] | None]:
         key = (*key, part)
         if isinstance(part, str):
             holder = models[0] if len(models) == 1 else None
-            fields = [model.model_fields[part] for model in models if part in model.model_fields]
+            fields = [keys_of(model)[part] for model in models if part in keys_of(model)]
             models = [inner for field in fields for inner in models_of(field.annotation)]
     return key, holder
 
@@ -97,13 +97,13 @@ def _kinds_at(key: Key) -> list[str]:
     models: list[type[Table]] = [Scenario]
     for part in key:
         if isinstance(part, str):
-            models = [m for model in models for m in models_of(model.model_fields[part].annotation)]
+            models = [m for model in models for m in models_of(keys_of(model)[part].annotation)]
     return [kind for model in models for kind in kinds_of(model)]
 
 
 def _unknown_key(name: str, model: type[Table] | None, above: Key) -> str:
-    known = list(model.model_fields) if model else []
-    siblings = [m for m in _models_at(above) if m is not model and name in m.model_fields]
+    known = list(keys_of(model)) if model else []
+    siblings = [m for m in _models_at(above) if m is not model and name in keys_of(m)]
     if siblings:
         owners = ", ".join(kind for sibling in siblings for kind in kinds_of(sibling))
         return f"unknown key for this kind; it belongs to {owners}; possible here: {', '.join(known)}"
@@ -114,7 +114,7 @@ def _models_at(key: Key) -> list[type[Table]]:
     models: list[type[Table]] = [Scenario]
     for part in key:
         if isinstance(part, str):
-            fields = [m.model_fields[part] for m in models if part in m.model_fields]
+            fields = [keys_of(m)[part] for m in models if part in keys_of(m)]
             models = [inner for field in fields for inner in models_of(field.annotation)]
     return models
 
@@ -122,7 +122,7 @@ def _models_at(key: Key) -> list[type[Table]]:
 def _missing(key: Key, model: type[Table] | None) -> str:
     if key in _WHY_REQUIRED:
         return _WHY_REQUIRED[key]
-    field = model.model_fields.get(str(key[-1])) if model else None
+    field = keys_of(model).get(str(key[-1])) if model else None
     what = "table" if field is not None and models_of(field.annotation) else "key"
     about = f": {field.description}" if field is not None and field.description else ""
     return f"required {what} is missing{about}"
@@ -140,8 +140,8 @@ def _whose_word(key: Key, model: type[Table] | None, value: Any) -> str:
     owners = [
         kind
         for sibling in _models_at(key[:-1])
-        if sibling is not model and name in sibling.model_fields
-        if value in choices_of(sibling.model_fields[name].annotation)
+        if sibling is not model and name in keys_of(sibling)
+        if value in choices_of(keys_of(sibling)[name].annotation)
         for kind in kinds_of(sibling)
     ]
     return f"; {show(value)} needs kind = {' or '.join(map(show, owners))}" if owners else ""

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from scenarios import kinds, schema
 from scenarios.load import load
-from scenarios.tables import Table
+from scenarios.tables import Table, keys_of
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("simulator", "protocols", "analysis", "scenarios")
@@ -183,7 +183,7 @@ def documented() -> dict[str, list[Row]]:
 
 def tables(model: type[Table], prefix: str = "") -> Iterator[tuple[str, type[Table]]]:
     """Every table of a scenario under its dotted name, once for each kind."""
-    for name, field in model.model_fields.items():
+    for name, field in keys_of(model).items():
         for inner in kinds.models_of(field.annotation):
             yield f"{prefix}{name}", inner
             yield from tables(inner, f"{prefix}{name}.")
@@ -196,7 +196,7 @@ TABLES = list(dict.fromkeys(tables(schema.Scenario)))
 def test_every_key_is_documented_with_its_default_and_a_valid_example(name: str, model: type[Table]) -> None:
     words = set(kinds.kinds_of(model))
     examples: dict[str, object] = {}
-    for key, field in model.model_fields.items():
+    for key, field in keys_of(model).items():
         rows = [
             row
             for row in documented()[name]
@@ -211,9 +211,7 @@ def test_every_key_is_documented_with_its_default_and_a_valid_example(name: str,
         if isinstance(field.default, str | int | float) and key != "kind":
             shown = tomllib.loads(f"x = {rows[0]['default'].strip('`')}")["x"]
             assert shown == field.default, key
-    nested = {
-        k: f for k, f in model.model_fields.items() if kinds.models_of(f.annotation) and f.is_required()
-    }
+    nested = {k: f for k, f in keys_of(model).items() if kinds.models_of(f.annotation) and f.is_required()}
     if not nested:
         model.model_validate(examples)
     else:

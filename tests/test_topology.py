@@ -290,10 +290,10 @@ def test_more_links_than_nodes_are_refused() -> None:
 )
 def test_what_a_scenario_says_of_its_graph_is_what_is_built(spec: dict[str, object]) -> None:
     """Node count and smallest degree, known from the tables alone, agree with the graph."""
-    from scenarios.build import build_graph
+    from scenarios.build_network import build_graph
     from scenarios.checks_world import least_degree
     from scenarios.load import load, merged, resolve
-    from scenarios.world_tables import node_count
+    from scenarios.topology_tables import node_count
 
     raw = merged(load("quickstart", ["protocol.exchange=plain", "fault=[]"]).raw, {"topology": spec})
     raw["adversary"] = {}
