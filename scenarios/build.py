@@ -35,7 +35,6 @@ from scenarios.checks import check_degrees, check_noise
 from simulator import streams
 from simulator.adversary import Claim
 from simulator.compute import Executor
-from simulator.errors import ConfigurationError
 from simulator.faults import Outage
 from simulator.links import LinkModel
 from simulator.node import Node, Program
@@ -90,8 +89,6 @@ def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
         ConfigurationError: what is asked for cannot be built.
     """
     network = build_network(scenario, base)
-    if not network.overlay.fixed:
-        raise ConfigurationError("links that change cannot be run yet", "topology.kind")
     overlay = network.overlay
     check_degrees([len(around) for around in network.neighbors], scenario)
     learner, evaluator, bank = build_learner(scenario, overlay)

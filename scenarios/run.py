@@ -95,6 +95,7 @@ def run(
         weights=parts.weights,
         executor=executor,
         faults=parts.outages,
+        overlay=parts.network.overlay,
         adversary=Adversary(parts.curious, recorder.tap, parts.byzantine),
         record=recorder.record,
         released=parts.learner.lineage.delivered,
@@ -214,7 +215,9 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         "topology": {
             "nodes": len(parts.neighbors),
             "edges": sorted((min(i, j), max(i, j)) for i, j in parts.graph.edges),
+            "fixed": parts.network.overlay.fixed,
         },
+        "network": dict(parts.network.notes),
         "samples_per_node": parts.bank.mask.sum(1).tolist(),
         "byzantine": sorted(parts.byzantine),
         "curious": sorted(parts.curious),

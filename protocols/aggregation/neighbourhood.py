@@ -107,7 +107,7 @@ class NeighbourhoodExchange:
         self._peers = Peers(node, plan.timeout_s)
         self._mine: dict[int, Model] = {}
         self._early: list[tuple[int, int, tuple[int, ...]]] = []
-        self._answered: set[tuple[int, int]] = set()
+        self._answered: dict[tuple[int, int], tuple[int, ...]] = {}
         self._opening: _Opening | None = None
 
     async def join(self) -> None:
@@ -219,9 +219,11 @@ class NeighbourhoodExchange:
         if round not in self._mine and round > max(self._mine, default=-1):
             self._early.append((aggregator, round, listed))
             return
+        if self._answered.get((aggregator, round)) == listed:
+            return  # the same list once more, from the network or an attacker; its answer is on its way
         objection = self._objection(aggregator, round, listed)
         if objection is None:
-            self._answered.add((aggregator, round))
+            self._answered[aggregator, round] = listed
             said: Model = node.outgoing(self._mine[round], to=aggregator, round=round)
             weight = node.weight(node.id, receiver=aggregator)
             rounding = node.rng("rounding", round, aggregator, ATTEMPT)

@@ -44,19 +44,21 @@ class DirectExchange:
     async def mix(self, round: int, mine: Model) -> Model:
         """Send to all, wait for all that seem alive, average over those heard."""
         node = self._node
-        for peer in node.neighbors:
+        links = node.links(round)
+        for peer in links.to:
             said: Model = node.outgoing(mine, to=peer, round=round)
             size = HEADER_BYTES + VALUE_BYTES * self._learner.size
             node.send(peer, Message("model", round, said.params, size, release=Visible(said.state)))
+        self._peers.meet(links.sources)
         # A later model may overtake this round's, so only the model itself ends the wait for it.
         await pump(
             node,
             self._handle,
-            lambda: all((round, v) in self._models for v in self._peers.alive),
+            lambda: all((round, v) in self._models for v in self._peers.alive.intersection(links.sources)),
             self._timeout_s,
         )
-        heard = [v for v in node.neighbors if (round, v) in self._models]
-        weights = {v: node.weight(v) for v in heard}
+        heard = [v for v in links.sources if (round, v) in self._models]
+        weights = {v: links.weights[v] for v in heard}
         terms = [(1.0 - sum(weights.values()), mine)]
         terms += [(weights[v], self._models[round, v]) for v in heard]
         node.record("mixed", round=round, heard=len(heard))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from simulator.node import Delivery, Node
 
@@ -24,9 +24,15 @@ class Peers:
         self._round = dict.fromkeys(node.neighbors, -1)
         self._heard_s = dict.fromkeys(node.neighbors, node.now_s)
 
+    def meet(self, peers: Iterable[int]) -> None:
+        """These are neighbours now; of those that never were, no silence is held against them."""
+        for peer in peers:
+            self._round.setdefault(peer, -1)
+            self._heard_s.setdefault(peer, self._node.now_s)
+
     def heard(self, src: int, round: int) -> None:
         """Any message from ``src`` of ``round`` is a sign of life."""
-        self._round[src] = max(self._round[src], round)
+        self._round[src] = max(self._round.get(src, -1), round)
         self._heard_s[src] = self._node.now_s
 
     def round_of(self, peer: int) -> int:
@@ -35,9 +41,9 @@ class Peers:
 
     @property
     def alive(self) -> frozenset[int]:
-        """Neighbours that were heard recently enough to be waited for."""
+        """Neighbours that were heard recently enough to be waited for, and that no failure detector suspects."""
         since_s = self._node.now_s - self._patience_s
-        return frozenset(v for v, heard_s in self._heard_s.items() if heard_s >= since_s)
+        return frozenset(v for v, heard_s in self._heard_s.items() if heard_s >= since_s) - self._node.suspects
 
     def awaited(self, round: int) -> frozenset[int]:
         """Those alive that have given no sign of ``round`` or a later one yet."""

@@ -31,7 +31,10 @@ async def push(node: Node, learner: Learner, rounds: int, period_s: float) -> No
         node.disk.update(model=model, round=round + 1)
         model = await learner.local_update(node, model, round)
         node.record("model", round=round + 1, value=model.params)
-        peer = int(draw.choice(node.neighbors))
+        around = node.links(round).to
+        if not around:
+            continue
+        peer = int(draw.choice(around))
         said: Model = node.outgoing(model, to=peer, round=round)
         size = HEADER_BYTES + VALUE_BYTES * learner.size
         node.send(peer, Message("model", round, said.params, size, release=Visible(said.state)))
