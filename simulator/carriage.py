@@ -14,12 +14,13 @@ from math import inf
 from simulator.adversary import Coalition
 from simulator.clock import NS_PER_S, Calendar, to_ns, to_s
 from simulator.draws import LOST, Draws, Row
-from simulator.fair import FairNetwork, FairUplinks
+from simulator.fair import FairUplinks
 from simulator.faults import Cut, Hold, leaves_ns, severed
 from simulator.flight import Flight, key_of
 from simulator.links import LinkModel
 from simulator.losses import BurstPath
 from simulator.mailbox import Mailbox, Post
+from simulator.max_min import FairNetwork
 from simulator.network import Network
 from simulator.node import Message
 from simulator.records import CUT_OFF, GIVEN_UP, NEVER, WENT_MISSING, MessageLog

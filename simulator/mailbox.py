@@ -10,16 +10,13 @@ from __future__ import annotations
 from array import array
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
-from heapq import heappop, heappush
 from math import inf
-
-import simpy
 
 from simulator.boards import CLOSED, NO_ARRIVAL, Board, Boards
 from simulator.clock import Calendar
 from simulator.flight import Entry, Flight, Key, code_of, delivery_of, key_of
 from simulator.node import Delivery, Match
-from simulator.waiting import Bell, Deadlines, Gather, Receive, happen
+from simulator.waiting import Alarm, Deadlines, Gather, Receive, happen
 
 NOTHING, ANYTHING = -(1 << 62), -(1 << 61)
 """No message has these keys."""
@@ -78,7 +75,7 @@ class Mailbox:
         post: shared by all mailboxes of the run.
     """
 
-    __slots__ = ("_alarms", "_bell", "_env", "_held", "_node", "_post", "_rank", "_waiting")
+    __slots__ = ("_env", "_held", "_node", "_post", "_rank", "_waiting", "alarm")
 
     def __init__(self, node: int, env: Calendar, post: Post) -> None:
         self._node = node
@@ -87,8 +84,8 @@ class Mailbox:
         self._post = post
         self._held: list[Entry] = []
         self._waiting: list[Receive | Gather] = []
-        self._alarms: list[int] = []
-        self._bell = Bell(env, self._ring)
+        self.alarm = Alarm(env, self._wake, self._rank).set
+        """Look at that instant (ns) or before; whoever looks too early sets it again."""
 
     # ---------------------------------------------------------------- the network's side
 
@@ -119,16 +116,6 @@ class Mailbox:
             return
         coming = self._post.coming[self._node]
         coming[:] = [entry for entry in coming if entry[1] is not flight]
-
-    def alarm(self, t_ns: int) -> None:
-        """Look at ``t_ns`` or before; whoever looks too early sets the alarm again."""
-        alarms = self._alarms
-        if not alarms or alarms[0] > t_ns:
-            now = self._env.now_ns
-            if t_ns < now:
-                t_ns = now
-            heappush(alarms, t_ns)
-            self._env.wake(self._bell, t_ns, self._rank)
 
     # ---------------------------------------------------------------- the node's side
 
@@ -305,13 +292,6 @@ class Mailbox:
                 self._leave(waiter)
                 over.append(waiter)
         return over
-
-    def _ring(self, _: simpy.Event) -> None:
-        self._bell.callbacks = self._bell.again  # type: ignore[assignment]
-        alarms, now = self._alarms, self._env.now_ns
-        while alarms and alarms[0] <= now:
-            heappop(alarms)
-        self._wake()
 
     def _wake(self) -> None:
         """End the waits that are over by now, and set the alarm for the others."""

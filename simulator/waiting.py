@@ -9,6 +9,7 @@ from math import inf
 from typing import TypeAlias
 
 import simpy
+from simpy.events import NORMAL
 
 from simulator.boards import Board
 from simulator.clock import Calendar
@@ -141,6 +142,47 @@ class Bell(simpy.Event):
         self.again = self.callbacks = (ring,)  # type: ignore[assignment]
 
 
+class Alarm:
+    """Calls a function at the earliest of the instants it is set to, or before; the function sets it again.
+
+    It is never taken off the calendar: whoever is called too early looks and sets it again.
+
+    Args:
+        env: the calendar.
+        ring: what to call.
+        rank: order among alarms of one instant, below 0; None for the order in which they are set.
+    """
+
+    __slots__ = ("_bell", "_env", "_planned", "_rank", "_ring")
+
+    def __init__(self, env: Calendar, ring: Callable[[], None], rank: int | None = None) -> None:
+        self._env = env
+        self._ring = ring
+        self._rank = rank
+        self._planned: list[int] = []
+        self._bell = Bell(env, self._happened)
+
+    def set(self, t_ns: int) -> None:
+        """Ring at ``t_ns`` (now, if that is over) or before."""
+        planned = self._planned
+        if not planned or planned[0] > t_ns:
+            now = self._env.now_ns
+            if t_ns < now:
+                t_ns = now
+            heappush(planned, t_ns)
+            if self._rank is None:
+                self._env.schedule(self._bell, NORMAL, t_ns - now)
+            else:
+                self._env.wake(self._bell, t_ns, self._rank)
+
+    def _happened(self, _: simpy.Event) -> None:
+        self._bell.callbacks = self._bell.again  # type: ignore[assignment]
+        planned, now = self._planned, self._env.now_ns
+        while planned and planned[0] <= now:
+            heappop(planned)
+        self._ring()
+
+
 _Due: TypeAlias = "tuple[float, int, int, Waiter, Callable[[], None]]"
 
 
@@ -155,8 +197,7 @@ class Deadlines:
         self._due: list[_Due] = []
         self._count = 0
         self._room = 1024
-        self._plans: list[int] = []
-        self._bell = Bell(env, self._ring)
+        self._alarm = Alarm(env, self._ring, LAST_RANK)
 
     def add(self, waiter: Waiter, rank: int, wake: Callable[[], None]) -> None:
         """Call ``wake`` at the receive's deadline, if it still waits then."""
@@ -171,11 +212,8 @@ class Deadlines:
             self._room = max(1024, 2 * len(self._due))
         self._plan()
 
-    def _ring(self, _: simpy.Event) -> None:
-        self._bell.callbacks = self._bell.again  # type: ignore[assignment]
+    def _ring(self) -> None:
         now = self._env.now_ns
-        while self._plans and self._plans[0] <= now:
-            heappop(self._plans)
         while self._due and (self._due[0][0] <= now or self._due[0][3].triggered):
             due = heappop(self._due)
             if not due[3].triggered:
@@ -183,7 +221,5 @@ class Deadlines:
         self._plan()
 
     def _plan(self) -> None:
-        if self._due and (not self._plans or self._due[0][0] < self._plans[0]):
-            first_ns = int(self._due[0][0])
-            heappush(self._plans, first_ns)
-            self._env.wake(self._bell, first_ns, LAST_RANK)
+        if self._due:
+            self._alarm.set(int(self._due[0][0]))

@@ -43,7 +43,9 @@ class Peers:
     def alive(self) -> frozenset[int]:
         """Neighbours that were heard recently enough to be waited for, and that no failure detector suspects."""
         since_s = self._node.now_s - self._patience_s
-        return frozenset(v for v, heard_s in self._heard_s.items() if heard_s >= since_s) - self._node.suspects
+        return (
+            frozenset(v for v, heard_s in self._heard_s.items() if heard_s >= since_s) - self._node.suspects
+        )
 
     def awaited(self, round: int) -> frozenset[int]:
         """Those alive that have given no sign of ``round`` or a later one yet."""
