@@ -45,6 +45,7 @@ class Engine(ABC):
         self.coalition = world.adversary.start(world.seed, self._linked_now)
         self.nodes = [self._node(i) for i in range(len(world.neighbors))]
         self.down: set[int] = set()
+        self.post.down = self.down
         self._down_since_ns: dict[int, int] = {}
         self._out: set[int] = set()
         self._absent: set[int] = set()
@@ -160,6 +161,7 @@ class Engine(ABC):
         self._absent.discard(node)
         if node not in self._out:
             self.restore(node)
+        self._check_over()
 
     def _changed(self) -> None:
         """Links that follow who is there are told."""

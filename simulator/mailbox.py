@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from heapq import heappop, heappush
 from math import inf
 from typing import Any, NamedTuple, TypeAlias
@@ -74,6 +74,8 @@ class Post:
         """Told of every message that reaches a mailbox, (receiver, message); whether it stays in the mailbox."""
         self.prompt: frozenset[int] = frozenset()
         """Nodes whose messages are heard of at the instant they arrive, not when the node next looks."""
+        self.down: Collection[int] = ()
+        """Nodes that hear nothing."""
         self.unheeded: int | None = None
         """The code of a kind of message that no program waits for."""
 
@@ -123,7 +125,7 @@ class Gather:
 
     def __init__(self, key: Key, sources: Sequence[int], event: simpy.Event, deadline_ns: float) -> None:
         self.key = key
-        self.sources = sources
+        self.sources = dict.fromkeys(sources)
         self.event = event
         self.deadline_ns = deadline_ns
         self.by_source: dict[int, Entry] = {}
@@ -149,7 +151,8 @@ class Gather:
     @property
     def value(self) -> dict[int, Message]:
         """What the await gives."""
-        return {src: entry[1].message for src, entry in self.by_source.items()}
+        # In the order asked for: who listens in decides when a mailbox is looked at, and must not decide this.
+        return {src: self.by_source[src][1].message for src in self.sources if src in self.by_source}
 
 
 class Mailbox:
@@ -193,6 +196,11 @@ class Mailbox:
         for waiter in self._hand_out(self._heard([(self._env.now_ns, flight)])):
             waiter.event.succeed()
 
+    def reconsider(self) -> None:
+        """Find out anew when the only receive that waits may end."""
+        if len(self._waiting) == 1:
+            self._set(self._waiting[0])
+
     def withdraw(self, flight: Flight) -> None:
         """A message that was announced will not come."""
         coming = self._post.coming[self._node]
@@ -231,9 +239,15 @@ class Mailbox:
         waiter = Gather(self._post.key(kind, round), sources, simpy.Event(self._env), deadline_ns)
         if self._held:
             self._held = [entry for entry in self._held if not waiter.takes(entry)]
-        if len(waiter.by_source) < len(sources):
+        if not waiter.complete:
             self._enter(waiter)
         return waiter
+
+    def expire(self, waiter: Gather) -> None:
+        """The receive does not wait; it has what is there now."""
+        self.look()
+        if not waiter.complete:
+            self._leave(waiter)
 
     def abandon(self, waiter: Receive | Gather) -> None:
         """The receive was cancelled; what was already handed to it takes its place again."""
@@ -250,7 +264,10 @@ class Mailbox:
 
     def miss(self) -> list[Entry]:
         """Take out what arrived until now while the node was down."""
-        return self._due(self._env.now_ns)
+        missed = self._due(self._env.now_ns)
+        if self._node in self._post.prompt:
+            self._next()
+        return missed
 
     def look(self) -> None:
         """Take note of everything that has arrived."""
@@ -268,13 +285,14 @@ class Mailbox:
     def _leave(self, waiter: Receive | Gather) -> None:
         self._waiting = [other for other in self._waiting if other is not waiter]
         self._refresh()
+        self.reconsider()
 
     def _refresh(self) -> None:
-        waiting = self._waiting
-        key = NOTHING
+        waiting, key = self._waiting, NOTHING
         if waiting:
-            only = waiting[0] if len(waiting) == 1 else None
-            key = only.key if type(only) is Gather else ANYTHING
+            only, key = waiting[0], ANYTHING
+            if len(waiting) == 1 and isinstance(only, Gather) and self._node not in self._post.prompt:
+                key = only.key
         self._post.key_awaited[self._node] = key
 
     def _due(self, now: int) -> list[Entry]:
@@ -346,12 +364,14 @@ class Mailbox:
         while alarms and alarms[0] <= now:
             heappop(alarms)
         if not waiting:
-            if node in post.prompt:
+            if node in post.prompt and node not in post.down:
                 self._hand_out(self._arrived())
                 self._next()
             return
         waiter = waiting[0]
         if isinstance(waiter, Gather) and post.key_awaited[node] != ANYTHING and post.hear is None:
+            if post.missing[node] > 0:
+                self._foreseen(waiter)
             if post.missing[node] <= 0 or waiter.deadline_ns <= now:
                 self._collect(waiter, now)
             if len(waiter.by_source) == len(waiter.sources) or waiter.deadline_ns <= now:
@@ -381,24 +401,27 @@ class Mailbox:
 
     def _set(self, waiter: Receive | Gather) -> None:
         """Set the alarm for the first instant at which a waiting receive may end."""
-        until_ns = waiter.deadline_ns
-        coming = self._post.coming[self._node]
-        if type(waiter) is Gather:
-            key, latest_ns, missing = waiter.key, 0, len(waiter.sources) - len(waiter.by_source)
-            for arrival_ns, flight in coming:
-                if flight[6] == key:
-                    missing -= 1
-                    if arrival_ns > latest_ns:
-                        latest_ns = arrival_ns
-            self._post.missing[self._node], self._post.latest_ns[self._node] = missing, latest_ns
-            if missing <= 0 and latest_ns < until_ns:
-                until_ns = latest_ns
-        else:
-            unheeded = self._post.unheeded
-            heeded = [entry[0] for entry in coming if entry[1].key & _CODES != unheeded]
-            until_ns = min([until_ns, *heeded])
+        until_ns = min(waiter.deadline_ns, self._foreseen(waiter))
         if until_ns < inf:
             self.alarm(int(until_ns))
+
+    def _foreseen(self, waiter: Receive | Gather) -> float:
+        """When a waiting receive may be complete by what is known to be coming."""
+        coming = self._post.coming[self._node]
+        if type(waiter) is Gather:
+            key, sources, by_source = waiter.key, waiter.sources, waiter.by_source
+            first_ns: dict[int, int] = {}
+            for arrival_ns, flight in coming:
+                if flight[6] == key:
+                    src = flight[2]
+                    if src in sources and src not in by_source and first_ns.get(src, inf) > arrival_ns:
+                        first_ns[src] = arrival_ns
+            missing = len(sources) - len(by_source) - len(first_ns)
+            latest_ns = max(first_ns.values(), default=0)
+            self._post.missing[self._node], self._post.latest_ns[self._node] = missing, latest_ns
+            return latest_ns if missing <= 0 else inf
+        unheeded = self._post.unheeded
+        return min((entry[0] for entry in coming if entry[1].key & _CODES != unheeded), default=inf)
 
 
 def delivery_of(entry: Entry) -> Delivery:

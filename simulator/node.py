@@ -155,7 +155,7 @@ class Node(Protocol):
     ) -> dict[int, Message]:
         """By source, the oldest message of that kind and round, waiting until every source has one.
 
-        Once ``timeout_s`` has passed, those that are there. Cheaper than as many receives: the program goes on
+        The sources are in the order in which they were named. Once ``timeout_s`` has passed, those that are there. Cheaper than as many receives: the program goes on
         once, when the last has come. What it does not take stays in the mailbox.
         """
         ...

@@ -112,8 +112,11 @@ class Participant(ABC):
     ) -> dict[int, Message]:
         """One message from each source, or what has come by the time-out."""
         waiter = self.mailbox.gather(kind, round, sources, self._deadline_ns(timeout_s))
-        if not waiter.complete and (timeout_s is None or timeout_s > 0):
-            await self._until(waiter)
+        if not waiter.complete:
+            if timeout_s is not None and timeout_s <= 0:
+                self.mailbox.expire(waiter)
+            else:
+                await self._until(waiter)
         return waiter.value
 
     async def receive(self, match: Match | None = None, timeout_s: float | None = None) -> Delivery | None:
