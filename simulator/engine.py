@@ -263,12 +263,14 @@ class Engine(ABC):
         assert detector is not None
         participant = self.nodes[node]
         participant.suspicions = life = Suspicions(detector, now_ns)
+        participant.meet()
         period_ns = to_ns(detector.period_s)
         beats = 0
 
         def beat() -> None:
             nonlocal beats
             if participant.suspicions is life and node not in self.down and not self._over.triggered:
+                participant.meet()
                 peers = self._linked_now(node)
                 if peers:
                     self.transmit(node, peers, Message(HEARTBEAT, beats, None, detector.size_bytes))
