@@ -61,8 +61,10 @@ class _Parcel:
         "dst",
         "gone",
         "left_ns",
+        "life",
         "message",
         "number",
+        "off_ns",
         "place",
         "reliable",
         "repeat",
@@ -81,7 +83,8 @@ class _Parcel:
         self.message = message
         self.size = size
         self.sent_ns = sent_ns
-        self.left_ns = NEVER
+        self.off_ns, self.left_ns = NEVER, NEVER
+        self.life = 0
         self.attempt = 1
         self.repeat = 0
         self.reliable = False
@@ -89,7 +92,6 @@ class _Parcel:
         self.place: int | None = None
         self.row: int | None = None
         self.delay_ns, self.chance, self.copy_ns = 0, 0.0, NEVER
-
         self.draws = draws
 
     def drawn(self, row: Row, i: int) -> None:
@@ -131,6 +133,8 @@ class Carriage(Network):
         self._rate = link.uplinks(nodes)
         self._down_rate = link.downlinks(nodes)
         self._free_ns = [0] * nodes
+        self._life = [0] * nodes
+        """How often each node went down: what its transport would send again, it forgets then."""
         self._down_free_ns = [0] * nodes
         self._link_free_ns: dict[tuple[int, int], int] = {}
         self._with_sender: list[dict[int, _Parcel]] = [{} for _ in range(nodes)]
@@ -169,11 +173,13 @@ class Carriage(Network):
         """What has not left is dropped, and so is what a transport would have sent again."""
         now = self._env.now_ns
         self._down.add(node)
+        self._life[node] += 1
         self._free_ns[node] = now
         if self._fair is not None:
             self._fair.stop(node)
         for parcel in list(self._with_sender[node].values()):
-            self._end(parcel, CUT_OFF)
+            if parcel.off_ns != now:  # else its last bit leaves at this very instant
+                self._end(parcel, CUT_OFF)
         if self._order_kept is not None:
             for parcel in self._order_kept.forgotten(node):
                 self._log.ended(parcel.number, CUT_OFF)
@@ -181,7 +187,7 @@ class Carriage(Network):
     def _tampered(self, coalition: Coalition, src: int, dst: int, message: Message, row: Row, i: int) -> None:
         leaving = coalition.outgoing(to_s(self._env.now_ns), src, dst, message)
         if all(sent.copy for sent in leaving):
-            self._log.ended(self._parcel(src, dst, message).number, CUT_OFF)
+            self._log.ended(self._parcel(src, dst, message, carried=False).number, CUT_OFF)
         for sent in leaving:
             parcel = self._parcel(src, sent.dst, sent.message, copy=sent.copy)
             if sent.copy:
@@ -194,12 +200,21 @@ class Carriage(Network):
         return self._copies.row(src, (dst,), message.kind, message.round)
 
     def _parcel(
-        self, src: int, dst: int, message: Message, *, copy: bool = False, carried: bool = True
+        self,
+        src: int,
+        dst: int,
+        message: Message,
+        *,
+        copy: bool = False,
+        carried: bool = True,
+        sent_ns: int | None = None,
     ) -> _Parcel:
-        now, size = self._env.now_ns, message.size_bytes + self._link.header_bytes
-        code = self._log.code(message.kind)
-        number = self._log.message(now, src, dst, code, message.round, size, copy=copy, counts=carried)
-        return _Parcel(number, src, dst, message, size, now, self._draws)
+        t_ns = self._env.now_ns if sent_ns is None else sent_ns
+        code, size = self._log.code(message.kind), message.size_bytes + self._link.header_bytes
+        number = self._log.message(t_ns, src, dst, code, message.round, size, copy=copy, counts=carried)
+        parcel = _Parcel(number, src, dst, message, size, t_ns, self._draws)
+        parcel.life = self._life[src]
+        return parcel
 
     def _launch(self, parcel: _Parcel, row: Row, i: int, delay_ns: int = 0) -> None:
         parcel.drawn(row, i)
@@ -207,8 +222,6 @@ class Carriage(Network):
         if self._link.transport is not None:
             parcel.reliable = True
             parcel.repeat = parcel.draws.repeat(parcel.src, parcel.dst, parcel.message)
-            if self._order_kept is not None:
-                parcel.place = self._order_kept.place(parcel)
         if delay_ns:
             self._after(delay_ns, self._depart, parcel)
         else:
@@ -221,12 +234,14 @@ class Carriage(Network):
         if parcel.gone:
             return
         now, src = self._env.now_ns, parcel.src
+        if self._order_kept is not None and parcel.place is None:
+            parcel.place = self._order_kept.place(parcel)
         if self._fair is not None:
             self._fair.start(src, (parcel.dst,), 8 * parcel.size, parcel)
         else:
             each_ns = _transfer_ns(parcel.size, self._rate[src])
             left_ns = max(now, self._free_ns[src]) + each_ns
-            self._free_ns[src] = left_ns
+            self._free_ns[src] = parcel.off_ns = left_ns
             self._after(left_ns - now, self._off_uplink, parcel)
 
     def _transferred(self, parcel: _Parcel, dst: int) -> None:
@@ -236,9 +251,13 @@ class Carriage(Network):
         """Wait for the link to be released, if it is held."""
         if parcel.gone:
             return
+        parcel.off_ns = NEVER
         holds, now = self._meddling.holds, self._env.now_ns
         if holds:
             release_ns = leaves_ns(holds, parcel.src, parcel.dst, now)
+            if release_ns != now and parcel.src in self._down:
+                self._end(parcel, CUT_OFF)
+                return
             if release_ns is None:
                 return
             if release_ns > now:
@@ -295,24 +314,29 @@ class Carriage(Network):
             self._failed(parcel, WENT_MISSING)
             return
         if parcel.copy_ns >= 0:
-            copy = self._parcel(parcel.src, parcel.dst, parcel.message, copy=True, carried=False)
-            copy.sent_ns = parcel.sent_ns
+            copy = self._parcel(
+                parcel.src, parcel.dst, parcel.message, copy=True, carried=False, sent_ns=parcel.sent_ns
+            )
             self._log.left(copy.number, parcel.left_ns)
             self._fly(copy, parcel.copy_ns)
         self._fly(parcel, parcel.delay_ns)
 
     def _fly(self, parcel: _Parcel, delay_ns: int) -> None:
-        awaited = parcel.reliable or parcel.row is not None
-        if awaited or (not self._shared and self._down_rate[parcel.dst] < inf):
+        if parcel.reliable or (not self._shared and self._down_rate[parcel.dst] < inf):
             self._after(delay_ns, self._land, parcel)
-        else:
-            self._hand_over(parcel, self._env.now_ns + delay_ns)
+            return
+        if parcel.row is not None:
+            self._after(delay_ns, self._overheard, parcel)
+        self._hand_over(parcel, self._env.now_ns + delay_ns)
+
+    def _overheard(self, parcel: _Parcel) -> None:
+        if parcel.row is not None and self._meddling.wires is not None:
+            self._meddling.wires.arrived(parcel.row, to_s(self._env.now_ns))
 
     def _land(self, parcel: _Parcel) -> None:
         """Reach the far end and join the queue of the downlink."""
+        self._overheard(parcel)
         now = self._env.now_ns
-        if parcel.row is not None and self._meddling.wires is not None:
-            self._meddling.wires.arrived(parcel.row, to_s(now))
         rate = inf if self._shared else self._down_rate[parcel.dst]
         if rate == inf:
             self._reach(parcel)
@@ -353,7 +377,7 @@ class Carriage(Network):
     def _failed(self, parcel: _Parcel, fate: int) -> None:
         """An attempt was in vain; a transport tries again, as long as its sender is up."""
         transport = self._link.transport if parcel.reliable else None
-        if transport is None or parcel.src in self._down:
+        if transport is None or parcel.life != self._life[parcel.src]:
             self._end(parcel, fate)
         elif parcel.attempt >= transport.attempts:
             self._end(parcel, GIVEN_UP)

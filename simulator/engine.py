@@ -46,6 +46,7 @@ class Engine(ABC):
         self.coalition = world.adversary.start(world.seed, self._linked_now)
         self.nodes = [self._node(i) for i in range(len(world.neighbors))]
         self.down: set[int] = set()
+        self.post.down = self.down
         self._down_since_ns: dict[int, int] = {}
         self._out: set[int] = set()
         self._absent: set[int] = set()
@@ -161,6 +162,7 @@ class Engine(ABC):
         self._absent.discard(node)
         if node not in self._out:
             self.restore(node)
+        self._check_over()
 
     def _changed(self) -> None:
         """Links that follow who is there are told."""
@@ -262,12 +264,14 @@ class Engine(ABC):
         assert detector is not None
         participant = self.nodes[node]
         participant.suspicions = life = Suspicions(detector, now_ns)
+        participant.meet()
         period_ns = to_ns(detector.period_s)
         beats = 0
 
         def beat() -> None:
             nonlocal beats
             if participant.suspicions is life and node not in self.down and not self._over.triggered:
+                participant.meet()
                 peers = self._linked_now(node)
                 if peers:
                     self.transmit(node, peers, Message(HEARTBEAT, beats, None, detector.size_bytes))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import inf
 
 from simulator.boards import CLOSED, NO_ARRIVAL, Board, Boards
@@ -47,6 +47,8 @@ class Post:
         """Told of every message that reaches a mailbox, (receiver, message); whether it stays in the mailbox."""
         self.prompt: frozenset[int] = frozenset()
         """Nodes whose messages are heard of at the instant they arrive, not when the node next looks."""
+        self.down: Collection[int] = ()
+        """Nodes that hear nothing."""
         self.unheeded: int | None = None
         """The code of a kind of message that no program waits for."""
 
@@ -110,6 +112,11 @@ class Mailbox:
         for waiter in self._hand_out(self._heard([(self._env.now_ns, flight)])):
             waiter.succeed()
 
+    def reconsider(self) -> None:
+        """Find out anew when the only receive that waits may end."""
+        if len(self._waiting) == 1:
+            self._set(self._waiting[0])
+
     def withdraw(self, flight: Flight) -> None:
         """A message that was announced will not come."""
         if self._post.boards is not None and self._post.boards.withdraw(flight, self._node):
@@ -137,6 +144,9 @@ class Mailbox:
 
     def gather(self, kind: str, round: int, sources: Sequence[int], deadline_ns: float) -> Gather:
         """Wait for a message of a kind and round from each source; ``complete`` if there is nothing to wait for."""
+        boards = self._post.boards
+        if boards is None or sources is not boards.neighbors[self._node]:
+            sources = tuple(dict.fromkeys(sources))
         waiter = Gather(self._env, self._post.key(kind, round), sources, deadline_ns)
         board = self._board(waiter)
         if board is not None:
@@ -151,6 +161,12 @@ class Mailbox:
         if not waiter.complete and deadline_ns > self._env.now_ns:
             self._enter(waiter)
         return waiter
+
+    def expire(self, waiter: Gather) -> None:
+        """The receive does not wait; it has what is there now."""
+        self.look()
+        if not waiter.complete:
+            self._leave(waiter)
 
     def abandon(self, waiter: Receive | Gather) -> None:
         """The receive was cancelled; what was already handed to it takes its place again."""
@@ -168,7 +184,10 @@ class Mailbox:
     def miss(self) -> list[Entry]:
         """Take out what arrived until now while the node was down."""
         self._spill()
-        return self._due(self._env.now_ns)
+        missed = self._due(self._env.now_ns)
+        if self._node in self._post.prompt:
+            self._next()
+        return missed
 
     def look(self) -> None:
         """Take note of everything that has arrived."""
@@ -189,13 +208,14 @@ class Mailbox:
     def _leave(self, waiter: Receive | Gather) -> None:
         self._waiting = [other for other in self._waiting if other is not waiter]
         self._refresh()
+        self.reconsider()
 
     def _refresh(self) -> None:
-        waiting = self._waiting
-        key = NOTHING
+        waiting, key = self._waiting, NOTHING
         if waiting:
-            only = waiting[0] if len(waiting) == 1 else None
-            key = only.key if type(only) is Gather else ANYTHING
+            only, key = waiting[0], ANYTHING
+            if len(waiting) == 1 and isinstance(only, Gather) and self._node not in self._post.prompt:
+                key = only.key
         self._post.key_awaited[self._node] = key
 
     def _due(self, now: int) -> list[Entry]:
@@ -297,7 +317,7 @@ class Mailbox:
         """End the waits that are over by now, and set the alarm for the others."""
         waiting, post, node, now = self._waiting, self._post, self._node, self._env.now_ns
         if not waiting:
-            if node in post.prompt:
+            if node in post.prompt and node not in post.down:
                 self._hand_out(self._arrived())
                 self._next()
             return

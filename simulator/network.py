@@ -128,7 +128,7 @@ class Direct(Network):
         if fair is not None:
             fair.start(src, dsts, 8 * size, (flight, delay_ns.tolist()))
             return
-        if each_ns:
+        if each_ns or start_ns > now:
             if start_ns == now:
                 self._queued[src] = [(flight, start_ns, each_ns)]
             else:
@@ -186,9 +186,14 @@ class Direct(Network):
                 wanted = awaited[dst]
                 if wanted == key:
                     still = missing[dst] = missing[dst] - 1
+                    if still < 0:
+                        # More than enough: some are repeats or from strangers, or this one overtakes another.
+                        if arrival_ns < latest_ns[dst]:
+                            self._boxes[dst].reconsider()
+                        continue
                     if arrival_ns > latest_ns[dst]:
                         latest_ns[dst] = arrival_ns
-                    if still <= 0:
+                    if still == 0:
                         self._boxes[dst].alarm(latest_ns[dst])
                 elif wanted == ANYTHING or wanted == ~key or dst in post.prompt:
                     self._boxes[dst].expect((arrival_ns, flight))

@@ -155,8 +155,9 @@ class Node(Protocol):
     ) -> dict[int, Message]:
         """By source, the oldest message of that kind and round, waiting until every source has one.
 
-        Once ``timeout_s`` has passed, those that are there. Cheaper than as many receives: the program goes on
-        once, when the last has come. What it does not take stays in the mailbox.
+        Sources come in the order they were named. Once ``timeout_s`` has passed, those that are there. Cheaper
+        than as many receives: the program goes on once, when the last has come. What it does not take stays in
+        the mailbox.
         """
         ...
 

@@ -35,6 +35,7 @@ class Participant(ABC):
         self._disk: dict[str, Any] = {}
         self.mailbox = Mailbox(id, engine.env, engine.post)
         self.suspicions: Suspicions | None = None
+        self._met: tuple[int, ...] = ()
         self._fixed = self._overlay.links(id, 0) if self._overlay.fixed else None
 
     @property
@@ -64,7 +65,16 @@ class Participant(ABC):
         if self.suspicions is None:
             return frozenset()
         self.mailbox.look()
+        self.meet()
         return self.suspicions.suspects(self._engine.env.now_ns, self.links().sources)
+
+    def meet(self) -> None:
+        """Give those who have become neighbours since this was last called time to be heard."""
+        sources = self.links().sources
+        if self.suspicions is not None and sources is not self._met:
+            for peer in set(sources).difference(self._met):
+                self.suspicions.met(peer, self._engine.env.now_ns)
+            self._met = sources
 
     @property
     def disk(self) -> dict[str, Any]:

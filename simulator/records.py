@@ -190,12 +190,18 @@ class MessageLog:
 
     @property
     def trace_hash(self) -> str:
-        """Hash of every event: times, ends, kinds, rounds, sizes, fates. Independent of contents."""
+        """Hash of every event: times, ends, kinds, rounds, sizes, fates.
+
+        Independent of contents, and of which of several nodes that send at the same instant is the first.
+        """
         trace = blake2b(digest_size=16)
-        for name, column in self.columns().items():
+        columns = self.columns()
+        order = np.lexsort((columns["src"], columns["sent_ns"]))
+        for name, column in columns.items():
             trace.update(f"{name} {len(column)}\n".encode())
             text = column.dtype == object
-            trace.update("\n".join(column).encode() if text else column.astype("<i8").tobytes())
+            told = column[order]
+            trace.update("\n".join(told).encode() if text else told.astype("<i8").tobytes())
         for t_ns, event in sorted(self._notes):
             trace.update(f"{t_ns} {event}\n".encode())
         return trace.hexdigest()

@@ -86,7 +86,7 @@ class Receive(Waiter):
 
 
 class Gather(Waiter):
-    """Waits for one message of a kind and round from each of several senders."""
+    """Waits for one message of a kind and round from each of several senders, no two alike."""
 
     def __init__(self, env: Calendar, key: Key, sources: Sequence[int], deadline_ns: float) -> None:
         super().__init__(env, deadline_ns)
@@ -118,7 +118,8 @@ class Gather(Waiter):
         """What the await gives."""
         if self.messages is not None:
             return self.messages
-        return {src: entry[1].message for src, entry in self.by_source.items()}
+        # In the order asked for: who listens in decides when a mailbox is looked at, and must not decide this.
+        return {src: self.by_source[src][1].message for src in self.sources if src in self.by_source}
 
 
 def happen(event: simpy.Event) -> None:

@@ -15,7 +15,7 @@ from simulator.adversary import Adversary
 from simulator.compute import Executor
 from simulator.detector import HeartbeatDetector
 from simulator.errors import ConfigurationError
-from simulator.faults import Fault
+from simulator.faults import Fault, Slow
 from simulator.overlay import Overlay, fixed
 from simulator.records import Sink
 from simulator.speed import Speeds
@@ -37,7 +37,7 @@ class World:
         executor: where ``node.compute`` is carried out.
         faults: what goes wrong, and when.
         overlay: links and weights as they change; by default ``neighbors`` and ``weights`` for ever.
-        speeds: how long computing takes; by default what it costs.
+        speeds: how long computing takes; by default what it costs. Slow periods among the faults count too.
         detector: heartbeats by which nodes suspect each other; None for none.
         adversary: taps, Byzantine claims, tampering.
         tie_seed: events at the same instant happen in an order drawn from it; None for the order of scheduling.
@@ -72,6 +72,10 @@ class World:
         if self.overlay.nodes != n:
             raise ConfigurationError(f"an overlay of {self.overlay.nodes} nodes on a topology of {n}")
         plan.check(self.faults, n)
+        if slow := [fault for fault in self.faults if isinstance(fault, Slow)]:
+            given = self.speeds or Speeds()
+            rest = [period for period in slow if period not in given.slow]
+            object.__setattr__(self, "speeds", Speeds(given.factor, [*given.slow, *rest]))
 
     @property
     def audible(self) -> bool:
