@@ -107,5 +107,8 @@ class Boards:
         board = self.by_key.get(flight.key)
         if board is None or board.flights[flight.src] is not flight or board.unsent[dst] == CLOSED:
             return False
-        board.arrival_ns[self.begin[dst] + self.neighbors[dst].index(flight.src)] = NO_ARRIVAL
+        place = self.begin[dst] + self.neighbors[dst].index(flight.src)
+        if board.arrival_ns[place] == UNSENT:
+            return False
+        board.arrival_ns[place] = NO_ARRIVAL
         return True

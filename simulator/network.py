@@ -201,7 +201,7 @@ class Direct(Network):
     def _announce_on(
         self, board: Board, boards: Boards, flight: Flight, delays_ns: list[int], left_ns: int, each_ns: int
     ) -> None:
-        """Put a sending to all neighbours on its board."""
+        """Put a sending to all neighbours on its board, but for those who look at messages one by one just now."""
         src, waits = flight.src, ~flight.key
         board.flights[src] = flight
         board.messages[src] = flight.message
@@ -213,11 +213,11 @@ class Direct(Network):
         )
         for dst, place, delay_ns in zip(flight.dsts, boards.places[src], delays_ns, strict=True):
             left_ns += each_ns
-            rest = unsent[dst]
-            if rest > 0:
+            rest, wanted = unsent[dst], awaited[dst]
+            if rest > 0 and wanted < 0 and wanted != ANYTHING:
                 arrivals_ns[place] = left_ns + delay_ns if delay_ns >= 0 else NO_ARRIVAL
                 unsent[dst] = rest = rest - 1
-                if not rest and awaited[dst] == waits:
+                if not rest and wanted == waits:
                     latest_ns = max(arrivals_ns[begin[dst] : begin[dst + 1]])
                     if latest_ns < NO_ARRIVAL:
                         self._boxes[dst].alarm(latest_ns)

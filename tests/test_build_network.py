@@ -154,7 +154,6 @@ def test_everything_at_once() -> None:
             "loss": "1 %",
             "bursts": {"good": "30 s", "bad": "500 ms", "loss": "80 %"},
             "transport": {"kind": "reliable", "timeout": "200 ms", "attempts": 5, "ordered": False},
-            "duplication": "0.1 %",
             "reordering": {"share": "5 %", "delay": "100 ms"},
             "header": "28 B",
             "node": [{"node": 3, "uplink": "1 Mbit/s"}, {"nodes": [0, 5], "downlink": "9 Mbit/s"}],
@@ -175,7 +174,7 @@ def test_everything_at_once() -> None:
     assert model.bursts == Bursts(30, 0.5, loss_bad=0.8)
     assert model.transport == Transport(0.2, 2.0, 5, ordered=False)
     assert model.reordering == Reordering(0.05, 0.1)
-    assert (model.sharing, model.duplication, model.header_bytes) == ("fair", 0.001, 28)
+    assert (model.sharing, model.duplication, model.header_bytes) == ("fair", 0.0, 28)
 
 
 def test_a_link_rate_of_its_own_limits_no_other_link() -> None:

@@ -142,6 +142,7 @@ def test_peers_wait_for_the_slow_and_give_up_on_the_silent() -> None:
     class Clock:
         neighbors = (1, 2)
         now_s = 0.0
+        suspects: frozenset[int] = frozenset()
 
     clock: Any = Clock()
     peers = Peers(clock, timeout_s=1.0)
@@ -155,6 +156,10 @@ def test_peers_wait_for_the_slow_and_give_up_on_the_silent() -> None:
     peers.heard(2, 5)
     assert peers.awaited(6) == {1, 2}
     assert peers.typical_round == 4
+    clock.suspects = frozenset({2})
+    assert peers.awaited(6) == {1}, "a failure detector is believed"
+    peers.meet((3,))
+    assert peers.awaited(6) == {1, 3}, "nobody who is new has been silent"
 
 
 def test_noise_has_the_stated_standard_deviation_and_differs_between_rounds_and_nodes() -> None:
