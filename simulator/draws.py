@@ -6,7 +6,7 @@ shift it. On sparse graphs the draws of a round are made for all links in one ve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,9 @@ LOST = -1
 BLOCK_DRAWS = 1 << 16
 DENSE_DEGREE = 64
 """Above this mean degree, drawing for all links of the network at once would be wasted on most protocols."""
+
+WORTH = 32
+"""Drawing for one sending takes as long as drawing for about that many links at once."""
 
 _LOSS, _DELAY, _DETOUR, _COPY, _COPY_DELAY = range(5)
 _PURPOSES = 8
@@ -82,9 +85,8 @@ class Draws:
         """Draw for the next sending of this kind and round from ``src`` to ``dsts``."""
         known = self._kinds.get(kind)
         if known is None:
-            known = self._kinds[kind] = _Kind(
-                streams.root(self._seed, self._stream, kind), len(self._neighbors)
-            )
+            root = streams.root(self._seed, self._stream, kind)
+            known = self._kinds[kind] = _Kind(root, len(self._neighbors))
         usual = self._neighbors[src]
         sent = known.sent[src]
         if self._sparse and round not in sent and dsts == usual:
@@ -94,16 +96,26 @@ class Draws:
                 block = self._make(known, round)
             return block.at(slice(self._begin[src], self._begin[src + 1]))
         repeats = known.repeats(src, round, dsts, usual)
-        if self._sparse and not any(repeats) and round in known.blocks:
+        if self._sparse and not any(repeats) and (round in known.blocks or self._common(known)):
+            block = known.blocks.get(round) or self._make(known, round)
+            known.served += 1
             try:
                 places = [usual.index(dst) + self._begin[src] for dst in dsts]
             except ValueError:
                 pass
             else:
-                return known.blocks[round].at(places)
-        return self._draw(
-            known, src, np.array(dsts, np.int64), round, np.array(repeats) * (_ATTEMPTS * _PURPOSES)
-        )
+                return block.at(slice(places[0], places[0] + 1) if len(places) == 1 else places)
+        words = [repeat * (_ATTEMPTS * _PURPOSES) for repeat in repeats]
+        return self._draw(known, src, dsts, round, words)
+
+    def _common(self, known: _Kind) -> bool:
+        """Whether so many sendings of this kind want draws that drawing for all links at once pays."""
+        enough = len(self._targets) // WORTH + WORTH
+        known.singles += 1
+        if known.singles < enough and known.served < enough:
+            return False
+        known.singles = known.served = 0
+        return True
 
     def repeat(self, src: int, dst: int, message: Message) -> int:
         """How often a message of its kind, round and link was sent before the last one."""
@@ -111,8 +123,8 @@ class Draws:
 
     def again(self, src: int, dst: int, kind: str, round: int, repeat: int, attempt: int) -> Row:
         """Draw for another attempt of a reliable transport; the first was attempt 0."""
-        word = np.array([_PURPOSES * (_ATTEMPTS * repeat + attempt)])
-        return self._draw(self._kinds[kind], src, np.array([dst], np.int64), round, word)
+        word = _PURPOSES * (_ATTEMPTS * repeat + attempt)
+        return self._draw(self._kinds[kind], src, (dst,), round, [word])
 
     def _make(self, known: _Kind, round: int) -> Row:
         """Draw for all usual links, for this round and some after it."""
@@ -122,19 +134,30 @@ class Draws:
         hashes = streams.absorb(
             streams.absorb(streams.absorb(known.root, self._sources), self._targets), rounds
         )
-        drawn = self._values(self._sources, self._targets, self._base_s, hashes, 0)
+
+        def uniform(purpose: int) -> NDArray[np.float64]:
+            return streams.unit(streams.absorb(hashes, purpose))
+
+        drawn = self._values(self._sources, self._targets, self._base_s, uniform)
         for i in range(count):
             known.blocks[round + i] = drawn.at(i)
         while len(known.blocks) > 2 * REMEMBERED_ROUNDS:
             del known.blocks[next(iter(known.blocks))]
         return known.blocks[round]
 
-    def _draw(
-        self, known: _Kind, src: int, dsts: NDArray[np.int64], round: int, words: NDArray[np.int64]
-    ) -> Row:
-        sources = np.full(len(dsts), src, np.int64)
-        hashes = streams.absorb(streams.absorb(streams.absorb(known.root, sources), dsts), round)
-        return self._values(sources, dsts, self._base(sources, dsts), hashes, words)
+    def _draw(self, known: _Kind, src: int, dsts: Sequence[int], round: int, words: Sequence[int]) -> Row:
+        """Draw for a few links, one after another; the same numbers as for all at once."""
+        link = streams.absorb_one(int(known.root), src)
+        keys = [
+            (streams.absorb_one(streams.absorb_one(link, dst), round), word)
+            for dst, word in zip(dsts, words, strict=True)
+        ]
+
+        def uniform(purpose: int) -> NDArray[np.float64]:
+            return np.array([streams.unit_one(streams.absorb_one(h, word + purpose)) for h, word in keys])
+
+        sources, targets = np.full(len(dsts), src, np.int64), np.array(dsts, np.int64)
+        return self._values(sources, targets, self._base(sources, targets), uniform)
 
     def _base(self, sources: NDArray[np.int64], dsts: NDArray[np.int64]) -> NDArray[np.float64] | float:
         base = self._link.base_s
@@ -151,14 +174,9 @@ class Draws:
         sources: NDArray[np.int64],
         dsts: NDArray[np.int64],
         base_s: NDArray[np.float64] | float,
-        hashes: NDArray[np.uint64],
-        words: int | NDArray[np.int64],
+        uniform: Callable[[int], NDArray[np.float64]],
     ) -> Row:
         link = self._link
-
-        def uniform(purpose: int) -> NDArray[np.float64]:
-            return streams.unit(streams.absorb(hashes, words + purpose))
-
         delay_ns = _ns(base_s + link.latency(uniform(_DELAY)))
         if link.reordering is not None:
             delay_ns += np.where(uniform(_DETOUR) < link.reordering.share, _ns(link.reordering.delay_s), 0)
@@ -180,11 +198,13 @@ class Draws:
 class _Kind:
     """All messages of one kind: how often each sender sent each round, and draws made in advance."""
 
-    __slots__ = ("blocks", "root", "sent")
+    __slots__ = ("blocks", "root", "sent", "served", "singles")
 
     def __init__(self, root: np.uint64, nodes: int) -> None:
         self.root = root
         self.blocks: dict[int, Row] = {}
+        self.served = self.singles = 0
+        """Sendings to some of the usual receivers, with and without a block, since the last was made for them."""
         self.sent: list[dict[int, dict[int, int] | None]] = [{} for _ in range(nodes)]
         """By sender: round -> receiver -> times; None stands for once to every usual receiver."""
 
@@ -195,6 +215,7 @@ class _Kind:
             del sent[next(iter(sent))]
 
     def repeats(self, src: int, round: int, dsts: Sequence[int], usual: tuple[int, ...]) -> list[int]:
+        """How often each was sent this before; it is sent now."""
         sent = self.sent[src]
         if round not in sent:
             self.remember(src, round, {})

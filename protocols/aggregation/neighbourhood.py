@@ -121,8 +121,7 @@ class NeighbourhoodExchange:
 
     def begin(self, round: int) -> None:
         """Say hello before the local step, so that lists form while nodes compute."""
-        for peer in self._node.neighbors:
-            self._node.send(peer, Message("hello", round, None, hello_size_bytes()))
+        self._node.multicast(self._node.neighbors, Message("hello", round, None, hello_size_bytes()))
 
     async def mix(self, round: int, mine: Model) -> Model:
         """Serve the neighbours, and open the own neighbourhood's sum if its listed members all answer."""

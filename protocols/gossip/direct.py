@@ -45,10 +45,12 @@ class DirectExchange:
         """Send to all, wait for all that seem alive, average over those heard."""
         node = self._node
         links = node.links(round)
-        for peer in links.to:
-            said: Model = node.outgoing(mine, to=peer, round=round)
-            size = HEADER_BYTES + VALUE_BYTES * self._learner.size
-            node.send(peer, Message("model", round, said.params, size, release=Visible(said.state)))
+        said = {peer: node.outgoing(mine, to=peer, round=round) for peer in links.to}
+        if all(claim is mine for claim in said.values()):
+            node.multicast(links.to, self._message(round, mine))
+        else:
+            for peer, claim in said.items():
+                node.send(peer, self._message(round, claim))
         self._peers.meet(links.sources)
         # A later model may overtake this round's, so only the model itself ends the wait for it.
         await pump(
@@ -66,6 +68,10 @@ class DirectExchange:
 
     async def linger(self, rounds: int) -> None:
         """Nobody needs this node any more: its models are all sent."""
+
+    def _message(self, round: int, said: Model) -> Message:
+        size = HEADER_BYTES + VALUE_BYTES * self._learner.size
+        return Message("model", round, said.params, size, release=Visible(said.state))
 
     async def _handle(self, delivery: Delivery) -> None:
         message = delivery.message
