@@ -143,6 +143,15 @@ class Gather:
         """Whether the wait is over."""
         return len(self.by_source) == len(self.sources)
 
+    def foreseen(self, coming: Iterable[Entry]) -> tuple[int, int]:
+        """How many sources have nothing on its way, and when the first message of each of the others is there."""
+        first_ns: dict[int, int] = {}
+        for arrival_ns, flight in coming:
+            src = flight.src
+            if flight.key == self.key and src in self.sources and src not in self.by_source:
+                first_ns[src] = min(first_ns.get(src, arrival_ns), arrival_ns)
+        return len(self.sources) - len(self.by_source) - len(first_ns), max(first_ns.values(), default=0)
+
     @property
     def taken(self) -> Iterable[Entry]:
         """What was handed to it."""
@@ -152,7 +161,10 @@ class Gather:
     def value(self) -> dict[int, Message]:
         """What the await gives."""
         # In the order asked for: who listens in decides when a mailbox is looked at, and must not decide this.
-        return {src: self.by_source[src][1].message for src in self.sources if src in self.by_source}
+        by_source = self.by_source
+        if len(by_source) == len(self.sources):
+            return {src: by_source[src][1][4] for src in self.sources}
+        return {src: by_source[src][1][4] for src in self.sources if src in by_source}
 
 
 class Mailbox:
@@ -409,15 +421,14 @@ class Mailbox:
         """When a waiting receive may be complete by what is known to be coming."""
         coming = self._post.coming[self._node]
         if type(waiter) is Gather:
-            key, sources, by_source = waiter.key, waiter.sources, waiter.by_source
-            first_ns: dict[int, int] = {}
+            key, latest_ns, missing = waiter.key, 0, len(waiter.sources) - len(waiter.by_source)
             for arrival_ns, flight in coming:
                 if flight[6] == key:
-                    src = flight[2]
-                    if src in sources and src not in by_source and first_ns.get(src, inf) > arrival_ns:
-                        first_ns[src] = arrival_ns
-            missing = len(sources) - len(by_source) - len(first_ns)
-            latest_ns = max(first_ns.values(), default=0)
+                    missing -= 1
+                    if arrival_ns > latest_ns:
+                        latest_ns = arrival_ns
+            if missing < 0:
+                missing, latest_ns = waiter.foreseen(coming)
             self._post.missing[self._node], self._post.latest_ns[self._node] = missing, latest_ns
             return latest_ns if missing <= 0 else inf
         unheeded = self._post.unheeded
