@@ -50,6 +50,7 @@ class Engine(ABC):
         self._down_since_ns: dict[int, int] = {}
         self._out: set[int] = set()
         self._absent: set[int] = set()
+        self._returning: set[int] = set()
         self._idle_events = 0
         self._begun = False
         self._program = program
@@ -148,12 +149,14 @@ class Engine(ABC):
     def _go_out(self, outage: Outage, plan: Iterator[Outage]) -> None:
         self._out.add(outage.node)
         if outage.up_s is not None:
+            self._returning.add(outage.node)
             self._at(outage.up_s, partial(self._come_back, outage.node, plan))
         if outage.node not in self._absent:
             self.crash(outage.node, outage.keeps_disk)
 
     def _come_back(self, node: int, plan: Iterator[Outage]) -> None:
         self._out.discard(node)
+        self._returning.discard(node)
         if node not in self._absent:
             self.restore(node)
         self._expect_outage(node, plan)
@@ -171,7 +174,9 @@ class Engine(ABC):
             self.world.overlay.changed(self.env.now_ns, up)
 
     def _check_over(self) -> None:
-        if self._begun and not self._running and not self._absent:
+        """A run is over when nobody who is up runs any more; somebody has to be up, or never to return."""
+        dark = len(self.down) == len(self.nodes) and self._returning
+        if self._begun and not self._running and not self._absent and not dark:
             self._finish()
 
     def _stop(self) -> None:

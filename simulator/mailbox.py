@@ -142,12 +142,13 @@ class Mailbox:
         self._enter(waiter)
         return waiter
 
-    def gather(self, kind: str, round: int, sources: Sequence[int], deadline_ns: float) -> Gather:
-        """Wait for a message of a kind and round from each source; ``complete`` if there is nothing to wait for."""
+    def gather(self, kind: str, round: int, sources: Sequence[int], wait_ns: float) -> Gather:
+        """Wait for a message of a kind and round from each source, unless it is ``complete`` or there is no time."""
         boards = self._post.boards
         if boards is None or sources is not boards.neighbors[self._node]:
             sources = tuple(dict.fromkeys(sources))
-        waiter = Gather(self._env, self._post.key(kind, round), sources, deadline_ns)
+        key, deadline_ns = self._post.key(kind, round), self._env.now_ns + wait_ns
+        waiter = Gather(self._env, key, sources, deadline_ns)
         board = self._board(waiter)
         if board is not None:
             waiter.board = board
@@ -158,7 +159,7 @@ class Mailbox:
             return waiter
         self.look()
         self._held = [entry for entry in self._held if not waiter.takes(entry)]
-        if not waiter.complete and deadline_ns > self._env.now_ns:
+        if not waiter.complete and wait_ns > 0:
             self._enter(waiter)
         return waiter
 
@@ -357,6 +358,8 @@ class Mailbox:
                     missing -= 1
                     if arrival_ns > latest_ns:
                         latest_ns = arrival_ns
+            if missing < 0:
+                missing, latest_ns = waiter.foreseen(coming)
             self._post.missing[self._node], self._post.latest_ns[self._node] = missing, latest_ns
             if missing <= 0:
                 first_ns = latest_ns

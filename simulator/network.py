@@ -186,15 +186,14 @@ class Direct(Network):
                 wanted = awaited[dst]
                 if wanted == key:
                     still = missing[dst] = missing[dst] - 1
-                    if still < 0:
+                    if still >= 0:
+                        if arrival_ns > latest_ns[dst]:
+                            latest_ns[dst] = arrival_ns
+                        if still == 0:
+                            self._boxes[dst].alarm(latest_ns[dst])
+                    elif arrival_ns < latest_ns[dst]:
                         # More than enough: some are repeats or from strangers, or this one overtakes another.
-                        if arrival_ns < latest_ns[dst]:
-                            self._boxes[dst].reconsider()
-                        continue
-                    if arrival_ns > latest_ns[dst]:
-                        latest_ns[dst] = arrival_ns
-                    if still == 0:
-                        self._boxes[dst].alarm(latest_ns[dst])
+                        self._boxes[dst].reconsider()
                 elif wanted == ANYTHING or wanted == ~key or dst in post.prompt:
                     self._boxes[dst].expect((arrival_ns, flight))
 

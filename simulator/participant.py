@@ -122,10 +122,10 @@ class Participant(ABC):
         self, kind: str, round: int, sources: Sequence[int], timeout_s: float | None = None
     ) -> dict[int, Message]:
         """One message from each source, or what has come by the time-out."""
-        waiter = self.mailbox.gather(kind, round, sources, self._deadline_ns(timeout_s))
-        if not waiter.complete and (timeout_s is None or timeout_s > 0):
-            env = self._engine.env
-            began_ns = env.now_ns
+        env = self._engine.env
+        began_ns, wait_ns = env.now_ns, inf if timeout_s is None else to_ns(timeout_s)
+        waiter = self.mailbox.gather(kind, round, sources, wait_ns)
+        if not waiter.complete and wait_ns > 0:
             try:
                 await waiter
             except BaseException:

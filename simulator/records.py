@@ -160,7 +160,7 @@ class MessageLog:
         return Counter(dict(zip(STATUSES, found.tolist(), strict=True)))
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """One row per message in the order of sending.
+        """One row per message in the order of sending; a copy that the network made follows where it was made.
 
         sent_ns, left_ns and delivered_ns (−1: it did not), src, dst, kind, round, size_bytes, attempts, copy, status.
         """

@@ -18,10 +18,11 @@ import numpy as np
 
 from simulator.adversary import Adversary
 from simulator.compute import Handle, Input, Op, Vector
+from simulator.detector import HeartbeatDetector
 from simulator.errors import ProgramError
 from simulator.faults import Outage
 from simulator.mixing import metropolis
-from simulator.node import Program
+from simulator.node import Message, Program
 from simulator.world import Ending, World
 
 Engine: TypeAlias = Callable[[World, Program], Ending]
@@ -30,6 +31,9 @@ Said: TypeAlias = "list[tuple[int, str, dict[str, Any]]]"
 
 TICK_S = 0.05
 """Time step of the battery; short enough for real seconds, long enough for a busy machine."""
+
+
+LINE: Sequence[tuple[int, ...]] = ((1,), (0, 2), (1,))
 
 
 class Known:
@@ -74,6 +78,7 @@ class Case:
         neighbors: the topology.
         faults: crashes and returns.
         adversary: taps and claims.
+        detector: heartbeats.
         fails: the run must end with a ProgramError whose cause is of this type.
     """
 
@@ -83,6 +88,7 @@ class Case:
     neighbors: Sequence[tuple[int, ...]] = ((1,), (0,))
     faults: Sequence[Outage] = ()
     adversary: Adversary | None = None
+    detector: HeartbeatDetector | None = None
     fails: type[BaseException] | None = None
 
 
@@ -101,6 +107,7 @@ def run_case(case: Case, engine: Engine, seed: int = 1) -> None:
         executor=ImmediateExecutor(),
         faults=case.faults,
         adversary=case.adversary or Adversary(),
+        detector=case.detector,
         record=lambda t_s, node, kind, fields: said.append((node, kind, dict(fields))),
         released=lambda t_s, node, round, tag: said.append((node, "released", {"tag": tag, "round": round})),
     )
@@ -111,6 +118,25 @@ def run_case(case: Case, engine: Engine, seed: int = 1) -> None:
     else:
         require(case.fails is None, f"expected a failure of type {case.fails}")
     case.check(said)
+
+
+def message(kind: str, round: int = 0, body: Any = None, release: Any = None) -> Message:
+    """A small message."""
+    return Message(kind, round, body, 8, release)
+
+
+def said_of(said: Said, kind: str, node: int | None = None) -> list[Any]:
+    """What was recorded as ``value`` under a kind, by one node or by all."""
+    return [fields.get("value") for n, k, fields in said if k == kind and node in (None, n)]
+
+
+def nothing(said: Said) -> None:
+    """Whatever was said conforms."""
+
+
+def equal(found: Any, expected: Any) -> None:
+    """Raise AssertionError unless both are equal."""
+    require(found == expected, f"found {found!r}, expected {expected!r}")
 
 
 def require(holds: bool, otherwise: str) -> None:

@@ -108,6 +108,15 @@ class Gather(Waiter):
         """Whether it has all its messages, or all that a board had."""
         return self.messages is not None or len(self.by_source) == len(self.sources)
 
+    def foreseen(self, coming: Iterable[Entry]) -> tuple[int, int]:
+        """How many sources have nothing on its way, and when the first message of each of the others is there."""
+        first_ns: dict[int, int] = {}
+        for arrival_ns, flight in coming:
+            src = flight.src
+            if flight.key == self.key and src in self.sources and src not in self.by_source:
+                first_ns[src] = min(first_ns.get(src, arrival_ns), arrival_ns)
+        return len(self.sources) - len(self.by_source) - len(first_ns), max(first_ns.values(), default=0)
+
     @property
     def taken(self) -> Iterable[Entry]:
         """What was handed to it."""

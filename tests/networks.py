@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from simulator import topology
 from simulator.carriage import Carriage
+from simulator.clock import to_ns
 from simulator.faults import Cut, Fault
 from simulator.kernel import Kernel
 from simulator.links import LinkModel
@@ -130,6 +131,49 @@ async def chatter(node: Node, rounds: int = 5, grain_s: float = 0.0) -> None:
         got = await node.gather("model", r, node.neighbors, timeout_s=some_s(0.3))
         node.record("gathered", value=(r, {src: message.body for src, message in got.items()}))
     while (delivery := await node.receive(timeout_s=0.5)) is not None:
+        told(node, delivery)
+
+
+async def crowd(node: Node, rounds: int = 4, grain_s: float = 0.0) -> None:
+    """Talk at random with many tasks that wait beside each other, run out of time and are cancelled."""
+    life = node.disk["lives"] = node.disk.get("lives", 0) + 1
+
+    def some_s(rng: np.random.Generator, most_s: float) -> float:
+        drawn = float(rng.uniform(0, most_s))
+        return drawn if not grain_s else grain_s * round(drawn / grain_s)
+
+    async def speaks() -> None:
+        rng = node.rng("speaks", life)
+        for r in range(rounds):
+            for kind in ("model", "word", "model")[: int(rng.integers(1, 4))]:
+                node.multicast(node.neighbors, Message(kind, r, (node.id, life), int(rng.integers(4)) * 500))
+            await node.sleep(some_s(rng, 0.05))
+
+    async def gathers(who: int) -> None:
+        rng = node.rng("gathers", life, who)
+        for r in range(rounds):
+            timeout_s = None if rng.random() < 0.1 else some_s(rng, 0.2)
+            sources = [peer for peer in node.neighbors if rng.random() < 0.7]
+            got = await node.gather("model", r, sources, timeout_s)
+            node.record("gathered", value=(who, r, to_ns(node.now_s), sorted(got)))
+            await node.sleep(some_s(rng, 0.02))
+
+    async def listens(who: int) -> None:
+        rng = node.rng("listens", life, who)
+        for _ in range(3 * rounds):
+            kind = "word" if rng.random() < 0.8 else "model"
+            got = await node.receive(lambda d, k=kind: d.message.kind == k, timeout_s=some_s(rng, 0.1))
+            told(node, got)
+
+    async with node.tasks() as outer:
+        outer.spawn(speaks())
+        async with node.tasks() as inner:
+            for who in range(2):
+                inner.spawn(gathers(who))
+                inner.spawn(listens(who))
+            await node.sleep(some_s(node.rng("patience", life), 0.5))
+            inner.cancel()
+    while (delivery := await node.receive(timeout_s=0.3)) is not None:
         told(node, delivery)
 
 

@@ -20,7 +20,7 @@ from simulator.losses import BurstPath, Bursts
 from simulator.node import Message, Node, Program
 from simulator.tampering import alter, chain, delay, drop, equivocate, only, replay
 from simulator.taps import Wiretap
-from tests.networks import LATER_S, NEVER_CUT, Played, chatter, complete, play, same
+from tests.networks import LATER_S, NEVER_CUT, Played, chatter, complete, crowd, play, same
 
 RING4: list[tuple[int, ...]] = [(1, 3), (0, 2), (1, 3), (0, 2)]
 
@@ -36,6 +36,8 @@ WAYS: dict[str, Callable[[], dict[str, Any]]] = {
         "adversary": Adversary(on_links={(0, 1): only(drop(), from_s=LATER_S)})
     },
 }
+WAYS["a listener"] = lambda: {"released": lambda *event: None}
+WAYS["a tap at a node"] = lambda: {"adversary": Adversary(frozenset({1}), lambda node, delivery: None)}
 """Worlds that differ from Direct's only in how the events come about."""
 
 
@@ -70,8 +72,11 @@ ON_A_GRID = LinkModel(constant(0.01), 8e5, loss=0.1, reordering=Reordering(0.3, 
 """Messages of 0, 500, 1000… bytes take multiples of 5 ms, so that everything happens at the same instants."""
 
 
-def alike(name: str, link: LinkModel, faults: list[Fault], grain_s: float, **options: Any) -> None:
-    program = partial(chatter, grain_s=grain_s)
+PROGRAMS = {"chatter": chatter, "crowd": crowd}
+
+
+def alike(talk: str, name: str, link: LinkModel, faults: list[Fault], grain_s: float, **options: Any) -> None:
+    program = partial(PROGRAMS[talk], grain_s=grain_s)
     plain = play(program, link, RING4, stations=False, faults=faults, **options)
     way = WAYS[name]()
     way["faults"] = [*faults, *way.get("faults", ())]
@@ -80,6 +85,7 @@ def alike(name: str, link: LinkModel, faults: list[Fault], grain_s: float, **opt
 
 @settings(max_examples=60, deadline=None)
 @given(
+    talk=st.sampled_from(sorted(PROGRAMS)),
     way=st.sampled_from(sorted(WAYS)),
     link=st.sampled_from(sorted(LINKS)),
     faults=outages(0.0),
@@ -87,9 +93,9 @@ def alike(name: str, link: LinkModel, faults: list[Fault], grain_s: float, **opt
     until_s=st.one_of(st.none(), st.floats(0, 1)),
 )
 def test_both_networks_give_the_same_events(
-    way: str, link: str, faults: list[Fault], seed: int, until_s: float | None
+    talk: str, way: str, link: str, faults: list[Fault], seed: int, until_s: float | None
 ) -> None:
-    alike(way, LINKS[link], faults, 0.0, seed=seed, until_s=until_s)
+    alike(talk, way, LINKS[link], faults, 0.0, seed=seed, until_s=until_s)
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,7 +109,7 @@ def test_both_networks_give_the_same_events_where_many_coincide(
     way: str, faults: list[Fault], seed: int, until: int | None
 ) -> None:
     until_s = None if until is None else until * 0.005
-    alike(way, ON_A_GRID, faults, 0.005, seed=seed, until_s=until_s)
+    alike("chatter", way, ON_A_GRID, faults, 0.005, seed=seed, until_s=until_s)
 
 
 # ---------------------------------------------------------------- stations, to the nanosecond

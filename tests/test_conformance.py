@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from simulator.battery import BATTERY
@@ -12,10 +14,16 @@ from simulator.live import Live
 from simulator.node import Program
 from simulator.testing import TICK_S, Case, run_case
 from simulator.world import Ending, World
+from tests.networks import NEVER_CUT
 
 
 def virtual(world: World, program: Program) -> Ending:
     return Kernel(world, LinkModel(constant(TICK_S / 10), 1e9), program).run(until_s=60)
+
+
+def stations(world: World, program: Program) -> Ending:
+    """Virtual time, with every message taken from station to station."""
+    return virtual(replace(world, faults=[*world.faults, NEVER_CUT]), program)
 
 
 def real(world: World, program: Program) -> Ending:
@@ -23,6 +31,6 @@ def real(world: World, program: Program) -> Ending:
 
 
 @pytest.mark.parametrize("case", BATTERY, ids=lambda case: case.name)
-@pytest.mark.parametrize("engine", [virtual, real])
+@pytest.mark.parametrize("engine", [virtual, stations, real])
 def test_contract(case: Case, engine: object) -> None:
     run_case(case, engine)  # type: ignore[arg-type]
