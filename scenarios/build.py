@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from protocols.aggregation.keyring import KeyPlan, Keyring
 from protocols.aggregation.keys import Directory, Identity
 from protocols.aggregation.neighbourhood import NeighbourhoodExchange, SecurePlan, minimum_members
-from protocols.attacks.byzantine import sign_flip
+from protocols.attacks.byzantine import sign_flip, two_faced
 from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.exchange import ExchangeFactory
@@ -30,15 +30,19 @@ from protocols.privacy.lineage import Lineage
 from protocols.privacy.mechanism import member_sigma
 from protocols.sharing.codec import codec_for, model_bound
 from scenarios import schema
+from scenarios.build_adversary import Cast, Stage
+from scenarios.build_faults import build_detector, build_faults, build_speeds
 from scenarios.build_network import NetworkParts, build_network
 from scenarios.checks import check_degrees, check_noise
 from simulator import streams
 from simulator.adversary import Claim
 from simulator.compute import Executor
-from simulator.faults import Outage
+from simulator.detector import HeartbeatDetector
+from simulator.faults import Fault
 from simulator.links import LinkModel
 from simulator.node import Node, Program
 from simulator.overlay import Overlay
+from simulator.speed import Speeds
 
 NO_CLIP = float("inf")
 
@@ -48,13 +52,15 @@ class Parts:
     """What a run is made of, simulated or live."""
 
     network: NetworkParts
-    outages: tuple[Outage, ...]
+    faults: tuple[Fault, ...]
+    speeds: Speeds | None
+    detector: HeartbeatDetector | None
     bank: Bank
     learner: Learner
     evaluator: Evaluator
     program: Program
-    byzantine: dict[int, Claim]
-    curious: frozenset[int]
+    cast: Cast
+    claims: dict[int, Claim]
 
     @property
     def graph(self) -> nx.Graph:
@@ -79,7 +85,7 @@ class Parts:
     @property
     def honest(self) -> frozenset[int]:
         """Nodes whose accuracy and privacy count."""
-        return frozenset(range(len(self.neighbors))) - self.byzantine.keys()
+        return frozenset(range(len(self.neighbors))) - self.cast.dishonest
 
 
 def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
@@ -88,26 +94,29 @@ def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
     Raises:
         ConfigurationError: what is asked for cannot be built.
     """
-    network = build_network(scenario, base)
-    overlay = network.overlay
+    stage = Stage(scenario)
+    network = build_network(scenario, base, stage.set)
+    overlay, nodes = network.overlay, network.overlay.nodes
     check_degrees([len(around) for around in network.neighbors], scenario)
     learner, evaluator, bank = build_learner(scenario, overlay)
     check_noise(learner.sigma, scenario)
     largest = int(bank.mask.sum(1).max())
-    byzantine = scenario.adversary.byzantine
-    curious = scenario.adversary.curious
     claims: dict[int, Claim] = {}
-    if byzantine is not None and byzantine.enabled:
-        claims = dict.fromkeys(byzantine.nodes, sign_flip(learner, executor, byzantine.scale))
+    byzantine = scenario.adversary.byzantine
+    if byzantine is not None and stage.cast.byzantine:
+        attack = {"sign-flip": sign_flip, "two-faced": two_faced}[byzantine.attack]
+        claims = dict.fromkeys(sorted(stage.cast.byzantine), attack(learner, executor, byzantine.scale))
     return Parts(
         network=network,
-        outages=tuple(Outage(f.node, f.down_at, f.up_at) for f in scenario.fault),
+        faults=build_faults(scenario, nodes, base),
+        speeds=build_speeds(scenario, nodes),
+        detector=build_detector(scenario),
         bank=bank,
         learner=learner,
         evaluator=evaluator,
         program=build_program(scenario, learner, overlay, largest),
-        byzantine=claims,
-        curious=frozenset(curious.nodes) if curious is not None and curious.enabled else frozenset(),
+        cast=stage.cast,
+        claims=claims,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -72,12 +72,16 @@ class NetworkParts:
         }
 
 
-def build_network(scenario: Scenario, base: Path) -> NetworkParts:
+def build_network(
+    scenario: Scenario, base: Path, placed: Callable[[nx.Graph], nx.Graph] = lambda graph: graph
+) -> NetworkParts:
     """Make everything that topology, mixing and network tables speak of.
 
     Args:
         scenario: the scenario.
         base: the folder relative file names start at.
+        placed: puts an adversary into the graph, before anything follows from it; told of a graph without links
+            where links change.
 
     Raises:
         ConfigurationError: there is no such graph, or a file is missing or wrong.
@@ -85,6 +89,7 @@ def build_network(scenario: Scenario, base: Path) -> NetworkParts:
     spec = scenario.topology
     if isinstance(spec, get_args(topology_tables.DynamicTopology)):
         check_nodes(spec.nodes, scenario)
+        placed(nx.empty_graph(spec.nodes))
         changing = build_overlay(scenario, base)
         links = build_links(scenario, base, changing.nodes, None, None)
         return NetworkParts(
@@ -98,7 +103,7 @@ def build_network(scenario: Scenario, base: Path) -> NetworkParts:
     file = None
     if isinstance(spec, topology_tables.FileTopology):
         file = graph_file.read(base / spec.path, spec.format)
-    graph = build_graph(scenario, base) if file is None else file.graph
+    graph = placed(build_graph(scenario, base) if file is None else file.graph)
     check_nodes(len(graph), scenario)
     neighbors = topology.neighborhoods(graph)
     weights = build_weights(scenario, neighbors, file)

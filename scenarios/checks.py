@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from scenarios import checks_network, checks_world
+from scenarios import checks_faults, checks_network, checks_world
 from scenarios.checks_world import Found, least_degree
 from scenarios.locate import Key, dotted
 from scenarios.schema import BlobsData, DigitsData, Scenario, Secure
@@ -34,61 +33,22 @@ def named_nodes(scenario: Scenario) -> Found:
     """Every node named is in the graph."""
     nodes = node_count(scenario.topology)
     if nodes is not None:
-        yield from checks_network.outside(_mentioned(scenario), nodes)
+        yield from checks_network.outside(_mentioned(scenario), nodes + _sybils(scenario))
+
+
+def _sybils(scenario: Scenario) -> int:
+    """Identities that the adversary adds after all other nodes."""
+    sybil = scenario.adversary.sybil
+    return sybil.identities if sybil is not None and sybil.enabled else 0
 
 
 def _mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
-    for i, fault in enumerate(scenario.fault):
-        yield ("fault", i, "node"), fault.node
-    for role in ("byzantine", "curious"):
-        if table := getattr(scenario.adversary, role):
-            for i, node in enumerate(table.nodes):
-                yield ("adversary", role, "nodes", i), node
+    yield from checks_faults.mentioned(scenario)
     privacy = scenario.privacy
     if privacy is not None and privacy.observers != "each node":
         for i, members in enumerate(privacy.observers):
             for j, node in enumerate(members):
                 yield ("privacy", "observers", i, j), node
-
-
-def fault_times(scenario: Scenario) -> Found:
-    """Outages end after they begin, and one node's outages do not overlap."""
-    for i, fault in enumerate(scenario.fault):
-        if fault.up_at is not None and fault.up_at <= fault.down_at:
-            yield (
-                ("fault", i, "up_at"),
-                "up_at must be later than down_at; leave it out if the node never returns",
-            )
-    ordered = sorted(enumerate(scenario.fault), key=lambda item: (item[1].node, item[1].down_at))
-    for (_, before), (i, after) in pairwise(ordered):
-        if before.node == after.node and (before.up_at is None or after.down_at <= before.up_at):
-            yield (
-                ("fault", i, "down_at"),
-                f"node {after.node} is still down from an outage that began earlier",
-            )
-
-
-def adversary_nodes(scenario: Scenario) -> Found:
-    """Adversary lists name somebody, nobody twice, and leave somebody honest."""
-    adversary = scenario.adversary
-    for role in ("byzantine", "curious"):
-        table = getattr(adversary, role)
-        if table is None:
-            continue
-        if table.enabled and not table.nodes:
-            yield (
-                ("adversary", role, "nodes"),
-                "the list is empty; name at least one node or set enabled = false",
-            )
-        if len(set(table.nodes)) < len(table.nodes):
-            yield ("adversary", role, "nodes"), "a node is listed twice"
-    byzantine, curious = adversary.byzantine, adversary.curious
-    if byzantine and curious and byzantine.enabled and curious.enabled:
-        for node in sorted(set(byzantine.nodes) & set(curious.nodes)):
-            yield (
-                ("adversary", "curious", "nodes"),
-                f"node {node} is Byzantine too; a curious node is one that follows the protocol",
-            )
 
 
 def somebody_honest(scenario: Scenario) -> Found:
@@ -100,7 +60,7 @@ def somebody_honest(scenario: Scenario) -> Found:
 
 def _all_byzantine(scenario: Scenario, nodes: int) -> Found:
     byzantine = scenario.adversary.byzantine
-    if byzantine and byzantine.enabled and set(byzantine.nodes) >= set(range(nodes)):
+    if byzantine and byzantine.enabled and set(byzantine.nodes or ()) >= set(range(nodes)):
         yield ("adversary", "byzantine", "nodes"), "all nodes are Byzantine; nobody honest is left to measure"
 
 
@@ -290,8 +250,7 @@ CHECKS: tuple[Check, ...] = (
     *checks_world.CHECKS,
     *checks_network.CHECKS,
     named_nodes,
-    fault_times,
-    adversary_nodes,
+    *checks_faults.CHECKS,
     somebody_honest,
     observer_sets,
     enough_data,
@@ -303,6 +262,9 @@ CHECKS: tuple[Check, ...] = (
     target_is_met,
     distinct_names,
 )
+
+
+FILE_CHECKS = (*checks_world.FILE_CHECKS, *checks_network.FILE_CHECKS, *checks_faults.FILE_CHECKS)
 
 
 class _MissingTable(Exception):
@@ -336,7 +298,7 @@ def check(scenario: Scenario | dict[str, Any], base: Path) -> list[tuple[Key, st
     found: list[tuple[Key, str]] = []
     rules: tuple[Check, ...] = (
         *CHECKS,
-        *(partial(rule, base=base) for rule in (*checks_world.FILE_CHECKS, *checks_network.FILE_CHECKS)),
+        *(partial(rule, base=base) for rule in FILE_CHECKS),
     )
     for rule in rules:
         try:

@@ -62,9 +62,14 @@ def latency_and_jitter(scenario: Scenario) -> Found:
 
 
 def reliable_transport(scenario: Scenario) -> Found:
-    """Time-outs stay within what a run can last."""
+    """Time-outs stay within what a run can last, and nothing is asked for that nobody would see."""
     transport = scenario.network.transport
     if isinstance(transport, ReliableTransport):
+        if scenario.network.duplication:
+            yield (
+                ("network", "duplication"),
+                "a reliable transport hands over each message once, so copies are never seen; remove one of the two",
+            )
         doublings = (transport.attempts - 1) * log(transport.backoff)
         if log(transport.timeout) + doublings > log(LONGEST_TIMEOUT_S):
             yield (

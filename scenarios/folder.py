@@ -17,6 +17,7 @@ from protocols.privacy.lineage import Entry
 from simulator.clock import NS_PER_S
 from simulator.errors import StorageError
 from simulator.records import ActivityLog, MessageLog
+from simulator.taps import Wiretap
 
 FORMAT = 1
 
@@ -64,6 +65,15 @@ VIEW = {
     "round": pl.Int64,
     "size_bytes": pl.Int64,
     "values": pl.List(pl.Float64),
+}
+WIRETAP = {
+    "left_s": pl.Float64,
+    "arrived_s": pl.Float64,
+    "src": pl.Int64,
+    "dst": pl.Int64,
+    "size_bytes": pl.Int64,
+    "kind": pl.String,
+    "round": pl.Int64,
 }
 
 
@@ -120,6 +130,15 @@ class RunFolder:
     def view(self, node: int, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write what one curious node recorded."""
         self.table(f"views/{node}", VIEW, _transpose(tuple(VIEW), rows))
+
+    def wiretap(self, wires: Wiretap) -> None:
+        """Write what an eavesdropper on links recorded; never bodies, which need not be numbers."""
+        names = tuple(WIRETAP)
+        self.table(
+            "views/wiretap",
+            WIRETAP,
+            _transpose(names, ([getattr(row, name) for name in names] for row in wires.rows())),
+        )
 
     def _write(self, name: str, write: Any) -> None:
         file = self.path / name

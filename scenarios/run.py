@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy.ledger import Claim, account
 from scenarios.build import Parts, build
+from scenarios.build_adversary import build_adversary
 from scenarios.folder import FORMAT, METRICS, RunFolder
 from scenarios.recorder import Recorder
 from scenarios.schema import Scenario
 from scenarios.study_tables import STUDY_TABLES
 from scenarios.summary import summarise
 from simulator import mixing
-from simulator.adversary import Adversary
 from simulator.clock import to_ns
 from simulator.errors import ConfigurationError
 from simulator.kernel import Kernel
@@ -85,7 +85,7 @@ def run(
         evaluator=parts.evaluator,
         initial=parts.learner.initial,
         honest=parts.honest,
-        curious=parts.curious,
+        curious=parts.cast.curious,
         total_rounds=nodes * scenario.protocol.rounds,
         on_progress=on_progress or _quiet,
     )
@@ -94,9 +94,12 @@ def run(
         neighbors=parts.neighbors,
         weights=parts.weights,
         executor=executor,
-        faults=parts.outages,
+        faults=parts.faults,
         overlay=parts.network.overlay,
-        adversary=Adversary(parts.curious, recorder.tap, parts.byzantine),
+        speeds=parts.speeds,
+        detector=parts.detector,
+        adversary=build_adversary(scenario, parts.cast, parts.claims, recorder.tap),
+        tie_seed=scenario.tie_seed,
         record=recorder.record,
         released=parts.learner.lineage.delivered,
         monitor=recorder.monitor,
@@ -110,7 +113,7 @@ def run(
     underway = _Underway(folder, scenario, parts, recorder, engine, manifest, began)
     status, ending = "failed", None
     try:
-        ending = engine.run()
+        ending = engine.run(scenario.stop_after)
         status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -163,8 +166,10 @@ class _Underway:
             self.folder.messages(log)
             self.folder.activity(self.engine.activity)
             self.folder.releases(self.parts.learner.lineage.record())
-            for node in sorted(self.parts.curious):
+            for node in sorted(self.parts.cast.curious):
                 self.folder.view(node, self.recorder.view(node))
+            if self.engine.world.adversary.wires is not None:
+                self.folder.wiretap(self.engine.world.adversary.wires)
             written = status
         finally:
             ended = {"status": written, "peak_mib": _peak_mib(), "down_at_end": sorted(down)}
@@ -194,7 +199,7 @@ def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
         parts.learner.lineage.record(),
         victims=sorted(parts.honest),
         observers=everybody if privacy.observers == "each node" else list(privacy.observers),
-        uncredited=frozenset(parts.byzantine),
+        uncredited=parts.cast.dishonest,
         unit=privacy.unit,
         adjacency=privacy.adjacency,
         delta=privacy.delta,
@@ -219,7 +224,7 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         },
         "network": dict(parts.network.notes),
         "samples_per_node": parts.bank.mask.sum(1).tolist(),
-        "byzantine": sorted(parts.byzantine),
-        "curious": sorted(parts.curious),
+        "byzantine": sorted(parts.cast.dishonest),
+        "curious": sorted(parts.cast.curious),
         "mixing": mixing.properties(parts.weights),
     }

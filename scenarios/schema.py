@@ -12,12 +12,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from scenarios.adversary_tables import Adversary
+from scenarios.fault_tables import DEFAULT_FAULT, Compute, Detector, Fault
 from scenarios.network_tables import Network
 from scenarios.study_tables import Study, Sweep, Whatif
-from scenarios.tables import Nodes, Table, is_count, written
+from scenarios.tables import Table, is_count, written
 from scenarios.topology_tables import DYNAMIC, Mixing, Region, Topology
 from scenarios.units import Duration, Fraction
-from scenarios.world_tables import Fault
 
 # ---------------------------------------------------------------- data, model, training
 
@@ -210,30 +211,7 @@ class Privacy(Table):
     )
 
 
-# ---------------------------------------------------------------- adversaries, evaluation
-
-
-class Byzantine(Table):
-    """Nodes that say something else than the protocol tells them to."""
-
-    enabled: bool = Field(default=True, description="false keeps the table for a what-if variant")
-    nodes: Nodes = Field(description="which nodes attack")
-    attack: Literal["sign-flip"] = Field(description="sign-flip: send -scale times the own model")
-    scale: float = Field(default=1.0, gt=0, description="strength of the attack")
-
-
-class Curious(Table):
-    """Nodes that follow the protocol and keep all they see (written to views/)."""
-
-    enabled: bool = Field(default=True, description="false keeps the table for a what-if variant")
-    nodes: Nodes = Field(description="whose views are recorded")
-
-
-class Adversary(Table):
-    """Who does not play fair."""
-
-    byzantine: Byzantine | None = Field(default=None, description="nodes that lie")
-    curious: Curious | None = Field(default=None, description="nodes that record what they see")
+# ---------------------------------------------------------------- evaluation
 
 
 class Evaluation(Table):
@@ -251,7 +229,7 @@ class Evaluation(Table):
 
 
 def filled(raw: Any) -> Any:
-    """Write out what the exchange implies: what noise means, and that sums are secured; and the usual mixing.
+    """Write out what the exchange implies: what noise means, and that sums are secured; and what is usual.
 
     A resolved scenario then says so even where its file did not. Anything that is no scenario comes back as it is.
     """
@@ -259,6 +237,8 @@ def filled(raw: Any) -> Any:
         return raw
     exchange, privacy = raw["protocol"].get("exchange"), raw.get("privacy")
     result = dict(raw)
+    if isinstance(faults := raw.get("fault"), list | tuple):
+        result["fault"] = [{"kind": DEFAULT_FAULT} | f if isinstance(f, dict) else f for f in faults]
     if exchange == "secure":
         result.setdefault("secure", {})
     topology = raw.get("topology")
@@ -277,6 +257,17 @@ class Scenario(Table):
     description: str = Field(default="", description="what is simulated, in prose")
     expect: str = Field(default="", description="the expected outcome, in prose")
     seed: int = Field(default=1, ge=0, lt=2**63, description="seed of every random stream")
+    tie_seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**63,
+        description="events of one instant happen in an order drawn from it; absent: in the order of their causes",
+    )
+    stop_after: Duration | None = Field(
+        default=None,
+        gt=0,
+        description='virtual time at which the run is stopped: "60 s"; absent: at its own end',
+    )
     topology: Topology
     mixing: Mixing | None = Field(
         default=None,
@@ -287,7 +278,13 @@ class Scenario(Table):
     region: tuple[Region, ...] = Field(
         default=(), strict=False, description="named groups of nodes, one [[region]] each"
     )
-    fault: tuple[Fault, ...] = Field(default=(), strict=False, description="outages, one [[fault]] each")
+    fault: tuple[Fault, ...] = Field(
+        default=(), strict=False, description="what goes wrong with nodes and links, one [[fault]] each"
+    )
+    compute: Compute | None = Field(default=None, description="how fast nodes compute; absent: all alike")
+    detector: Detector | None = Field(
+        default=None, description="heartbeats; absent: only time-outs tell that a neighbour has failed"
+    )
     data: Data
     partition: Partition = IidPartition()
     model: Model

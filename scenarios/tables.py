@@ -9,6 +9,8 @@ from pydantic.fields import FieldInfo
 
 Node: TypeAlias = Annotated[int, Field(ge=0, description="node number, from 0")]
 Nodes: TypeAlias = Annotated[tuple[Node, ...], Field(strict=False)]
+Pair: TypeAlias = Annotated[tuple[Node, Node], Field(strict=False)]
+Pairs: TypeAlias = Annotated[tuple[Pair, ...], Field(strict=False, min_length=1)]
 
 
 def written(text: str) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from simulator.clock import NS_PER_S, Calendar
 from simulator.compute import Handle, Input, Op, values_of
 from simulator.engine import Engine
 from simulator.errors import ConfigurationError, ContractError
+from simulator.faults import Cut, Hold, Slow
 from simulator.flight import Flight
 from simulator.node import Message, Program
 from simulator.participant import Participant
@@ -83,6 +84,17 @@ class LoopCalendar(Calendar):
             self._failed(error)
 
 
+def _only_simulated(world: World) -> Iterator[tuple[str, bool]]:
+    """What a live run would ignore: the key of a scenario, and whether it is asked for."""
+    adversary = world.adversary
+    yield "topology.kind", not world.overlay.fixed
+    yield "fault", any(isinstance(fault, Cut | Hold | Slow) for fault in world.faults)
+    yield "compute", world.speeds is not None
+    yield "tie_seed", world.tie_seed is not None
+    yield "adversary.wiretap", adversary.wires is not None
+    yield "adversary.tamper", bool(adversary.tamper or adversary.on_links)
+
+
 class LiveNode(Participant):
     """A node of the contract, on real sockets."""
 
@@ -108,8 +120,13 @@ class Live(Engine):
 
     def __init__(self, world: World, program: Program) -> None:
         self._calendar = LoopCalendar(self._break)
-        if not world.overlay.fixed:
-            raise ConfigurationError("a live run needs a topology that does not change", "topology.kind")
+        for key, asked in _only_simulated(world):
+            if asked:
+                raise ConfigurationError(
+                    "real sockets cannot do this; a live run has a fixed topology, outages, arrivals, sessions, a "
+                    "detector, and nodes that lie or are curious",
+                    key,
+                )
         super().__init__(world, program, self._calendar, MessageLog(explicit=True))
         self._broken: BaseException | None = None
         self._sockets: Sockets | None = None

@@ -24,3 +24,14 @@ def sign_flip(learner: Learner, executor: Executor, scale: float) -> Callable[[N
         return Model(params, state)
 
     return claim
+
+
+def two_faced(learner: Learner, executor: Executor, scale: float) -> Callable[[Node, Model, int, int], Model]:
+    """:func:`sign_flip` to neighbours of odd number, the truth to the others: the simplest equivocation."""
+    flip = sign_flip(learner, executor, scale)
+
+    def claim(node: Node, content: Any, to: int, round: int) -> Model:
+        truth: Model = content
+        return flip(node, content, to, round) if to % 2 else truth
+
+    return claim
