@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = 12
 """Points in time at which the ledger states what has been lost so far."""
+VALUE_DEPENDENT = "machines with the same floats: members withhold what is beyond the encoded range"
+"""Where a secure run's trace is the same; of others no event depends on a computed value."""
 LIBRARIES = ("sottovoce", "jax", "numpy", "scipy", "simpy", "networkx", "cryptography", "polars")
 
 
@@ -216,6 +218,7 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         "scenario_sha256": sha256(dumps(resolved, sort_keys=True).encode()).hexdigest(),
         "seed": scenario.seed,
         "mode": mode,
+        "trace_repeats_on": VALUE_DEPENDENT if scenario.protocol.exchange == "secure" else "any machine",
         "versions": {name: version(name) for name in LIBRARIES} | {"python": python_version()},
         "topology": {
             "nodes": len(parts.neighbors),

@@ -23,6 +23,7 @@ from simulator.mailbox import Mailbox, Post
 from simulator.max_min import FairNetwork
 from simulator.network import Network
 from simulator.node import Message
+from simulator.parcel import Ordered, Parcel
 from simulator.records import CUT_OFF, GIVEN_UP, NEVER, WENT_MISSING, MessageLog
 from simulator.taps import Wiretap
 
@@ -47,58 +48,6 @@ class Meddling:
     def none(self) -> bool:
         """Whether messages travel undisturbed and unobserved."""
         return not self.cuts and not self.holds and self.wires is None and self.coalition is None
-
-
-class _Parcel:
-    """A message on its way."""
-
-    __slots__ = (
-        "attempt",
-        "chance",
-        "copy_ns",
-        "delay_ns",
-        "draws",
-        "dst",
-        "gone",
-        "left_ns",
-        "life",
-        "message",
-        "number",
-        "off_ns",
-        "place",
-        "reliable",
-        "repeat",
-        "row",
-        "sent_ns",
-        "size",
-        "src",
-    )
-
-    def __init__(
-        self, number: int, src: int, dst: int, message: Message, size: int, sent_ns: int, draws: Draws
-    ) -> None:
-        self.number = number
-        self.src = src
-        self.dst = dst
-        self.message = message
-        self.size = size
-        self.sent_ns = sent_ns
-        self.off_ns, self.left_ns = NEVER, NEVER
-        self.life = 0
-        self.attempt = 1
-        self.repeat = 0
-        self.reliable = False
-        self.gone = False
-        self.place: int | None = None
-        self.row: int | None = None
-        self.delay_ns, self.chance, self.copy_ns = 0, 0.0, NEVER
-        self.draws = draws
-
-    def drawn(self, row: Row, i: int) -> None:
-        """Take one entry of a row of draws."""
-        self.delay_ns = int(row.delay_ns[i])
-        self.chance = 0.0 if row.chance is None else float(row.chance[i])
-        self.copy_ns = NEVER if row.copy_ns is None else int(row.copy_ns[i])
 
 
 class Carriage(Network):
@@ -137,10 +86,10 @@ class Carriage(Network):
         """How often each node went down: what its transport would send again, it forgets then."""
         self._down_free_ns = [0] * nodes
         self._link_free_ns: dict[tuple[int, int], int] = {}
-        self._with_sender: list[dict[int, _Parcel]] = [{} for _ in range(nodes)]
+        self._with_sender: list[dict[int, Parcel]] = [{} for _ in range(nodes)]
         """Messages that end if their sender goes down: not left yet, or to be sent again."""
         self._bursts: dict[tuple[int, int], BurstPath] = {}
-        self._order_kept = _Ordered() if link.transport is not None and link.transport.ordered else None
+        self._order_kept = Ordered() if link.transport is not None and link.transport.ordered else None
         self._fair: FairUplinks | FairNetwork | None = None
         self._shared = False
         if link.sharing == "fair":
@@ -208,15 +157,15 @@ class Carriage(Network):
         copy: bool = False,
         carried: bool = True,
         sent_ns: int | None = None,
-    ) -> _Parcel:
+    ) -> Parcel:
         t_ns = self._env.now_ns if sent_ns is None else sent_ns
         code, size = self._log.code(message.kind), message.size_bytes + self._link.header_bytes
         number = self._log.message(t_ns, src, dst, code, message.round, size, copy=copy, counts=carried)
-        parcel = _Parcel(number, src, dst, message, size, t_ns, self._draws)
+        parcel = Parcel(number, src, dst, message, size, t_ns, self._draws)
         parcel.life = self._life[src]
         return parcel
 
-    def _launch(self, parcel: _Parcel, row: Row, i: int, delay_ns: int = 0) -> None:
+    def _launch(self, parcel: Parcel, row: Row, i: int, delay_ns: int = 0) -> None:
         parcel.drawn(row, i)
         self._with_sender[parcel.src][parcel.number] = parcel
         if self._link.transport is not None:
@@ -229,7 +178,7 @@ class Carriage(Network):
 
     # ---------------------------------------------------------------- stations
 
-    def _depart(self, parcel: _Parcel) -> None:
+    def _depart(self, parcel: Parcel) -> None:
         """Join the queue of the uplink."""
         if parcel.gone:
             return
@@ -244,10 +193,10 @@ class Carriage(Network):
             self._free_ns[src] = parcel.off_ns = left_ns
             self._after(left_ns - now, self._off_uplink, parcel)
 
-    def _transferred(self, parcel: _Parcel, dst: int) -> None:
+    def _transferred(self, parcel: Parcel, dst: int) -> None:
         self._off_uplink(parcel)
 
-    def _off_uplink(self, parcel: _Parcel) -> None:
+    def _off_uplink(self, parcel: Parcel) -> None:
         """Wait for the link to be released, if it is held."""
         if parcel.gone:
             return
@@ -265,7 +214,7 @@ class Carriage(Network):
                 return
         self._leave(parcel)
 
-    def _leave(self, parcel: _Parcel) -> None:
+    def _leave(self, parcel: Parcel) -> None:
         """Leave the sender, unless the link is cut; whoever listens or attacks there sees it first."""
         if parcel.gone:
             return
@@ -297,7 +246,7 @@ class Carriage(Network):
         if not itself:
             self._failed(parcel, CUT_OFF)
 
-    def _enter_link(self, parcel: _Parcel) -> None:
+    def _enter_link(self, parcel: Parcel) -> None:
         """Join the queue of the link, if it has a capacity of its own."""
         rate = inf if self._shared else self._cap(parcel.src, parcel.dst)
         if rate == inf:
@@ -308,7 +257,7 @@ class Carriage(Network):
         self._link_free_ns[link] = through_ns
         self._after(through_ns - now, self._travel, parcel)
 
-    def _travel(self, parcel: _Parcel) -> None:
+    def _travel(self, parcel: Parcel) -> None:
         """Get lost, or be under way for as long as was drawn."""
         if self._lost(parcel):
             self._failed(parcel, WENT_MISSING)
@@ -321,7 +270,7 @@ class Carriage(Network):
             self._fly(copy, parcel.copy_ns)
         self._fly(parcel, parcel.delay_ns)
 
-    def _fly(self, parcel: _Parcel, delay_ns: int) -> None:
+    def _fly(self, parcel: Parcel, delay_ns: int) -> None:
         if parcel.reliable or (not self._shared and self._down_rate[parcel.dst] < inf):
             self._after(delay_ns, self._land, parcel)
             return
@@ -329,11 +278,11 @@ class Carriage(Network):
             self._after(delay_ns, self._overheard, parcel)
         self._hand_over(parcel, self._env.now_ns + delay_ns)
 
-    def _overheard(self, parcel: _Parcel) -> None:
+    def _overheard(self, parcel: Parcel) -> None:
         if parcel.row is not None and self._meddling.wires is not None:
             self._meddling.wires.arrived(parcel.row, to_s(self._env.now_ns))
 
-    def _land(self, parcel: _Parcel) -> None:
+    def _land(self, parcel: Parcel) -> None:
         """Reach the far end and join the queue of the downlink."""
         self._overheard(parcel)
         now = self._env.now_ns
@@ -345,7 +294,7 @@ class Carriage(Network):
         self._down_free_ns[parcel.dst] = through_ns
         self._after(through_ns - now, self._reach, parcel)
 
-    def _reach(self, parcel: _Parcel) -> None:
+    def _reach(self, parcel: Parcel) -> None:
         """Reach the receiver; a transport in order hands over when all before it is there or given up."""
         if parcel.reliable and parcel.dst in self._down:
             self._failed(parcel, CUT_OFF)
@@ -355,7 +304,7 @@ class Carriage(Network):
         else:
             self._hand_over(parcel, self._env.now_ns)
 
-    def _hand_over(self, parcel: _Parcel, arrival_ns: int) -> None:
+    def _hand_over(self, parcel: Parcel, arrival_ns: int) -> None:
         number, message = parcel.number, parcel.message
         self._log.arrives(number, arrival_ns)
         key = key_of(self._log.code(message.kind), message.round)
@@ -364,7 +313,7 @@ class Carriage(Network):
 
     # ---------------------------------------------------------------- failures
 
-    def _lost(self, parcel: _Parcel) -> bool:
+    def _lost(self, parcel: Parcel) -> bool:
         link = (parcel.src, parcel.dst)
         if self._link.bursts is None:
             return parcel.delay_ns == LOST
@@ -374,7 +323,7 @@ class Carriage(Network):
         kept = (1 - path.loss_at(self._env.now_ns)) * (1 - self._link.link_loss.get(link, self._link.loss))
         return parcel.chance >= kept
 
-    def _failed(self, parcel: _Parcel, fate: int) -> None:
+    def _failed(self, parcel: Parcel, fate: int) -> None:
         """An attempt was in vain; a transport tries again, as long as its sender is up."""
         transport = self._link.transport if parcel.reliable else None
         if transport is None or parcel.life != self._life[parcel.src]:
@@ -387,7 +336,7 @@ class Carriage(Network):
             due_ns = max(self._env.now_ns, parcel.left_ns + wait_ns)
             self._after(due_ns - self._env.now_ns, self._again, parcel)
 
-    def _again(self, parcel: _Parcel) -> None:
+    def _again(self, parcel: Parcel) -> None:
         if parcel.gone:
             return
         message = parcel.message
@@ -399,7 +348,7 @@ class Carriage(Network):
         parcel.drawn(row, 0)
         self._depart(parcel)
 
-    def _end(self, parcel: _Parcel, fate: int) -> None:
+    def _end(self, parcel: Parcel, fate: int) -> None:
         """A message will never arrive; those that waited behind it go on."""
         parcel.gone = True
         self._with_sender[parcel.src].pop(parcel.number, None)
@@ -412,60 +361,12 @@ class Carriage(Network):
         caps = self._link.link_bps
         return caps.get((src, dst), inf) if isinstance(caps, Mapping) else caps
 
-    def _after(self, delay_ns: int, act: Callable[[_Parcel], None], parcel: _Parcel) -> None:
+    def _after(self, delay_ns: int, act: Callable[[Parcel], None], parcel: Parcel) -> None:
         """Go to the next station later; at once if there is no time between."""
         if delay_ns:
             self._env.timeout(delay_ns).callbacks.append(lambda _: act(parcel))
         else:
             act(parcel)
-
-
-class _Ordered:
-    """Per link, messages in the order in which they were sent; those behind a hole wait."""
-
-    def __init__(self) -> None:
-        self._places: dict[tuple[int, int], int] = {}
-        self._next: dict[tuple[int, int], int] = {}
-        self._early: dict[tuple[int, int], dict[int, _Parcel | None]] = {}
-
-    def place(self, parcel: _Parcel) -> int:
-        """The next place on the parcel's link."""
-        link = (parcel.src, parcel.dst)
-        place = self._places.get(link, 0)
-        self._places[link] = place + 1
-        return place
-
-    def arrived(self, parcel: _Parcel) -> list[_Parcel]:
-        """A parcel is there: those that can be handed over, in order."""
-        return self._put(parcel, parcel)
-
-    def given_up(self, parcel: _Parcel) -> list[_Parcel]:
-        """A parcel will never be there: those that need not wait for it any more."""
-        return self._put(parcel, None)
-
-    def forgotten(self, node: int) -> list[_Parcel]:
-        """A receiver went down: what waited there is lost."""
-        lost: list[_Parcel] = []
-        for (_, dst), early in self._early.items():
-            if dst == node:
-                lost += [parcel for parcel in early.values() if parcel is not None]
-                early.update(dict.fromkeys(early))
-        return lost
-
-    def _put(self, parcel: _Parcel, content: _Parcel | None) -> list[_Parcel]:
-        link = (parcel.src, parcel.dst)
-        early = self._early.setdefault(link, {})
-        assert parcel.place is not None
-        early[parcel.place] = content
-        ready: list[_Parcel] = []
-        place = self._next.get(link, 0)
-        while place in early:
-            there = early.pop(place)
-            if there is not None:
-                ready.append(there)
-            place += 1
-        self._next[link] = place
-        return ready
 
 
 def _transfer_ns(size_bytes: int, bps: float) -> int:
