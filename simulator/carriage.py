@@ -12,19 +12,17 @@ from dataclasses import dataclass
 from math import inf
 
 from simulator.adversary import Coalition
-from simulator.clock import NS_PER_S, Calendar, to_ns, to_s
+from simulator.clock import NS_PER_S, to_ns, to_s
 from simulator.draws import LOST, Draws, Row
 from simulator.fair import FairUplinks
 from simulator.faults import Cut, Hold, leaves_ns, severed
 from simulator.flight import Flight, key_of
-from simulator.links import LinkModel
 from simulator.losses import BurstPath
-from simulator.mailbox import Mailbox, Post
 from simulator.max_min import FairNetwork
-from simulator.network import Network
+from simulator.network import Fixtures, Network
 from simulator.node import Message
 from simulator.parcel import Ordered, Parcel
-from simulator.records import CUT_OFF, GIVEN_UP, NEVER, WENT_MISSING, MessageLog
+from simulator.records import CUT_OFF, GIVEN_UP, NEVER, WENT_MISSING
 from simulator.taps import Wiretap
 
 
@@ -54,27 +52,15 @@ class Carriage(Network):
     """Carries each message by events.
 
     Args:
-        env, link, draws, log, post, boxes, tie_seed: as of :class:`~simulator.network.Network`; the log is explicit.
+        fixtures: what it works with; the log is explicit.
         seed: of the run, for bursts.
         copies: draws of messages that an adversary made.
         meddling: who and what stands between sender and receiver.
     """
 
-    def __init__(
-        self,
-        env: Calendar,
-        link: LinkModel,
-        draws: Draws,
-        log: MessageLog,
-        post: Post,
-        boxes: Sequence[Mailbox],
-        tie_seed: int | None,
-        *,
-        seed: int,
-        copies: Draws,
-        meddling: Meddling,
-    ) -> None:
-        super().__init__(env, link, draws, log, post, boxes, tie_seed)
+    def __init__(self, fixtures: Fixtures, *, seed: int, copies: Draws, meddling: Meddling) -> None:
+        super().__init__(fixtures)
+        env, link, boxes = fixtures.env, fixtures.link, fixtures.boxes
         nodes = len(boxes)
         self._seed = seed
         self._copies = copies

@@ -12,7 +12,7 @@ from simulator.engine import Engine
 from simulator.errors import ProgramError
 from simulator.faults import Cut, Hold
 from simulator.links import LinkModel
-from simulator.network import Direct, Network
+from simulator.network import Direct, Fixtures, Network
 from simulator.node import Message, Program
 from simulator.participant import Participant
 from simulator.records import ActivityLog, MessageLog
@@ -68,12 +68,12 @@ class Kernel(Engine):
         usual = [node.links().to for node in self.nodes] if world.overlay.fixed else [()] * nodes
         draws = Draws(world.seed, link, usual)
         boxes = [node.mailbox for node in self.nodes]
-        common = (self.env, link, draws, self.log, self.post, boxes, world.tie_seed)
+        fixtures = Fixtures(self.env, link, draws, self.log, self.post, boxes, world.tie_seed)
         if direct:
             sparse = sum(map(len, usual)) <= DENSE_DEGREE * nodes
             if world.overlay.fixed and sparse and not self.post.prompt:
                 self.post.boards = Boards(usual)
-            return Direct(*common)
+            return Direct(fixtures)
         meddling = Meddling(
             cuts=[fault for fault in world.faults if isinstance(fault, Cut)],
             holds=[fault for fault in world.faults if isinstance(fault, Hold)],
@@ -81,7 +81,7 @@ class Kernel(Engine):
             coalition=self.coalition,
         )
         copies = Draws(world.seed, link, usual, "copy")
-        return Carriage(*common, seed=world.seed, copies=copies, meddling=meddling)
+        return Carriage(fixtures, seed=world.seed, copies=copies, meddling=meddling)
 
     def run(self, until_s: float | None = None) -> Ending:
         """Let time pass until all programs have finished, or to ``until_s``; to be called once.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import inf
 from random import Random
 
@@ -25,8 +26,9 @@ from simulator.records import CUT_OFF, NEVER, RETAINED, MessageLog
 ORDER_BITS = 62
 
 
-class Network(ABC):
-    """Carries messages between nodes in virtual time.
+@dataclass(frozen=True)
+class Fixtures:
+    """What a network works with.
 
     Args:
         env: the calendar.
@@ -38,24 +40,32 @@ class Network(ABC):
         tie_seed: messages that arrive at the same instant are ordered at random; None for the order of sending.
     """
 
-    def __init__(
-        self,
-        env: Calendar,
-        link: LinkModel,
-        draws: Draws,
-        log: MessageLog,
-        post: Post,
-        boxes: Sequence[Mailbox],
-        tie_seed: int | None = None,
-    ) -> None:
-        self._env = env
-        self._link = link
-        self._draws = draws
-        self._log = log
-        self._post = post
-        self._boxes = boxes
+    env: Calendar
+    link: LinkModel
+    draws: Draws
+    log: MessageLog
+    post: Post
+    boxes: Sequence[Mailbox]
+    tie_seed: int | None = None
+
+
+class Network(ABC):
+    """Carries messages between nodes in virtual time.
+
+    Args:
+        fixtures: what it works with.
+    """
+
+    def __init__(self, fixtures: Fixtures) -> None:
+        self._env = fixtures.env
+        self._link = fixtures.link
+        self._draws = fixtures.draws
+        self._log = fixtures.log
+        self._post = fixtures.post
+        self._boxes = fixtures.boxes
         self._down: set[int] = set()
-        self._order: Callable[[int], int] = _as_sent if tie_seed is None else _shuffled(tie_seed)
+        seed = fixtures.tie_seed
+        self._order: Callable[[int], int] = _as_sent if seed is None else _shuffled(seed)
 
     @abstractmethod
     def send(self, src: int, dsts: tuple[int, ...], message: Message) -> None:
@@ -82,17 +92,9 @@ class Direct(Network):
     when they have left.
     """
 
-    def __init__(
-        self,
-        env: Calendar,
-        link: LinkModel,
-        draws: Draws,
-        log: MessageLog,
-        post: Post,
-        boxes: Sequence[Mailbox],
-        tie_seed: int | None = None,
-    ) -> None:
-        super().__init__(env, link, draws, log, post, boxes, tie_seed)
+    def __init__(self, fixtures: Fixtures) -> None:
+        super().__init__(fixtures)
+        env, link, boxes = fixtures.env, fixtures.link, fixtures.boxes
         rates = link.uplinks(len(boxes))
         self._ns_per_byte = [8 * NS_PER_S / bps for bps in rates]
         self._free_ns = [0] * len(boxes)

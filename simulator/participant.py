@@ -18,7 +18,7 @@ from simulator.mailbox import Mailbox
 from simulator.node import Delivery, Links, Match, Message
 from simulator.records import ActivityLog
 from simulator.tasks import SimTaskGroup, Wait
-from simulator.waiting import Receive
+from simulator.waiting import Gather, Receive
 
 if TYPE_CHECKING:
     from simulator.engine import Engine
@@ -122,17 +122,10 @@ class Participant(ABC):
         self, kind: str, round: int, sources: Sequence[int], timeout_s: float | None = None
     ) -> dict[int, Message]:
         """One message from each source, or what has come by the time-out."""
-        env = self._engine.env
-        began_ns, wait_ns = env.now_ns, inf if timeout_s is None else to_ns(timeout_s)
+        wait_ns = inf if timeout_s is None else to_ns(timeout_s)
         waiter = self.mailbox.gather(kind, round, sources, wait_ns)
         if not waiter.complete and wait_ns > 0:
-            try:
-                await waiter
-            except BaseException:
-                self.mailbox.abandon(waiter)
-                raise
-            finally:
-                self._engine.activity.span(self._id, ActivityLog.WAITING, began_ns, env.now_ns)
+            await self._until(waiter)
         return waiter.result
 
     async def receive(self, match: Match | None = None, timeout_s: float | None = None) -> Delivery | None:
@@ -144,7 +137,7 @@ class Participant(ABC):
         await self._until(waiter)
         return waiter.result
 
-    async def _until(self, waiter: Receive) -> None:
+    async def _until(self, waiter: Receive | Gather) -> None:
         env = self._engine.env
         began_ns = env.now_ns
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from math import inf, nan
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -149,11 +148,9 @@ def test_links_are_cut_in_the_direction_given() -> None:
 
 def test_a_partition_of_many_nodes_costs_no_pairs() -> None:
     """100,000 nodes have 10^10 pairs; listing them would take minutes and all memory."""
-    began = perf_counter()
     cut = partition([range(50_000)], 0.0, None, 100_000)
     assert cut.severs(0, 99_999)
     assert not cut.severs(0, 1)
-    assert perf_counter() - began < 5
 
 
 def test_a_partition_that_cannot_be_is_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from itertools import groupby
 from math import exp, sqrt
 
@@ -143,14 +142,3 @@ def test_bursts_that_cannot_be_are_refused(arguments: tuple[float, ...], key: st
         Bursts(*arguments)
     assert str(caught.value) == message
     assert caught.value.key == f"network.bursts.{key}"
-
-
-@pytest.mark.slow
-def test_a_question_costs_little() -> None:
-    """Ascending questions, twenty a burst: measured 0.25 microseconds each; six times that is still allowed."""
-    path = BurstPath(Bursts(20.0, 1.0), 1, 2, 3)
-    times = range(0, 20_000 * NS // 20, NS // 20)
-    start = time.process_time()
-    for t in times:
-        path.loss_at(t)
-    assert (time.process_time() - start) / len(times) < 1.5e-6

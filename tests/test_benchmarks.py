@@ -1,0 +1,32 @@
+"""Benchmarks keep working; what they measure is read by people, not asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_network_benchmark_prints_a_line_a_case() -> None:
+    asked = ["--nodes", "12", "24", "--messages", "100", "--repeats", "1"]
+    told = subprocess.run(
+        [sys.executable, "benchmarks/network.py", *asked],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [(line["case"], line["nodes"]) for line in lines] == [
+        (case, nodes) for case in ("fifo", "fair", "fifo-receive") for nodes in (12, 24)
+    ]
+    for line in lines:
+        assert line["messages"] == line["nodes"] * line["degree"] * line["rounds"]
+        assert line["ratio_to_bare_timeout"] > 0
+        assert line["us_per_message"] > 0
+        assert 0 < line["bytes_per_node"] < 1_000_000
