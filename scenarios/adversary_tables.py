@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from scenarios.tables import Node, Nodes, Pairs, Table
+from scenarios.tables import AllOrPairs, Node, Nodes, Pairs, Table
 from scenarios.units import Duration, Fraction
 
 Placement: TypeAlias = Literal["random", "degree", "betweenness"]
@@ -41,7 +41,7 @@ class Tap(Table):
     """An eavesdropper on links, who changes nothing (written to views/wiretap.parquet)."""
 
     enabled: bool = Field(default=True, description="false keeps the table for a what-if variant")
-    links: Literal["all"] | Pairs = Field(default="all", description='pairs [from, to] of nodes, or "all"')
+    links: AllOrPairs = Field(default="all", description='pairs [from, to] of nodes, or "all"')
 
 
 class Tampering(Table):

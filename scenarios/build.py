@@ -33,7 +33,7 @@ from scenarios import schema
 from scenarios.build_adversary import Cast, Stage
 from scenarios.build_faults import build_detector, build_faults, build_speeds
 from scenarios.build_network import NetworkParts, build_network
-from scenarios.checks import check_degrees, check_noise
+from scenarios.checks import check_degrees, check_links, check_noise
 from simulator import streams
 from simulator.adversary import Claim
 from simulator.compute import Executor
@@ -97,8 +97,10 @@ def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
     stage = Stage(scenario)
     network = build_network(scenario, base, stage.set)
     overlay, nodes = network.overlay, network.overlay.nodes
+    if overlay.fixed:
+        check_links(network.neighbors, scenario)
     check_degrees([len(around) for around in network.neighbors], scenario)
-    learner, evaluator, bank = build_learner(scenario, overlay)
+    learner, evaluator, bank = build_learner(scenario, overlay, len(stage.cast.sybils))
     check_noise(learner.sigma, scenario)
     largest = int(bank.mask.sum(1).max())
     claims: dict[int, Claim] = {}
@@ -120,11 +122,13 @@ def build(scenario: schema.Scenario, executor: Executor, base: Path) -> Parts:
     )
 
 
-def build_learner(scenario: schema.Scenario, overlay: Overlay) -> tuple[Learner, Evaluator, Bank]:
-    """Data, model and mechanism."""
-    nodes = overlay.nodes
+def build_learner(
+    scenario: schema.Scenario, overlay: Overlay, sybils: int = 0
+) -> tuple[Learner, Evaluator, Bank]:
+    """Data, model and mechanism; the last ``sybils`` nodes hold no data, so that what others hold stays the same."""
+    nodes = overlay.nodes - sybils
     dataset = build_data(scenario)
-    parts = build_partition(scenario, dataset.train_y, nodes)
+    parts = build_partition(scenario, dataset.train_y, nodes) + [np.zeros(0, np.int64)] * sybils
     task = build_task(scenario.model, dataset)
     privacy, training = scenario.privacy, scenario.training
     divisor = training.divisor or -(-len(dataset.train_y) // nodes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
@@ -36,8 +36,8 @@ class Cast:
 
     @property
     def dishonest(self) -> frozenset[int]:
-        """Nodes that do not follow the protocol, so that neither their accuracy nor their noise counts."""
-        return self.byzantine | self.meddling
+        """Nodes that do not follow the protocol or are nobody's: neither their accuracy nor their noise counts."""
+        return self.byzantine | self.meddling | self.sybils
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Stage:
         for role in roles:
             table = getattr(adversary, role)
             if table is not None and table.enabled:
-                roles[role] |= set(_chosen(table, graph, f"adversary.{role}", seed))
+                roles[role] |= set(_chosen(table, graph, roles["byzantine"], f"adversary.{role}", seed))
         sybils: tuple[int, ...] = ()
         if adversary.sybil is not None and adversary.sybil.enabled:
             table = adversary.sybil
@@ -119,21 +119,26 @@ def build_adversary(
     )
 
 
-def _chosen(table: adversary_tables.Placed, graph: nx.Graph, key: str, seed: int) -> tuple[int, ...]:
+def _chosen(
+    table: adversary_tables.Placed, graph: nx.Graph, taken: Collection[int], key: str, seed: int
+) -> tuple[int, ...]:
+    """The nodes of a table; those that are counted are none of ``taken``."""
     if table.nodes is not None:
         return placement.given(table.nodes, len(graph))
     assert table.count is not None
-    if not table.count < len(graph):
+    wanted = table.count + len(taken)
+    if not wanted < len(graph):
         raise ConfigurationError(
-            f"{table.count} of {len(graph)} nodes; at least one has to be honest", f"{key}.count"
+            f"{wanted} of {len(graph)} nodes in all; at least one has to be honest", f"{key}.count"
         )
     match table.placement:
         case "degree":
-            return placement.by_degree(graph, table.count)
+            ranked = placement.by_degree(graph, wanted)
         case "betweenness":
-            return placement.by_betweenness(graph, table.count)
+            ranked = placement.by_betweenness(graph, wanted)
         case _:
-            return placement.at_random(range(len(graph)), table.count, seed)
+            ranked = placement.at_random(range(len(graph)), wanted, seed)
+    return tuple(node for node in ranked if node not in taken)[: table.count]
 
 
 def _tamper(table: adversary_tables.Tamper) -> tampering.Tamper:

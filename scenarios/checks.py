@@ -7,7 +7,7 @@ built (:func:`check_degrees`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -337,6 +337,15 @@ def check_degrees(degrees: Sequence[int], scenario: Scenario) -> None:
     if scenario.secure is not None:
         found += _neighbourhood(scenario, scenario.secure, min(degrees))
     _refuse(found)
+
+
+def check_links(neighbors: Sequence[Collection[int]], scenario: Scenario) -> None:
+    """Check that links which faults and adversaries name are there.
+
+    Raises:
+        ConfigurationError: one is not.
+    """
+    _refuse(list(checks_faults.strangers(scenario, neighbors)))
 
 
 def check_noise(sigma: Sequence[float], scenario: Scenario) -> None:

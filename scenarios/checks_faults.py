@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
@@ -180,6 +180,14 @@ def adversary_places(scenario: Scenario) -> Found:
         yield ("adversary", "eclipse", "attackers"), f"node {eclipse.victim} is the victim"
 
 
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "plain": ("model", "heartbeat"),
+    "ldp": ("model", "heartbeat"),
+    "secure": ("hello", "list", "masked", "refuse", "key", "keys", "heartbeat"),
+}
+"""Messages that are sent, by exchange."""
+
+
 def tampering(scenario: Scenario) -> Found:
     """Meddling has a place, what it reads it can read, and what it changes is there to be changed."""
     adversary = scenario.adversary
@@ -187,6 +195,7 @@ def tampering(scenario: Scenario) -> Found:
         key: Key = ("adversary", "tamper", i)
         if (table.nodes is None) == (table.links is None):
             yield key, "give nodes (whose messages) or links (where), and not both"
+        exchange = scenario.protocol.exchange
         changes = isinstance(table, adversary_tables.AlterTampering | adversary_tables.EquivocateTampering)
         if table.links is not None and adversary.encrypted and (changes or table.messages is not None):
             yield (
@@ -194,14 +203,43 @@ def tampering(scenario: Scenario) -> Found:
                 "links are encrypted, so an attacker there cannot read what it would have to; use drop, delay or "
                 "replay of all messages, or adversary.encrypted = false",
             )
-        if changes and scenario.protocol.exchange != "secure":
+        if changes and exchange != "secure":
             yield (
                 (*key, "kind"),
                 f'with exchange = "{scenario.protocol.exchange}" messages carry models, which adversary.byzantine '
                 "changes; arrays on the wire are those of secure",
             )
+        for j, kind in enumerate(table.messages or ()):
+            if kind not in KINDS[exchange]:
+                yield (
+                    (*key, "messages", j),
+                    f'there are no "{kind}" messages with exchange = "{exchange}"{nearest(kind, KINDS[exchange])}; '
+                    f"there are: {', '.join(KINDS[exchange])}",
+                )
         if table.at is not None and table.until is not None and table.until <= table.at:
             yield (*key, "until"), "until must be later than at"
+
+
+def strangers(scenario: Scenario, neighbors: Sequence[Collection[int]]) -> Found:
+    """Links that faults, taps and attackers name but the graph does not have."""
+    named: list[tuple[Key, Sequence[tuple[int, int]]]] = [
+        (("fault", i, "links"), fault.links)
+        for i, fault in enumerate(scenario.fault)
+        if isinstance(fault, fault_tables.LinksFault)
+    ]
+    adversary = scenario.adversary
+    if adversary.wiretap is not None and adversary.wiretap.links != "all":
+        named.append((("adversary", "wiretap", "links"), adversary.wiretap.links))
+    named += [
+        (("adversary", "tamper", i, "links"), table.links or ()) for i, table in enumerate(adversary.tamper)
+    ]
+    for key, links in named:
+        for j, (source, to) in enumerate(links):
+            if not (source < len(neighbors) and to in neighbors[source]):
+                yield (
+                    (*key, j),
+                    f"nodes {source} and {to} are not linked in this topology; name a pair that is",
+                )
 
 
 def mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:

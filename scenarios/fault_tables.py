@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-from scenarios.tables import Node, Nodes, Pairs, Table, written
+from scenarios.tables import Node, Nodes, Pairs, Table, is_node_list, written
 from scenarios.units import Duration, Size
+
+
+def _all_or(value: Any) -> Any:
+    if value == "all" or is_node_list(value):
+        return value if value == "all" else tuple(value)
+    raise PydanticCustomError("choice", 'expected "all" or a list of nodes, like [0, 3]')
+
+
+def _group(value: Any) -> Any:
+    if isinstance(value, str) or (is_node_list(value) and value):
+        return value if isinstance(value, str) else tuple(value)
+    raise PydanticCustomError("choice", "expected a list of nodes, like [0, 3], or the name of a [[region]]")
+
+
+_NODES = {"type": "array", "items": {"type": "integer", "minimum": 0}}
+AllOr: TypeAlias = Annotated[
+    Literal["all"] | tuple[int, ...],
+    BeforeValidator(_all_or),
+    WithJsonSchema({"anyOf": [{"const": "all"}, _NODES]}),
+]
+Group: TypeAlias = Annotated[
+    str | tuple[int, ...],
+    BeforeValidator(_group),
+    WithJsonSchema({"anyOf": [{"type": "string"}, _NODES]}),
+]
 
 
 class Members(Table):
@@ -45,14 +71,16 @@ class SessionLaw(Table):
         description="exponential, or weibull: many short and some very long times if shape is below 1"
     )
     mean: Duration = Field(gt=0, description='mean time: "60 s"')
-    shape: float | None = Field(default=None, gt=0, description="shape of the Weibull law; 1 is exponential")
+    shape: float | None = Field(
+        default=None, ge=0.01, le=1000, description="shape of the Weibull law, 0.01 to 1000; 1 is exponential"
+    )
 
 
 class SessionsFault(Table):
     """Nodes that come and go without end."""
 
     kind: Literal["sessions"] = Field(description="nodes up and down in turn, for random times")
-    nodes: Annotated[Literal["all"] | Nodes, Field(description='which nodes, or "all"')] = "all"
+    nodes: AllOr = Field(default="all", description='which nodes, or "all"')
     up: SessionLaw = Field(description="how long a node stays")
     down: SessionLaw = Field(description="how long it is away")
     keeps_disk: bool = Field(default=True, description="whether a node finds its disk when it returns")
@@ -67,7 +95,7 @@ class AvailabilityFault(Table):
     """Who was there when, from a file."""
 
     kind: Literal["availability"] = Field(
-        description="sessions from a CSV file with columns node, from_s, until_s"
+        description="who was there when, from a CSV file with columns node, up_s, down_s"
     )
     path: str = Field(min_length=1, description="the file, relative to the scenario")
     keeps_disk: bool = Field(default=True, description="whether a node finds its disk when it returns")
@@ -77,7 +105,7 @@ class PartitionFault(Table):
     """Groups that cannot reach each other for a while."""
 
     kind: Literal["partition"] = Field(description="the network falls apart, and heals")
-    groups: tuple[str | Nodes, ...] = Field(
+    groups: tuple[Group, ...] = Field(
         strict=False,
         min_length=1,
         description="disjoint groups: lists of nodes, or names of regions; all others are one more group",
@@ -160,8 +188,6 @@ class Compute(Table):
 
 class Detector(Table):
     """Heartbeats, by which nodes suspect neighbours that have gone silent."""
-
-    model_config = ConfigDict(title="Detector")
 
     period: Duration = Field(gt=0, description='time between heartbeats to every neighbour: "500 ms"')
     timeout: Duration = Field(

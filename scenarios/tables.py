@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 Node: TypeAlias = Annotated[int, Field(ge=0, description="node number, from 0")]
 Nodes: TypeAlias = Annotated[tuple[Node, ...], Field(strict=False)]
-Pair: TypeAlias = Annotated[tuple[Node, Node], Field(strict=False)]
-Pairs: TypeAlias = Annotated[tuple[Pair, ...], Field(strict=False, min_length=1)]
 
 
 def written(text: str) -> Any:
@@ -29,6 +28,31 @@ class Table(BaseModel):
 def keys_of(model: type[Table]) -> dict[str, FieldInfo]:
     """The keys of a table as files write them."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def is_node_list(value: Any) -> bool:
+    """Whether a value is a list of node numbers."""
+    return isinstance(value, list | tuple) and all(is_count(node, 0) for node in value)
+
+
+def _pairs(value: Any) -> Any:
+    if isinstance(value, list | tuple) and value and all(is_node_list(p) and len(p) == 2 for p in value):
+        return tuple(tuple(pair) for pair in value)
+    raise PydanticCustomError("choice", "expected a list of pairs of nodes, like [[0, 1], [2, 5]]")
+
+
+def _all_or_pairs(value: Any) -> Any:
+    return value if value == "all" else _pairs(value)
+
+
+_PAIR = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2}
+_PAIRS = {"type": "array", "items": _PAIR, "minItems": 1}
+Pairs: TypeAlias = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_pairs), WithJsonSchema(_PAIRS)]
+AllOrPairs: TypeAlias = Annotated[
+    Literal["all"] | tuple[tuple[int, int], ...],
+    BeforeValidator(_all_or_pairs),
+    WithJsonSchema({"anyOf": [{"const": "all"}, _PAIRS]}),
+]
 
 
 def is_count(value: Any, least: int) -> bool:
