@@ -14,8 +14,10 @@ from typing import Any, TypeAlias, cast
 
 from scenarios import checks_faults, checks_network, checks_world
 from scenarios.checks_world import Found, least_degree
+from scenarios.data_tables import BlobsData, DigitsData
 from scenarios.locate import Key, dotted
-from scenarios.schema import BlobsData, DigitsData, Scenario, Secure
+from scenarios.protocol_tables import Secure
+from scenarios.schema import Scenario
 from scenarios.study_tables import Series, Whatif
 from scenarios.topology_tables import node_count
 from simulator.errors import ConfigurationError

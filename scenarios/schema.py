@@ -7,156 +7,23 @@ needs more than one key to judge lives in :mod:`scenarios.checks`; reading files
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from scenarios.adversary_tables import Adversary
+from scenarios.data_tables import Data, IidPartition, Partition
 from scenarios.fault_tables import DEFAULT_FAULT, Compute, Detector, Fault
 from scenarios.network_tables import Network
+from scenarios.protocol_tables import Protocol, Secure
 from scenarios.study_tables import Study, Sweep, Whatif
 from scenarios.tables import Table, is_count, written
 from scenarios.topology_tables import DYNAMIC, Mixing, Region, Topology
+from scenarios.training_tables import Model, Training
 from scenarios.units import Duration, Fraction
 
-# ---------------------------------------------------------------- data, model, training
-
-
-class DigitsData(Table):
-    """Handwritten digits, 1797 images of 8 x 8 pixels, 10 classes (Alpaydin and Kaynak 1998)."""
-
-    kind: Literal["digits"] = Field(description="1797 handwritten digits, 64 features, 10 classes")
-    test_fraction: Fraction = Field(default=0.2, gt=0, lt=1, description="share kept for testing, 0 to 1")
-
-
-class BlobsData(Table):
-    """Gaussian blobs, one per class."""
-
-    kind: Literal["blobs"] = Field(description="one Gaussian blob per class")
-    samples: int = Field(ge=2, le=10_000_000, description="samples in all, training and test")
-    features: int = Field(ge=1, le=100_000, description="dimensions")
-    classes: int = Field(ge=2, le=10_000, description="blobs")
-    spread: float = Field(default=1.0, gt=0, description="standard deviation of each blob")
-    test_fraction: Fraction = Field(default=0.2, gt=0, lt=1, description="share kept for testing, 0 to 1")
-
-
-Data: TypeAlias = Annotated[
-    DigitsData | BlobsData, Field(discriminator="kind", description="what is learned from")
-]
-
-
-class IidPartition(Table):
-    """Samples dealt out at random in equal parts."""
-
-    kind: Literal["iid"] = Field(default="iid", description="equal random parts")
-    min_samples: int = Field(default=10, ge=1, description="fewest training samples a node may hold")
-
-
-class DirichletPartition(Table):
-    """Label-skewed parts: class shares drawn from a Dirichlet law (Hsu et al. 2019, arXiv 1909.06335)."""
-
-    kind: Literal["dirichlet"] = Field(description="label-skewed parts")
-    alpha: float = Field(default=0.5, gt=0, description="concentration; small means skewed")
-    min_samples: int = Field(default=10, ge=1, description="fewest training samples a node may hold")
-
-
-Partition: TypeAlias = Annotated[
-    IidPartition | DirichletPartition,
-    Field(discriminator="kind", description="who holds which training samples"),
-]
-
-
-class SoftmaxModel(Table):
-    """Multinomial logistic regression."""
-
-    kind: Literal["softmax"] = Field(description="multinomial logistic regression")
-
-
-class MlpModel(Table):
-    """One hidden layer."""
-
-    kind: Literal["mlp"] = Field(description="one hidden layer")
-    hidden: int = Field(default=32, ge=1, le=100_000, description="hidden units")
-
-
-Model: TypeAlias = Annotated[
-    SoftmaxModel | MlpModel, Field(discriminator="kind", description="what is trained")
-]
-
-
-class Training(Table):
-    """The local step: model -= step x (clipped, noised sum of gradients) / divisor."""
-
-    step: float = Field(gt=0, description="step size")
-    divisor: int | None = Field(
-        default=None,
-        ge=1,
-        description="public constant that divides the sum of gradients; absent: training samples / nodes, "
-        "rounded up",
-    )
-    step_cost: Duration = Field(
-        default=written("20 ms"), ge=0, description='virtual time of one local update: "20 ms"'
-    )
-
-
-# ---------------------------------------------------------------- protocol, security, privacy
-
-
-class DsgdProtocol(Table):
-    """Synchronous decentralised SGD: train, exchange with all neighbours, average, round by round."""
-
-    kind: Literal["dsgd"] = Field(description="rounds in step with the neighbours")
-    rounds: int = Field(ge=1, le=1_000_000, description="local updates of each node")
-    exchange: Literal["plain", "ldp", "secure"] = Field(
-        description="plain (models in the clear), ldp (noised models) or secure (only sums are seen)"
-    )
-    timeout: Duration = Field(
-        default=written("500 ms"), gt=0, description='longest wait for a neighbour in a round: "500 ms"'
-    )
-
-
-class PushProtocol(Table):
-    """Asynchronous gossip: each node trains and pushes to a random neighbour on its own clock."""
-
-    kind: Literal["push"] = Field(description="asynchronous, one random neighbour at a time")
-    rounds: int = Field(ge=1, le=1_000_000, description="local updates of each node")
-    exchange: Literal["plain", "ldp"] = Field(
-        description="plain (models in the clear) or ldp (noised models)"
-    )
-    period: Duration = Field(
-        default=written("250 ms"), gt=0, description='time between local updates: "250 ms"'
-    )
-
-
-Protocol: TypeAlias = Annotated[
-    DsgdProtocol | PushProtocol, Field(discriminator="kind", description="what the nodes do")
-]
-
-
-class Secure(Table):
-    """Secure aggregation inside each neighbourhood; only with exchange = "secure"."""
-
-    crypto: Literal["real", "ideal"] = Field(
-        default="real", description="real keys and masks, or an ideal sum of the same sizes and costs"
-    )
-    colluders: int = Field(
-        default=0, ge=0, description="members of one neighbourhood that may pool what they see"
-    )
-    tolerated_dropouts: int = Field(
-        default=1, ge=0, description="members that may be missing from a list before it is refused"
-    )
-    range_sigmas: float = Field(
-        default=8.0,
-        gt=0,
-        description="standard deviations of noise that the fixed-point range leaves room for",
-    )
-    key_agreement_cost: Duration = Field(
-        default=written("120 us"), ge=0, description='time of one key agreement: "120 us"'
-    )
-    mask_cost_per_mib: Duration = Field(
-        default=written("1 ms"), ge=0, description='time to make 1 MiB of mask: "1 ms"'
-    )
+# ---------------------------------------------------------------- privacy
 
 
 def _observers(value: Any) -> Any:
