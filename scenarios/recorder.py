@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,9 +110,7 @@ class Recorder:
     def evaluate(self, t_s: float) -> Snapshot:
         """Measure every honest node that is up, in one batched call."""
         nodes = tuple(sorted(self.honest - self.down()))
-        known = [n for n in nodes if n in self._models]
-        values = dict(zip(known, values_of(self.executor, [self._models[n] for n in known]), strict=True))
-        params = np.stack([values.get(n, self.initial) for n in nodes]) if nodes else self.initial[None][:0]
+        params = self._parameters(nodes)
         accuracy, loss, diverged = self.evaluator.evaluate(params)
         snapshot = Snapshot(
             t_s,
@@ -126,6 +124,17 @@ class Recorder:
         )
         self.snapshots.append(snapshot)
         return snapshot
+
+    def _parameters(self, nodes: Sequence[int]) -> Vector:
+        """The models of some nodes as rows; of nodes that have none yet, the initial one."""
+        params = np.repeat(self.initial[None], len(nodes), axis=0)
+        models = {i: self._models[n] for i, n in enumerate(nodes) if n in self._models}
+        handles = {i: model for i, model in models.items() if not isinstance(model, np.ndarray)}
+        if handles:
+            params[list(handles)] = self.executor.stack(list(handles.values()))
+        for i in models.keys() - handles.keys():  # what handles become on a real wire
+            params[i] = models[i]
+        return params
 
     def monitor(self, t_s: float) -> None:
         """Evaluate in passing."""

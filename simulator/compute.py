@@ -63,6 +63,10 @@ class Executor(Protocol):
         """The values, computing whatever is still pending. Arrays are read-only."""
         ...
 
+    def stack(self, handles: Sequence[Handle]) -> Vector:
+        """The values of at least one handle, all of one size, as the rows of one array."""
+        ...
+
 
 def values_of(executor: Executor, inputs: Sequence[Handle | Vector]) -> list[Vector]:
     """Read handles in one go; arrays (what a handle becomes on a real wire) pass through."""

@@ -66,6 +66,10 @@ class ImmediateExecutor:
         """The values."""
         return [handle.value for handle in handles if isinstance(handle, Known)]
 
+    def stack(self, handles: Sequence[Handle]) -> Vector:
+        """The values as rows."""
+        return np.stack(self.read(handles))
+
 
 @dataclass(frozen=True)
 class Case:

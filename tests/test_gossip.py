@@ -28,7 +28,7 @@ def run_direct(lab: Lab, rounds: int, **options: Any) -> Any:
 
 def by_hand(lab: Lab, rounds: int) -> np.ndarray[Any, Any]:
     """D-PSGD as matrix algebra, one node at a time."""
-    from protocols.learning.executor import EagerExecutor
+    from protocols.learning.eager import EagerExecutor
 
     eager = EagerExecutor()
     models = [lab.learner.initial] * len(lab.neighbors)

@@ -1,4 +1,7 @@
 import gc
+import os
+import subprocess
+import sys
 import weakref
 
 import jax
@@ -8,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.learning.executor import BatchedExecutor, EagerExecutor, batch_class
+from protocols.learning.eager import EagerExecutor
+from protocols.learning.executor import BatchedExecutor, batch_class, batches
 from simulator.compute import Op
 from simulator.errors import ConfigurationError, ContractError
 
@@ -195,8 +199,8 @@ class TestBoth:
                 executor.read([handle])
         # Once it has a value, a handle is just a value.
         expected = other.read([pending])[0]
-        np.testing.assert_array_equal(executor.read([pending])[0], expected)
-        executor.read([executor.submit(ROTATE, [pending], node=1, size=D)])
+        turned = executor.submit(ROTATE, [pending], node=1, size=D)
+        np.testing.assert_array_equal(executor.read([turned])[0], np.roll(expected, 1) * np.float32(0.5))
 
 
 def test_a_failing_batch_names_its_nodes_and_fails_the_same_way_again():
@@ -240,12 +244,119 @@ def test_values_nobody_holds_are_freed():
     assert released() is None
     assert watched[0]() is None
     assert watched[1]() is end
-    bank = weakref.ref(end._bank)
+    rows = end._rows
+    assert rows.used == 1
     del end
     gc.collect()
     assert watched[1]() is None
-    assert bank() is None  # what was read is a copy and holds no batch
+    assert rows.used == 0  # the row is free for another value; what was read is a copy
     np.testing.assert_array_equal(value, np.roll(BANK[0], 2) * 0.25)
+
+
+def test_rows_are_written_anew_and_never_while_somebody_holds_them():
+    executor = BatchedExecutor()
+    held = executor.submit(ROTATE, [BANK[0]], node=0, size=D)
+    first = executor.read([held])[0]
+    for round in range(50):
+        passing = [executor.submit(PULL, [held, i], node=i, size=D) for i in range(40)]
+        executor.read(passing[round % 40 : round % 40 + 1])
+    assert held._rows.used == 41
+    np.testing.assert_array_equal(executor.read([held])[0], first)
+
+
+def test_rows_grow_and_keep_what_they_hold():
+    executor = BatchedExecutor(max_pending=10**6)
+    size = 4096
+    vectors = np.random.default_rng(1).standard_normal((1300, size)).astype(np.float32)
+    double = Op("double", lambda v: 2 * v)
+    handles = [executor.submit(double, [v], node=i, size=size) for i, v in enumerate(vectors)]
+    first = executor.read(handles[:1])[0]
+    capacity = handles[0]._rows.capacity
+    handles += [executor.submit(double, [h], node=i, size=size) for i, h in enumerate(handles)]
+    values = executor.stack(handles)
+    assert handles[0]._rows.capacity > capacity
+    np.testing.assert_array_equal(first, 2 * vectors[0])
+    np.testing.assert_array_equal(values, np.concatenate([2 * vectors, 4 * vectors]))
+    assert executor.bytes_held == handles[0]._rows.capacity * size * 4
+
+
+def test_what_nobody_holds_is_never_computed():
+    executor = BatchedExecutor()
+    kept = executor.submit(ROTATE, [BANK[0]], node=0, size=D)
+    crashed = executor.submit(ROTATE, [BANK[1]], node=1, size=D)
+    crashed = executor.submit(SQUASH, [crashed], node=1, size=D)
+    del crashed
+    used_later = executor.submit(ROTATE, [BANK[2]], node=2, size=D)
+    used_later = executor.submit(SQUASH, [used_later], node=2, size=D)
+    executor.read([kept, used_later])
+    assert (executor.ops, executor.dropped, executor.pending) == (3, 2, 0)
+
+
+def test_vectors_of_several_sizes_meet_in_one_operation():
+    executor = BatchedExecutor()
+    long = [executor.submit(ROTATE, [np.full(2 * D, i, np.float32)], node=i, size=2 * D) for i in range(5)]
+    short = [executor.submit(ROTATE, [np.full(D, i, np.float32)], node=i, size=D) for i in range(5)]
+    head = Op("head", lambda a, b: a + b[: a.size])
+    joined = Op("joined", lambda a, b: jnp.concatenate([a, b]))
+    sums = [executor.submit(head, [s, x], node=0, size=D) for s, x in zip(short, long, strict=True)]
+    both = [executor.submit(joined, [s, x], node=0, size=3 * D) for s, x in zip(sums, long, strict=True)]
+    np.testing.assert_array_equal(executor.stack(sums), np.arange(5)[:, None] * np.ones(D))
+    assert executor.stack(both).shape == (5, 3 * D)
+    with pytest.raises(ContractError, match=r"vectors of sizes \[7, 14\]"):
+        executor.stack([short[0], long[0]])
+
+
+def test_batches_pad_little_and_come_in_few_sizes():
+    for most in (8, 64, 1024):
+        for count in range(1, 3000, 7):
+            cut = list(batches(count, most))
+            assert sum(rows for rows, _ in cut) == count
+            assert {padded for _, padded in cut} <= {8 << k for k in range(8)}
+            assert max(padded for _, padded in cut) <= most
+            wasted = sum(padded - rows for rows, padded in cut)
+            assert wasted <= max(16, 0.25 * count)
+
+
+@given(program=programs)
+@settings(deadline=None, max_examples=20)
+def test_in_double_precision_batches_and_single_operations_agree_to_the_last_digits(program):
+    batched = execute(BatchedExecutor(dtype=np.float64), program)
+    eager = execute(EagerExecutor(dtype=np.float64), program)
+    assert batched.dtype == eager.dtype == np.float64
+    error = np.linalg.norm(batched - eager, axis=1)
+    assert np.all(error <= 1e-12 * np.linalg.norm(eager, axis=1) + 1e-300)
+
+
+def test_the_eager_executor_can_refuse_what_is_not_finite():
+    blow_up = Op("blow up", lambda v: v / 0)
+    with pytest.raises(
+        ContractError, match=r"operation 'blow up' of node 5: element 0 is inf.*float32\(7,\)"
+    ):
+        EagerExecutor(finite=True).submit(blow_up, [np.ones(D)], node=5, size=D)
+
+
+def test_several_devices_compute_what_one_computes():
+    code = """
+import jax, numpy as np
+from protocols.learning.executor import BatchedExecutor
+from tests.test_learning_executor import execute, OPS, BANK
+assert len(jax.devices()) == 4
+rng = np.random.default_rng(3)
+program = [(OPS[rng.integers(4)], *map(int, rng.integers(0, 10**6, 2)), float(rng.random())) for _ in range(300)]
+spread = BatchedExecutor()
+many = execute(spread, program)
+one = execute(BatchedExecutor(devices=jax.devices()[:1]), program)
+(rows,) = spread._rows.values()
+assert len(rows._array.sharding.device_set) == 4, rows._array.sharding
+assert rows._array.addressable_shards[0].data.shape[0] == rows.capacity // 4
+error = np.linalg.norm(many - one, axis=1)
+assert np.all(error <= 1e-6 * np.linalg.norm(one, axis=1)), error.max()
+"""
+    flags = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=flags, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("bad", [{"max_pending": 0}, {"max_batch": 12}, {"max_batch": 4}, {"max_batch": 0}])

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.learning import local_update, models
-from protocols.learning.executor import EagerExecutor
+from protocols.learning.eager import EagerExecutor
 from simulator.errors import ConfigurationError
 
 FEATURES, CLASSES = 4, 3

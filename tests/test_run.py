@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 from analysis.store import read_run
-from protocols.learning.executor import BatchedExecutor, EagerExecutor
+from protocols.learning.eager import EagerExecutor
+from protocols.learning.executor import BatchedExecutor
 from scenarios import run as run_module
 from scenarios.audit import audit
 from scenarios.load import load

@@ -1,217 +1,93 @@
-"""Where operations are carried out: at once, one by one, or deferred and in batches.
+"""Operations carried out later, and together.
 
-Both executors give the values of running each operation alone when it was submitted (up to float32 rounding,
-as a batched sum may be ordered differently). :class:`BatchedExecutor` waits until a value is read, then walks
-the pending operations level by level; operations of one kind within a level become one vmapped call. Batches
-are padded to a few sizes so that a run needs a handful of compilations, however its groups vary.
+A submission fixes the inputs and returns a handle; nothing is computed until a value is read or too much is
+pending. Then the pending operations are walked level by level, and all of one kind within a level become one
+vmapped call over rows of device arrays. Every handle has the value of running its operation alone when it was
+submitted (up to rounding, as a batched sum may be ordered differently).
+
+An operation whose handle nobody holds any more, because its node crashed, say, is never carried out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from itertools import chain
-from typing import Any, NamedTuple, TypeAlias, final
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias, final
+from weakref import ref
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.learning.operands import freeze, operand, promised, shapes, where
+from protocols.learning.rows import COLUMN, OWN, WASTE, Placement, Rows, WrongSize
 from simulator.compute import Handle, Input, Op, Vector
 from simulator.errors import ConfigurationError, ContractError
 
-_SMALLEST_BATCH = 8
-_NAMED_NODES = 16
+SMALLEST_BATCH = 8
+_PAD_ROWS, _PAD_SHARE = 16, 0.25
+_BATCH_BYTES = 1 << 28
+_PENDING, _LOW, _HIGH = -1, -(2**31), 2**31 - 1
 
 
 def batch_class(count: int) -> int:
     """The padded size of a batch of ``count`` rows: the next power of two, at least 8."""
-    return max(_SMALLEST_BATCH, 1 << (count - 1).bit_length())
+    return max(SMALLEST_BATCH, 1 << (count - 1).bit_length())
+
+
+def batches(count: int, most: int) -> Iterator[tuple[int, int]]:
+    """(rows, padded size) of the calls that ``count`` operations of one kind make.
+
+    Padded sizes are powers of two, so that few programs are compiled; a batch that would be padded by much is
+    split, so that little is computed in vain.
+    """
+    while count > 0:
+        padded = min(batch_class(count), most)
+        if padded - count > max(_PAD_ROWS, _PAD_SHARE * count):
+            padded //= 2
+        yield min(count, padded), padded
+        count -= padded
 
 
 @final
 class Value:
-    """A handle of either executor. It owns its value: when the last reference goes, the value goes.
+    """A handle of a batched executor. When the last reference goes, its row is free for another value."""
 
-    The values of one batched call share an array, which lives as long as any of them.
-    """
+    __slots__ = ("__weakref__", "_inputs", "_level", "_node", "_row", "_rows")
 
-    __slots__ = ("__weakref__", "_bank", "_row", "_size", "_work")
+    def __init__(self, rows: Rows, row: int, inputs: tuple[Any, ...], level: int, node: int) -> None:
+        self._rows = rows
+        self._row = row
+        self._inputs = inputs
+        self._level = level
+        self._node = node
 
-    def __init__(self, size: int, *, bank: NDArray[Any] | None = None, work: _Work | None = None) -> None:
-        self._size = size
-        self._bank = bank
-        self._row = 0
-        self._work = work
+    def __del__(self) -> None:
+        if self._row >= 0:
+            self._rows.free.append(self._row)
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._size
+        return self._rows.size
 
     @property
     def pending(self) -> bool:
         """Whether the value is still to be computed."""
-        return self._work is not None
+        return self._row < 0
 
-    def _settle(self, bank: NDArray[Any], row: int) -> None:
-        self._bank, self._row, self._work = bank, row, None
-
-    def _array(self) -> NDArray[Any]:
-        if self._bank is None:
-            raise ContractError("a handle was used before its executor computed it; read() computes it first")
-        array: NDArray[Any] = self._bank[self._row]
-        return array
-
-
-_Operand: TypeAlias = "Value | NDArray[Any]"
-_Signature: TypeAlias = tuple[tuple[tuple[int, ...], str], ...]
-
-
-class _Work(NamedTuple):
-    owner: object
-    op: Op
-    inputs: tuple[_Operand, ...]
-    node: int
-    level: int
-
-
-def _where(op: Op, nodes: Sequence[int]) -> str:
-    named = ", ".join(map(str, nodes[:_NAMED_NODES])) + (", …" if len(nodes) > _NAMED_NODES else "")
-    return f"operation {op.name!r} of node{'s' if len(nodes) > 1 else ''} {named}"
-
-
-def _is_fixed(array: NDArray[Any]) -> bool:
-    """Nobody can write to this array through any name numpy knows of."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        if base.flags.writeable:
-            return False
-        base = base.base
-    return base is None
-
-
-def _freeze(array: NDArray[Any], where: str) -> NDArray[Any]:
-    """A read-only array of at most 32-bit elements, a copy unless nobody could write to the original."""
-    target = array.dtype
-    if array.dtype.kind == "f":
-        target = np.dtype(np.float32)
-    elif array.dtype.kind in "iu" and array.dtype.itemsize > 4:
-        target = np.dtype(np.int32)
-        limits = np.iinfo(np.int32)
-        if array.size and (array.min() < limits.min or array.max() > limits.max):
-            raise ContractError(f"{where}: an integer outside 32 bits; models are computed in 32 bits")
-    elif array.dtype.kind not in "iub":
-        raise ContractError(f"{where}: an array of {array.dtype}; expected floats, integers or booleans")
-    if target == array.dtype and _is_fixed(array):
-        return array
-    with np.errstate(over="ignore"):  # beyond float32 is infinity: divergence is a result, not a warning
-        frozen = array.astype(target)
-    frozen.setflags(write=False)
-    return frozen
-
-
-def _operand(value: Input, owner: object, where: str) -> _Operand:
-    if isinstance(value, Value):
-        if value._work is not None and value._work.owner is not owner:
-            raise ContractError(f"{where}: a pending handle of another executor; read it there first")
-        return value
-    if isinstance(value, np.ndarray | np.generic | bool | int | float):
-        return _freeze(np.asarray(value), where)
-    raise ContractError(
-        f"{where}: an input of type {type(value).__name__}; expected a handle, an array, a float or an int"
-    )
-
-
-def _constant(value: Vector) -> Value:
-    with np.errstate(over="ignore"):
-        array = _freeze(np.asarray(value, dtype=np.float32), "constant")
-    return Value(array.size, bank=array[None])
-
-
-def _result(output: Any, rows: int, sizes: Sequence[int], where: str) -> NDArray[Any]:
-    """The output of a call as a host array, checked against what was promised."""
-    bank = np.asarray(output)
-    got = bank.size // rows
-    if any(size != got for size in sizes):
-        raise ContractError(f"{where}: {got} elements per result, but {sorted(set(sizes))} were promised")
-    return _freeze(bank, where) if bank.dtype != np.float32 else bank
-
-
-def _read_only(value: Value) -> Vector:
-    # A copy: whoever keeps one row must not keep the whole batch alive.
-    array = np.array(value._array(), dtype=np.float32)
-    array.setflags(write=False)
-    return array
-
-
-def _checked(handles: Sequence[Handle], owner: object) -> list[Value]:
-    values = []
-    for handle in handles:
-        if not isinstance(handle, Value) or (handle._work is not None and handle._work.owner is not owner):
-            raise ContractError(f"read: {type(handle).__name__} is not a handle of this executor")
-        values.append(handle)
-    return values
-
-
-# Compiled programs depend on functions and shapes alone, so runs in one process share them.
-@lru_cache(maxsize=512)
-def _single(fn: Callable[..., Any]) -> Callable[..., Any]:
-    return jax.jit(fn)
-
-
-@lru_cache(maxsize=512)
-def _vectorised(fn: Callable[..., Any], inputs: int, shared: int) -> Callable[..., Any]:
-    return jax.jit(jax.vmap(fn, in_axes=(0,) * inputs + (None,) * shared))
-
-
-class _SharedArrays:
-    """Each operation's shared arrays, moved to the device once."""
-
-    def __init__(self) -> None:
-        self._placed: dict[Op, tuple[jax.Array, ...]] = {}
-
-    def of(self, op: Op) -> tuple[jax.Array, ...]:
-        if op not in self._placed:
-            self._placed[op] = tuple(jax.device_put(array) for array in op.shared)
-        return self._placed[op]
-
-
-@final
-class EagerExecutor:
-    """Runs each operation when it is submitted. The reference the batched executor is tested against."""
-
-    def __init__(self) -> None:
-        self._shared = _SharedArrays()
-
-    def submit(self, op: Op, inputs: Sequence[Input], *, node: int, size: int) -> Value:
-        """Compute now.
-
-        Args:
-            op: the operation.
-            inputs: handles, numpy arrays, ints (int32) or floats (float32).
-            node: whose computation this is, for error messages.
-            size: number of elements of the result.
+    def array(self) -> NDArray[Any]:
+        """A copy of the value.
 
         Raises:
-            ContractError: the operation failed, or gave another number of elements.
+            ContractError: it is still to be computed.
         """
-        where = _where(op, [node])
-        operands = [_operand(value, self, where) for value in inputs]
-        arrays = [value._array() if isinstance(value, Value) else value for value in operands]
-        try:
-            output = np.asarray(_single(op.fn)(*arrays, *self._shared.of(op)))
-        except Exception as error:
-            raise ContractError(f"{where} failed: {error}") from error
-        return Value(size, bank=_result(output, 1, [size], where)[None])
+        if self._row < 0:
+            raise ContractError("a pending handle of another executor; read it there first")
+        value: NDArray[Any] = self._rows.read(np.array([self._row], np.int32))[0]
+        return value
 
-    def constant(self, value: Vector) -> Value:
-        """Wrap a known value, as float32."""
-        return _constant(value)
 
-    def read(self, handles: Sequence[Handle]) -> list[Vector]:
-        """The values, as read-only float32 arrays."""
-        return [_read_only(value) for value in _checked(handles, self)]
+_Kind: TypeAlias = tuple[Any, ...]  # operation, rows of the result, then what each input looks like
 
 
 @final
@@ -222,16 +98,28 @@ class BatchedExecutor:
 
     Args:
         max_pending: operations kept before everything is computed anyway; bounds memory.
-        max_batch: rows of one call at most, a power of two ≥ 8; bounds the memory of intermediate results.
+        max_batch: rows of one call at most, a power of two ≥ 8; vectors too long for that many in 256 MiB are
+            taken in smaller batches.
+        dtype: precision of vectors, float32 or float64.
+        devices: where to compute; by default all devices of JAX's default kind. Several share the rows and every
+            call (a power of two of them, at most 8).
 
     Attributes:
-        compilations: distinct programs (function, shapes, batch size) this executor called; a process that
+        compilations: distinct programs (function, shapes, batch size, rows) this executor called; a process that
             ran another executor before may already have compiled some of them.
         calls: batched calls made.
         ops: operations carried out.
+        dropped: operations that were never carried out because nobody held their results.
     """
 
-    def __init__(self, *, max_pending: int = 4096, max_batch: int = 256) -> None:
+    def __init__(
+        self,
+        *,
+        max_pending: int = 16384,
+        max_batch: int = 1024,
+        dtype: Any = np.float32,
+        devices: Sequence[jax.Device] | None = None,
+    ) -> None:
         if max_pending < 1:
             raise ConfigurationError(f"executor: max_pending is {max_pending}, expected at least 1")
         if max_batch != batch_class(max(1, max_batch)):
@@ -239,11 +127,16 @@ class BatchedExecutor:
         self.compilations = 0
         self.calls = 0
         self.ops = 0
+        self.dropped = 0
         self._max_pending = max_pending
         self._max_batch = max_batch
-        self._levels: list[list[Value]] = []
+        self._floats = np.dtype(dtype)
+        self._wide = self._floats == np.float64
+        self._placement = Placement(jax.devices() if devices is None else devices, SMALLEST_BATCH)
+        self._rows: dict[int, Rows] = {}
+        self._levels: list[dict[_Kind, list[ref[Value]]]] = []
         self._waiting = 0
-        self._shared = _SharedArrays()
+        self._shared: dict[Op, tuple[Any, ...]] = {}
         self._programs: set[tuple[Any, ...]] = set()
 
     @property
@@ -251,12 +144,17 @@ class BatchedExecutor:
         """Operations submitted but not yet carried out."""
         return self._waiting
 
+    @property
+    def bytes_held(self) -> int:
+        """Device memory of all vectors, used or not."""
+        return sum(rows.capacity * rows.size * self._floats.itemsize for rows in self._rows.values())
+
     def submit(self, op: Op, inputs: Sequence[Input], *, node: int, size: int) -> Value:
         """Fix the inputs and promise the result.
 
         Args:
             op: the operation; operations are recognised by identity.
-            inputs: handles, numpy arrays (copied unless immutable), ints (int32) or floats (float32).
+            inputs: handles, numpy arrays (copied unless immutable), ints (int32) or floats.
             node: whose computation this is, for error messages.
             size: number of elements of the result.
 
@@ -264,35 +162,72 @@ class BatchedExecutor:
             ContractError: an input that is no array; or, when this submission fills the executor, a pending
                 operation that failed.
         """
-        where = _where(op, [node])
-        operands = tuple(_operand(value, self, where) for value in inputs)
-        level = max(
-            (value._work.level + 1 for value in operands if isinstance(value, Value) and value._work),
-            default=0,
-        )
-        handle = Value(size, work=_Work(self, op, operands, node, level))
-        if level == len(self._levels):
-            self._levels.append([])
-        self._levels[level].append(handle)
+        rows = self._rows.get(size) or self._of(size)
+        kind: list[Any] = [op, rows]
+        operands: list[Any] = []
+        level = 0
+        for value in inputs:
+            if type(value) is Value and self._rows.get(value._rows.size) is value._rows:
+                if value._level >= level and value._row < 0:
+                    level = value._level + 1
+                kind.append(value._rows)
+                operands.append(value)
+            elif type(value) is int and _LOW <= value <= _HIGH:
+                kind.append(int)
+                operands.append(value)
+            else:
+                array = self._array(value, op, node)
+                kind.append((array.shape, array.dtype))
+                operands.append(array)
+        handle = Value(rows, _PENDING, tuple(operands), level, node)
+        levels = self._levels
+        if level == len(levels):
+            levels.append({})
+        key = tuple(kind)
+        group = levels[level].get(key)
+        if group is None:
+            group = levels[level][key] = []
+        group.append(ref(handle))
         self._waiting += 1
         if self._waiting >= self._max_pending:
             self.flush()
         return handle
 
     def constant(self, value: Vector) -> Value:
-        """Wrap a known value, as float32."""
-        return _constant(value)
+        """Wrap a known value."""
+        array = freeze(np.asarray(value, dtype=self._floats).ravel(), self._floats, "constant")
+        rows = self._of(array.size)
+        with jax.enable_x64(self._wide):
+            return Value(rows, rows.put(array), (), 0, -1)
 
     def read(self, handles: Sequence[Handle]) -> list[Vector]:
-        """The values, as read-only float32 arrays; computes everything pending if one of them is.
+        """The values, as read-only arrays of their own; computes everything pending if one of them is.
 
         Raises:
             ContractError: a pending operation failed, or gave another number of elements than promised.
         """
-        values = _checked(handles, self)
-        if any(value.pending for value in values):
-            self.flush()
-        return [_read_only(value) for value in values]
+        values = self._ready(handles)
+        found: list[Vector] = [np.empty(0)] * len(values)
+        for rows in {id(v._rows): v._rows for v in values}.values():
+            mine = [i for i, v in enumerate(values) if v._rows is rows]
+            got = self._read(rows, [values[i] for i in mine])
+            for i, row in zip(mine, got, strict=True):
+                # A copy: whoever keeps one value must not keep all that were read with it alive.
+                found[i] = row.copy() if len(mine) > 1 else row
+                found[i].setflags(write=False)
+        return found
+
+    def stack(self, handles: Sequence[Handle]) -> Vector:
+        """The values of handles of one size, as rows of one array.
+
+        Raises:
+            ContractError: as for :meth:`read`; or sizes differ, or there are no handles.
+        """
+        values = self._ready(handles)
+        sizes = sorted({value.size for value in values})
+        if len(sizes) != 1:
+            raise ContractError(f"stack: vectors of sizes {sizes}, expected some of one size")
+        return self._read(values[0]._rows, values)
 
     def flush(self) -> None:
         """Compute everything pending, level by level.
@@ -300,51 +235,121 @@ class BatchedExecutor:
         Raises:
             ContractError: as for :meth:`read`.
         """
-        for level in self._levels:
-            groups: dict[tuple[Op, _Signature], list[tuple[Value, _Work, list[NDArray[Any]]]]] = {}
-            for handle in level:
-                work = handle._work
-                if work is None:  # done before an earlier flush failed
-                    continue
-                arrays = [value._array() if isinstance(value, Value) else value for value in work.inputs]
-                signature = tuple((array.shape, array.dtype.str) for array in arrays)
-                groups.setdefault((work.op, signature), []).append((handle, work, arrays))
-            for (op, signature), group in groups.items():
-                for start in range(0, len(group), self._max_batch):
-                    self._call(op, signature, group[start : start + self._max_batch])
-            level.clear()
+        with jax.enable_x64(self._wide):
+            for level in self._levels:
+                for kind in list(level):
+                    self._carry_out(kind, level[kind])
+                    del level[kind]
         self._levels.clear()
 
-    def _call(
-        self, op: Op, signature: _Signature, group: Sequence[tuple[Value, _Work, list[NDArray[Any]]]]
-    ) -> None:
-        rows = batch_class(len(group))
-        where = _where(op, [work.node for _, work, _ in group])
-        shared = self._shared.of(op)
-        program = (op.fn, signature, tuple((array.shape, str(array.dtype)) for array in shared), rows)
+    def _carry_out(self, kind: _Kind, group: list[ref[Value]]) -> None:
+        handles = [handle for made in group if (handle := made()) is not None]
+        gone = len(group) - len(handles)
+        self.dropped += gone
+        self._waiting -= gone
+        group[:] = [made for made in group if made() is not None] if gone else group
+        todo = [handle for handle in handles if handle._row < 0]  # others were done before an earlier failure
+        del handles
+        op, rows, *inputs = kind
+        fitting = 1 << max(3, (_BATCH_BYTES // max(1, rows.size * self._floats.itemsize)).bit_length() - 1)
+        rows.reserve(len(todo))
+        start = 0
+        for count, padded in batches(len(todo), min(self._max_batch, fitting)):
+            self._call(op, rows, inputs, todo[start : start + count], padded)
+            start += count
+
+    def _call(self, op: Op, rows: Rows, inputs: Sequence[Any], batch: Sequence[Value], padded: int) -> None:
+        count = len(batch)
+        others: list[Rows] = []
+        layout: list[int] = []
+        index: list[list[int]] = []
+        columns: list[NDArray[Any]] = []
+        by_input = list(zip(*(handle._inputs for handle in batch), strict=True))
+        for kind, given in zip(inputs, by_input, strict=True):
+            if isinstance(kind, Rows):
+                index.append([value._row for value in given])
+                if kind is not rows and kind not in others:
+                    others.append(kind)
+                layout.append(OWN if kind is rows else others.index(kind))
+            else:
+                columns.append(_column(given, padded, np.int32 if kind is int else kind[1]))
+                layout.append(COLUMN)
+        table = np.zeros((1 + len(index), padded), np.int32)
+        for line, entries in enumerate(index, 1):
+            table[line, :count] = entries
+            table[line, count:] = entries[
+                0
+            ]  # padding repeats the first entry, whose values are surely harmless
+        taken = rows.take(count)
+        table[0, :count] = taken
+        table[0, count:] = WASTE
+        shared = self._placed(op)
+        self._note(
+            (op.fn, rows.size, rows.capacity, tuple(layout), padded, *((c.shape, c.dtype) for c in columns))
+        )
+        try:
+            rows.call(op.fn, tuple(layout), others, table, columns, shared)
+        except Exception as error:
+            rows.free.extend(reversed(taken))
+            place = where(op, [handle._node for handle in batch])
+            if isinstance(error, WrongSize):
+                promised(error.got, [rows.size], place)
+            first = [np.asarray(v.array() if isinstance(v, Value) else v) for v in batch[0]._inputs]
+            raise ContractError(f"{place} failed with inputs {shapes(first)}: {error}") from error
+        for handle, row in zip(batch, taken, strict=True):
+            handle._row = row
+            handle._inputs = ()
+        self.calls += 1
+        self.ops += count
+        self._waiting -= count
+
+    def _note(self, program: tuple[Any, ...]) -> None:
         if program not in self._programs:
             self._programs.add(program)
             self.compilations += 1
-        columns = [_column([arrays[i] for _, _, arrays in group], rows) for i in range(len(signature))]
+
+    def _of(self, size: int) -> Rows:
+        if size not in self._rows:
+            with jax.enable_x64(self._wide):
+                self._rows[size] = Rows(size, self._floats, self._placement)
+        return self._rows[size]
+
+    def _placed(self, op: Op) -> tuple[Any, ...]:
+        """The operation's shared arrays, moved to the devices once."""
+        if op not in self._shared:
+            self._shared[op] = tuple(jax.device_put(array, self._placement.everywhere) for array in op.shared)
+        return self._shared[op]
+
+    def _array(self, value: Input, op: Op, node: int) -> NDArray[Any]:
+        place = where(op, [node])
+        read = getattr(value, "array", None)
         try:
-            # An operation without inputs has no batch axis to map over; it is given one it ignores.
-            if not columns:
-                fn = op.fn
-                output = np.asarray(_single(fn)(*shared))
-                output = np.broadcast_to(output, (rows, *output.shape))
-            else:
-                output = np.asarray(_vectorised(op.fn, len(columns), len(shared))(*columns, *shared))
-        except Exception as error:
-            raise ContractError(f"{where} failed: {error}") from error
-        bank = _result(output, rows, [handle.size for handle, _, _ in group], where)
-        for row, (handle, _, _) in enumerate(group):
-            handle._settle(bank, row)
-        self.calls += 1
-        self.ops += len(group)
-        self._waiting -= len(group)
+            return operand(value if read is None else read(), self._floats, place)
+        except ContractError as error:
+            if read is None:
+                raise
+            raise ContractError(f"{place}: {error}") from error
+
+    def _ready(self, handles: Sequence[Handle]) -> list[Value]:
+        values = []
+        for handle in handles:
+            if not isinstance(handle, Value) or self._rows.get(handle.size) is not handle._rows:
+                raise ContractError(f"read: {type(handle).__name__} is not a handle of this executor")
+            values.append(handle)
+        if any(value._row < 0 for value in values):
+            self.flush()
+        return values
+
+    def _read(self, rows: Rows, values: Sequence[Value]) -> NDArray[Any]:
+        index = np.fromiter((value._row for value in values), np.int32, len(values))
+        with jax.enable_x64(self._wide):
+            return rows.read(index)
 
 
-def _column(arrays: Sequence[NDArray[Any]], rows: int) -> NDArray[Any]:
-    """One input of a whole batch; padding repeats the first row, whose values are surely harmless."""
-    padding = [arrays[0]] * (rows - len(arrays))
-    return np.stack(list(chain(arrays, padding)))
+def _column(given: Sequence[Any], padded: int, dtype: Any) -> NDArray[Any]:
+    """One input of a whole batch; padding repeats the first entry."""
+    first = np.asarray(given[0])
+    column = np.empty((padded, *first.shape), dtype)
+    column[: len(given)] = given
+    column[len(given) :] = first
+    return column
