@@ -44,12 +44,16 @@ async def _draws(node: Node) -> None:
     node.record(
         "draws", value=(first[0] == first[2], first[0] != first[1], node.rng("a", 2).random() != first[0])
     )
+    drawn = [node.uniform("a", 1), node.uniform("b", 1), node.uniform("a", 1), node.uniform("a", 2)]
+    apart = len(set(drawn)) == 3 and drawn[0] == drawn[2] and all(0 < u < 1 for u in drawn)
+    node.record("uniforms", value=apart)
     node.record("own", value=node.rng("a", 1).random())
     node.record("secret", value=(len(node.secret("k", 32)), node.secret("k", 32) != node.secret("l", 32)))
 
 
 def _check_draws(said: Said) -> None:
     equal(said_of(said, "draws"), [(True, True, True)] * 2)
+    equal(said_of(said, "uniforms"), [True] * 2)
     equal(len(set(said_of(said, "own"))), 2)
     equal(said_of(said, "secret"), [(32, True)] * 2)
 

@@ -45,7 +45,8 @@ class Handle(Protocol):
         ...
 
 
-Input: TypeAlias = "Handle | Vector | float | int"
+Input: TypeAlias = "Handle | Vector | tuple[float, ...] | float | int"
+"""What an operation may be given; a tuple is a short vector of floats, and cheaper than an array."""
 
 
 class Executor(Protocol):

@@ -122,6 +122,10 @@ class Node(Protocol):
         """A fresh generator of the stream (seed, node, purpose, key): same key, same numbers, always."""
         ...
 
+    def uniform(self, purpose: str, *key: int) -> float:
+        """One number in (0, 1), its own for every key: for single choices a good deal cheaper than :meth:`rng`."""
+        ...
+
     def secret(self, purpose: str, size: int) -> bytes:
         """Key material. From the run's seed in a simulation (NOT secret), from the OS in a live run."""
         ...

@@ -36,6 +36,7 @@ class Participant(ABC):
         self.mailbox = Mailbox(id, engine.env, engine.post)
         self.suspicions: Suspicions | None = None
         self._met: tuple[int, ...] = ()
+        self._roots: dict[str, int] = {}
         self._fixed = self._overlay.links(id, 0) if self._overlay.fixed else None
 
     @property
@@ -84,6 +85,17 @@ class Participant(ABC):
     def rng(self, purpose: str, *key: int) -> np.random.Generator:
         """A fresh generator of the named stream; the same in both engines, so that both add the same noise."""
         return streams.generator(self._world.seed, "node", self._id, purpose, *key)
+
+    def uniform(self, purpose: str, *key: int) -> float:
+        """One number of the named stream."""
+        hashed = self._roots.get(purpose)
+        if hashed is None:
+            hashed = self._roots[purpose] = int(
+                streams.root(self._world.seed, "node", self._id, "uniform", purpose)
+            )
+        for word in key:
+            hashed = streams.absorb_one(hashed, word)
+        return streams.unit_one(hashed)
 
     @abstractmethod
     def secret(self, purpose: str, size: int) -> bytes:

@@ -98,7 +98,7 @@ class Learner:
 
     async def combine(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:
         """The weighted sum of models."""
-        weights = np.array([w for w, _ in terms], np.float32)
+        weights = tuple([w for w, _ in terms])
         params = await node.compute(
             self.operations.combine(len(terms)), *(m.params for _, m in terms), weights, size=self.size
         )

@@ -175,6 +175,9 @@ class BatchedExecutor:
             elif type(value) is int and _LOW <= value <= _HIGH:
                 kind.append(int)
                 operands.append(value)
+            elif type(value) is tuple:
+                kind.append(len(value))
+                operands.append(value)
             else:
                 array = self._array(value, op, node)
                 kind.append((array.shape, array.dtype))
@@ -272,7 +275,8 @@ class BatchedExecutor:
                     others.append(kind)
                 layout.append(OWN if kind is rows else others.index(kind))
             else:
-                columns.append(_column(given, padded, np.int32 if kind is int else kind[1]))
+                dtype = np.int32 if kind is int else kind[1] if type(kind) is tuple else self._floats
+                columns.append(_column(given, padded, dtype))
                 layout.append(COLUMN)
         table = np.zeros((1 + len(index), padded), np.int32)
         for line, entries in enumerate(index, 1):

@@ -48,8 +48,11 @@ def freeze(array: NDArray[Any], floats: np.dtype[Any], place: str) -> NDArray[An
         raise ContractError(f"{place}: an array of {array.dtype}; expected floats, integers or booleans")
     if target == array.dtype and _is_fixed(array):
         return array
-    with np.errstate(over="ignore"):  # beyond float32 is infinity: divergence is a result, not a warning
-        frozen = array.astype(target)
+    if array.dtype == target:
+        frozen = array.copy()
+    else:
+        with np.errstate(over="ignore"):  # beyond float32 is infinity: divergence is a result, not a warning
+            frozen = array.astype(target)
     frozen.setflags(write=False)
     return frozen
 
@@ -62,6 +65,8 @@ def operand(value: Any, floats: np.dtype[Any], place: str) -> NDArray[Any]:
     """
     if isinstance(value, np.ndarray | np.generic | bool | int | float):
         return freeze(np.asarray(value), floats, place)
+    if isinstance(value, tuple):
+        return freeze(np.array(value, floats), floats, place)
     raise ContractError(
         f"{place}: an input of type {type(value).__name__}; expected a handle, an array, a float or an int"
     )
