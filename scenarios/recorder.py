@@ -13,6 +13,9 @@ from protocols.learning.evaluate import Evaluator, consensus_distance
 from simulator.compute import Executor, Handle, Vector, values_of
 from simulator.node import Delivery
 
+PROGRESS_STEP = 1 / 1000
+"""Progress is told in steps of this, as telling it costs more than most of what happens in between."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -67,17 +70,22 @@ class Recorder:
     rounds: dict[int, int] = field(default_factory=dict)
     opened: Callable[[int, int, Vector], None] | None = None
     _models: dict[int, Handle | Vector] = field(default_factory=dict)
+    _rounds_done: int = 0
+    _shown: float = -1.0
     _views: dict[int, list[tuple[Any, ...]]] = field(default_factory=dict)
 
     def record(self, t_s: float, node: int, kind: str, fields: Mapping[str, Any]) -> None:
         """``node.record`` of any node."""
         self.counts[kind] += 1
         if kind == "model":
-            self.rounds[node] = fields["round"]
+            round = fields["round"]
+            self._rounds_done += round - self.rounds.get(node, 0)
+            self.rounds[node] = round
             self._models[node] = fields["value"]
-            self.on_progress(
-                min(1.0, sum(self.rounds.values()) / self.total_rounds), f"{t_s:.1f} s simulated"
-            )
+            done = self._rounds_done / self.total_rounds
+            if done - self._shown >= PROGRESS_STEP or done < self._shown:
+                self._shown = done
+                self.on_progress(min(1.0, done), f"{t_s:.1f} s simulated")
         elif kind == "finished":
             self.finished_s[node] = t_s
         elif kind == "opened":

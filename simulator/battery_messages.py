@@ -107,6 +107,26 @@ def _check_selects(said: Said) -> None:
     equal(said_of(said, "polled"), [None])
 
 
+async def _drains(node: Node) -> None:
+    if node.id == 0:
+        for i in range(4):
+            node.send(1, message("numbered", i))
+            await node.sleep(TICK_S)
+        return
+    node.record("nothing", value=node.arrived())
+    taken = await node.receive(lambda delivery: delivery.message.round == 1, timeout_s=100 * TICK_S)
+    rounds = [delivery.message.round for delivery in node.arrived()]
+    while len(rounds) < 3:
+        await node.sleep(TICK_S)
+        rounds += [delivery.message.round for delivery in node.arrived()]
+    node.record("drained", value=(taken is not None, rounds, node.arrived()))
+
+
+def _check_drains(said: Said) -> None:
+    equal(said_of(said, "nothing"), [[]])
+    equal(said_of(said, "drained"), [(True, [0, 2, 3], [])])
+
+
 async def _expires(node: Node) -> None:
     """The lost race: a receive that expired must not swallow the message that comes after."""
     if node.id == 0:
@@ -190,6 +210,7 @@ MESSAGES: tuple[Case, ...] = (
     Case("sending to a stranger is refused", _stranger, nothing, LINE, fails=ContractError),
     Case("bodies arrive as they were sent", _bodies, _check_bodies),
     Case("a receive takes the oldest match", _selects, _check_selects),
+    Case("everything that has arrived is taken at once, in order", _drains, _check_drains),
     Case("an expired receive takes nothing", _expires, _check_expires),
     Case(
         "a cancelled receive takes nothing",

@@ -108,6 +108,21 @@ class Draws:
         words = [repeat * (_ATTEMPTS * _PURPOSES) for repeat in repeats]
         return self._draw(known, src, dsts, round, words)
 
+    def delay_ns(self, src: int, dst: int, kind: str, round: int) -> int:
+        """Draw for the next sending to one receiver, where nothing but its delay or loss is ever drawn."""
+        known = self._kinds.get(kind)
+        if known is not None and round in known.blocks and round not in known.sent[src]:
+            try:
+                place = self._neighbors[src].index(dst)
+            except ValueError:
+                pass
+            else:
+                known.remember(src, round, {dst: 1})
+                known.served += 1
+                delay_ns: int = known.delays(round)[self._begin[src] + place]
+                return delay_ns
+        return int(self.row(src, (dst,), kind, round).delay_ns[0])
+
     def _common(self, known: _Kind) -> bool:
         """Whether so many sendings of this kind want draws that drawing for all links at once pays."""
         enough = len(self._targets) // WORTH + WORTH
@@ -142,7 +157,9 @@ class Draws:
         for i in range(count):
             known.blocks[round + i] = drawn.at(i)
         while len(known.blocks) > 2 * REMEMBERED_ROUNDS:
-            del known.blocks[next(iter(known.blocks))]
+            oldest = next(iter(known.blocks))
+            del known.blocks[oldest]
+            known.lists.pop(oldest, None)
         return known.blocks[round]
 
     def _draw(self, known: _Kind, src: int, dsts: Sequence[int], round: int, words: Sequence[int]) -> Row:
@@ -198,15 +215,23 @@ class Draws:
 class _Kind:
     """All messages of one kind: how often each sender sent each round, and draws made in advance."""
 
-    __slots__ = ("blocks", "root", "sent", "served", "singles")
+    __slots__ = ("blocks", "lists", "root", "sent", "served", "singles")
 
     def __init__(self, root: np.uint64, nodes: int) -> None:
         self.root = root
         self.blocks: dict[int, Row] = {}
+        self.lists: dict[int, list[int]] = {}
         self.served = self.singles = 0
         """Sendings to some of the usual receivers, with and without a block, since the last was made for them."""
         self.sent: list[dict[int, dict[int, int] | None]] = [{} for _ in range(nodes)]
         """By sender: round -> receiver -> times; None stands for once to every usual receiver."""
+
+    def delays(self, round: int) -> list[int]:
+        """The delays of a block, as a list: single numbers are quicker to get from it."""
+        found = self.lists.get(round)
+        if found is None:
+            found = self.lists[round] = self.blocks[round].delay_ns.tolist()
+        return found
 
     def remember(self, src: int, round: int, times: dict[int, int] | None) -> None:
         sent = self.sent[src]

@@ -136,6 +136,15 @@ class Mailbox:
                 return delivery
         return None
 
+    def take_all(self) -> list[Delivery]:
+        """Everything that has arrived."""
+        self.look()
+        held = self._held
+        if not held:
+            return []
+        self._held = []
+        return [delivery_of(entry) for entry in held]
+
     def wait(self, match: Match | None, deadline_ns: float) -> Receive:
         """Wait for a message; to be called after :meth:`take` gave none."""
         waiter = Receive(self._env, match, deadline_ns)
@@ -296,6 +305,9 @@ class Mailbox:
     def _hand_out(self, arrived: Iterable[Entry]) -> list[Receive | Gather]:
         """Offer messages to those who wait, keep the rest; returns the receives that are over."""
         over: list[Receive | Gather] = []
+        if not self._waiting and not self._held:
+            self._held = list(arrived)
+            return over
         for entry in arrived:
             for waiter in self._waiting:
                 try:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from random import Random
+from sys import byteorder
 
 from simulator.boards import NO_ARRIVAL, Board, Boards
 from simulator.clock import NS_PER_S, Calendar
@@ -111,7 +112,12 @@ class Direct(Network):
         size += self._link.header_bytes
         log = self._log
         code = log.code(message.kind)
-        delay_ns = self._draws.row(src, dsts, message.kind, round).delay_ns
+        if len(dsts) == 1:
+            delays_ns = [self._draws.delay_ns(src, dsts[0], message.kind, round)]
+            drawn = delays_ns[0].to_bytes(8, byteorder, signed=True)
+        else:
+            delay_ns = self._draws.row(src, dsts, message.kind, round).delay_ns
+            delays_ns, drawn = delay_ns.tolist(), delay_ns.tobytes()
         fair = self._fair
         if fair is None:
             each_ns = int(size * self._ns_per_byte[src] + 0.5)
@@ -121,14 +127,12 @@ class Direct(Network):
         else:
             each_ns, start_ns = 0, NEVER
         if src in self._down:
-            self._never(
-                log.sending(now, src, dsts, code, round, size, NEVER, 0, delay_ns.tobytes()), len(dsts)
-            )
+            self._never(log.sending(now, src, dsts, code, round, size, NEVER, 0, drawn), len(dsts))
             return
-        first = log.sending(now, src, dsts, code, round, size, start_ns, each_ns, delay_ns.tobytes())
+        first = log.sending(now, src, dsts, code, round, size, start_ns, each_ns, drawn)
         flight = Flight(self._order(first), first, src, dsts, message, now, key_of(code, round))
         if fair is not None:
-            fair.start(src, dsts, 8 * size, (flight, delay_ns.tolist()))
+            fair.start(src, dsts, 8 * size, (flight, delays_ns))
             return
         if each_ns or start_ns > now:
             if start_ns == now:
@@ -136,7 +140,7 @@ class Direct(Network):
             else:
                 self._queued[src].append((flight, start_ns, each_ns))
             self._free_ns[src] = start_ns + each_ns * len(dsts)
-        self._announce(flight, delay_ns.tolist(), start_ns, each_ns)
+        self._announce(flight, delays_ns, start_ns, each_ns)
 
     def crashed(self, node: int) -> None:
         """What has not left is dropped."""

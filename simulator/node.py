@@ -172,6 +172,10 @@ class Node(Protocol):
         """
         ...
 
+    def arrived(self) -> list[Delivery]:
+        """Take everything that has arrived, oldest first, without waiting."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
         ...

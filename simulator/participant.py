@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator import streams
-from simulator.clock import to_ns
+from simulator.clock import NS_PER_S, to_ns
 from simulator.compute import Handle, Input, Op, Vector, values_of
 from simulator.detector import Suspicions
 from simulator.errors import ContractError
@@ -93,9 +93,7 @@ class Participant(ABC):
             hashed = self._roots[purpose] = int(
                 streams.root(self._world.seed, "node", self._id, "uniform", purpose)
             )
-        for word in key:
-            hashed = streams.absorb_one(hashed, word)
-        return streams.unit_one(hashed)
+        return streams.unit_of(hashed, key)
 
     @abstractmethod
     def secret(self, purpose: str, size: int) -> bytes:
@@ -113,7 +111,10 @@ class Participant(ABC):
 
     def send(self, to: int, message: Message) -> None:
         """Hand a message to the uplink."""
-        self.multicast((to,), message)
+        near = self.links(message.round).to
+        if to not in near:
+            raise ContractError(f"node {self._id} has no link to node {to}; it has links to {near}")
+        self._engine.transmit(self._id, (to,), message)
 
     def multicast(self, peers: Sequence[int], message: Message) -> None:
         """Hand the same message to several neighbours."""
@@ -149,6 +150,10 @@ class Participant(ABC):
         await self._until(waiter)
         return waiter.result
 
+    def arrived(self) -> list[Delivery]:
+        """All that is there."""
+        return self.mailbox.take_all()
+
     async def _until(self, waiter: Receive | Gather) -> None:
         env = self._engine.env
         began_ns = env.now_ns
@@ -165,7 +170,7 @@ class Participant(ABC):
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
-        await Wait(self._engine.env.timeout(to_ns(seconds)))
+        await Wait(self._engine.env.timeout(round(seconds * NS_PER_S)))
 
     @abstractmethod
     async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:

@@ -16,6 +16,7 @@ whatever the shape of the arrays. It is no cryptography: draws that protect some
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
@@ -123,6 +124,16 @@ def absorb_one(h: int, word: int) -> int:
     h = ((h ^ (h >> 30)) * _MIX_1) & _LOW_64
     h = ((h ^ (h >> 27)) * _MIX_2) & _LOW_64
     return h ^ (h >> 31)
+
+
+def unit_of(h: int, words: Sequence[int]) -> float:
+    """:func:`unit` of a hash that has absorbed some words, in one go."""
+    for word in words:
+        h = (h + word * _GAMMA) & _LOW_64
+        h = ((h ^ (h >> 30)) * _MIX_1) & _LOW_64
+        h = ((h ^ (h >> 27)) * _MIX_2) & _LOW_64
+        h ^= h >> 31
+    return (h >> 11 | 1) * _UNIT
 
 
 def unit_one(h: int) -> float:

@@ -77,46 +77,49 @@ class Share:
 class Lineage:
     """Collects the record of one run: protocols write states, the world reports deliveries."""
 
-    entries: list[Entry] = field(default_factory=list)
+    _rows: list[tuple[Any, ...]] = field(default_factory=list)
+    """The entries as plain tuples, which cost a third: there are several for every message."""
     _next: int = 1
     _openings: dict[tuple[int, tuple[int, ...], frozenset[int]], int] = field(default_factory=dict)
     _arrived: dict[tuple[int, tuple[int, ...]], dict[int, Share]] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All entries in the order in which they were reported."""
+        return list(map(Entry._make, self._rows))
 
     def record(self) -> list[Entry]:
         """All entries in order of time: deliveries may be reported after what happened later elsewhere."""
         return sorted(self.entries, key=lambda entry: entry.t_s)
 
-    def _state(self) -> int:
-        self._next += 1
-        return self._next - 1
-
     def contribute(
         self, t_s: float, node: int, round: int, parent: int, *, gain: float, sigma: float, sensitivity: float
     ) -> int:
         """A node adds its clipped, noised contribution of ``round`` to a state; returns the new state."""
-        state = self._state()
-        self.entries.append(
-            Entry(CONTRIBUTE, state, t_s, node, round, (parent,), (gain,), sigma, sensitivity)
-        )
+        state = self._next
+        self._next = state + 1
+        self._rows.append((CONTRIBUTE, state, t_s, node, round, (parent,), (gain,), sigma, sensitivity))
         return state
 
     def combine(self, t_s: float, node: int, round: int, terms: Sequence[tuple[float, int]]) -> int:
         """A node mixes states; returns the new state."""
-        state = self._state()
-        coefs, parents = tuple(c for c, _ in terms), tuple(p for _, p in terms)
-        self.entries.append(Entry(COMBINE, state, t_s, node, round, parents, coefs, 0.0, 0.0))
+        state = self._next
+        self._next = state + 1
+        coefs, parents = tuple([c for c, _ in terms]), tuple([p for _, p in terms])
+        self._rows.append((COMBINE, state, t_s, node, round, parents, coefs, 0.0, 0.0))
         return state
 
     def opaque(self, t_s: float, node: int, round: int, parents: Sequence[int]) -> int:
         """A node computes something non-linear from states; returns the new state."""
-        state = self._state()
-        self.entries.append(Entry(OPAQUE, state, t_s, node, round, tuple(parents), (), 0.0, 0.0))
+        state = self._next
+        self._next = state + 1
+        self._rows.append((OPAQUE, state, t_s, node, round, tuple(parents), (), 0.0, 0.0))
         return state
 
     def delivered(self, t_s: float, observer: int, round: int, tag: Any) -> None:
         """A message carrying ``tag`` was delivered to ``observer``; charged whether it is used or not."""
         if isinstance(tag, Visible):
-            self._release(t_s, observer, round, ((1.0, tag.state),))
+            self._rows.append((RELEASE, -1, t_s, observer, round, (tag.state,), (1.0,), 0.0, 0.0))
         elif isinstance(tag, Share):
             arrived = self._arrived.setdefault((observer, tag.key), {})
             arrived[tag.member] = tag
@@ -136,11 +139,10 @@ class Lineage:
         number = self._openings.get(opening)
         if number is None:
             number = self._openings[opening] = len(self._openings)
-            self.entries.append(
-                Entry(OPENING, number, t_s, observer, round, tuple(sorted(tag.members)), (), 0.0, 0.0)
-            )
-        self.entries.append(Entry(SHARE, number, t_s, tag.member, round, (tag.state,), (tag.coef,), 0.0, 0.0))
+            needed = tuple(sorted(tag.members))
+            self._rows.append((OPENING, number, t_s, observer, round, needed, (), 0.0, 0.0))
+        self._rows.append((SHARE, number, t_s, tag.member, round, (tag.state,), (tag.coef,), 0.0, 0.0))
 
     def _release(self, t_s: float, observer: int, round: int, terms: tuple[tuple[float, int], ...]) -> None:
-        coefs, parents = tuple(c for c, _ in terms), tuple(p for _, p in terms)
-        self.entries.append(Entry(RELEASE, -1, t_s, observer, round, parents, coefs, 0.0, 0.0))
+        coefs, parents = tuple([c for c, _ in terms]), tuple([p for _, p in terms])
+        self._rows.append((RELEASE, -1, t_s, observer, round, parents, coefs, 0.0, 0.0))
