@@ -8,18 +8,20 @@ each update without the canary, and adds up how far the real one leans towards t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from protocols.gossip.learner import Learner
+from protocols.learning.bank import Bank
 from protocols.learning.executor import BatchedExecutor
-from protocols.learning.local_update import Bank, operations
 from protocols.privacy.accounting import epsilon_of, shift_factor
 from protocols.privacy.lower_bound import Counts, epsilon_from_errors, epsilon_if_gaussian
 from scenarios.build import build
+from scenarios.build_learner import Learning
 from scenarios.load import Loaded
 from scenarios.schema import Privacy, Scenario
+from scenarios.training_facts import is_full_batch, sums_in_all
 from simulator import streams
 from simulator.compute import Vector
 from simulator.errors import ConfigurationError, SottovoceError
@@ -51,14 +53,22 @@ def audit(loaded: Loaded, *, trials: int, on_progress: Callable[[float, str], No
         raise ConfigurationError(
             f"{loaded.path}: nothing to audit: without [privacy] and noise epsilon is infinite"
         )
+    if scenario.training.optimizer_state != "fresh":
+        raise ConfigurationError(
+            f'{loaded.path}: the audit follows single updates; it needs training.optimizer_state = "fresh"'
+        )
+    if not is_full_batch(scenario.training) or scenario.training.schedule is not None:
+        raise ConfigurationError(
+            f"{loaded.path}: the audit knows full batches and constant step sizes alone; leave out training.batch, "
+            "training.rate and training.schedule"
+        )
     parts = build(scenario, BatchedExecutor(), loaded.path.parent)
     node = min(parts.honest)
     scores = {
-        arm: _play(scenario, privacy, parts.learner, parts.bank, node, arm, trials, on_progress)
-        for arm in (False, True)
+        arm: _play(scenario, privacy, parts.learning, node, arm, trials, on_progress) for arm in (False, True)
     }
     counts = _attack(scores[False], scores[True])
-    mu2 = scenario.protocol.rounds * (shift_factor(privacy.adjacency) * privacy.clip) ** 2
+    mu2 = sums_in_all(scenario) * (shift_factor(privacy.adjacency) * privacy.clip) ** 2
     claimed = epsilon_of(mu2 / parts.learner.sigma[node] ** 2, privacy.delta)
     general, gaussian = epsilon_from_errors(counts, privacy.delta), epsilon_if_gaussian(counts, privacy.delta)
     lower = max(general, gaussian)
@@ -85,28 +95,22 @@ def audit(loaded: Loaded, *, trials: int, on_progress: Callable[[float, str], No
 def _play(
     scenario: Scenario,
     privacy: Privacy,
-    learner: Learner,
-    bank: Bank,
+    learning: Learning,
     node: int,
     present: bool,
     trials: int,
     on_progress: Callable[[float, str], None],
 ) -> Vector:
     """The attacker's score in each trial of one arm."""
-    executor = BatchedExecutor()
-    with_it, without = _arms(privacy, bank, node)
-    built = [
-        operations(
-            learner.task, arm, step=learner.gain, divisor=1, clip=privacy.clip, unit=privacy.unit
-        ).local_step
-        for arm in (without, with_it)
-    ]
-    none = np.zeros(learner.size, np.float32)
+    executor, learner, initial = BatchedExecutor(), learning.learner, learning.initial
+    with_it, without = _arms(privacy, learning.bank, node)
+    built = [replace(learner.operations, bank=arm, _built={}).update() for arm in (without, with_it)]
+    none = np.zeros_like(learner.noise(node, np.random.default_rng(0)))
     scores = np.zeros(trials)
     rounds = scenario.protocol.rounds
     for first in range(0, trials, BLOCK):
         block = range(first, min(first + BLOCK, trials))
-        models = [learner.initial] * len(block)
+        models = [initial] * len(block)
         for round in range(rounds):
             noises = [
                 learner.noise(node, streams.generator(scenario.seed, "audit", int(present), trial, round))

@@ -11,11 +11,10 @@ from scipy.sparse import csr_array
 
 from protocols.attacks.byzantine import sign_flip, two_faced
 from protocols.gossip.learner import Learner
-from protocols.learning.evaluate import Evaluator
-from protocols.learning.local_update import Bank
+from protocols.learning.bank import Bank
 from scenarios.build_adversary import Cast, Stage
 from scenarios.build_faults import build_detector, build_faults, build_speeds
-from scenarios.build_learner import build_learner
+from scenarios.build_learner import Learning, build_learning
 from scenarios.build_network import NetworkParts, build_network
 from scenarios.build_protocol import build_program
 from scenarios.checks import check_degrees, check_links, check_noise
@@ -37,12 +36,20 @@ class Parts:
     faults: tuple[Fault, ...]
     speeds: Speeds | None
     detector: HeartbeatDetector | None
-    bank: Bank
-    learner: Learner
-    evaluator: Evaluator
+    learning: Learning
     program: Program
     cast: Cast
     claims: dict[int, Claim]
+
+    @property
+    def learner(self) -> Learner:
+        """How every node trains."""
+        return self.learning.learner
+
+    @property
+    def bank(self) -> Bank:
+        """Who holds which training samples."""
+        return self.learning.bank
 
     @property
     def graph(self) -> nx.Graph:
@@ -82,7 +89,8 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
     if overlay.fixed:
         check_links(network.neighbors, scenario)
     check_degrees([len(around) for around in network.neighbors], scenario)
-    learner, evaluator, bank = build_learner(scenario, overlay, len(stage.cast.sybils))
+    learning = build_learning(scenario, overlay, executor, len(stage.cast.sybils))
+    learner, bank = learning.learner, learning.bank
     check_noise(learner.sigma, scenario)
     largest = int(bank.mask.sum(1).max())
     claims: dict[int, Claim] = {}
@@ -95,10 +103,8 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
         faults=build_faults(scenario, nodes, base),
         speeds=build_speeds(scenario, nodes),
         detector=build_detector(scenario),
-        bank=bank,
-        learner=learner,
-        evaluator=evaluator,
-        program=build_program(scenario, learner, overlay, largest),
+        learning=learning,
+        program=build_program(scenario, learning, overlay, largest),
         cast=stage.cast,
         claims=claims,
     )

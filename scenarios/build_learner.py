@@ -2,64 +2,101 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.aggregation.neighbourhood import minimum_members
-from protocols.gossip.learner import Learner
+from protocols.gossip.learner import Learner, Model
 from protocols.learning import data, models
+from protocols.learning.bank import Bank
 from protocols.learning.evaluate import Evaluator
-from protocols.learning.local_update import Bank, operations
 from protocols.learning.task import Task
 from protocols.privacy.accounting import noise_multiplier_for, shift_factor
-from protocols.privacy.lineage import Lineage
+from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.privacy.mechanism import member_sigma
 from scenarios import training_tables
 from scenarios.build_data import build_data, build_partition
+from scenarios.build_training import build_operations, build_schedule
 from scenarios.schema import Scenario
+from scenarios.tasks import task_named
+from scenarios.training_facts import sums_in_all
 from simulator import streams
+from simulator.compute import Executor
+from simulator.errors import ConfigurationError
 from simulator.overlay import Overlay
 
 NO_CLIP = float("inf")
 
 
-def build_learner(scenario: Scenario, overlay: Overlay, sybils: int = 0) -> tuple[Learner, Evaluator, Bank]:
+@dataclass(frozen=True)
+class Learning:
+    """What there is to learn, and how.
+
+    Args:
+        learner: how every node trains.
+        evaluator: how good models are.
+        bank: who holds which training samples.
+        initial: the public initial parameters, (d,).
+    """
+
+    learner: Learner
+    evaluator: Evaluator
+    bank: Bank
+    initial: NDArray[np.float32]
+
+
+def build_learning(scenario: Scenario, overlay: Overlay, executor: Executor, sybils: int = 0) -> Learning:
     """Data, model and mechanism; the last ``sybils`` nodes hold no data, so that what others hold stays the same."""
     nodes = overlay.nodes - sybils
     dataset = build_data(scenario)
     parts = build_partition(scenario, dataset.train_y, nodes) + [np.zeros(0, np.int64)] * sybils
     task = build_task(scenario.model, dataset)
     privacy, training = scenario.privacy, scenario.training
-    divisor = training.divisor or -(-len(dataset.train_y) // nodes)
-    clip = None if privacy is None else privacy.clip
     bank = Bank.of(dataset.train_x, dataset.train_y, parts)
-    ops = operations(
-        task,
-        bank,
-        step=training.step,
-        divisor=divisor,
-        clip=clip,
-        unit="record" if privacy is None else privacy.unit,
-    )
+    operations = build_operations(scenario, task, bank)
+    initial = task.init(streams.generator(scenario.seed, "initial model"))
+    recipe, start = operations.recipe, initial
+    if recipe.keeps == "travels":
+        start = np.concatenate([initial, recipe.optimiser.fresh(task.size)])
     learner = Learner(
-        task=task,
-        operations=ops,
+        operations=operations,
         lineage=Lineage(),
-        initial=task.init(streams.generator(scenario.seed, "initial model")),
-        gain=training.step / divisor,
+        start=Model(executor.constant(start), ORIGIN),
+        gain=1.0 if recipe.whole else training.step / operations.divisor,
         sigma=build_sigma(scenario, overlay),
-        sensitivity=NO_CLIP if clip is None else clip,
+        sensitivity=NO_CLIP if privacy is None else privacy.clip,
         step_cost_s=training.step_cost,
+        schedule=build_schedule(training),
     )
-    return learner, Evaluator(task, dataset), bank
+    return Learning(learner, Evaluator(task, dataset), bank, initial)
 
 
 def build_task(spec: training_tables.Model, dataset: data.Dataset) -> Task:
     """The model."""
+    shape, classes = dataset.train_x.shape[1:], dataset.classes
+    if isinstance(spec, training_tables.TaskModel):
+        return task_named(spec.name)(shape=shape, classes=classes, **spec.options)
+    if isinstance(spec, training_tables.LinearModel):
+        if classes is not None:
+            raise ConfigurationError(
+                f"linear regression predicts numbers, and these data have {classes} classes; use softmax",
+                "model.kind",
+            )
+        return models.linear(dataset.features)
+    if classes is None:
+        raise ConfigurationError(
+            f"{spec.kind} tells classes apart, and these data have numbers to predict; use linear",
+            "model.kind",
+        )
     match spec:
         case training_tables.SoftmaxModel():
-            return models.softmax(dataset.features, dataset.classes)
+            return models.softmax(dataset.features, classes)
         case training_tables.MlpModel():
-            return models.mlp(dataset.features, spec.hidden, dataset.classes)
+            return models.mlp(dataset.features, spec.hidden, classes, spec.activation)
+        case training_tables.CnnModel():
+            return models.cnn(shape, classes, spec.channels, spec.kernel, spec.hidden, spec.activation)
 
 
 def build_sigma(scenario: Scenario, overlay: Overlay) -> list[float]:
@@ -72,7 +109,7 @@ def build_sigma(scenario: Scenario, overlay: Overlay) -> list[float]:
     z = privacy.noise_multiplier
     if z is None:
         assert privacy.target_epsilon is not None
-        local = noise_multiplier_for(privacy.target_epsilon, privacy.delta, scenario.protocol.rounds)
+        local = noise_multiplier_for(privacy.target_epsilon, privacy.delta, sums_in_all(scenario))
         z = local * shift_factor(privacy.adjacency) / min(relative)
     return [z * privacy.clip * share for share in relative]
 

@@ -13,11 +13,12 @@ from protocols.aggregation.neighbourhood import NeighbourhoodExchange, SecurePla
 from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.exchange import ExchangeFactory
-from protocols.gossip.learner import Learner
 from protocols.gossip.push import push
 from protocols.sharing.codec import codec_for, model_bound
 from scenarios import protocol_tables
+from scenarios.build_learner import Learning
 from scenarios.schema import Scenario
+from scenarios.training_facts import sums_in_all
 from simulator import streams
 from simulator.node import Node, Program
 from simulator.overlay import Overlay
@@ -25,11 +26,12 @@ from simulator.overlay import Overlay
 
 def build_program(
     scenario: Scenario,
-    learner: Learner,
+    learning: Learning,
     overlay: Overlay,
     largest: int,
 ) -> Program:
     """The protocol every node runs."""
+    learner = learning.learner
     match scenario.protocol:
         case protocol_tables.PushProtocol() as spec:
             rounds, period_s = spec.rounds, spec.period
@@ -37,7 +39,7 @@ def build_program(
         case protocol_tables.DsgdProtocol() as spec:
             exchange: ExchangeFactory
             if spec.exchange == "secure":
-                exchange = build_secure(scenario, spec, learner, overlay, largest)
+                exchange = build_secure(scenario, spec, learning, overlay, largest)
             else:
                 exchange = lambda node: DirectExchange(node, learner, spec.timeout)  # noqa: E731
             return lambda node: dsgd(node, learner, exchange, spec.rounds)
@@ -46,19 +48,19 @@ def build_program(
 def build_secure(
     scenario: Scenario,
     spec: protocol_tables.DsgdProtocol,
-    learner: Learner,
+    learning: Learning,
     overlay: Overlay,
     largest: int,
 ) -> Callable[[Node], NeighbourhoodExchange]:
     """Codec, directory and keys for neighbourhood secure aggregation."""
-    secure, privacy = scenario.secure, scenario.privacy
+    secure, privacy, learner = scenario.secure, scenario.privacy, learning.learner
     assert secure is not None
     assert privacy is not None
     contributions = largest if privacy.unit == "record" else 1
     bound = model_bound(
-        float(np.linalg.norm(learner.initial)),
+        float(np.linalg.norm(learning.initial)),
         learner.gain,
-        spec.rounds,
+        sums_in_all(scenario),
         contributions * privacy.clip,
         max(learner.sigma),
         secure.range_sigmas,

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from scenarios import checks_faults, checks_network, checks_world
+from scenarios import checks_faults, checks_network, checks_training, checks_world
 from scenarios.checks_world import Found, least_degree
 from scenarios.data_tables import BlobsData, DigitsData
 from scenarios.locate import Key, dotted
@@ -20,6 +20,7 @@ from scenarios.protocol_tables import Secure
 from scenarios.schema import Scenario
 from scenarios.study_tables import Series, Whatif
 from scenarios.topology_tables import node_count
+from scenarios.training_facts import sums_in_all
 from simulator.errors import ConfigurationError
 
 Check: TypeAlias = Callable[[Scenario], Found]
@@ -217,16 +218,16 @@ def _target(scenario: Scenario, multiplier: float) -> Found:
     """Local noise of this multiplier against the target; mu^2 adds up over rounds (Dong et al. 2022)."""
     from protocols.privacy.accounting import epsilon_of, shift_factor  # not at import: it brings scipy
 
-    privacy, rounds = scenario.privacy, scenario.protocol.rounds
+    privacy, sums = scenario.privacy, sums_in_all(scenario)
     if privacy is None or privacy.target_epsilon is None:
         return
-    epsilon = epsilon_of(rounds * (shift_factor(privacy.adjacency) / multiplier) ** 2, privacy.delta)
+    epsilon = epsilon_of(sums * (shift_factor(privacy.adjacency) / multiplier) ** 2, privacy.delta)
     if epsilon > privacy.target_epsilon * (1 + 1e-9):  # a noise calibrated to the target may miss by rounding
         yield (
             ("privacy", "target_epsilon"),
             f"noise of {multiplier:.4g} x clip on every local step gives a certified epsilon of {epsilon:.4g} "
-            f"over {rounds} rounds ({privacy.adjacency}, delta {privacy.delta:g}), above the target "
-            f"{privacy.target_epsilon:g}; leave noise_multiplier out to have it computed, lower rounds or "
+            f"over {scenario.protocol.rounds} rounds ({privacy.adjacency}, delta {privacy.delta:g}), above the "
+            f"target {privacy.target_epsilon:g}; leave noise_multiplier out to have it computed, lower rounds or "
             "raise the target",
         )
 
@@ -257,6 +258,7 @@ CHECKS: tuple[Check, ...] = (
     observer_sets,
     enough_data,
     blob_classes,
+    *checks_training.CHECKS,
     secure_table,
     neighbourhood_sizes,
     noise_is_given,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from protocols.learning.evaluate import Evaluator, consensus_distance
+from protocols.learning.evaluate import Evaluation, Evaluator, consensus_distance
 from simulator.compute import Executor, Handle, Vector, values_of
 from simulator.node import Delivery
 
@@ -24,8 +24,8 @@ class Snapshot:
     Args:
         t_s: when.
         nodes: who, ascending.
-        accuracy, loss: on the common test set, one value per node.
-        diverged: whose model holds NaN or infinity (its accuracy counts as chance).
+        found: on the common test set, one value per node.
+        local: accuracy and loss on each node's own test samples, where there are some.
         consensus_distance: root mean square distance to the mean model.
         bytes_sent: by all nodes so far.
         rounds: finished rounds of each node.
@@ -33,12 +33,26 @@ class Snapshot:
 
     t_s: float
     nodes: tuple[int, ...]
-    accuracy: Vector
-    loss: Vector
-    diverged: Vector
+    found: Evaluation
+    local: tuple[Vector, Vector] | None
     consensus_distance: float
     bytes_sent: int
     rounds: tuple[int, ...]
+
+    @property
+    def accuracy(self) -> Vector:
+        """Of each node's model; NaN in regression."""
+        return self.found.accuracy
+
+    @property
+    def loss(self) -> Vector:
+        """Of each node's model."""
+        return self.found.loss
+
+    @property
+    def diverged(self) -> Vector:
+        """Whose model holds NaN or infinity (its accuracy counts as chance)."""
+        return self.found.diverged
 
 
 @dataclass
@@ -119,13 +133,11 @@ class Recorder:
         """Measure every honest node that is up, in one batched call."""
         nodes = tuple(sorted(self.honest - self.down()))
         params = self._parameters(nodes)
-        accuracy, loss, diverged = self.evaluator.evaluate(params)
         snapshot = Snapshot(
             t_s,
             nodes,
-            accuracy,
-            loss,
-            diverged,
+            self.evaluator.evaluate(params),
+            self.evaluator.evaluate_local(params, nodes),
             consensus_distance(params) if nodes else float("nan"),
             self.bytes_sent(),
             tuple(self.rounds.get(n, 0) for n in nodes),
@@ -135,13 +147,14 @@ class Recorder:
 
     def _parameters(self, nodes: Sequence[int]) -> Vector:
         """The models of some nodes as rows; of nodes that have none yet, the initial one."""
+        size = len(self.initial)  # the state of an optimiser may travel behind the parameters
         params = np.repeat(self.initial[None], len(nodes), axis=0)
-        models = {i: self._models[n] for i, n in enumerate(nodes) if n in self._models}
+        models: dict[int, Any] = {i: self._models[n] for i, n in enumerate(nodes) if n in self._models}
         handles = {i: model for i, model in models.items() if not isinstance(model, np.ndarray)}
         if handles:
-            params[list(handles)] = self.executor.stack(list(handles.values()))
+            params[list(handles)] = self.executor.stack(list(handles.values()))[:, :size]
         for i in models.keys() - handles.keys():  # what handles become on a real wire
-            params[i] = models[i]
+            params[i] = models[i][:size]
         return params
 
     def monitor(self, t_s: float) -> None:
@@ -163,16 +176,34 @@ class Recorder:
                 columns[name].append(cell)
 
         for s in self.snapshots:
-            for i, node in enumerate(s.nodes):
-                add(s, node, s.rounds[i], "accuracy", s.accuracy[i])
-                add(s, node, s.rounds[i], "loss", s.loss[i])
-            if s.nodes:
-                add(s, -1, min(s.rounds), "accuracy_mean", s.accuracy.mean())
-                add(s, -1, min(s.rounds), "accuracy_worst", s.accuracy.min())
-                add(s, -1, min(s.rounds), "loss_mean", s.loss.mean())
-                add(s, -1, min(s.rounds), "consensus_distance", s.consensus_distance)
-            add(s, -1, min(s.rounds, default=0), "bytes_sent", s.bytes_sent)
+            each = {"accuracy": s.accuracy, "loss": s.loss} | s.found.others
+            if s.local is not None:
+                each |= {"accuracy_local": s.local[0], "loss_local": s.local[1]}
+            for metric, values in each.items():
+                if not np.isnan(values).all():  # no accuracy in regression
+                    for node, round, value in zip(s.nodes, s.rounds, values.tolist(), strict=True):
+                        add(s, node, round, metric, value)
+            done = min(s.rounds, default=0)
+            for metric, value in self._of_all(s):
+                if not np.isnan(value):
+                    add(s, -1, done, metric, value)
+            add(s, -1, done, "bytes_sent", s.bytes_sent)
         return columns
+
+    def _of_all(self, s: Snapshot) -> Iterator[tuple[str, float]]:
+        """What is said of all honest nodes together."""
+        if not s.nodes:
+            return
+        yield "accuracy_mean", s.accuracy.mean()
+        yield "accuracy_worst", s.accuracy.min()
+        yield "loss_mean", s.loss.mean()
+        yield "loss_worst", s.loss.max()
+        yield "consensus_distance", s.consensus_distance
+        yield "disagreement", s.found.disagreement
+        for label in range(s.found.by_class.shape[1]):
+            yield f"accuracy_class_{label}", s.found.by_class[:, label].mean()
+        if s.local is not None and not np.isnan(s.local[0]).all():
+            yield "accuracy_local_mean", float(np.nanmean(s.local[0]))
 
     def _see(self, node: int, row: tuple[Any, ...]) -> None:
         self._views.setdefault(node, []).append(row)

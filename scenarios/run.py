@@ -37,7 +37,7 @@ CHECKPOINTS = 12
 """Points in time at which the ledger states what has been lost so far."""
 VALUE_DEPENDENT = "machines with the same floats: members withhold what is beyond the encoded range"
 """Where a secure run's trace is the same; of others no event depends on a computed value."""
-LIBRARIES = ("sottovoce", "jax", "numpy", "scipy", "simpy", "networkx", "cryptography", "polars")
+LIBRARIES = ("sottovoce", "jax", "numpy", "scipy", "simpy", "networkx", "cryptography", "polars", "optax")
 
 
 def _quiet(fraction: float, text: str) -> None:
@@ -84,8 +84,8 @@ def run(
     nodes = len(parts.neighbors)
     recorder = Recorder(
         executor=executor,
-        evaluator=parts.evaluator,
-        initial=parts.learner.initial,
+        evaluator=parts.learning.evaluator,
+        initial=parts.learning.initial,
         honest=parts.honest,
         curious=parts.cast.curious,
         total_rounds=nodes * scenario.protocol.rounds,

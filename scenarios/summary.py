@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from statistics import median
 from typing import Any
 
@@ -43,15 +44,20 @@ def summarise(
         ),
         None,
     )
+    classified = bool(last.nodes) and parts.learning.evaluator.task.classes is not None
     return {
         "format": 1,
         "name": scenario.name,
         "seed": scenario.seed,
         "status": status,
         "protocol": f"{scenario.protocol.kind}/{scenario.protocol.exchange}",
-        "accuracy_mean": float(last.accuracy.mean()) if last.nodes else None,
-        "accuracy_worst": float(last.accuracy.min()) if last.nodes else None,
-        "accuracy_worst_node": last.nodes[int(last.accuracy.argmin())] if last.nodes else None,
+        "accuracy_mean": float(last.accuracy.mean()) if classified else None,
+        "accuracy_worst": float(last.accuracy.min()) if classified else None,
+        "accuracy_worst_node": last.nodes[int(last.accuracy.argmin())] if classified else None,
+        "accuracy_by_class": last.found.by_class.mean(axis=0).tolist() if classified else None,
+        "disagreement": None if isnan(last.found.disagreement) else last.found.disagreement,
+        "loss_mean": float(last.loss.mean()) if last.nodes else None,
+        "loss_worst": float(last.loss.max()) if last.nodes else None,
         "consensus_distance": last.consensus_distance,
         "simulated_s": end_s,
         "rounds": scenario.protocol.rounds,

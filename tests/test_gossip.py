@@ -31,17 +31,16 @@ def by_hand(lab: Lab, rounds: int) -> np.ndarray[Any, Any]:
     from protocols.learning.eager import EagerExecutor
 
     eager = EagerExecutor()
-    models = [lab.learner.initial] * len(lab.neighbors)
+    models = [lab.initial] * len(lab.neighbors)
     for round in range(rounds):
         stepped = []
         for node, model in enumerate(models):
-            noise = np.zeros(lab.learner.size, np.float32)
+            noise = []
             if lab.sigma:
                 rng = streams.generator(lab.seed, "node", node, "noise", round)
-                noise = rng.standard_normal(lab.learner.size, dtype=np.float32) * np.float32(lab.sigma)
-            handle = eager.submit(
-                lab.learner.operations.local_step, [model, node, noise], node=node, size=lab.learner.size
-            )
+                noise = [rng.standard_normal(lab.learner.size, dtype=np.float32) * np.float32(lab.sigma)]
+            update = lab.learner.operations.update()
+            handle = eager.submit(update, [model, node, *noise], node=node, size=lab.learner.size)
             stepped.append(eager.read([handle])[0])
         models = list((lab.weights @ np.array(stepped, np.float64)).astype(np.float32))
     return np.array(models)
@@ -134,7 +133,7 @@ def test_push_gossip_learns_and_survives_losses_and_crashes() -> None:
     merges = [e for e in lab.learner.lineage.entries if e.kind == COMBINE]
     assert merges
     assert all(e.coefs == (0.5, 0.5) for e in merges)
-    start = np.linalg.norm(lab.learner.initial)
+    start = np.linalg.norm(lab.initial)
     assert all(np.linalg.norm(model) > start for model in lab.final_models().values())
 
 

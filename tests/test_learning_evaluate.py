@@ -1,8 +1,11 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from protocols.learning import data, models
+from protocols.learning import data, evaluate, models
+from protocols.learning.bank import Bank
 from protocols.learning.evaluate import Evaluator, consensus_distance
+from protocols.learning.task import Task
 from simulator.errors import ConfigurationError
 
 DATASET = data.blobs(80, 3, 4, 1.0, 0.5, np.random.default_rng(0))
@@ -19,7 +22,7 @@ def reference(params):
 @pytest.mark.parametrize("models_count", [1, 8, 9, 300])
 def test_every_model_is_measured_as_if_alone(models_count):
     params = np.random.default_rng(1).standard_normal((models_count, TASK.size)).astype(np.float32)
-    accuracy, loss, _ = Evaluator(TASK, DATASET).evaluate(params)
+    accuracy, loss = Evaluator(TASK, DATASET).evaluate(params)[:2]
     expected = np.array([reference(row.astype(float)) for row in params])
     np.testing.assert_array_equal(accuracy, expected[:, 0])
     np.testing.assert_allclose(loss, expected[:, 1], rtol=1e-5)
@@ -45,14 +48,63 @@ def test_a_dead_unit_does_not_hide_divergence():
 
 def test_no_models_give_no_rows():
     result = Evaluator(TASK, DATASET).evaluate(np.empty((0, TASK.size)))
-    assert [len(column) for column in result] == [0, 0, 0]
+    assert [len(column) for column in result[:3]] == [0, 0, 0]
 
 
 def test_parameters_of_another_shape_are_refused():
     with pytest.raises(ConfigurationError, match=r"expected \(n, 16\)"):
         Evaluator(TASK, DATASET).evaluate(np.zeros(TASK.size))
-    with pytest.raises(ConfigurationError, match="3 classes, the data 4"):
+    with pytest.raises(ConfigurationError, match="is for 3, the data have 4 classes"):
         Evaluator(models.softmax(3, 3), DATASET)
+
+
+def test_classes_and_disagreement_are_those_counted_by_hand():
+    params = np.random.default_rng(5).standard_normal((5, TASK.size)).astype(np.float32)
+    result = Evaluator(TASK, DATASET).evaluate(params)
+    guesses = np.stack([(DATASET.test_x @ p[:12].reshape(3, 4) + p[12:]).argmax(axis=1) for p in params])
+    for label in range(4):
+        own = DATASET.test_y == label
+        np.testing.assert_allclose(
+            result.by_class[:, label], (guesses[:, own] == label).mean(axis=1), rtol=1e-6
+        )
+    pairs = [(guesses[i] != guesses[j]).mean() for i in range(5) for j in range(5) if i != j]
+    assert result.disagreement == pytest.approx(np.mean(pairs))
+    assert Evaluator(TASK, DATASET).evaluate(params[[0, 0]]).disagreement == 0
+    assert np.isnan(Evaluator(TASK, DATASET).evaluate(params[:1]).disagreement)
+
+
+def test_long_test_sets_are_taken_in_slices(monkeypatch):
+    params = np.random.default_rng(6).standard_normal((30, TASK.size)).astype(np.float32)
+    whole = Evaluator(TASK, DATASET).evaluate(params)
+    monkeypatch.setattr(evaluate, "_BUDGET_BYTES", 1)
+    monkeypatch.setattr(evaluate, "_LEAST_SAMPLES", 7)
+    sliced = Evaluator(TASK, DATASET).evaluate(params)
+    np.testing.assert_array_equal(sliced.accuracy, whole.accuracy)
+    np.testing.assert_allclose(sliced.loss, whole.loss, rtol=1e-5)
+    assert sliced.disagreement == pytest.approx(whole.disagreement)
+
+
+def test_each_model_is_measured_on_its_own_nodes_samples():
+    parts = [np.arange(5), np.arange(5, 20), np.zeros(0, int)]
+    local = Bank.of(DATASET.test_x, DATASET.test_y, parts)
+    params = np.random.default_rng(7).standard_normal((2, TASK.size)).astype(np.float32)
+    evaluator = Evaluator(TASK, DATASET, local)
+    accuracy, loss = evaluator.evaluate_local(params, [1, 2])
+    scores = DATASET.test_x[5:20] @ params[0, :12].reshape(3, 4) + params[0, 12:]
+    assert accuracy[0] == pytest.approx((scores.argmax(axis=1) == DATASET.test_y[5:20]).mean())
+    assert np.isfinite(loss[0])
+    assert np.isnan(accuracy[1])
+    assert Evaluator(TASK, DATASET).evaluate_local(params, [0, 1]) is None
+
+
+def test_what_a_task_measures_besides_is_averaged():
+    def measured(params, x, y):
+        return {"loss": jnp.zeros(len(y)), "first": x[:, 0] + params[0]}
+
+    task = Task("own", 1, lambda rng: np.zeros(1, np.float32), lambda p, x, y: p[0], measured, classes=4)
+    result = Evaluator(task, DATASET).evaluate(np.array([[0.0], [2.0]]))
+    expected = DATASET.test_x[:, 0].mean()
+    np.testing.assert_allclose(result.others["first"], [expected, expected + 2], rtol=1e-4, atol=1e-6)
 
 
 def test_consensus_distance():

@@ -12,11 +12,14 @@ from protocols.aggregation.keyring import KeyPlan, Keyring
 from protocols.aggregation.keys import Directory, Identity
 from protocols.aggregation.neighbourhood import NeighbourhoodExchange, SecurePlan
 from protocols.gossip.exchange import ExchangeFactory
-from protocols.gossip.learner import Learner
+from protocols.gossip.learner import Learner, Model
 from protocols.learning import data, models, partition
+from protocols.learning.bank import Bank
+from protocols.learning.batches import Batches
 from protocols.learning.executor import BatchedExecutor
-from protocols.learning.local_update import Bank, operations
-from protocols.privacy.lineage import Lineage
+from protocols.learning.local_update import Recipe
+from protocols.learning.operations import Operations
+from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.sharing.codec import codec_for
 from simulator import mixing, streams, topology
 from simulator.adversary import Adversary
@@ -46,11 +49,12 @@ class Lab:
         task = models.softmax(dataset.features, dataset.classes)
         bank = Bank.of(dataset.train_x, dataset.train_y, parts)
         self.executor = BatchedExecutor()
+        recipe = Recipe(unit=None if self.clip is None else "record", noised=self.sigma > 0)
+        self.initial = task.init(streams.generator(self.seed, "initial"))
         self.learner = Learner(
-            task=task,
-            operations=operations(task, bank, step=0.5, divisor=32, clip=self.clip),
+            operations=Operations(task, bank, recipe, Batches(bank.counts), 0.5, 32, self.clip),
             lineage=Lineage(),
-            initial=task.init(streams.generator(self.seed, "initial")),
+            start=Model(self.executor.constant(self.initial), ORIGIN),
             gain=0.5 / 32,
             sigma=[self.sigma] * len(self.neighbors),
             sensitivity=self.clip or float("inf"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,18 +13,20 @@ from simulator.compute import Handle, Vector
 from simulator.node import Node
 
 if TYPE_CHECKING:
-    from protocols.learning.local_update import Operations
-    from protocols.learning.task import Task
+    from protocols.learning.operations import Operations
+    from protocols.learning.schedules import Schedule
 
 VALUE_BYTES = 4
 """A parameter travels as one 32-bit number, masked or not."""
+OPTIMISER = "optimizer"
+"""Where a node's disk holds the state of its optimiser, and what that is in the lineage."""
 
 
 class Model(NamedTuple):
     """Parameters, and the lineage state they are.
 
     Args:
-        params: handle or vector of all parameters.
+        params: handle or vector of all parameters, and of the optimiser's state behind them if that travels.
         state: what they are as a combination of contributions.
     """
 
@@ -37,70 +39,140 @@ class Learner:
     """How every node of a run trains.
 
     Args:
-        task: the model.
         operations: the run's model mathematics.
         lineage: the run's record of releases.
-        initial: public initial parameters, the same on every node.
-        gain: step / divisor, the public factor between a clipped sum and a model update.
-        sigma: per node, the standard deviation of the noise added to each coordinate of the clipped sum.
-        sensitivity: largest norm of one unit's contribution to the clipped sum (inf without clipping).
+        start: the public initial model, the same on every node.
+        gain: the public factor between a clipped sum and a model update: step / divisor, or 1 where whole updates
+            are clipped.
+        sigma: per node, the standard deviation of the noise added to each coordinate of a clipped sum.
+        sensitivity: largest norm of one unit's contribution to a clipped sum (inf without clipping).
         step_cost_s: virtual seconds of one local update.
+        schedule: step sizes, where they change; ``gain`` is then that of a step of size 1 times the largest.
 
     Guarantees:
         Each local update draws its noise once, from the stream (node, "noise", round), before anything of
-        it is sent; every receiver in that round sees the same draw.
+        it is sent; every receiver in that round sees the same draw. An update of several clipped steps has noise of
+        its own in each of them. Every clipped sum is in the lineage with its noise; what is no linear function of
+        them (momentum, Adam, weight decay, a proximal pull) is recorded as opaque, which leaves the local bound.
     """
 
-    task: Task
     operations: Operations
     lineage: Lineage
-    initial: Vector
+    start: Model
     gain: float
     sigma: Sequence[float]
     sensitivity: float
     step_cost_s: float
+    schedule: Schedule | None = None
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
-        return int(self.initial.size)
-
-    @property
-    def start(self) -> Model:
-        """The public initial model."""
-        return Model(self.initial, ORIGIN)
+        """Elements of what travels: the parameters, and the optimiser's state if that does."""
+        return int(self.start.params.size)
 
     def noise(self, node: int, rng: np.random.Generator) -> Vector:
-        """One draw of a node's noise; zeros without a mechanism."""
-        sigma = np.float32(self.sigma[node])
-        if sigma == 0:
-            return np.zeros(self.size, np.float32)
-        return rng.standard_normal(self.size, dtype=np.float32) * sigma
+        """One update's draw of a node's noise, (d,) or (contributions, d)."""
+        count, size = self.operations.recipe.contributions, self.operations.task.size
+        drawn = rng.standard_normal((count, size) if count > 1 else size, dtype=np.float32)
+        return drawn * np.float32(self.sigma[node])
 
     async def local_update(self, node: Node, model: Model, round: int) -> Model:
-        """One noised gradient step on the node's own data."""
-        sigma = self.sigma[node.id]
-        noise = self.noise(node.id, node.rng("noise", round))
+        """Train on the node's own data, starting from a model."""
+        return await self.merge_update(node, round, ((1.0, model),))
+
+    async def merge_update(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:
+        """Train on the node's own data, starting from the weighted sum of models: :meth:`combine` and
+        :meth:`local_update` in one operation."""
+        operations, recipe = self.operations, self.operations.recipe
+        vectors, weights = await self._padded(node, round, terms)
+        inputs: list[Any] = list(vectors)
+        if len(vectors) > 1:
+            inputs.append(weights)
+        if recipe.keeps == "node":
+            inputs.append(self._kept(node)[0])
+        inputs.append(node.id)
+        if recipe.noised:
+            inputs.append(self.noise(node.id, node.rng("noise", round)))
+        if recipe.sampled:
+            inputs.append(operations.batches.draw(node.id, node.rng("batch", round)))
+        if recipe.scheduled:
+            inputs.append(tuple(self._rates(round)))
+        size = self.size
+        if recipe.keeps == "node":
+            size += recipe.optimiser.state_size(size)
         params = await node.compute(
-            self.operations.local_step, model.params, node.id, noise, size=self.size, cost_s=self.step_cost_s
+            operations.update(len(vectors)), *inputs, size=size, cost_s=self.step_cost_s
         )
-        state = self.lineage.contribute(
-            node.now_s,
-            node.id,
-            round,
-            model.state,
-            gain=-self.gain,
-            sigma=sigma,
-            sensitivity=self.sensitivity,
-        )
-        return Model(params, state)
+        state = terms[0][1].state if len(terms) == 1 else self._mixed(node, round, terms)
+        return await self._updated(node, round, params, state)
 
     async def combine(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:
         """The weighted sum of models."""
-        weights = tuple([w for w, _ in terms])
-        params = await node.compute(
-            self.operations.combine(len(terms)), *(m.params for _, m in terms), weights, size=self.size
-        )
-        return Model(
-            params, self.lineage.combine(node.now_s, node.id, round, [(w, m.state) for w, m in terms])
-        )
+        vectors, weights = await self._padded(node, round, terms)
+        params = await node.compute(self.operations.combine(len(vectors)), *vectors, weights, size=self.size)
+        return Model(params, self._mixed(node, round, terms))
+
+    def _mixed(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> int:
+        return self.lineage.combine(node.now_s, node.id, round, [(w, m.state) for w, m in terms])
+
+    async def _updated(self, node: Node, round: int, params: Handle, before: int) -> Model:
+        """The model after an update, in the lineage; what the node keeps of it goes to its disk."""
+        recipe, lineage, now_s = self.operations.recipe, self.lineage, node.now_s
+        state, sigma = before, self.sigma[node.id]
+        for gain in self._gains(round):
+            state = lineage.contribute(
+                now_s, node.id, round, state, gain=-gain, sigma=sigma, sensitivity=self.sensitivity
+            )
+        if recipe.noised and not recipe.linear:
+            others = [self._kept(node)[1]] if recipe.keeps == "node" else []
+            state = lineage.opaque(now_s, node.id, round, [state, before, *others])
+        if recipe.keeps == "node":
+            node.disk[OPTIMISER] = (params, state)
+            size = self.operations.task.size
+            params = await node.compute(self.operations.head(size), params, size=size)
+        return Model(params, state)
+
+    def _kept(self, node: Node) -> tuple[Handle | Vector, int]:
+        """The state of the node's optimiser, behind as many elements as there are parameters."""
+        if OPTIMISER not in node.disk:
+            size, optimiser = self.operations.task.size, self.operations.recipe.optimiser
+            fresh = np.concatenate([np.zeros(size, np.float32), optimiser.fresh(size)])
+            node.disk[OPTIMISER] = (fresh, ORIGIN)
+        kept: tuple[Handle | Vector, int] = node.disk[OPTIMISER]
+        return kept
+
+    def _rates(self, round: int) -> list[float]:
+        """Step sizes of a round's local steps."""
+        steps = self.operations.recipe.steps
+        if self.schedule is None:
+            return [self.operations.rate] * steps
+        return [self.schedule(round * steps + i) for i in range(steps)]
+
+    def _gains(self, round: int) -> list[float]:
+        recipe = self.operations.recipe
+        if recipe.whole or not recipe.noised or self.schedule is None:
+            return [self.gain] * recipe.contributions
+        return [rate / self.operations.divisor for rate in self._rates(round)]
+
+    async def _padded(
+        self, node: Node, round: int, terms: Sequence[tuple[float, Model]]
+    ) -> tuple[list[Any], tuple[float, ...]]:
+        """Vectors and weights of a sum, in one of few lengths; of a long one, partial sums."""
+        from protocols.learning.operations import MOST_TERMS, term_class  # brings JAX, not owed by `validate`
+
+        vectors: list[Any] = [model.params for _, model in terms]
+        weights = [weight for weight, _ in terms]
+        while len(vectors) > MOST_TERMS:
+            partial = []
+            for start in range(0, len(vectors), MOST_TERMS):
+                some, theirs = vectors[start : start + MOST_TERMS], weights[start : start + MOST_TERMS]
+                missing = term_class(len(some)) - len(some)
+                some, theirs = some + some[:1] * missing, theirs + [0.0] * missing
+                op = self.operations.combine(len(some))
+                partial.append(await node.compute(op, *some, tuple(theirs), size=self.size))
+            vectors, weights = partial, [1.0] * len(partial)
+        missing = term_class(len(vectors)) - len(vectors)
+        if missing:  # repeats of the first, which count nothing
+            vectors += vectors[:1] * missing
+            weights += [0.0] * missing
+        return vectors, tuple(weights)

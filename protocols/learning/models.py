@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import lru_cache
+from math import prod
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.learning.network import Activation, Conv, Dense, Layer, Network, Pool, Shape
 from protocols.learning.task import Task
 from simulator.errors import ConfigurationError
-
-
-def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    # Accelerators may multiply float32 in reduced precision by default; runs must agree across machines.
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
-def _cross_entropy(
-    logits: Callable[[jax.Array, jax.Array], jax.Array],
-) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
-    def example_loss(params: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-        scores = logits(params, x[None, :])[0]
-        return jax.nn.logsumexp(scores) - scores[y]
-
-    return example_loss
-
-
-def _require(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value < 1:
-            raise ConfigurationError(f"model: {name} is {value}, expected at least 1", f"model.{name}")
 
 
 # Cached, so that equal models of different runs are the same functions and share their compilations.
@@ -48,50 +29,132 @@ def softmax(features: int, classes: int) -> Task:
         ConfigurationError: a size below 1.
     """
     _require(features=features, classes=classes)
-    split = features * classes
-
-    def logits(params: jax.Array, x: jax.Array) -> jax.Array:
-        return _matmul(x, params[:split].reshape(features, classes)) + params[split:]
-
-    def init(rng: np.random.Generator) -> NDArray[np.float32]:
-        # Convex, hence a common start needs no randomness.
-        return np.zeros(split + classes, dtype=np.float32)
-
-    return Task(
-        f"softmax({features}, {classes})", split + classes, classes, init, logits, _cross_entropy(logits)
-    )
+    network = Network((features,), (Dense(classes),))
+    return _classifier(f"softmax({features}, {classes})", network, classes, zero=True)
 
 
 @lru_cache(maxsize=64)
-def mlp(features: int, hidden: int, classes: int) -> Task:
-    """One hidden layer of rectified linear units; weights by He et al. 2015 (arXiv:1502.01852), biases zero.
+def linear(features: int) -> Task:
+    """Linear regression with loss ½ (prediction − y)²: d = features + 1, started at zero.
 
     Args:
         features: inputs per sample, at least 1.
-        hidden: units of the hidden layer, at least 1.
-        classes: at least 1.
 
     Raises:
         ConfigurationError: a size below 1.
     """
-    _require(features=features, hidden=hidden, classes=classes)
-    shapes = ((features, hidden), (hidden,), (hidden, classes), (classes,))
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes]).tolist()
+    _require(features=features)
+    network = Network((features,), (Dense(1),))
 
-    def logits(params: jax.Array, x: jax.Array) -> jax.Array:
-        first, bias, second, out = (
-            params[end - int(np.prod(shape)) : end].reshape(shape)
-            for shape, end in zip(shapes, ends, strict=True)
-        )
-        return _matmul(jax.nn.relu(_matmul(x, first) + bias), second) + out
-
-    def init(rng: np.random.Generator) -> NDArray[np.float32]:
-        parts = [
-            rng.normal(0.0, np.sqrt(2.0 / shape[0]), shape).ravel() if len(shape) == 2 else np.zeros(shape)
-            for shape in shapes
-        ]
-        return np.concatenate(parts).astype(np.float32)
+    def evaluate(params: jax.Array, x: jax.Array, y: jax.Array) -> Mapping[str, jax.Array]:
+        return {"loss": half_square(network(params, x), y)}
 
     return Task(
-        f"mlp({features}, {hidden}, {classes})", ends[-1], classes, init, logits, _cross_entropy(logits)
+        f"linear({features})",
+        network.size,
+        lambda rng: np.zeros(network.size, np.float32),
+        lambda params, x, y: half_square(network(params, x[None]), jnp.reshape(y, 1))[0],
+        evaluate,
+        network=network,
+        head=half_square,
     )
+
+
+@lru_cache(maxsize=64)
+def mlp(features: int, hidden: int | tuple[int, ...], classes: int, activation: Activation = "relu") -> Task:
+    """Hidden layers of rectified linear (or tanh) units; weights by He et al. 2015, biases zero.
+
+    Args:
+        features: inputs per sample, at least 1.
+        hidden: units of the hidden layer, or of each of several, at least 1.
+        classes: at least 1.
+        activation: after every hidden layer.
+
+    Raises:
+        ConfigurationError: a size below 1.
+    """
+    sizes = (hidden,) if isinstance(hidden, int) else hidden
+    _require(features=features, classes=classes, hidden=min(sizes, default=0))
+    layers: list[Layer] = []
+    for units in sizes:
+        layers += [Dense(units), activation]
+    network = Network((features,), (*layers, Dense(classes)))
+    return _classifier(f"mlp({', '.join(map(str, (features, *sizes, classes)))})", network, classes)
+
+
+@lru_cache(maxsize=64)
+def cnn(
+    shape: Shape,
+    classes: int,
+    channels: tuple[int, ...] = (8, 16),
+    kernel: int = 5,
+    hidden: tuple[int, ...] = (64,),
+    activation: Activation = "relu",
+) -> Task:
+    """A small convolutional network in the manner of LeNet (LeCun et al. 1998).
+
+    Every convolution is followed by the activation and by average pooling of 2 × 2; dense layers end it.
+
+    Args:
+        shape: of the images, (height, width) or (height, width, channels).
+        classes: at least 1.
+        channels: kernels of each convolution.
+        kernel: their width and height in pixels.
+        hidden: units of the dense layers before the last.
+        activation: after every layer but the last.
+
+    Raises:
+        ConfigurationError: no images, images too small for so many layers, or a size below 1.
+    """
+    _require(classes=classes)
+    if len(shape) not in (2, 3):
+        raise ConfigurationError(
+            f"model: a convolutional network needs images, (height, width) or (height, width, channels); these "
+            f"samples have shape {shape}",
+            "model.kind",
+        )
+    layers: list[Layer] = []
+    for count in channels:
+        layers += [Conv(count, kernel), activation, Pool(2)]
+    for units in hidden:
+        layers += [Dense(units), activation]
+    network = Network((*shape, 1)[:3], (*layers, Dense(classes)))
+    return _classifier(f"cnn({prod(shape)}, {classes})", network, classes)
+
+
+def cross_entropy(scores: jax.Array, y: jax.Array) -> jax.Array:
+    """−log of the softmax of the true class, (samples,)."""
+    picked = jnp.sum(scores * jax.nn.one_hot(y, scores.shape[1], dtype=scores.dtype), axis=1)
+    return jax.nn.logsumexp(scores, axis=1) - picked
+
+
+def half_square(outputs: jax.Array, y: jax.Array) -> jax.Array:
+    """½ (output − y)², (samples,)."""
+    return 0.5 * (outputs[:, 0] - y) ** 2
+
+
+def _classifier(name: str, network: Network, classes: int, zero: bool = False) -> Task:
+    def init(rng: np.random.Generator) -> NDArray[np.float32]:
+        # A convex loss has no symmetry to break, hence a common start needs no randomness.
+        return np.zeros(network.size, np.float32) if zero else network.init(rng)
+
+    def evaluate(params: jax.Array, x: jax.Array, y: jax.Array) -> Mapping[str, jax.Array]:
+        scores = network(params, x)
+        return {"loss": cross_entropy(scores, y), "prediction": jnp.argmax(scores, axis=1)}
+
+    return Task(
+        name,
+        network.size,
+        init,
+        lambda params, x, y: cross_entropy(network(params, x[None]), jnp.reshape(y, 1))[0],
+        evaluate,
+        classes,
+        network,
+        cross_entropy,
+    )
+
+
+def _require(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise ConfigurationError(f"model: {name} is {value}, expected at least 1", f"model.{name}")

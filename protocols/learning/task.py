@@ -1,16 +1,19 @@
-"""A learning task: pure functions over one flat float32 parameter vector.
+"""A learning task: pure functions over one flat parameter vector.
 
 Protocols mix, mask and add noise to vectors; only the task knows what the coordinates mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from protocols.learning.network import Network
 
 Array: TypeAlias = Any  # a JAX array or tracer; this module does not import JAX
 
@@ -22,16 +25,21 @@ class Task:
     Args:
         name: for messages and profiles, for example ``"softmax(64, 10)"``.
         size: number of parameters d.
-        classes: number of classes; labels are 0 … classes − 1.
         init: ``init(rng) -> (d,) float32``, the public initial parameters.
-        logits: ``logits(params (d,), x (samples, features)) -> (samples, classes)``, JAX-traceable.
-        example_loss: ``example_loss(params (d,), x (features,), y ()) -> ()``, JAX-differentiable in
-            ``params``.
+        loss: ``loss(params (d,), x (*shape,), y ()) -> ()`` of one sample, JAX-differentiable in ``params``.
+        evaluate: ``evaluate(params (d,), x (samples, *shape), y (samples,)) -> {name: (samples,)}``, JAX-traceable:
+            what is measured of each sample. Always ``loss``; with classes also ``prediction``, a class number.
+        classes: number of classes, labels are 0 … classes − 1; None for regression.
+        network: the layers behind ``loss``, if that is ``head`` of their outputs: per-sample clipping is then as
+            cheap as training without. A task without is clipped sample by sample.
+        head: ``head(outputs (samples, units), y (samples,)) -> (samples,)`` losses; goes with ``network``.
     """
 
     name: str
     size: int
-    classes: int
     init: Callable[[np.random.Generator], NDArray[np.float32]]
-    logits: Callable[[Array, Array], Array]
-    example_loss: Callable[[Array, Array, Array], Array]
+    loss: Callable[[Array, Array, Array], Array]
+    evaluate: Callable[[Array, Array, Array], Mapping[str, Array]]
+    classes: int | None = None
+    network: Network | None = None
+    head: Callable[[Array, Array], Array] | None = None

@@ -1,0 +1,127 @@
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.learning import models
+from protocols.learning.gradient import clipped, sample_by_sample, summed
+from protocols.learning.network import Conv, Dense, Network, Pool
+from protocols.learning.task import Task
+
+SHAPE = (9, 8, 2)
+TASKS = [
+    models.softmax(6, 3),
+    models.linear(6),
+    models.mlp(6, (5, 4), 3),
+    models.cnn(SHAPE, 3, channels=(3,), kernel=3, hidden=(5,)),  # few positions: products of Gram matrices
+    models.cnn((12, 12), 3, channels=(2, 3), kernel=3, hidden=(), activation="tanh"),
+]
+
+
+@lru_cache
+def compiled(function, *args):
+    """Compiled once for all tests and examples."""
+    return jax.jit(function(*args))
+
+
+def batch(task, rows, seed, scale=1.0):
+    rng = np.random.default_rng(seed)
+    x = scale * rng.standard_normal((rows, *task.network.shape))
+    y = rng.integers(3, size=rows) if task.classes else rng.standard_normal(rows)
+    params = task.init(rng) + 0.3 * rng.standard_normal(task.size)
+    return params.astype(np.float32), x.astype(np.float32), y.astype(np.int32 if task.classes else np.float32)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@given(rows=st.sampled_from([1, 9]), seed=st.integers(0, 10**6), clip=st.sampled_from([1e-3, 0.3, 2.0, 1e9]))
+@settings(deadline=None, max_examples=12)
+def test_clipping_by_layers_is_clipping_sample_by_sample(task, rows, seed, clip):
+    params, x, y = batch(task, rows, seed)
+    mask = np.random.default_rng(seed).random(rows) < 0.8
+    got = np.asarray(compiled(clipped, task, "record")(params, x, y, mask, clip), np.float64)
+    expected = np.asarray(compiled(sample_by_sample, task)(params, x, y, mask, clip), np.float64)
+    assert np.linalg.norm(got - expected) <= 1e-5 * np.linalg.norm(expected) + 1e-7 * min(clip, 1)
+    if not mask.any():
+        assert not got.any()
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_in_double_precision_they_agree_to_the_last_digits(task):
+    params, x, y = batch(task, 9, 4)
+    with jax.enable_x64(True):
+        args = (params.astype(float), x.astype(float), y, np.ones(9, bool), 0.7)
+        got, expected = (
+            np.asarray(fn(*args))
+            for fn in (compiled(clipped, task, "record"), compiled(sample_by_sample, task))
+        )
+    assert got.dtype == np.float64
+    assert np.linalg.norm(got - expected) <= 1e-12 * np.linalg.norm(expected)
+
+
+def test_both_ways_to_the_norm_of_a_convolution_are_taken():
+    # Gram matrices where there are few positions, the gradients themselves where there are many.
+    network = Network((12, 12, 1), (Conv(2, 3), "relu", Pool(2), Conv(30, 3), "relu", Dense(3)))
+    kernels, positions = network.kernels, [100, 9, 1]
+    gram = [p > 1 and p * (i + o) <= i * o for p, (i, o) in zip(positions, kernels, strict=True)]
+    assert gram == [False, True, False]
+    task = Task(
+        "two ways", network.size, network.init,
+        lambda p, x, y: models.cross_entropy(network(p, x[None]), y[None])[0],
+        lambda p, x, y: {}, 3, network, models.cross_entropy,
+    )  # fmt: skip
+    params, x, y = batch(task, 6, 1)
+    args = (params, x, y, np.ones(6, bool), 0.5)
+    got, expected = (
+        np.asarray(fn(*args), np.float64)
+        for fn in (compiled(clipped, task, "record"), compiled(sample_by_sample, task))
+    )
+    assert np.linalg.norm(got - expected) <= 1e-5 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_without_a_bound_the_clipped_sum_is_the_sum(task):
+    params, x, y = batch(task, 7, 2)
+    mask = np.arange(7) != 3
+    plain = np.asarray(compiled(summed, task)(params, x, y, mask))
+    for unit in ("record", "node"):
+        got = np.asarray(compiled(clipped, task, unit)(params, x, y, mask, 1e9))
+        np.testing.assert_allclose(got, plain, rtol=1e-4, atol=1e-4 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
+def test_a_sample_without_a_finite_gradient_contributes_nothing(task, bad):
+    params, x, y = batch(task, 5, 3)
+    x[2] = bad
+    mask, rest = np.ones(5, bool), [0, 1, 3, 4]
+    clip = compiled(clipped, task, "record")
+    got = np.asarray(clip(params, x, y, mask, 0.5), np.float64)
+    expected = np.asarray(clip(params, x[rest], y[rest], mask[rest], 0.5), np.float64)
+    assert np.isfinite(got).all()
+    # Saturated units may leave a finite gradient of a huge sample: it counts, and is clipped like any other.
+    assert np.linalg.norm(got - expected) <= (0.5 if bad == 3e38 else 0) + 1e-5
+
+
+def test_a_task_without_layers_is_clipped_all_the_same():
+    def loss(params, x, y):
+        return jnp.sum((params * x - y) ** 2)
+
+    task = Task(
+        "own", 3, lambda rng: np.zeros(3, np.float32), loss, lambda p, x, y: {"loss": jnp.zeros(len(y))}
+    )
+    x, y = np.eye(3, dtype=np.float32), np.array([1.0, 100.0, 0.0], np.float32)
+    got = np.asarray(compiled(clipped, task, "record")(np.zeros(3, np.float32), x, y, np.ones(3, bool), 1.0))
+    np.testing.assert_allclose(got, [-1.0, -1.0, 0.0])
+
+
+@pytest.mark.parametrize("task", TASKS[:3], ids=lambda task: task.name)
+def test_clipping_is_that_of_jax_privacy(task):
+    clipping = pytest.importorskip("jax_privacy.clipping", reason="jax-privacy is not installed")
+    params, x, y = batch(task, 8, 5)
+    theirs = clipping.clipped_grad(task.loss, l2_clip_norm=0.4, batch_argnums=(1, 2), keep_batch_dim=False)
+    got = np.asarray(compiled(clipped, task, "record")(params, x, y, np.ones(8, bool), 0.4))
+    np.testing.assert_allclose(got, np.asarray(theirs(params, x, y)), rtol=1e-4, atol=1e-5)
