@@ -84,7 +84,6 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
     check_degrees([len(around) for around in network.neighbors], scenario)
     learner, evaluator, bank = build_learner(scenario, overlay, len(stage.cast.sybils))
     check_noise(learner.sigma, scenario)
-    largest = int(bank.mask.sum(1).max())
     claims: dict[int, Claim] = {}
     byzantine = scenario.adversary.byzantine
     if byzantine is not None and stage.cast.byzantine:
@@ -98,7 +97,7 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
         bank=bank,
         learner=learner,
         evaluator=evaluator,
-        program=build_program(scenario, learner, overlay, largest),
+        program=build_program(scenario, learner, overlay, bank.mask.sum(1).tolist()),
         cast=stage.cast,
         claims=claims,
     )

@@ -13,7 +13,7 @@ from protocols.learning.task import Task
 from protocols.privacy.accounting import noise_multiplier_for, shift_factor
 from protocols.privacy.lineage import Lineage
 from protocols.privacy.mechanism import member_sigma
-from scenarios import training_tables
+from scenarios import protocol_tables, training_tables
 from scenarios.build_data import build_data, build_partition
 from scenarios.schema import Scenario
 from simulator import streams
@@ -27,9 +27,14 @@ def build_learner(scenario: Scenario, overlay: Overlay, sybils: int = 0) -> tupl
     nodes = overlay.nodes - sybils
     dataset = build_data(scenario)
     parts = build_partition(scenario, dataset.train_y, nodes) + [np.zeros(0, np.int64)] * sybils
+    pooled = isinstance(scenario.protocol, protocol_tables.CentralisedProtocol)
+    if pooled:
+        parts = [np.sort(np.concatenate(parts))]
     task = build_task(scenario.model, dataset)
     privacy, training = scenario.privacy, scenario.training
     divisor = training.divisor or -(-len(dataset.train_y) // nodes)
+    if pooled:  # the sum of all nodes' gradients stands for their average
+        divisor *= nodes
     clip = None if privacy is None else privacy.clip
     bank = Bank.of(dataset.train_x, dataset.train_y, parts)
     ops = operations(

@@ -114,8 +114,11 @@ class Lineage:
         return state
 
     def delivered(self, t_s: float, observer: int, round: int, tag: Any) -> None:
-        """A message carrying ``tag`` was delivered to ``observer``; charged whether it is used or not."""
-        if isinstance(tag, Visible):
+        """A message carrying ``tag``, or a tuple of them, was delivered to ``observer``; charged used or not."""
+        if isinstance(tag, tuple):
+            for part in tag:
+                self.delivered(t_s, observer, round, part)
+        elif isinstance(tag, Visible):
             self._release(t_s, observer, round, ((1.0, tag.state),))
         elif isinstance(tag, Share):
             arrived = self._arrived.setdefault((observer, tag.key), {})
