@@ -1,15 +1,17 @@
-"""Gradient tracking (DIGing): besides its model a node mixes an estimate of everybody's average step.
+"""Gradient tracking: besides its model a node mixes an estimate of everybody's average step.
 
-Nedić, Olshevsky and Shi 2017 (arXiv 1607.03218), also Qu and Li 2018 (arXiv 1605.07112). With the local step
+DIGing of Nedić, Olshevsky and Shi 2017 (arXiv 1607.03218) in the adapt-then-combine form that D-PSGD has here too,
+which is NEXT of Di Lorenzo and Scutari 2016 (arXiv 1602.00591) with steps as they are. With the local step
 d = local_update(x) − x, which is −step times the gradient (clipped and noised as it is),
 
-    y_r = Σ W y_{r−1} + d_r − d_{r−1},        x_{r+1} = Σ W x_r + y_r,        y_0 = d_0.
+    y_r = Σ W y_{r−1} + d_r − d_{r−1},        x_{r+1} = Σ W (x_r + y_r),        y_0 = d_0,
 
-The sum of all y is the sum of all d at any time, so that y tends to the average step and, without noise, x to the
-optimum of the average loss itself: plain D-PSGD with a constant step keeps a bias when nodes hold different data.
-Both vectors travel, in one message of twice the size. One gradient a round; rounds are kept in step by the local
-barrier of D-PSGD. Weights have to be doubly stochastic. Steps must be smaller than those of D-PSGD on badly
-connected graphs.
+where Σ W y_{r−1} is the mix of what neighbours sent in the round before. (DIGing itself moves after mixing,
+x_{r+1} = Σ W x_r + y_r, and needs far smaller steps on sparse graphs.) The sum of all y is the sum of all d at any
+time, so that y tends to the average step and, without noise, x to the optimum of the average loss itself: D-PSGD
+with a constant step keeps a bias when nodes hold different data. Both vectors, x + y and y, travel in one message
+of twice the size. One gradient a round; rounds are kept in step by the local barrier of D-PSGD. Weights have to be
+doubly stochastic.
 
 Losses. The weight of a neighbour that is not heard falls to the own x and y of that round. Rows still sum to 1; the
 sum of y does not follow the sum of d any more and is never corrected, so that what is lost biases the later steps.
@@ -61,13 +63,14 @@ async def tracking(node: Node, learner: Learner, rounds: int, timeout_s: float) 
         else:
             tracker = await learner.combine(node, round, [(1.0, tracker), (1.0, step), (-1.0, last)])
         last = step
+        moved = await learner.combine(node, round, [(1.0, model), (1.0, tracker)])
         links = node.links(round)
-        tell(node, links.to, round, [model, tracker], partial(show, learner, "model", round))
+        tell(node, links.to, round, [moved, tracker], partial(show, learner, "model", round))
         heard = await barrier.collect(round, links.sources)
         own, weights = shares(links.weights, heard)
         theirs = {v: shown(said) for v, said in heard.items()}
         node.record("mixed", round=round, heard=len(heard))
-        models = [(own, model), *((weights[v], x) for v, (x, _) in theirs.items()), (1.0, tracker)]
+        models = [(own, moved), *((weights[v], x) for v, (x, _) in theirs.items())]
         trackers = [(own, tracker), *((weights[v], y) for v, (_, y) in theirs.items())]
         model = await learner.combine(node, round, models)
         tracker = await learner.combine(node, round, trackers)
