@@ -1,4 +1,4 @@
-"""The whole gossip family on tiny worlds, learners with known answers, and the values that lineage states stand for."""
+"""The whole gossip family on tiny worlds, learners with known answers, and the values that states stand for."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def regression(neighbors: Sequence[tuple[int, ...]], step: float, seed: int = 5)
 class Directed:
     """Links that lead one way and stay; receivers average what they hear with equal weights."""
 
-    fixed = True
+    fixed = False
 
     def __init__(self, to: Sequence[Sequence[int]]) -> None:
         self.nodes = len(to)
