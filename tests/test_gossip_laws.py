@@ -1,4 +1,4 @@
-"""Gossip against theory: averages that are kept, rates of consensus, optima that are reached, mass that is conserved."""
+"""Gossip against theory: averages kept, rates of consensus, optima reached, mass conserved."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Training on everybody's data at one place. An upper bound, no protocol: nobody would have to give its data away.
 
 All samples are with node 0 when the run is built, and so is the only training; the other nodes are there to report
-the same model. Without clipping it is what D-PSGD on a loss-free complete graph does, up to rounding, at no cost in
-messages.
+the same model. It is what D-PSGD on a loss-free complete graph does, up to rounding, at no cost in messages.
 """
 
 from __future__ import annotations
