@@ -92,7 +92,6 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
     learning = build_learning(scenario, overlay, executor, len(stage.cast.sybils))
     learner, bank = learning.learner, learning.bank
     check_noise(learner.sigma, scenario)
-    largest = int(bank.mask.sum(1).max())
     claims: dict[int, Claim] = {}
     byzantine = scenario.adversary.byzantine
     if byzantine is not None and stage.cast.byzantine:
@@ -104,7 +103,7 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
         speeds=build_speeds(scenario, nodes),
         detector=build_detector(scenario),
         learning=learning,
-        program=build_program(scenario, learning, overlay, largest),
+        program=build_program(scenario, learning, overlay, bank.counts),
         cast=stage.cast,
         claims=claims,
     )

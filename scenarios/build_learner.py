@@ -16,9 +16,9 @@ from protocols.learning.task import Task
 from protocols.privacy.accounting import noise_multiplier_for, shift_factor
 from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.privacy.mechanism import member_sigma
-from scenarios import training_tables
+from scenarios import protocol_tables, training_tables
 from scenarios.build_data import build_data, build_partition
-from scenarios.build_training import build_operations, build_schedule
+from scenarios.build_training import build_divisor, build_operations, build_schedule
 from scenarios.schema import Scenario
 from scenarios.tasks import task_named
 from scenarios.training_facts import sums_in_all
@@ -52,10 +52,15 @@ def build_learning(scenario: Scenario, overlay: Overlay, executor: Executor, syb
     nodes = overlay.nodes - sybils
     dataset = build_data(scenario)
     parts = build_partition(scenario, dataset.train_y, nodes) + [np.zeros(0, np.int64)] * sybils
+    divisor = build_divisor(scenario.training, list(map(len, parts)))
+    if isinstance(scenario.protocol, protocol_tables.CentralisedProtocol):
+        parts = [np.sort(np.concatenate(parts))]
+        if scenario.training.batch is None:  # the sum of all nodes' gradients stands for their average
+            divisor *= nodes
     task = build_task(scenario.model, dataset)
     privacy, training = scenario.privacy, scenario.training
     bank = Bank.of(dataset.train_x, dataset.train_y, parts)
-    operations = build_operations(scenario, task, bank)
+    operations = build_operations(scenario, task, bank, divisor)
     initial = task.init(streams.generator(scenario.seed, "initial model"))
     recipe, start = operations.recipe, initial
     if recipe.keeps == "travels":

@@ -17,7 +17,7 @@ from scenarios.schema import Scenario
 from scenarios.training_facts import clips_whole_updates, has_mechanism
 
 
-def build_operations(scenario: Scenario, task: Task, bank: Bank) -> Operations:
+def build_operations(scenario: Scenario, task: Task, bank: Bank, divisor: int) -> Operations:
     """The model mathematics of a run."""
     training, privacy = scenario.training, scenario.privacy
     batches = build_batches(training, bank.counts)
@@ -39,7 +39,7 @@ def build_operations(scenario: Scenario, task: Task, bank: Bank) -> Operations:
         recipe=recipe,
         batches=batches,
         rate=training.step,
-        divisor=build_divisor(training, bank),
+        divisor=divisor,
         clip=None if privacy is None else privacy.clip,
         pull=training.proximal,
     )
@@ -57,12 +57,12 @@ def build_batches(training: tables.Training, counts: list[int]) -> Batches:
     return Batches(counts, training.local_steps, "uniform", batch=training.batch)
 
 
-def build_divisor(training: tables.Training, bank: Bank) -> int:
+def build_divisor(training: tables.Training, counts: list[int]) -> int:
     """What a sum of gradients is divided by: the expected number of samples in it, from public numbers alone."""
     if training.divisor is not None:
         return training.divisor
-    holders = sum(count > 0 for count in bank.counts)
-    mean = -(-sum(bank.counts) // max(1, holders))
+    holders = sum(count > 0 for count in counts)
+    mean = -(-sum(counts) // max(1, holders))
     if training.rate is not None:
         return max(1, ceil(training.rate * mean))
     return training.batch or mean

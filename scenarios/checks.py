@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from scenarios import checks_faults, checks_network, checks_training, checks_world
+from scenarios import checks_faults, checks_network, checks_protocol, checks_training, checks_world
 from scenarios.checks_world import Found, least_degree
 from scenarios.data_tables import BlobsData, DigitsData
 from scenarios.locate import Key, dotted
@@ -254,6 +254,7 @@ CHECKS: tuple[Check, ...] = (
     *checks_network.CHECKS,
     named_nodes,
     *checks_faults.CHECKS,
+    *checks_protocol.CHECKS,
     somebody_honest,
     observer_sets,
     enough_data,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from scenarios import adversary_tables, fault_tables
 from scenarios.locate import Key
+from scenarios.protocol_tables import MESSAGES, SECURE_MESSAGES
 from scenarios.schema import Scenario
 from scenarios.topology_tables import DynamicTopology, node_count
 from scenarios.wording import nearest
@@ -180,12 +181,11 @@ def adversary_places(scenario: Scenario) -> Found:
         yield ("adversary", "eclipse", "attackers"), f"node {eclipse.victim} is the victim"
 
 
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "plain": ("model", "heartbeat"),
-    "ldp": ("model", "heartbeat"),
-    "secure": ("hello", "list", "masked", "refuse", "key", "keys", "heartbeat"),
-}
-"""Messages that are sent, by exchange."""
+def messages(scenario: Scenario) -> tuple[str, ...]:
+    """Kinds of message that are sent in a scenario."""
+    protocol = scenario.protocol
+    sent = SECURE_MESSAGES if protocol.exchange == "secure" else MESSAGES[protocol.kind]
+    return (*sent, "heartbeat")
 
 
 def tampering(scenario: Scenario) -> Found:
@@ -209,12 +209,13 @@ def tampering(scenario: Scenario) -> Found:
                 f'with exchange = "{scenario.protocol.exchange}" messages carry models, which adversary.byzantine '
                 "changes; arrays on the wire are those of secure",
             )
+        sent = messages(scenario)
         for j, kind in enumerate(table.messages or ()):
-            if kind not in KINDS[exchange]:
+            if kind not in sent:
                 yield (
                     (*key, "messages", j),
-                    f'there are no "{kind}" messages with exchange = "{exchange}"{nearest(kind, KINDS[exchange])}; '
-                    f"there are: {', '.join(KINDS[exchange])}",
+                    f'there are no "{kind}" messages with protocol {scenario.protocol.kind}, exchange = "{exchange}"'
+                    f"{nearest(kind, sent)}; there are: {', '.join(sent)}",
                 )
         if table.at is not None and table.until is not None and table.until <= table.at:
             yield (*key, "until"), "until must be later than at"

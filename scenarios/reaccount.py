@@ -40,6 +40,8 @@ def reaccount(
     asked = manifest["scenario"].get("privacy")
     if asked is None:
         raise ConfigurationError(f"{run} has no privacy mechanism; its loss is infinite")
+    if manifest["scenario"]["protocol"]["kind"] == "centralised":
+        raise ConfigurationError(f"{run} is a bound with all data at one place; no privacy is claimed for it")
     nodes = manifest["topology"]["nodes"]
     sets = observers or [(node,) for node in range(nodes)]
     strangers = sorted({node for members in sets for node in members if node >= nodes})

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from protocols.learning.evaluate import Evaluation, Evaluator, consensus_distance
+from protocols.privacy.lineage import Visible
 from simulator.compute import Executor, Handle, Vector, values_of
 from simulator.node import Delivery
 
@@ -82,6 +83,7 @@ class Recorder:
     snapshots: list[Snapshot] = field(default_factory=list)
     finished_s: dict[int, float] = field(default_factory=dict)
     rounds: dict[int, int] = field(default_factory=dict)
+    masses: dict[int, float] = field(default_factory=dict)
     opened: Callable[[int, int, Vector], None] | None = None
     _models: dict[int, Handle | Vector] = field(default_factory=dict)
     _rounds_done: int = 0
@@ -96,10 +98,14 @@ class Recorder:
             self._rounds_done += round - self.rounds.get(node, 0)
             self.rounds[node] = round
             self._models[node] = fields["value"]
-            done = self._rounds_done / self.total_rounds
-            if done - self._shown >= PROGRESS_STEP or done < self._shown:
-                self._shown = done
-                self.on_progress(min(1.0, done), f"{t_s:.1f} s simulated")
+            self._progress(t_s)
+        elif kind == "common model":  # of a bound that trains one model for everybody
+            self.rounds = dict.fromkeys(self.honest | {node}, fields["round"])
+            self._models = dict.fromkeys(self.rounds, fields["value"])
+            self._rounds_done = sum(self.rounds.values())
+            self._progress(t_s)
+        elif kind == "mass":
+            self.masses[node] = fields["weight"]
         elif kind == "finished":
             self.finished_s[node] = t_s
         elif kind == "opened":
@@ -114,8 +120,8 @@ class Recorder:
     def tap(self, node: int, delivery: Delivery) -> None:
         """A message reached a curious node: keep what that node can read of it."""
         message = delivery.message
-        readable = message.kind == "model" or isinstance(message.body, np.ndarray)
-        body = message.body if readable else None
+        shown = _is_shown(message.release)
+        body = message.body if shown or isinstance(message.body, np.ndarray) else None
         row = (delivery.delivered_s, delivery.src, message.kind, message.round, message.size_bytes, body)
         self._see(node, row)
 
@@ -125,7 +131,9 @@ class Recorder:
         def values(body: Any) -> list[float] | None:
             if body is None:
                 return None
-            return [float(x) for x in values_of(self.executor, [body])[0]]
+            parts = body if isinstance(body, tuple) else (body,)
+            vectors = [np.atleast_1d(part) if isinstance(part, int | float) else part for part in parts]
+            return [float(x) for vector in values_of(self.executor, vectors) for x in vector]
 
         return [(*row[:-1], values(row[-1])) for row in self._views.get(node, [])]
 
@@ -205,5 +213,17 @@ class Recorder:
         if s.local is not None and not np.isnan(s.local[0]).all():
             yield "accuracy_local_mean", float(np.nanmean(s.local[0]))
 
+    def _progress(self, t_s: float) -> None:
+        done = self._rounds_done / self.total_rounds
+        if done - self._shown >= PROGRESS_STEP or done < self._shown:
+            self._shown = done
+            self.on_progress(min(1.0, done), f"{t_s:.1f} s simulated")
+
     def _see(self, node: int, row: tuple[Any, ...]) -> None:
         self._views.setdefault(node, []).append(row)
+
+
+def _is_shown(release: Any) -> bool:
+    """Whether a message shows its receiver what is in it."""
+    parts = release if isinstance(release, tuple) else (release,)
+    return all(isinstance(part, Visible) for part in parts)

@@ -19,6 +19,7 @@ from protocols.privacy.ledger import Claim, account
 from scenarios.build import Parts, build
 from scenarios.build_adversary import build_adversary
 from scenarios.folder import FORMAT, METRICS, RunFolder
+from scenarios.protocol_tables import CentralisedProtocol
 from scenarios.recorder import Recorder
 from scenarios.schema import Scenario
 from scenarios.study_tables import STUDY_TABLES
@@ -192,9 +193,9 @@ def _peak_mib() -> float:
 
 
 def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
-    """What the ledger says about this run, at evenly spaced times up to the end."""
+    """What the ledger says about this run, at evenly spaced times up to the end; nothing where data were pooled."""
     privacy = scenario.privacy
-    if privacy is None:
+    if privacy is None or isinstance(scenario.protocol, CentralisedProtocol):
         return []
     everybody = [(node,) for node in range(len(parts.neighbors))]
     return account(

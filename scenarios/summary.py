@@ -29,7 +29,8 @@ def summarise(
 
     ``epsilon_worst`` is the largest over honest victims and observers at the end, on the certified basis, which
     holds for every trace; ``epsilon_worst_open_loop`` is the same on the recorded linear view (open-loop, or the
-    local bound where that view does not apply). Without a mechanism the loss is infinite.
+    local bound where that view does not apply). Without a mechanism, or with all data at one place, the loss is
+    infinite.
     """
     last = recorder.snapshots[-1]
     privacy = scenario.privacy
@@ -77,6 +78,9 @@ def summarise(
         "target_accuracy": scenario.evaluation.target_accuracy,
         "time_to_accuracy_s": None if reached is None else reached.t_s,
         "bytes_to_accuracy": None if reached is None else reached.bytes_sent,
+        "mass_held": sum(recorder.masses.values()) / len(parts.neighbors) if recorder.masses else None,
+        "unanswered": recorder.counts["unanswered"],
+        "stale": recorder.counts["stale"],
         "sums_opened": recorder.counts["opened"],
         "sums_skipped": recorder.counts["skipped"],
         "lists_refused": recorder.counts["refused"],

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from protocols.attacks.byzantine import sign_flip
+from protocols.gossip.asynchronous import Pace
 from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
+from protocols.gossip.merging import MergeRules
 from protocols.gossip.peers import Peers
 from protocols.gossip.push import push
 from protocols.privacy.lineage import COMBINE, CONTRIBUTE, RELEASE
@@ -123,7 +125,7 @@ def test_push_gossip_learns_and_survives_losses_and_crashes() -> None:
     lab = Lab(regular(10, 4))
 
     def program(node: Node) -> Any:
-        return push(node, lab.learner, 20, 0.2)
+        return push(node, lab.learner, Pace(20, 0.2, MergeRules()))
 
     kernel, ending = lab.run(program, loss=0.1, faults=[Outage(1, 1.0), Outage(2, 1.0, 2.0)])
     assert ending.down == {1}
@@ -132,7 +134,10 @@ def test_push_gossip_learns_and_survives_losses_and_crashes() -> None:
     assert finished == set(range(10)) - {1}
     merges = [e for e in lab.learner.lineage.entries if e.kind == COMBINE]
     assert merges
-    assert all(e.coefs == (0.5, 0.5) for e in merges)
+    for merge in merges:  # each model in turn half and half with what there was
+        own, *others = merge.coefs
+        assert own == 0.5 ** len(others)
+        assert others == [0.5 ** (len(others) - i) for i in range(len(others))]
     start = np.linalg.norm(lab.initial)
     assert all(np.linalg.norm(model) > start for model in lab.final_models().values())
 

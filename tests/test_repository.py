@@ -125,6 +125,15 @@ def test_private_and_secure_modules_state_their_guarantees() -> None:
         "aggregation/keys",
         "aggregation/neighbourhood",
         "gossip/push",
+        "gossip/pull",
+        "gossip/push_pull",
+        "gossip/pairwise",
+        "gossip/push_sum",
+        "gossip/tracking",
+        "gossip/fedavg",
+        "gossip/hierarchical",
+        "gossip/local",
+        "gossip/centralised",
     ):
         assert "Guarantees:" in (ROOT / "protocols" / f"{name}.py").read_text(), name
 
@@ -161,7 +170,7 @@ def test_simulated_keys_are_not_sold_as_secret() -> None:
 # ---------------------------------------------------------------- scenarios and their documentation
 
 
-@pytest.mark.parametrize("name", ["quickstart", "tradeoff", "whatif_byzantine"])
+@pytest.mark.parametrize("name", ["quickstart", "tradeoff", "family", "whatif_byzantine"])
 def test_shipped_scenarios_are_valid_and_state_their_expected_outcome(name: str) -> None:
     scenario = load(Path(name)).scenario
     assert len(scenario.expect) > 80

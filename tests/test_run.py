@@ -22,6 +22,9 @@ from scenarios.run import run
 from simulator.errors import ConfigurationError, SottovoceError, StorageError
 
 SMALL = ["protocol.rounds=4", "evaluation.every='500 ms'"]
+STAR = 'topology={kind="star", nodes=16}'
+TREE = 'topology={kind="tree", branching=3, height=2}'
+LOCAL = "privacy.noise=member"
 HEADLINES = {
     "accuracy_mean", "accuracy_worst", "consensus_distance", "simulated_s", "rounds", "messages_sent",
     "messages_lost", "bytes_sent", "epsilon_worst", "epsilon_median", "delta", "adjacency", "unit", "basis",
@@ -99,6 +102,32 @@ def test_ideal_crypto_changes_nothing_but_the_masks(tmp_path: Path) -> None:
         (["protocol.exchange=plain"], "dsgd/plain"),
         (['protocol={kind="push", rounds=6, exchange="ldp"}', "privacy.noise=member"], "push/ldp"),
         (['protocol={kind="push", rounds=6, exchange="plain"}'], "push/plain"),
+        (['protocol={kind="pull", rounds=6, exchange="ldp", staleness="weight"}', LOCAL], "pull/ldp"),
+        (
+            ['protocol={kind="push-pull", rounds=6, exchange="plain", merge="update-merge"}'],
+            "push-pull/plain",
+        ),
+        (['protocol={kind="ad-psgd", rounds=6, exchange="ldp"}', LOCAL], "ad-psgd/ldp"),
+        (
+            ['protocol={kind="push-sum", rounds=6, exchange="ldp", reliable="running-sums"}', LOCAL],
+            "push-sum/ldp",
+        ),
+        (['protocol={kind="gradient-tracking", rounds=6, exchange="ldp"}', LOCAL], "gradient-tracking/ldp"),
+        (
+            ['protocol={kind="fedavg", rounds=6, exchange="ldp", weights="samples"}', STAR, LOCAL],
+            "fedavg/ldp",
+        ),
+        (
+            [
+                'protocol={kind="hierarchical-fedavg", rounds=6, exchange="ldp", participation="50 %"}',
+                TREE,
+                LOCAL,
+                "fault=[]",
+            ],
+            "hierarchical-fedavg/ldp",
+        ),
+        (['protocol={kind="centralised", rounds=6, exchange="plain"}', "fault=[]"], "centralised/plain"),
+        (["protocol.mix_every=2"], "dsgd/secure"),
         (["model.kind=mlp"], "dsgd/secure"),
         (["privacy.unit=node", "privacy.adjacency=replace"], "dsgd/secure"),
         (["privacy.noise_multiplier=5", "privacy.observers=[[7], [7, 8]]"], "dsgd/secure"),
@@ -115,6 +144,53 @@ def test_every_protocol_and_option_runs(tmp_path: Path, sets: list[str], protoco
     assert np.isfinite(summary["accuracy_mean"])
     plain = protocol.endswith("plain")
     assert np.isinf(summary["epsilon_worst"]) == plain
+
+
+def test_pooled_data_claim_nothing_even_if_asked_later(tmp_path: Path) -> None:
+    """Nothing is sent, but that is no privacy: the data had been handed over before."""
+    bound = ['protocol={kind="centralised", rounds=30, exchange="plain"}', "fault=[]", "privacy.clip=1.0"]
+    summary = small(tmp_path, *bound)
+    assert summary["epsilon_worst"] == summary["epsilon_worst_open_loop"] == float("inf")
+    assert summary["messages_sent"] == 0
+    assert summary["accuracy_mean"] == summary["accuracy_worst"] > 0.8
+    with pytest.raises(ConfigurationError, match="no privacy is claimed"):
+        reaccount(tmp_path / "run", observers=None, unit=None, adjacency=None, delta=None)
+
+
+def test_training_at_one_place_is_gossip_on_the_complete_graph(tmp_path: Path) -> None:
+    """Without losses: records are clipped one by one in both."""
+    common = ['topology={kind="complete", nodes=16}', "fault=[]", "network.loss=0"]
+    runs = [
+        small(tmp_path, *common, f'protocol={{kind="{kind}", rounds=6, exchange="plain"}}', name=kind)
+        for kind in ("dsgd", "centralised")
+    ]
+    assert runs[0]["accuracy_mean"] == pytest.approx(runs[1]["accuracy_mean"], abs=1e-3)
+
+
+def test_training_alone_shows_nothing(tmp_path: Path) -> None:
+    summary = small(tmp_path, 'protocol={kind="local", rounds=6, exchange="ldp"}', "privacy.noise=member")
+    assert summary["messages_sent"] == 0
+    assert summary["epsilon_worst"] == 0
+
+
+def test_push_sum_says_how_much_mass_is_left(tmp_path: Path) -> None:
+    protocol = 'protocol={kind="push-sum", rounds=6, exchange="plain", reliable="%s"}'
+    lossy = ["network.loss=10 %", "fault=[]"]
+    lost, kept = (
+        small(tmp_path, protocol % how, *lossy, name=how)["mass_held"] for how in ("none", "running-sums")
+    )
+    assert lost < kept <= 1
+    assert small(tmp_path, "protocol.exchange=plain", name="dsgd")["mass_held"] is None
+
+
+def test_a_curious_node_sees_models_with_their_public_numbers(tmp_path: Path) -> None:
+    protocol = 'protocol={kind="push-sum", rounds=4, exchange="plain"}'
+    small(tmp_path, protocol, "adversary.curious={nodes=[7]}")
+    view = pl.read_parquet(tmp_path / "run" / "views" / "7.parquet")
+    assert set(view["kind"]) == {"model"}
+    assert view["values"].list.len().unique().to_list() == [651]
+    weights = view.filter(pl.col("round") == 0)["values"].list.last().to_list()
+    assert weights == pytest.approx([0.2] * len(weights))
 
 
 def test_plain_gossip_claims_nothing(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.sharing.codec import codec_for
 from simulator import mixing, streams, topology
 from simulator.adversary import Adversary
+from simulator.compute import values_of
 from simulator.faults import Fault
 from simulator.kernel import Kernel
 from simulator.latency import lognormal
@@ -48,6 +49,7 @@ class Lab:
         parts = partition.iid(dataset.train_y, len(self.neighbors), streams.generator(self.seed, "partition"))
         task = models.softmax(dataset.features, dataset.classes)
         bank = Bank.of(dataset.train_x, dataset.train_y, parts)
+        self.dataset = dataset
         self.executor = BatchedExecutor()
         recipe = Recipe(unit=None if self.clip is None else "record", noised=self.sigma > 0)
         self.initial = task.init(streams.generator(self.seed, "initial"))
@@ -103,8 +105,10 @@ class Lab:
         loss: float = 0.0,
         faults: Sequence[Fault] = (),
         adversary: Adversary | None = None,
+        overlay: Any = None,
+        until_s: float | None = None,
     ) -> tuple[Kernel, Ending]:
-        """Run a program on every node, in virtual time."""
+        """Run a program on every node, in virtual time; ``overlay`` in place of links that stay."""
         world = World(
             seed=self.seed,
             neighbors=self.neighbors,
@@ -114,9 +118,10 @@ class Lab:
             adversary=adversary or Adversary(),
             record=lambda t_s, node, kind, fields: self.events.append((t_s, node, kind, dict(fields))),
             released=self.learner.lineage.delivered,
+            overlay=overlay,
         )
         kernel = Kernel(world, LinkModel(lognormal(0.05, 0.4), 10e6, loss, 40), program)
-        return kernel, kernel.run()
+        return kernel, kernel.run(until_s)
 
     def of_kind(self, kind: str) -> list[tuple[float, int, dict[str, Any]]]:
         """Recorded events of a kind."""
@@ -125,7 +130,7 @@ class Lab:
     def final_models(self) -> dict[int, np.ndarray[Any, Any]]:
         """The last model each node recorded."""
         last = {node: fields["value"] for _, node, fields in self.of_kind("model")}
-        return {node: np.asarray(self.executor.read([value])[0]) for node, value in last.items()}
+        return {node: np.asarray(values_of(self.executor, [value])[0]) for node, value in last.items()}
 
 
 def regular(nodes: int, degree: int, seed: int = SEED) -> list[tuple[int, ...]]:

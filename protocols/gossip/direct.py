@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from protocols.gossip.learner import VALUE_BYTES, Learner, Model
-from protocols.gossip.peers import Peers, pump
-from protocols.privacy.lineage import Visible
-from simulator.node import Delivery, Message, Node
+from functools import partial
 
-HEADER_BYTES = 8
-"""Round and element count."""
+from protocols.gossip.learner import Learner, Model
+from protocols.gossip.messages import show, shown, tell
+from protocols.gossip.peers import Barrier, shares
+from simulator.node import Node
 
 
 class DirectExchange:
     """Sends the model to every neighbour and averages what arrives in time.
+
+    The weight of neighbours that are not heard falls to the node's own model, or is spread over everybody who is
+    there in proportion (``rescale``). Either way rows of the mixing matrix sum to 1, and only without losses do
+    columns.
 
     Guarantees:
         None beyond the noise already in the model: every neighbour (and anybody on the link) reads it. With
@@ -20,61 +23,32 @@ class DirectExchange:
         observer.
     """
 
-    def __init__(self, node: Node, learner: Learner, timeout_s: float) -> None:
+    def __init__(self, node: Node, learner: Learner, timeout_s: float, *, rescale: bool = False) -> None:
         self._node = node
         self._learner = learner
-        self._timeout_s = timeout_s
-        self._peers = Peers(node, timeout_s)
-        self._models: dict[tuple[int, int], Model] = {}
-        self._current = -1
+        self._rescale = rescale
+        self._barrier = Barrier(node, "model", timeout_s)
 
     async def join(self) -> None:
         """Nothing to agree on."""
 
     async def catch_up(self) -> int:
         """Listen for one time-out."""
-        await pump(self._node, self._handle, lambda: False, self._timeout_s)
-        return self._peers.typical_round
+        return await self._barrier.catch_up()
 
     def begin(self, round: int) -> None:
         """The model itself is the sign of life."""
-        self._current = round
-        self._models = {key: model for key, model in self._models.items() if key[0] >= round}
 
     async def mix(self, round: int, mine: Model) -> Model:
         """Send to all, wait for all that seem alive, average over those heard."""
         node = self._node
         links = node.links(round)
-        said = {peer: node.outgoing(mine, to=peer, round=round) for peer in links.to}
-        if all(claim is mine for claim in said.values()):
-            node.multicast(links.to, self._message(round, mine))
-        else:
-            for peer, claim in said.items():
-                node.send(peer, self._message(round, claim))
-        self._peers.meet(links.sources)
-        # A later model may overtake this round's, so only the model itself ends the wait for it.
-        await pump(
-            node,
-            self._handle,
-            lambda: all((round, v) in self._models for v in self._peers.alive.intersection(links.sources)),
-            self._timeout_s,
-        )
-        heard = [v for v in links.sources if (round, v) in self._models]
-        weights = {v: links.weights[v] for v in heard}
-        terms = [(1.0 - sum(weights.values()), mine)]
-        terms += [(weights[v], self._models[round, v]) for v in heard]
+        tell(node, links.to, round, [mine], partial(show, self._learner, "model", round))
+        heard = await self._barrier.collect(round, links.sources)
+        own, weights = shares(links.weights, heard, rescale=self._rescale)
+        terms = [(own, mine), *((weights[v], shown(message)[0]) for v, message in heard.items())]
         node.record("mixed", round=round, heard=len(heard))
         return await self._learner.combine(node, round, terms)
 
     async def linger(self, rounds: int) -> None:
         """Nobody needs this node any more: its models are all sent."""
-
-    def _message(self, round: int, said: Model) -> Message:
-        size = HEADER_BYTES + VALUE_BYTES * self._learner.size
-        return Message("model", round, said.params, size, release=Visible(said.state))
-
-    async def _handle(self, delivery: Delivery) -> None:
-        message = delivery.message
-        self._peers.heard(delivery.src, message.round)
-        if message.kind == "model" and message.round >= self._current:
-            self._models[message.round, delivery.src] = Model(message.body, message.release.state)

@@ -2,7 +2,9 @@
 
 Adapt-then-combine form of Lian et al. 2017 (arXiv 1705.09056): x_v ← Σ_w W_vw (x_w − η·g_w), synchronised by
 local barriers: a node enters a round when it has finished the one before, so neighbours stay within about a
-time-out of each other and nobody waits for the whole network.
+time-out of each other and nobody waits for the whole network. With several local updates between mixes it is local
+(or periodic) decentralised SGD (Koloskova et al. 2020, arXiv 2003.10422). On links that are drawn afresh every
+round it is epidemic learning (de Vos et al. 2023, arXiv 2310.01972).
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ from protocols.gossip.learner import Learner, Model
 from simulator.node import Node
 
 
-async def dsgd(node: Node, learner: Learner, exchange_for: ExchangeFactory, rounds: int) -> None:
-    """One node's program.
+async def dsgd(
+    node: Node, learner: Learner, exchange_for: ExchangeFactory, rounds: int, mix_every: int = 1
+) -> None:
+    """One node's program: a round is one local update, and every ``mix_every``-th ends with a mix.
 
     The disk holds the model and the next round *before* a round begins, so a node that crashes in the middle
     never repeats a round, and with it never reuses that round's noise or masks.
@@ -27,9 +31,12 @@ async def dsgd(node: Node, learner: Learner, exchange_for: ExchangeFactory, roun
         round = max(round, await exchange.catch_up())
     while round < rounds:
         node.disk.update(model=model, round=round + 1)
-        exchange.begin(round)
-        stepped = await learner.local_update(node, model, round)
-        model = await exchange.mix(round, stepped)
+        mixes = (round + 1) % mix_every == 0
+        if mixes:
+            exchange.begin(round)
+        model = await learner.local_update(node, model, round)
+        if mixes:
+            model = await exchange.mix(round, model)
         round += 1
         node.record("model", round=round, value=model.params)
     node.disk.update(model=model, round=rounds)

@@ -53,7 +53,8 @@ class Learner:
         Each local update draws its noise once, from the stream (node, "noise", round), before anything of
         it is sent; every receiver in that round sees the same draw. An update of several clipped steps has noise of
         its own in each of them. Every clipped sum is in the lineage with its noise; what is no linear function of
-        them (momentum, Adam, weight decay, a proximal pull) is recorded as opaque, which leaves the local bound.
+        them (momentum, Adam, weight decay, a proximal pull, what remembers earlier updates) is recorded as opaque,
+        which leaves the local bound.
     """
 
     operations: Operations
@@ -123,7 +124,7 @@ class Learner:
             state = lineage.contribute(
                 now_s, node.id, round, state, gain=-gain, sigma=sigma, sensitivity=self.sensitivity
             )
-        if recipe.noised and not recipe.linear:
+        if recipe.noised and not (recipe.linear and recipe.keeps == "fresh"):
             others = [self._kept(node)[1]] if recipe.keeps == "node" else []
             state = lineage.opaque(now_s, node.id, round, [state, before, *others])
         if recipe.keeps == "node":

@@ -117,9 +117,12 @@ class Lineage:
         return state
 
     def delivered(self, t_s: float, observer: int, round: int, tag: Any) -> None:
-        """A message carrying ``tag`` was delivered to ``observer``; charged whether it is used or not."""
+        """A message carrying ``tag``, or a tuple of them, was delivered to ``observer``; charged used or not."""
         if isinstance(tag, Visible):
             self._rows.append((RELEASE, -1, t_s, observer, round, (tag.state,), (1.0,), 0.0, 0.0))
+        elif isinstance(tag, tuple):
+            for part in tag:
+                self.delivered(t_s, observer, round, part)
         elif isinstance(tag, Share):
             arrived = self._arrived.setdefault((observer, tag.key), {})
             arrived[tag.member] = tag

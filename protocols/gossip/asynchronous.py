@@ -1,0 +1,137 @@
+"""The loop of asynchronous gossip: a local step on the node's own clock, then a word with one random neighbour.
+
+Push, pull and push-pull differ only in who shows a model to whom (:class:`Manners`). A round is one local update of a
+node; nobody waits for anybody. What arrives is kept until the node's clock next ticks; requests are answered at once,
+between local steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocols.gossip.learner import Learner
+from protocols.gossip.merging import Aged, MergeRules
+from protocols.gossip.messages import call, numbers_of, show, shown
+from protocols.gossip.peers import chosen, draws, pump
+from simulator.node import Delivery, Message, Node
+
+JITTER = 0.1
+"""Relative spread of a node's period, so that nodes do not march in step."""
+LINGER_PERIODS = 2
+"""After its last local step a node listens until nothing has come for so many periods."""
+
+MODEL, OFFER, REQUEST = "model", "offer", "request"
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a node talks to the neighbour it has drawn.
+
+    Args:
+        name: of the protocol; names its random streams.
+        shows: it shows its model.
+        asks: it asks for the neighbour's.
+    """
+
+    name: str
+    shows: bool
+    asks: bool
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often and how long.
+
+    Args:
+        rounds: local updates of each node.
+        period_s: seconds between them, on average.
+        rules: what becomes of received models.
+    """
+
+    rounds: int
+    period_s: float
+    rules: MergeRules
+
+
+def ticking(pace_s: float, u: float) -> float:
+    """The length of one period, by a uniform number."""
+    return pace_s * (1 + JITTER * (2 * u - 1))
+
+
+class Gossiper:
+    """One life of one node.
+
+    The disk holds the model and the number of local steps *before* each of them, so a node that crashes never repeats
+    one, and with it never reuses its noise. What it had received and not yet merged is lost.
+    """
+
+    def __init__(self, node: Node, learner: Learner, pace: Pace, manners: Manners) -> None:
+        self._node = node
+        self._learner = learner
+        self._pace = pace
+        self._manners = manners
+        self._mine: Aged = node.disk.get("aged", Aged(learner.start, 0, 0))
+        self._arrived: list[Aged] = []
+
+    async def run(self) -> None:
+        """All rounds, from where the disk says."""
+        node, pace = self._node, self._pace
+        while (round := self._mine.steps) < pace.rounds:
+            tick, pick = draws(node, self._manners.name, round, 2)
+            await self._listen(ticking(pace.period_s, tick))
+            mine, arrived = self._mine, self._arrived
+            self._arrived = []
+            node.disk["aged"] = mine._replace(steps=round + 1)
+            self._mine = await pace.rules.round(node, self._learner, mine, arrived)
+            node.record("model", round=round + 1, value=self._mine.model.params)
+            around = node.links(round).to
+            if around:
+                self._address(chosen(around, pick), round)
+        await self._linger()
+        self._mine = await pace.rules.last(node, self._learner, self._mine, self._arrived)
+        node.disk["aged"] = self._mine
+        node.record("model", round=pace.rounds, value=self._mine.model.params)
+        node.record("finished", rounds=pace.rounds)
+
+    async def _listen(self, seconds: float) -> None:
+        node = self._node
+        if self._manners.asks:
+            await pump(node, self._handle, lambda: False, seconds)
+            return
+        await node.sleep(seconds)  # nobody expects an answer, so one look at the mailbox is enough
+        for delivery in node.arrived():
+            await self._handle(delivery)
+
+    async def _linger(self) -> None:
+        if not self._manners.asks:
+            await self._listen(LINGER_PERIODS * self._pace.period_s)
+            return
+        while (
+            delivery := await self._node.receive(timeout_s=LINGER_PERIODS * self._pace.period_s)
+        ) is not None:
+            await self._handle(delivery)
+
+    def _address(self, peer: int, round: int) -> None:
+        if self._manners.shows:
+            self._show(peer, round, OFFER if self._manners.asks else MODEL)
+        else:
+            self._node.send(peer, call(REQUEST, round))
+
+    def _show(self, peer: int, round: int, kind: str) -> None:
+        said = self._node.outgoing(self._mine.model, to=peer, round=round)
+        numbers = (self._mine.updates, self._mine.steps)
+        self._node.send(peer, show(self._learner, kind, round, [said], numbers))
+
+    async def _handle(self, delivery: Delivery) -> None:
+        message = delivery.message
+        if message.kind in (MODEL, OFFER):
+            self._arrived.append(received(message))
+        # An answer belongs to the round of its question; where links change with time the way back may be gone.
+        if message.kind in (REQUEST, OFFER) and delivery.src in self._node.links(message.round).to:
+            self._show(delivery.src, message.round, MODEL)
+
+
+def received(message: Message) -> Aged:
+    """The model in a message, with its public numbers."""
+    updates, steps = numbers_of(message)
+    return Aged(shown(message)[0], updates, steps)

@@ -1,0 +1,26 @@
+"""Training on everybody's data at one place. An upper bound, no protocol: nobody would have to give its data away.
+
+All samples are with node 0 when the run is built, and so is the only training; the other nodes are there to report
+the same model. It is what D-PSGD on a loss-free complete graph does, up to rounding, at no cost in messages.
+"""
+
+from __future__ import annotations
+
+from protocols.gossip.learner import Learner, Model
+from simulator.node import Node
+
+POOL = 0
+"""The node that has all data."""
+
+
+async def centralised(node: Node, learner: Learner, rounds: int) -> None:
+    """One node's program: ``rounds`` updates with all data at node 0, nothing at the others.
+
+    Guarantees:
+        None, and none is claimed: the data were pooled before the run began.
+    """
+    model: Model = learner.start
+    for round in range(rounds if node.id == POOL else 0):
+        model = await learner.local_update(node, model, round)
+        node.record("common model", round=round + 1, value=model.params)
+    node.record("finished", rounds=rounds)

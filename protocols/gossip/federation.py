@@ -1,0 +1,224 @@
+"""Averaging up and down a tree: what federated averaging on a star and on a tree of aggregators have in common.
+
+Every inner node asks its children to train from its model, waits for their results and averages them. One exchange
+with its children is a *cycle*. The cycle of the nodes just above the leaves takes ``mix_every`` local updates; that
+of a node one level further up holds ``global_every`` cycles of the level below, and so on. A *round* is one local
+update, so a cycle of n rounds is asked for as "n rounds from round r", and every node knows which rounds it has used.
+
+Losses and crashes. A child that does not answer in time is left out of that cycle, and one silent for three waits
+is not waited for until it is heard again. A request that is lost costs one child one cycle. After the last cycle
+the final model goes down the tree and is repeated until it is confirmed, three times at most. A node that hears
+nothing from above for longer than the rest of the run could take gives up and keeps what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from protocols.gossip.learner import Learner, Model
+from protocols.gossip.messages import call, numbers_of, show, shown, tell
+from protocols.gossip.peers import PATIENCE, Peers, pump
+from simulator.node import Delivery, Message, Node
+
+ROOT = 0
+"""The node at the top."""
+TASK, RESULT, FINAL, DONE = "task", "result", "final", "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node's place in the tree.
+
+    Args:
+        parent: whom it works for; None for the root.
+        children: who works for it.
+        height: hops to the furthest leaf below it; 0 for a leaf.
+    """
+
+    parent: int | None
+    children: tuple[int, ...]
+    height: int
+
+
+@dataclass(frozen=True)
+class FederationPlan:
+    """What all nodes agree on before the run.
+
+    Args:
+        places: of every node.
+        rounds: local updates of a node that is always asked.
+        mix_every: local updates between two averages just above the leaves.
+        global_every: cycles of one level in a cycle of the next.
+        participation: fraction of its children that a node asks in each cycle, at least one; drawn afresh.
+        shares: public weight of each node's result (all 1, or the number of its samples).
+        inner_train: whether nodes with children train on their own data too.
+        timeout_s: how long the nodes just above the leaves wait for results after they have made their own.
+    """
+
+    places: Sequence[Place]
+    rounds: int
+    mix_every: int
+    global_every: int
+    participation: float
+    shares: Sequence[float]
+    inner_train: bool
+    timeout_s: float
+
+    def span(self, height: int) -> int:
+        """Rounds in one cycle of a node of that height."""
+        return self.mix_every * int(self.global_every ** max(0, height - 1))
+
+    def wait_s(self, height: int) -> float:
+        """How long a node of that height waits for results: children that wait themselves are given the time."""
+        return self.timeout_s * int((1 + self.global_every) ** max(0, height - 1))
+
+
+class Member:
+    """One life of one node of the tree. The disk holds the model and the first round that is not used yet."""
+
+    def __init__(self, node: Node, learner: Learner, plan: FederationPlan) -> None:
+        self._node = node
+        self._learner = learner
+        self._plan = plan
+        self._place = plan.places[node.id]
+        self._wait_s = plan.wait_s(self._place.height)
+        self._peers = Peers(node, self._wait_s)
+        self._model: Model = node.disk.get("model", learner.start)
+        self.round: int = node.disk.get("round", 0)
+        """The first round that this node has not used."""
+        self._task: Message | None = None
+        self._final: Message | None = None
+        self._asked: tuple[int, ...] = ()
+        self._results: dict[int, Message] = {}
+        self._cycle = -1
+        self._confirmed: set[int] = set()
+
+    async def run(self) -> None:
+        """All rounds: the root leads, everybody else follows."""
+        if self._place.parent is None:
+            left = self._plan.rounds - self.round
+            model, _ = await self._work(self._model, self.round, left)
+            self._know(model, self._plan.rounds)
+        else:
+            await self._follow(self._place.parent)
+        await self._close()
+        self._node.record("finished", rounds=self._plan.rounds)
+
+    async def _follow(self, parent: int) -> None:
+        """Do what the parent asks until it says that it is over, or has been silent for too long."""
+        node = self._node
+        while True:
+            await pump(node, self._handle, lambda: bool(self._task or self._final), self._silence_s())
+            task, self._task = self._task, None
+            if self._final is not None:
+                self._know(shown(self._final)[0], self._plan.rounds)
+                return
+            if task is None:
+                node.record("gave up", round=self.round)
+                return
+            first, (count,) = task.round, numbers_of(task)
+            model = shown(task)[0]
+            self._know(model, first)
+            result, weight = await self._work(model, first, count)
+            said: Model = node.outgoing(result, to=parent, round=first)
+            node.send(parent, show(self._learner, RESULT, first, [said], (weight,)))
+
+    def _silence_s(self) -> float:
+        """How long the parent may be silent: as long as the rest of the run could take."""
+        plan = self._plan
+        height = plan.places[ROOT].height
+        cycles = -(-(plan.rounds - self.round) // plan.span(height))
+        return (PATIENCE + cycles) * (plan.wait_s(height) + plan.span(height) * self._learner.step_cost_s)
+
+    async def _work(self, model: Model, first: int, count: int) -> tuple[Model, float]:
+        """``count`` rounds from ``first`` on, with everybody below; the average, and the weights in it."""
+        weight = 0.0
+        if not self._place.children:
+            self._reserve(model, first + count)
+            return await self._trained(model, first, count), self._plan.shares[self._node.id]
+        end, span = first + count, self._plan.span(self._place.height)
+        while first < end:
+            count = min(span, end - first)
+            self._reserve(model, first + count)
+            model, weight = await self._averaged(model, first, count)
+            first += count
+            self._know(model, first)
+        return model, weight
+
+    def _reserve(self, model: Model, until: int) -> None:
+        """On disk before they are used: rounds below ``until`` are never used again, and neither is their noise."""
+        self._node.disk.update(model=model, round=until)
+        self.round = until
+
+    async def _trained(self, model: Model, first: int, count: int) -> Model:
+        for round in range(first, first + count):
+            model = await self._learner.local_update(self._node, model, round)
+        return model
+
+    async def _averaged(self, model: Model, first: int, count: int) -> tuple[Model, float]:
+        """One cycle: ask, train, wait, average over those heard."""
+        node, plan = self._node, self._plan
+        self._cycle, self._results = first, {}
+        self._asked = self._participants(first)
+        self._peers.meet(self._asked)
+        tell(node, self._asked, first, [model], partial(show, self._learner, TASK, first, numbers=(count,)))
+        terms: list[tuple[float, Model]] = []
+        if plan.inner_train:
+            terms.append((plan.shares[node.id], await self._trained(model, first, count)))
+        await pump(
+            node,
+            self._handle,
+            lambda: all(v in self._results for v in self._peers.alive_of(self._asked)),
+            self._wait_s,
+        )
+        for _, message in sorted(self._results.items()):
+            terms.append((numbers_of(message)[0], shown(message)[0]))
+        node.record("mixed", round=first, heard=len(self._results))
+        total = sum(weight for weight, _ in terms)
+        if total == 0:
+            return model, 0.0
+        return await self._learner.combine(node, first, [(w / total, m) for w, m in terms if w]), total
+
+    def _participants(self, round: int) -> tuple[int, ...]:
+        children = self._place.children
+        count = max(1, int(self._plan.participation * len(children) + 0.5))
+        if count >= len(children):
+            return children
+        drawn = self._node.rng("participation", round).choice(len(children), count, replace=False)
+        return tuple(sorted(children[i] for i in drawn.tolist()))
+
+    def _know(self, model: Model, round: int) -> None:
+        """This is the model that the node has got from above, or averaged itself."""
+        self._model = model
+        self._node.disk["model"] = model
+        self._node.record("model", round=round, value=model.params)
+
+    async def _close(self) -> None:
+        """Send the final model down until all children have confirmed it."""
+        node, rounds = self._node, self._plan.rounds
+        message = partial(show, self._learner, FINAL, rounds)
+        for _ in range(PATIENCE):
+            left = tuple(v for v in self._place.children if v not in self._confirmed)
+            if not left:
+                return
+            tell(node, left, rounds, [self._model], message)
+            await pump(
+                node, self._handle, lambda: self._confirmed.issuperset(self._place.children), self._wait_s
+            )
+
+    async def _handle(self, delivery: Delivery) -> None:
+        src, message = delivery.src, delivery.message
+        if src == self._place.parent:
+            if message.kind == FINAL:
+                self._final = message
+                self._node.send(src, call(DONE, message.round))
+            elif message.kind == TASK and message.round >= (self._task or self).round:
+                self._task = message
+            return
+        self._peers.heard(src, message.round)
+        if message.kind == RESULT and message.round == self._cycle and src in self._asked:
+            self._results[src] = message
+        elif message.kind == DONE:
+            self._confirmed.add(src)

@@ -1,0 +1,77 @@
+"""Messages that show models: what they hold, how large they are, and what their receiver learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+from protocols.gossip.learner import VALUE_BYTES, Learner, Model
+from protocols.privacy.lineage import Visible
+from simulator.node import Message, Node
+
+HEADER_BYTES = 8
+"""Round and element count; all there is to a message without a model."""
+NUMBER_BYTES = 8
+"""A public number that travels beside a model: a count, a weight."""
+
+
+def show(
+    learner: Learner, kind: str, round: int, models: Sequence[Model], numbers: Sequence[float] = ()
+) -> Message:
+    """A message that shows models, with public numbers beside them.
+
+    Its body is the parameters alone if there is one model and no number, and a tuple of both otherwise. The
+    numbers must not depend on data: they are in no ledger.
+    """
+    vectors = tuple(model.params for model in models)
+    states = tuple(Visible(model.state) for model in models)
+    alone = len(models) == 1 and not numbers
+    size = HEADER_BYTES + VALUE_BYTES * learner.size * len(models) + NUMBER_BYTES * len(numbers)
+    body: Any = vectors[0] if alone else (*vectors, *numbers)
+    return Message(kind, round, body, size, release=states[0] if len(states) == 1 else states)
+
+
+def call(kind: str, round: int) -> Message:
+    """A message that shows nothing."""
+    return Message(kind, round, None, HEADER_BYTES)
+
+
+def shown(message: Message) -> tuple[Model, ...]:
+    """The models in a message made by :func:`show`."""
+    states = message.release if isinstance(message.release, tuple) else (message.release,)
+    vectors = message.body if isinstance(message.body, tuple) else (message.body,)
+    return tuple(Model(vector, seen.state) for vector, seen in zip(vectors, states, strict=False))
+
+
+def numbers_of(message: Message) -> tuple[Any, ...]:
+    """The public numbers in a message made by :func:`show`."""
+    if not isinstance(message.body, tuple):
+        return ()
+    shows = len(message.release) if isinstance(message.release, tuple) else 1
+    return message.body[shows:]
+
+
+def tell(
+    node: Node,
+    peers: Sequence[int],
+    round: int,
+    models: Sequence[Model],
+    message: Callable[[Sequence[Model]], Message],
+) -> None:
+    """Say the same models to several neighbours, or what a Byzantine node says in their place to each.
+
+    Args:
+        node: the sender.
+        peers: receivers.
+        round: as in the message.
+        models: what the protocol has to say.
+        message: makes the message of what is said.
+    """
+    said = {peer: [node.outgoing(model, to=peer, round=round) for model in models] for peer in peers}
+    claims = chain.from_iterable(zip(claimed, models, strict=True) for claimed in said.values())
+    if all(claim is model for claim, model in claims):
+        node.multicast(peers, message(models))
+    else:
+        for peer, claimed in said.items():
+            node.send(peer, message(claimed))

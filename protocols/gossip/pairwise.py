@@ -1,0 +1,121 @@
+"""AD-PSGD: asynchronous decentralised SGD by pairwise averaging, with gradients computed while models travel.
+
+Lian et al. 2018 (arXiv 1710.06952): whoever's clock ticks offers its model to one random neighbour and computes its
+gradient meanwhile; the two models are averaged, and the gradient, taken at the model that was offered, is applied to
+the average.
+
+Averaging is done in increments. The active node offers x; the passive one answers with its model y and moves to
+y + (x − y)/2; the active one, when the answer comes, moves by (y − x)/2 from wherever it is then. The two increments
+cancel, so that the average of all models is kept exactly although nobody locks anything: offers are answered at once
+whatever else a node is waiting for, so there is no cycle of nodes that wait for one another, and a node may serve any
+number of offers while its own is open. Without such overlaps this is the atomic average of the paper.
+
+Losses. A lost offer changes nothing. A lost answer, or one that comes after its node has made another offer, leaves
+the passive side moved and the active one not: the average of all models drifts by (x − y)/(2n). Either way the active
+node has no answer, and cannot tell which it was; it records ``unanswered``. Drifts have no preferred direction, as
+either side may have been the active one, but they are not undone. A node that crashes takes its model of that moment
+back up from its disk, so that exchanges on the way at a crash drift in the same manner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocols.gossip.asynchronous import LINGER_PERIODS, ticking
+from protocols.gossip.learner import Learner, Model
+from protocols.gossip.messages import show, shown
+from protocols.gossip.peers import Once, chosen, draws, pump
+from simulator.node import Delivery, Message, Node
+
+OFFER, ANSWER = "offer", "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """An offer without an answer yet."""
+
+    peer: int
+    round: int
+    model: Model
+
+
+async def pairwise(node: Node, learner: Learner, rounds: int, period_s: float, timeout_s: float) -> None:
+    """One node's program: ``rounds`` local updates, one about every ``period_s`` seconds.
+
+    Args:
+        node: this node.
+        learner: how it trains.
+        rounds: local updates of each node.
+        period_s: seconds between them, on average, besides the wait for an answer.
+        timeout_s: longest wait for an answer after the local update.
+
+    Guarantees:
+        Partners read the model: offers before the local update, answers as it is then. With noise of multiplier z on
+        each of T updates, the node's data are protected with (√T / z)-GDP against any observer.
+    """
+    await _Pairwise(node, learner, timeout_s).run(rounds, period_s)
+
+
+class _Pairwise:
+    """One life of one node. The disk has every change of the model, and the next round before one begins."""
+
+    def __init__(self, node: Node, learner: Learner, timeout_s: float) -> None:
+        self._node = node
+        self._learner = learner
+        self._timeout_s = timeout_s
+        self._model: Model = node.disk.get("model", learner.start)
+        self._round: int = node.disk.get("round", 0)
+        self._open: _Open | None = None
+        self._once = Once()
+
+    async def run(self, rounds: int, period_s: float) -> None:
+        """All rounds, from where the disk says."""
+        node = self._node
+        while (round := self._round) < rounds:
+            tick, pick = draws(node, "pairwise", round, 2)
+            await self._listen(ticking(period_s, tick))
+            node.disk["round"] = self._round = round + 1
+            around = node.links(round).to
+            self._open = self._offered(chosen(around, pick), round) if around else None
+            self._keep(await self._learner.local_update(node, self._model, round))
+            node.record("model", round=round + 1, value=self._model.params)
+            await pump(node, self._handle, lambda: self._open is None, self._timeout_s)
+            if self._open is not None:
+                node.record("unanswered", round=round)
+        while (
+            delivery := await node.receive(timeout_s=LINGER_PERIODS * period_s + self._timeout_s)
+        ) is not None:
+            await self._handle(delivery)
+        node.record("model", round=rounds, value=self._model.params)
+        node.record("finished", rounds=rounds)
+
+    async def _listen(self, seconds: float) -> None:
+        await pump(self._node, self._handle, lambda: False, seconds)
+
+    def _offered(self, peer: int, round: int) -> _Open:
+        self._node.send(peer, self._message(OFFER, round, peer))
+        return _Open(peer, round, self._model)
+
+    def _message(self, kind: str, round: int, peer: int) -> Message:
+        said = self._node.outgoing(self._model, to=peer, round=round)
+        return show(self._learner, kind, round, [said])
+
+    def _keep(self, model: Model) -> None:
+        self._node.disk["model"] = self._model = model
+
+    async def _handle(self, delivery: Delivery) -> None:
+        node, src, message = self._node, delivery.src, delivery.message
+        (other,) = shown(message)
+        if message.kind == ANSWER:
+            own = self._open
+            if own is not None and (own.peer, own.round) == (src, message.round):
+                self._open = None
+                terms = [(1.0, self._model), (0.5, other), (-0.5, own.model)]
+                self._keep(await self._learner.combine(node, self._round, terms))
+                node.record("averaged", round=message.round, active=True)
+        elif src in node.links(message.round).to and self._once.first(src, message.round):
+            # Where links change with time the way back may be gone; then nobody moves.
+            node.send(src, self._message(ANSWER, message.round, src))
+            terms = [(0.5, self._model), (0.5, other)]
+            self._keep(await self._learner.combine(node, self._round, terms))
+            node.record("averaged", round=message.round, active=False)

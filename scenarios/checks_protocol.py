@@ -1,0 +1,122 @@
+"""Cross-checks of the protocol table: which links, mixing weights and adversaries a protocol can work with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from scenarios import protocol_tables
+from scenarios.locate import Key
+from scenarios.schema import Scenario
+from scenarios.topology_tables import EpidemicTopology, OnePeerExponentialTopology, Topology
+
+Found: TypeAlias = Iterator[tuple[Key, str]]
+
+TREES = {"fedavg": ("star",), "hierarchical-fedavg": ("tree", "star")}
+"""Kinds of topology that are the tree a protocol needs; a graph in a file is looked at when it is built."""
+ANSWERED = ("pull", "push-pull", "ad-psgd")
+"""Protocols in which messages are answered."""
+BOUNDS = ("local", "centralised")
+"""What sends no messages."""
+
+
+def _one_way(topology: Topology) -> bool:
+    """Whether links have a direction."""
+    local = isinstance(topology, EpidemicTopology) and topology.where == "local"
+    return local or isinstance(topology, OnePeerExponentialTopology)
+
+
+def fitting_links(scenario: Scenario) -> Found:
+    """Answers need a way back, federated averaging a tree, tracking doubly stochastic weights."""
+    kind, topology = scenario.protocol.kind, scenario.topology
+    if kind in TREES and topology.kind not in (*TREES[kind], "file"):
+        yield (
+            ("topology", "kind"),
+            f"{kind} averages up and down a tree from node 0, a {topology.kind} graph is none; use "
+            + " or ".join(f'topology.kind = "{one}"' for one in TREES[kind]),
+        )
+    elif kind in ANSWERED and _one_way(topology):
+        yield (
+            ("topology", "kind"),
+            f"{kind} answers messages, but links of this {topology.kind} topology lead one way; use push, push-sum "
+            "or links without a direction",
+        )
+    elif kind == "gradient-tracking" and isinstance(topology, EpidemicTopology) and _one_way(topology):
+        yield (
+            ("topology", "where"),
+            "gradient-tracking needs doubly stochastic weights, which local epidemic links have on average only; "
+            'use where = "global", or the protocol push-sum',
+        )
+    elif (
+        kind == "gradient-tracking"
+        and scenario.mixing is not None
+        and scenario.mixing.kind == "uniform-neighbour"
+        and topology.kind not in ("ring", "complete", "torus", "hypercube", "regular")
+    ):
+        yield (
+            ("mixing", "kind"),
+            "gradient-tracking needs doubly stochastic weights, uniform-neighbour has them only where all nodes have "
+            'one number of neighbours; use "metropolis"',
+        )
+
+
+def used_keys(scenario: Scenario) -> Found:
+    """Keys of the protocol table that have an effect."""
+    protocol = scenario.protocol
+    if isinstance(protocol, protocol_tables.AsynchronousProtocol):
+        if protocol.staleness == "discard" and protocol.stale_after is None:
+            yield (
+                ("protocol",),
+                'staleness = "discard" needs stale_after, the number of local updates a sender may be behind',
+            )
+        elif protocol.staleness != "discard" and protocol.stale_after is not None:
+            yield (
+                ("protocol", "stale_after"),
+                f'stale_after has no effect with staleness = "{protocol.staleness}"; remove it or use "discard"',
+            )
+    elif isinstance(protocol, protocol_tables.DsgdProtocol):
+        if protocol.exchange == "secure" and protocol.missing == "rescale":
+            yield (
+                ("protocol", "missing"),
+                'a secure sum is opened as it was weighted, so nothing can be rescaled; use missing = "own"',
+            )
+        if protocol.mix_every > protocol.rounds:
+            yield (
+                ("protocol", "mix_every"),
+                f"there are only {protocol.rounds} rounds, so nodes would never mix; use at most that, or the "
+                'protocol "local"',
+            )
+
+
+def bounds(scenario: Scenario) -> Found:
+    """What sends nothing cannot be attacked, and what is at one place has no faults."""
+    protocol, adversary, privacy = scenario.protocol, scenario.adversary, scenario.privacy
+    if protocol.kind not in BOUNDS:
+        return
+    sends_nothing = (
+        f'has no effect with protocol.kind = "{protocol.kind}", which sends no messages; remove it'
+    )
+    for name in ("byzantine", "curious", "wiretap", "sybil", "eclipse"):
+        table = getattr(adversary, name)
+        if table is not None and table.enabled:
+            yield ("adversary", name), f"adversary.{name} {sends_nothing}"
+    for i, table in enumerate(adversary.tamper):
+        if table.enabled:
+            yield ("adversary", "tamper", i), f"adversary.tamper {sends_nothing}"
+    if scenario.detector is not None:
+        yield ("detector",), f"[detector] {sends_nothing}"
+    if protocol.kind == "centralised":
+        for i, _ in enumerate(scenario.fault):
+            yield (
+                ("fault", i),
+                "a centralised run is a bound that knows no faults; remove this table",
+            )
+        if privacy is not None and privacy.unit == "node":
+            yield (
+                ("privacy", "unit"),
+                "a centralised run has pooled the data of all nodes, so there is no node's sum to clip; use "
+                '"record" or remove [privacy]',
+            )
+
+
+CHECKS = (fitting_links, used_keys, bounds)
