@@ -14,6 +14,7 @@ from protocols.gossip.learner import Learner
 from protocols.learning.evaluate import Evaluator
 from protocols.learning.local_update import Bank
 from scenarios.build_adversary import Cast, Stage
+from scenarios.build_data import Shares
 from scenarios.build_faults import build_detector, build_faults, build_speeds
 from scenarios.build_learner import build_learner
 from scenarios.build_network import NetworkParts, build_network
@@ -38,6 +39,7 @@ class Parts:
     speeds: Speeds | None
     detector: HeartbeatDetector | None
     bank: Bank
+    shares: Shares
     learner: Learner
     evaluator: Evaluator
     program: Program
@@ -82,7 +84,7 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
     if overlay.fixed:
         check_links(network.neighbors, scenario)
     check_degrees([len(around) for around in network.neighbors], scenario)
-    learner, evaluator, bank = build_learner(scenario, overlay, len(stage.cast.sybils))
+    learner, evaluator, bank, shares = build_learner(scenario, overlay, base, len(stage.cast.sybils))
     check_noise(learner.sigma, scenario)
     largest = int(bank.mask.sum(1).max())
     claims: dict[int, Claim] = {}
@@ -96,6 +98,7 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
         speeds=build_speeds(scenario, nodes),
         detector=build_detector(scenario),
         bank=bank,
+        shares=shares,
         learner=learner,
         evaluator=evaluator,
         program=build_program(scenario, learner, overlay, largest),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
 from protocols.aggregation.neighbourhood import minimum_members
 from protocols.gossip.learner import Learner
@@ -14,22 +14,24 @@ from protocols.privacy.accounting import noise_multiplier_for, shift_factor
 from protocols.privacy.lineage import Lineage
 from protocols.privacy.mechanism import member_sigma
 from scenarios import training_tables
-from scenarios.build_data import build_data, build_partition
+from scenarios.build_data import Shares, build_shares
 from scenarios.schema import Scenario
 from simulator import streams
+from simulator.errors import ConfigurationError
 from simulator.overlay import Overlay
 
 NO_CLIP = float("inf")
 
 
-def build_learner(scenario: Scenario, overlay: Overlay, sybils: int = 0) -> tuple[Learner, Evaluator, Bank]:
+def build_learner(
+    scenario: Scenario, overlay: Overlay, base: Path, sybils: int = 0
+) -> tuple[Learner, Evaluator, Bank, Shares]:
     """Data, model and mechanism; the last ``sybils`` nodes hold no data, so that what others hold stays the same."""
-    nodes = overlay.nodes - sybils
-    dataset = build_data(scenario)
-    parts = build_partition(scenario, dataset.train_y, nodes) + [np.zeros(0, np.int64)] * sybils
+    shares = build_shares(scenario, base, overlay.nodes - sybils, sybils)
+    dataset, parts = shares.dataset, shares.holdings.train
     task = build_task(scenario.model, dataset)
     privacy, training = scenario.privacy, scenario.training
-    divisor = training.divisor or -(-len(dataset.train_y) // nodes)
+    divisor = training.divisor or shares.divisor
     clip = None if privacy is None else privacy.clip
     bank = Bank.of(dataset.train_x, dataset.train_y, parts)
     ops = operations(
@@ -50,11 +52,15 @@ def build_learner(scenario: Scenario, overlay: Overlay, sybils: int = 0) -> tupl
         sensitivity=NO_CLIP if clip is None else clip,
         step_cost_s=training.step_cost,
     )
-    return learner, Evaluator(task, dataset), bank
+    return learner, Evaluator(task, dataset), bank, shares
 
 
 def build_task(spec: training_tables.Model, dataset: data.Dataset) -> Task:
     """The model."""
+    if dataset.classes is None:
+        raise ConfigurationError(
+            f"{spec.kind} tells classes apart, but the labels are numbers to predict", "model.kind"
+        )
     match spec:
         case training_tables.SoftmaxModel():
             return models.softmax(dataset.features, dataset.classes)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from protocols.learning.evaluate import Evaluator, consensus_distance
+from protocols.learning.local_test import LocalEvaluation, LocalEvaluator
 from simulator.compute import Executor, Handle, Vector, values_of
 from simulator.node import Delivery
 
@@ -26,6 +27,7 @@ class Snapshot:
         consensus_distance: root mean square distance to the mean model.
         bytes_sent: by all nodes so far.
         rounds: finished rounds of each node.
+        local: the same as accuracy and loss, on the test samples each node keeps of its own; None without any.
     """
 
     t_s: float
@@ -36,6 +38,7 @@ class Snapshot:
     consensus_distance: float
     bytes_sent: int
     rounds: tuple[int, ...]
+    local: LocalEvaluation | None = None
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Recorder:
         curious: the nodes whose view is kept.
         total_rounds: nodes x rounds, for progress.
         on_progress: called with (fraction done, what is happening).
+        local: accuracy and loss of each node's model on test samples of its own, if nodes keep any.
     """
 
     executor: Executor
@@ -59,6 +63,7 @@ class Recorder:
     curious: frozenset[int]
     total_rounds: int
     on_progress: Callable[[float, str], None]
+    local: LocalEvaluator | None = None
     down: Callable[[], frozenset[int]] = frozenset
     bytes_sent: Callable[[], int] = int
     counts: Counter[str] = field(default_factory=Counter)
@@ -123,6 +128,7 @@ class Recorder:
             consensus_distance(params) if nodes else float("nan"),
             self.bytes_sent(),
             tuple(self.rounds.get(n, 0) for n in nodes),
+            None if self.local is None else self.local.evaluate(nodes, params),
         )
         self.snapshots.append(snapshot)
         return snapshot
@@ -149,11 +155,16 @@ class Recorder:
             for i, node in enumerate(s.nodes):
                 add(s, node, s.rounds[i], "accuracy", s.accuracy[i])
                 add(s, node, s.rounds[i], "loss", s.loss[i])
+                if s.local is not None:
+                    add(s, node, s.rounds[i], "local_accuracy", s.local.accuracy[i])
+                    add(s, node, s.rounds[i], "local_loss", s.local.loss[i])
             if s.nodes:
                 add(s, -1, min(s.rounds), "accuracy_mean", s.accuracy.mean())
                 add(s, -1, min(s.rounds), "accuracy_worst", s.accuracy.min())
                 add(s, -1, min(s.rounds), "loss_mean", s.loss.mean())
                 add(s, -1, min(s.rounds), "consensus_distance", s.consensus_distance)
+                if s.local is not None:
+                    add(s, -1, min(s.rounds), "local_accuracy_mean", s.local.accuracy.mean())
             add(s, -1, min(s.rounds, default=0), "bytes_sent", s.bytes_sent)
         return columns
 

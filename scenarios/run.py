@@ -15,6 +15,8 @@ from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from protocols.learning.executor import BatchedExecutor
+from protocols.learning.local_test import LocalEvaluator
+from protocols.learning.local_update import Bank
 from protocols.privacy.ledger import Claim, account
 from scenarios.build import Parts, build
 from scenarios.build_adversary import build_adversary
@@ -85,6 +87,7 @@ def run(
     recorder = Recorder(
         executor=executor,
         evaluator=parts.evaluator,
+        local=_local_test(parts),
         initial=parts.learner.initial,
         honest=parts.honest,
         curious=parts.cast.curious,
@@ -123,6 +126,14 @@ def run(
     finally:
         summary = underway.conclude(status, ending, {"series": series, "variant": variant})
     return summary
+
+
+def _local_test(parts: Parts) -> LocalEvaluator | None:
+    shares = parts.shares
+    if not shares.local_test:
+        return None
+    bank = Bank.of(shares.dataset.train_x, shares.dataset.train_y, shares.holdings.test)
+    return LocalEvaluator(parts.learner.task, bank)
 
 
 def _engine(world: World, parts: Parts, live: bool) -> Kernel | Live:
@@ -226,7 +237,7 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
             "fixed": parts.network.overlay.fixed,
         },
         "network": dict(parts.network.notes),
-        "samples_per_node": parts.bank.mask.sum(1).tolist(),
+        **parts.shares.facts(),
         "byzantine": sorted(parts.cast.dishonest),
         "curious": sorted(parts.cast.curious),
         "mixing": mixing.properties(parts.weights),

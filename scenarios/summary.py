@@ -52,6 +52,7 @@ def summarise(
         "accuracy_mean": float(last.accuracy.mean()) if last.nodes else None,
         "accuracy_worst": float(last.accuracy.min()) if last.nodes else None,
         "accuracy_worst_node": last.nodes[int(last.accuracy.argmin())] if last.nodes else None,
+        "local_accuracy_mean": float(last.local.accuracy.mean()) if last.local and last.nodes else None,
         "consensus_distance": last.consensus_distance,
         "simulated_s": end_s,
         "rounds": scenario.protocol.rounds,

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.learning.dataset import Labels
 from protocols.learning.task import Task
 from simulator.compute import Op
 from simulator.errors import ConfigurationError
@@ -30,22 +31,22 @@ class Bank:
     """All nodes' training samples in one array each, padded with zeros to a common number of rows.
 
     Args:
-        x: (nodes, rows, features) float32.
-        y: (nodes, rows) int32.
+        x: (nodes, rows, *shape) float32.
+        y: (nodes, rows), classes as int32 or numbers to predict as float32.
         mask: (nodes, rows) bool; false marks padding.
     """
 
     x: NDArray[np.float32]
-    y: NDArray[np.int32]
+    y: Labels
     mask: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, x: NDArray[np.float32], y: NDArray[np.int32], parts: Sequence[NDArray[np.int64]]) -> Bank:
+    def of(cls, x: NDArray[np.float32], y: Labels, parts: Sequence[NDArray[np.int64]]) -> Bank:
         """Stack the samples of each node.
 
         Args:
-            x: (samples, features) of the whole training set.
-            y: (samples,) labels.
+            x: (samples, *shape) of the whole training set.
+            y: (samples,) labels, whose type is kept.
             parts: sample indices of each node, at least one node.
 
         Returns:
@@ -58,8 +59,8 @@ class Bank:
         if not parts:
             raise ConfigurationError("data bank: no nodes; expected the samples of at least one", "topology")
         rows = -(-max(1, *map(len, parts)) // _ROW_MULTIPLE) * _ROW_MULTIPLE
-        bank_x = np.zeros((len(parts), rows, x.shape[1]), dtype=np.float32)
-        bank_y = np.zeros((len(parts), rows), dtype=np.int32)
+        bank_x = np.zeros((len(parts), rows, *x.shape[1:]), dtype=np.float32)
+        bank_y = np.zeros((len(parts), rows), dtype=y.dtype)
         mask = np.zeros((len(parts), rows), dtype=np.bool_)
         for node, part in enumerate(parts):
             bank_x[node, : len(part)] = x[part]

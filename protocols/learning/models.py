@@ -19,6 +19,11 @@ def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
+def _flat(x: jax.Array, features: int) -> jax.Array:
+    """Dense layers see a sample, an image say, as one row."""
+    return x.reshape(len(x), features)
+
+
 def _cross_entropy(
     logits: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
@@ -51,7 +56,7 @@ def softmax(features: int, classes: int) -> Task:
     split = features * classes
 
     def logits(params: jax.Array, x: jax.Array) -> jax.Array:
-        return _matmul(x, params[:split].reshape(features, classes)) + params[split:]
+        return _matmul(_flat(x, features), params[:split].reshape(features, classes)) + params[split:]
 
     def init(rng: np.random.Generator) -> NDArray[np.float32]:
         # Convex, hence a common start needs no randomness.
@@ -83,7 +88,7 @@ def mlp(features: int, hidden: int, classes: int) -> Task:
             params[end - int(np.prod(shape)) : end].reshape(shape)
             for shape, end in zip(shapes, ends, strict=True)
         )
-        return _matmul(jax.nn.relu(_matmul(x, first) + bias), second) + out
+        return _matmul(jax.nn.relu(_matmul(_flat(x, features), first) + bias), second) + out
 
     def init(rng: np.random.Generator) -> NDArray[np.float32]:
         parts = [

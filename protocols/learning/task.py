@@ -24,8 +24,8 @@ class Task:
         size: number of parameters d.
         classes: number of classes; labels are 0 … classes − 1.
         init: ``init(rng) -> (d,) float32``, the public initial parameters.
-        logits: ``logits(params (d,), x (samples, features)) -> (samples, classes)``, JAX-traceable.
-        example_loss: ``example_loss(params (d,), x (features,), y ()) -> ()``, JAX-differentiable in
+        logits: ``logits(params (d,), x (samples, *shape)) -> (samples, classes)``, JAX-traceable.
+        example_loss: ``example_loss(params (d,), x (*shape), y ()) -> ()``, JAX-differentiable in
             ``params``.
     """
 
