@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.network_plot import network_figure
+from analysis.partition_plot import partition_figure
 from analysis.run_plots import accuracy_figure, epsilon_figure
 from analysis.store import Run, Study, is_study, read_run, read_study
 from analysis.study_plots import paired_figure, tradeoff_figure
@@ -38,6 +39,8 @@ def _run(run: Run) -> list[tuple[str, Figure]]:
     if run.has("privacy") and run.privacy["epsilon"].drop_nulls().len():
         found.append(("epsilon", epsilon_figure(run)))
     found.append(("network", network_figure(run)))
+    if run.manifest.get("samples_per_node"):  # runs of early versions do not say
+        found.append(("partition", partition_figure(run)))
     return found
 
 

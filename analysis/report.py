@@ -35,6 +35,7 @@ _CAPTIONS = {
     "epsilon": "Privacy loss over virtual time. Thin lines: one observer each, its worst victim; "
     "bold: the worst observer.",
     "network": "The network. Shape and fill: role; ring: final accuracy (grey: not evaluated).",
+    "partition": "Who trains on what: samples of each class at each node, and samples of each node in all.",
     "tradeoff": "Accuracy against privacy loss; colour: time to the target accuracy. Bars: 95 % "
     "intervals over seeds. Filled: certified; hollow: open-loop, not a bound for adaptive training.",
     "paired": "Difference of each variant to the baseline with the same seed. Grey: one seed; "

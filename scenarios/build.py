@@ -89,7 +89,7 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
     if overlay.fixed:
         check_links(network.neighbors, scenario)
     check_degrees([len(around) for around in network.neighbors], scenario)
-    learning = build_learning(scenario, overlay, executor, len(stage.cast.sybils))
+    learning = build_learning(scenario, overlay, base, executor, len(stage.cast.sybils))
     learner, bank = learning.learner, learning.bank
     check_noise(learner.sigma, scenario)
     claims: dict[int, Claim] = {}

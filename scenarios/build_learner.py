@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,13 @@ from protocols.gossip.learner import Learner, Model
 from protocols.learning import data, models
 from protocols.learning.bank import Bank
 from protocols.learning.evaluate import Evaluator
+from protocols.learning.local_test import LocalEvaluator
 from protocols.learning.task import Task
 from protocols.privacy.accounting import noise_multiplier_for, shift_factor
 from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.privacy.mechanism import member_sigma
 from scenarios import protocol_tables, training_tables
-from scenarios.build_data import build_data, build_partition
+from scenarios.build_data import Shares, build_shares
 from scenarios.build_training import build_divisor, build_operations, build_schedule
 from scenarios.schema import Scenario
 from scenarios.tasks import task_named
@@ -37,21 +39,27 @@ class Learning:
     Args:
         learner: how every node trains.
         evaluator: how good models are.
-        bank: who holds which training samples.
+        local: how good they are on what nodes keep for testing; None if they keep nothing.
+        shares: the data, and who holds what of them.
+        bank: the training samples of every node, as operations see them.
         initial: the public initial parameters, (d,).
     """
 
     learner: Learner
     evaluator: Evaluator
+    local: LocalEvaluator | None
+    shares: Shares
     bank: Bank
     initial: NDArray[np.float32]
 
 
-def build_learning(scenario: Scenario, overlay: Overlay, executor: Executor, sybils: int = 0) -> Learning:
+def build_learning(
+    scenario: Scenario, overlay: Overlay, base: Path, executor: Executor, sybils: int = 0
+) -> Learning:
     """Data, model and mechanism; the last ``sybils`` nodes hold no data, so that what others hold stays the same."""
     nodes = overlay.nodes - sybils
-    dataset = build_data(scenario)
-    parts = build_partition(scenario, dataset.train_y, nodes) + [np.zeros(0, np.int64)] * sybils
+    shares = build_shares(scenario, base, nodes, sybils)
+    dataset, parts = shares.dataset, list(shares.holdings.train)
     divisor = build_divisor(scenario.training, list(map(len, parts)))
     if isinstance(scenario.protocol, protocol_tables.CentralisedProtocol):
         parts = [np.sort(np.concatenate(parts))]
@@ -75,7 +83,10 @@ def build_learning(scenario: Scenario, overlay: Overlay, executor: Executor, syb
         step_cost_s=training.step_cost,
         schedule=build_schedule(training),
     )
-    return Learning(learner, Evaluator(task, dataset), bank, initial)
+    local = None
+    if shares.local_test:
+        local = LocalEvaluator(task, Bank.of(dataset.train_x, dataset.train_y, shares.holdings.test))
+    return Learning(learner, Evaluator(task, dataset), local, shares, bank, initial)
 
 
 def build_task(spec: training_tables.Model, dataset: data.Dataset) -> Task:

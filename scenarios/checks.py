@@ -12,9 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from scenarios import checks_faults, checks_network, checks_protocol, checks_training, checks_world
+from scenarios import (
+    checks_data,
+    checks_faults,
+    checks_network,
+    checks_protocol,
+    checks_training,
+    checks_world,
+)
 from scenarios.checks_world import Found, least_degree
-from scenarios.data_tables import BlobsData, DigitsData
 from scenarios.locate import Key, dotted
 from scenarios.protocol_tables import Secure
 from scenarios.schema import Scenario
@@ -80,45 +86,6 @@ def observer_sets(scenario: Scenario) -> Found:
             yield key, "a node is listed twice"
         elif nodes is not None and set(members) >= set(range(nodes)):
             yield key, "all nodes together leave no victim"
-
-
-# ---------------------------------------------------------------- data
-
-
-def enough_data(scenario: Scenario) -> Found:
-    """Every node can hold its minimum, and the test set is not empty."""
-    nodes = node_count(scenario.topology)
-    if nodes is not None:
-        yield from _enough_data(scenario, nodes)
-
-
-def _enough_data(scenario: Scenario, nodes: int) -> Found:
-    from protocols.learning.data import DIGITS_SAMPLES, train_samples  # not at import: --help needs no numpy
-
-    data = scenario.data
-    whole = DIGITS_SAMPLES if isinstance(data, DigitsData) else data.samples
-    try:
-        samples = train_samples(whole, data.test_fraction)
-    except ConfigurationError as error:
-        yield ("data", "test_fraction"), error.message
-        return
-    least = scenario.partition.min_samples
-    if nodes * least > samples:
-        yield (
-            ("partition", "min_samples"),
-            f"{nodes} nodes with at least {least} samples each need {nodes * least} training samples, the "
-            f"data set has {samples}; lower min_samples or nodes, or use more samples",
-        )
-
-
-def blob_classes(scenario: Scenario) -> Found:
-    """Every class has samples."""
-    data = scenario.data
-    if isinstance(data, BlobsData) and data.samples < 2 * data.classes:
-        yield (
-            ("data", "samples"),
-            f"{data.classes} classes need at least {2 * data.classes} samples, two of each",
-        )
 
 
 # ---------------------------------------------------------------- security and privacy
@@ -257,8 +224,7 @@ CHECKS: tuple[Check, ...] = (
     *checks_protocol.CHECKS,
     somebody_honest,
     observer_sets,
-    enough_data,
-    blob_classes,
+    *checks_data.CHECKS,
     *checks_training.CHECKS,
     secure_table,
     neighbourhood_sizes,
@@ -269,7 +235,12 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-FILE_CHECKS = (*checks_world.FILE_CHECKS, *checks_network.FILE_CHECKS, *checks_faults.FILE_CHECKS)
+FILE_CHECKS = (
+    *checks_world.FILE_CHECKS,
+    *checks_network.FILE_CHECKS,
+    *checks_faults.FILE_CHECKS,
+    *checks_data.FILE_CHECKS,
+)
 
 
 class _MissingTable(Exception):
@@ -336,7 +307,7 @@ def check_degrees(degrees: Sequence[int], scenario: Scenario) -> None:
     nodes = len(degrees)
     found = [
         *checks_network.outside(_mentioned(scenario), nodes),
-        *_enough_data(scenario, nodes),
+        *checks_data.enough_for(scenario, nodes),
         *_all_byzantine(scenario, nodes),
     ]
     if scenario.secure is not None:

@@ -50,6 +50,11 @@ def reaccount(
             f"--observers: {strangers} are not nodes of this run, which has 0..{nodes - 1}"
         )
     unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
+    if unit == "record" and (manifest["scenario"].get("partition") or {}).get("with_replacement"):
+        raise ConfigurationError(
+            f"{run}: nodes of this run may hold the same record, and the ledger does not follow its copies; ask for "
+            "whole nodes: --unit node"
+        )
     byzantine = frozenset(manifest["byzantine"])
     claims = account(
         in_unit(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from protocols.learning.evaluate import Evaluation, Evaluator, consensus_distance
+from protocols.learning.local_test import LocalEvaluation, LocalEvaluator
 from protocols.privacy.lineage import Visible
 from simulator.compute import Executor, Handle, Vector, values_of
 from simulator.node import Delivery
@@ -26,19 +27,19 @@ class Snapshot:
         t_s: when.
         nodes: who, ascending.
         found: on the common test set, one value per node.
-        local: accuracy and loss on each node's own test samples, where there are some.
         consensus_distance: root mean square distance to the mean model.
         bytes_sent: by all nodes so far.
         rounds: finished rounds of each node.
+        local: the same as accuracy and loss, on the test samples each node keeps of its own; None without any.
     """
 
     t_s: float
     nodes: tuple[int, ...]
     found: Evaluation
-    local: tuple[Vector, Vector] | None
     consensus_distance: float
     bytes_sent: int
     rounds: tuple[int, ...]
+    local: LocalEvaluation | None = None
 
     @property
     def accuracy(self) -> Vector:
@@ -68,6 +69,7 @@ class Recorder:
         curious: the nodes whose view is kept.
         total_rounds: nodes x rounds, for progress.
         on_progress: called with (fraction done, what is happening).
+        local: accuracy and loss of each node's model on test samples of its own, if nodes keep any.
     """
 
     executor: Executor
@@ -77,6 +79,7 @@ class Recorder:
     curious: frozenset[int]
     total_rounds: int
     on_progress: Callable[[float, str], None]
+    local: LocalEvaluator | None = None
     down: Callable[[], frozenset[int]] = frozenset
     bytes_sent: Callable[[], int] = int
     counts: Counter[str] = field(default_factory=Counter)
@@ -145,10 +148,10 @@ class Recorder:
             t_s,
             nodes,
             self.evaluator.evaluate(params),
-            self.evaluator.evaluate_local(params, nodes),
             consensus_distance(params) if nodes else float("nan"),
             self.bytes_sent(),
             tuple(self.rounds.get(n, 0) for n in nodes),
+            None if self.local is None else self.local.evaluate(nodes, params),
         )
         self.snapshots.append(snapshot)
         return snapshot
@@ -186,7 +189,7 @@ class Recorder:
         for s in self.snapshots:
             each = {"accuracy": s.accuracy, "loss": s.loss} | s.found.others
             if s.local is not None:
-                each |= {"accuracy_local": s.local[0], "loss_local": s.local[1]}
+                each |= {"local_accuracy": s.local.accuracy, "local_loss": s.local.loss}
             for metric, values in each.items():
                 if not np.isnan(values).all():  # no accuracy in regression
                     for node, round, value in zip(s.nodes, s.rounds, values.tolist(), strict=True):
@@ -210,8 +213,8 @@ class Recorder:
         yield "disagreement", s.found.disagreement
         for label in range(s.found.by_class.shape[1]):
             yield f"accuracy_class_{label}", s.found.by_class[:, label].mean()
-        if s.local is not None and not np.isnan(s.local[0]).all():
-            yield "accuracy_local_mean", float(np.nanmean(s.local[0]))
+        if s.local is not None:
+            yield "local_accuracy_mean", s.local.accuracy.mean()
 
     def _progress(self, t_s: float) -> None:
         done = self._rounds_done / self.total_rounds

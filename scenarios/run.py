@@ -86,6 +86,7 @@ def run(
     recorder = Recorder(
         executor=executor,
         evaluator=parts.learning.evaluator,
+        local=parts.learning.local,
         initial=parts.learning.initial,
         honest=parts.honest,
         curious=parts.cast.curious,
@@ -227,7 +228,7 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
             "fixed": parts.network.overlay.fixed,
         },
         "network": dict(parts.network.notes),
-        "samples_per_node": parts.bank.mask.sum(1).tolist(),
+        **parts.learning.shares.facts(),
         "byzantine": sorted(parts.cast.dishonest),
         "curious": sorted(parts.cast.curious),
         "mixing": mixing.properties(parts.weights),

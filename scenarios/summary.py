@@ -59,6 +59,7 @@ def summarise(
         "disagreement": None if isnan(last.found.disagreement) else last.found.disagreement,
         "loss_mean": float(last.loss.mean()) if last.nodes else None,
         "loss_worst": float(last.loss.max()) if last.nodes else None,
+        "local_accuracy_mean": float(last.local.accuracy.mean()) if classified and last.local else None,
         "consensus_distance": last.consensus_distance,
         "simulated_s": end_s,
         "rounds": scenario.protocol.rounds,

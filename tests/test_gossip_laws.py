@@ -330,7 +330,7 @@ def test_a_round_merges_and_steps_in_the_order_asked_for(order: Any) -> None:
     mixes = [(e.parents, e.coefs) for e in entries.values() if e.kind == COMBINE]
     if order == "merge-update":
         assert mixes == [((1, 2, 3), (0.25, 0.25, 0.5))]
-        assert steps[0].parents == (6,)
+        assert steps[0].parents == (5,)
     else:
         assert mixes == [((2, 3), (0.5, 0.5)), ((1, 6), (0.5, 0.5))]
         assert steps[0].parents == (5,)

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from protocols.learning import data, evaluate, models
-from protocols.learning.bank import Bank
 from protocols.learning.evaluate import Evaluator, consensus_distance
 from protocols.learning.task import Task
 from simulator.errors import ConfigurationError
@@ -82,19 +81,6 @@ def test_long_test_sets_are_taken_in_slices(monkeypatch):
     np.testing.assert_array_equal(sliced.accuracy, whole.accuracy)
     np.testing.assert_allclose(sliced.loss, whole.loss, rtol=1e-5)
     assert sliced.disagreement == pytest.approx(whole.disagreement)
-
-
-def test_each_model_is_measured_on_its_own_nodes_samples():
-    parts = [np.arange(5), np.arange(5, 20), np.zeros(0, int)]
-    local = Bank.of(DATASET.test_x, DATASET.test_y, parts)
-    params = np.random.default_rng(7).standard_normal((2, TASK.size)).astype(np.float32)
-    evaluator = Evaluator(TASK, DATASET, local)
-    accuracy, loss = evaluator.evaluate_local(params, [1, 2])
-    scores = DATASET.test_x[5:20] @ params[0, :12].reshape(3, 4) + params[0, 12:]
-    assert accuracy[0] == pytest.approx((scores.argmax(axis=1) == DATASET.test_y[5:20]).mean())
-    assert np.isfinite(loss[0])
-    assert np.isnan(accuracy[1])
-    assert Evaluator(TASK, DATASET).evaluate_local(params, [0, 1]) is None
 
 
 def test_what_a_task_measures_besides_is_averaged():

@@ -75,3 +75,162 @@ def test_parameters_out_of_range_are_refused(nodes, alpha, least, key):
     with pytest.raises(ConfigurationError) as caught:
         partition.dirichlet(np.zeros(10), nodes, alpha, least, np.random.default_rng(0))
     assert caught.value.key == key
+
+
+# ---------------------------------------------------------------- other laws
+
+
+@given(total=st.integers(1, 150), nodes=st.integers(1, 20), seed=st.integers(0, 99), data=st.data())
+def test_draws_give_each_node_its_number_and_nobody_shares(total, nodes, seed, data):
+    nodes = min(nodes, total)
+    samples = data.draw(st.integers(1, total // nodes))
+    parts = partition.draws(total, nodes, samples, False, np.random.default_rng(seed))
+    assert [len(part) for part in parts] == [samples] * nodes
+    assert_disjoint(parts, total)
+    assert_same(parts, partition.draws(total, nodes, samples, False, np.random.default_rng(seed)))
+
+
+@given(total=st.integers(1, 60), nodes=st.integers(1, 40), seed=st.integers(0, 99), data=st.data())
+def test_draws_with_replacement_repeat_nothing_within_a_node(total, nodes, seed, data):
+    samples = data.draw(st.integers(1, total))
+    parts = partition.draws(total, nodes, samples, True, np.random.default_rng(seed))
+    assert len(parts) == nodes
+    for part in parts:
+        assert len(part) == samples
+        assert np.all(np.diff(part) > 0)
+        assert 0 <= part.min() <= part.max() < total
+    assert_same(parts, partition.draws(total, nodes, samples, True, np.random.default_rng(seed)))
+
+
+def test_a_thousand_nodes_can_draw_from_a_small_set():
+    parts = partition.draws(1437, 1000, 16, True, np.random.default_rng(3))
+    held = np.bincount(np.concatenate(parts), minlength=1437)
+    assert held.sum() == 16_000
+    # holders of one sample: binomial(1000, 16/1437), mean 11; any of the 1437 is above 42 with probability
+    # below 1e-9
+    assert held.max() <= 42
+
+
+@given(
+    labels=st.lists(st.floats(-5, 5), min_size=1, max_size=150),
+    nodes=st.integers(1, 12),
+    each=st.integers(1, 4),
+    seed=st.integers(0, 99),
+    data=st.data(),
+)
+def test_shards_are_exact_and_few_labels_wide(labels, nodes, each, seed, data):
+    smallest = len(labels) // (nodes * each)
+    if not smallest:
+        return
+    least = data.draw(st.integers(0, smallest * each))
+    parts = partition.shards(labels, nodes, each, least, np.random.default_rng(seed))
+    assert_exact(parts, len(labels))
+    assert min(map(len, parts)) >= max(least, each * smallest)
+    assert_same(parts, partition.shards(labels, nodes, each, least, np.random.default_rng(seed)))
+    ranks = np.argsort(np.argsort(labels, kind="stable"))
+    if len(set(labels)) == len(labels):
+        for part in parts:  # a run of consecutive ranks for each shard
+            assert np.sum(np.diff(np.sort(ranks[part])) > 1) < each
+
+
+def test_two_shards_of_the_digits_are_few_labels():
+    labels = np.repeat(np.arange(10), 60)
+    parts = partition.shards(labels, 10, 2, 10, np.random.default_rng(1))
+    assert all(len(np.unique(labels[part])) <= 2 for part in parts)
+    whole = partition.shards(labels, 10, 20, 10, np.random.default_rng(1))
+    assert min(len(np.unique(labels[part])) for part in whole) >= 6
+
+
+@given(
+    total=st.integers(1, 200),
+    nodes=st.integers(1, 20),
+    spread=st.sampled_from([1e-3, 0.1, 1.0, 30.0]),
+    law=st.sampled_from([partition.dirichlet_sizes, partition.lognormal_sizes]),
+    seed=st.integers(0, 99),
+    data=st.data(),
+)
+def test_sizes_are_exact_and_nobody_gets_too_few(total, nodes, spread, law, seed, data):
+    least = data.draw(st.integers(0, total // nodes))
+    parts = law(total, nodes, spread, least, np.random.default_rng(seed))
+    assert len(parts) == nodes
+    assert_exact([part for part in parts if len(part)], total)
+    assert min(map(len, parts)) >= least
+    assert_same(parts, law(total, nodes, spread, least, np.random.default_rng(seed)))
+
+
+def test_sizes_follow_their_laws():
+    def spread_of(parts):
+        sizes = np.array([len(part) for part in parts])
+        return sizes.std() / sizes.mean()
+
+    rng = np.random.default_rng(4)
+    # 20,000 sizes: the standard error of a coefficient of variation is below 2 %, so 10 % is five of them
+    # coefficient of variation of a Dirichlet(alpha) share over n nodes: sqrt((n - 1) / (n alpha + 1))
+    assert spread_of(partition.dirichlet_sizes(10**6, 20_000, 0.5, 0, rng)) == pytest.approx(2**0.5, rel=0.1)
+    assert spread_of(partition.dirichlet_sizes(10**6, 20_000, 50.0, 0, rng)) == pytest.approx(
+        50**-0.5, rel=0.1
+    )
+    # of a log-normal: sqrt(exp(sigma^2) - 1)
+    expected = np.sqrt(np.exp(0.5**2) - 1)
+    assert spread_of(partition.lognormal_sizes(10**6, 20_000, 0.5, 0, rng)) == pytest.approx(
+        expected, rel=0.1
+    )
+    assert spread_of(partition.lognormal_sizes(10**6, 20_000, 0.0, 0, rng)) == 0
+
+
+@given(
+    users=st.lists(st.integers(0, 12), min_size=1, max_size=120),
+    nodes=st.integers(1, 13),
+    seed=st.integers(0, 99),
+)
+def test_users_are_never_split_and_evenly_dealt(users, nodes, seed):
+    users = np.array(users)
+    sizes = np.bincount(users)[np.bincount(users) > 0]
+    nodes = min(nodes, len(sizes))
+    parts = partition.users(users, nodes, 1, np.random.default_rng(seed))
+    assert len(parts) == nodes
+    assert_exact(parts, len(users))
+    holders = [set(users[part]) for part in parts]
+    assert sum(map(len, holders)) == len(set(users))
+    assert_same(parts, partition.users(users, nodes, 1, np.random.default_rng(seed)))
+    # largest first onto the least loaded: at most 4/3 of the best there is (Graham 1969)
+    best = max(sizes.max(), len(users) / nodes)
+    assert max(map(len, parts)) <= 4 / 3 * best + sizes.max() * (len(sizes) > nodes) / 3 + 1e-9
+
+
+def test_as_many_users_as_nodes_are_one_each():
+    users = np.arange(100) % 10
+    parts = partition.users(users, 10, 10, np.random.default_rng(0))
+    assert sorted(users[part[0]] for part in parts) == list(range(10))
+    assert all(len(set(users[part])) == 1 for part in parts)
+
+
+def test_what_cannot_be_dealt_is_refused_with_the_numbers():
+    rng = np.random.default_rng(0)
+    for call, key, said in (
+        (lambda: partition.draws(99, 10, 10, False, rng), "partition.samples", "need 100 .* there are 99"),
+        (lambda: partition.draws(9, 2, 10, True, rng), "partition.samples", "only 9 training samples"),
+        (lambda: partition.draws(9, 2, 0, True, rng), "partition.samples", "expected at least 1"),
+        (lambda: partition.dirichlet([0.5, 1.0], 1, 1.0, 1, rng), "partition.kind", "numbers to predict"),
+        (lambda: partition.shards(np.zeros(19), 10, 2, 0, rng), "partition.shards", "cut 19 training"),
+        (lambda: partition.shards(np.zeros(39), 10, 2, 3, rng), "partition.shards", "as few as 2 samples"),
+        (lambda: partition.shards(np.zeros(39), 10, 0, 3, rng), "partition.shards", "expected at least 1"),
+        (lambda: partition.dirichlet_sizes(9, 2, 0.0, 1, rng), "partition.alpha", "> 0"),
+        (lambda: partition.lognormal_sizes(9, 2, -1.0, 1, rng), "partition.sigma", "≥ 0"),
+        (lambda: partition.users([0, 0, 1], 3, 1, rng), "partition.kind", "only 2 users"),
+        (lambda: partition.users([0] * 8 + [1], 2, 2, rng), "partition.min_samples", "with only 1 training"),
+    ):
+        with pytest.raises(ConfigurationError, match=said) as caught:
+            call()
+        assert caught.value.key == key
+
+
+def assert_disjoint(parts, samples):
+    everything = np.concatenate(parts)
+    assert len(np.unique(everything)) == len(everything)
+    assert 0 <= everything.min() <= everything.max() < samples
+
+
+def assert_same(parts, again):
+    for part, same in zip(parts, again, strict=True):
+        np.testing.assert_array_equal(part, same)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.learning.dataset import Labels
 from simulator.errors import ConfigurationError
 
 _LEAST_ROWS = 8
@@ -25,11 +25,11 @@ class Bank:
     """
 
     x: NDArray[np.float32]
-    y: NDArray[Any]
+    y: Labels
     mask: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, x: NDArray[np.float32], y: NDArray[Any], parts: Sequence[NDArray[np.int64]]) -> Bank:
+    def of(cls, x: NDArray[np.float32], y: Labels, parts: Sequence[NDArray[np.int64]]) -> Bank:
         """Stack the samples of each node.
 
         Args:

@@ -1,95 +1,36 @@
-"""Data sets, held in memory and split once into training and test samples."""
+"""The data sets that need no file: four that come with scikit-learn, and two that are drawn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from protocols.learning.dataset import Dataset, split, standardised, train_samples
 from simulator.errors import ConfigurationError
 
+__all__ = [
+    "DIGITS_SAMPLES",
+    "SAMPLES",
+    "Dataset",
+    "blobs",
+    "breast_cancer",
+    "diabetes",
+    "digits",
+    "least_squares",
+    "linear",
+    "train_samples",
+    "wine",
+]
+
 DIGITS_SAMPLES = 1797
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Training and test samples; the arrays are read-only copies of what is passed in.
-
-    Args:
-        train_x: (samples, features), stored as float32.
-        train_y: (samples,), labels in 0 … classes − 1, stored as int32.
-        test_x: (test samples, features), stored as float32.
-        test_y: (test samples,), stored as int32.
-        classes: number of classes.
-
-    Raises:
-        ConfigurationError: shapes or labels that do not belong together.
-    """
-
-    train_x: NDArray[np.float32]
-    train_y: NDArray[np.int32]
-    test_x: NDArray[np.float32]
-    test_y: NDArray[np.int32]
-    classes: int
-
-    def __post_init__(self) -> None:
-        for part in ("train", "test"):
-            x = _frozen(getattr(self, f"{part}_x"), np.float32)
-            y = _frozen(getattr(self, f"{part}_y"), np.int32)
-            if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
-                raise ConfigurationError(
-                    f"data: {part} samples have shape {x.shape} and labels {y.shape}; "
-                    "expected (samples, features) and (samples,), at least one sample",
-                    "data",
-                )
-            if y.min() < 0 or y.max() >= self.classes:
-                raise ConfigurationError(
-                    f"data: {part} labels span {y.min()} to {y.max()}; expected 0 to {self.classes - 1}",
-                    "data",
-                )
-            object.__setattr__(self, f"{part}_x", x)
-            object.__setattr__(self, f"{part}_y", y)
-        if self.train_x.shape[1] != self.test_x.shape[1]:
-            raise ConfigurationError(
-                f"data: {self.train_x.shape[1]} training features but {self.test_x.shape[1]} test features",
-                "data",
-            )
-
-    @property
-    def features(self) -> int:
-        """Inputs per sample."""
-        return int(self.train_x.shape[1])
-
-
-def _frozen(values: ArrayLike, dtype: type[np.generic]) -> NDArray[np.generic]:
-    array = np.array(values, dtype=dtype)
-    array.setflags(write=False)
-    return array
-
-
-def train_samples(samples: int, test_fraction: float) -> int:
-    """How many samples a split leaves for training, known without loading any data.
-
-    Args:
-        samples: in the whole data set.
-        test_fraction: in (0, 1).
-
-    Raises:
-        ConfigurationError: the training or the test part would be empty.
-    """
-    test = round(samples * test_fraction) if 0.0 < test_fraction < 1.0 else 0
-    if not 0 < test < samples:
-        raise ConfigurationError(
-            f"data: test_fraction {test_fraction} of {samples} samples leaves training or test empty; "
-            "expected a fraction between 0 and 1 that leaves at least one sample in each",
-            "data.test_fraction",
-        )
-    return samples - test
+SAMPLES = {"digits": DIGITS_SAMPLES, "breast-cancer": 569, "wine": 178, "diabetes": 442}
+"""Samples of the published sets, training and test together."""
 
 
 def digits(test_fraction: float, rng: np.random.Generator) -> Dataset:
-    """8 × 8 images of handwritten digits, 10 classes, 64 features scaled to [0, 1].
+    """8 × 8 images of handwritten digits, 10 classes, pixels scaled to [0, 1] by the constant 1/16.
 
     Args:
         test_fraction: share of the 1797 samples kept for testing, in (0, 1).
@@ -104,7 +45,66 @@ def digits(test_fraction: float, rng: np.random.Generator) -> Dataset:
     from sklearn.datasets import load_digits  # half a second, not owed by those who only want blobs
 
     x, y = load_digits(return_X_y=True)
-    return _split(x / 16.0, y, 10, test_fraction, rng)
+    return _split(x.reshape(-1, 8, 8) / 16.0, y, 10, test_fraction, rng)
+
+
+def breast_cancer(test_fraction: float, rng: np.random.Generator, *, scale: bool = True) -> Dataset:
+    """569 tumours by 30 measurements of cell nuclei, 2 classes: malignant, benign.
+
+    Args:
+        test_fraction: share kept for testing, in (0, 1).
+        rng: draws the split and the order of the samples.
+        scale: standardise the features, see :func:`~protocols.learning.dataset.standardised` for what that
+            means for privacy.
+
+    Raises:
+        ConfigurationError: a fraction that leaves training or test empty.
+
+    Source: W. Wolberg, O. Mangasarian, N. Street, W. Street, "Breast Cancer Wisconsin (Diagnostic)", UCI, 1995.
+    """
+    from sklearn.datasets import load_breast_cancer
+
+    return _table(load_breast_cancer(), test_fraction, rng, scale)
+
+
+def wine(test_fraction: float, rng: np.random.Generator, *, scale: bool = True) -> Dataset:
+    """178 wines by 13 chemical measurements, 3 classes: their cultivars.
+
+    Args:
+        test_fraction: share kept for testing, in (0, 1).
+        rng: draws the split and the order of the samples.
+        scale: standardise the features, see :func:`~protocols.learning.dataset.standardised` for what that
+            means for privacy.
+
+    Raises:
+        ConfigurationError: a fraction that leaves training or test empty.
+
+    Source: S. Aeberhard, M. Forina, "Wine", UCI, 1991.
+    """
+    from sklearn.datasets import load_wine
+
+    return _table(load_wine(), test_fraction, rng, scale)
+
+
+def diabetes(test_fraction: float, rng: np.random.Generator, *, scale: bool = True) -> Dataset:
+    """442 patients by 10 measurements; the number to predict is the progression of their disease after a year.
+
+    Args:
+        test_fraction: share kept for testing, in (0, 1).
+        rng: draws the split and the order of the samples.
+        scale: standardise features and labels, see :func:`~protocols.learning.dataset.standardised` for what
+            that means for privacy; raw labels span 25 to 346.
+
+    Raises:
+        ConfigurationError: a fraction that leaves training or test empty.
+
+    Source: B. Efron, T. Hastie, I. Johnstone, R. Tibshirani, "Least Angle Regression", Annals of Statistics, 2004.
+    """
+    from sklearn.datasets import load_diabetes
+
+    x, y = load_diabetes(return_X_y=True, scaled=False)
+    made = _split(x, y, None, test_fraction, rng)
+    return standardised(made) if scale else made
 
 
 def blobs(
@@ -126,39 +126,81 @@ def blobs(
     Raises:
         ConfigurationError: a parameter out of its range.
     """
-    for name, value, least in (
-        ("features", features, 1),
-        ("classes", classes, 2),
-        ("samples", samples, classes),
-    ):
-        if value < least:
-            raise ConfigurationError(f"data: {name} is {value}, expected at least {least}", f"data.{name}")
-    if not (np.isfinite(spread) and spread >= 0):
-        raise ConfigurationError(f"data: spread is {spread}, expected a finite number ≥ 0", "data.spread")
+    _require(features=(features, 1), classes=(classes, 2), samples=(samples, classes))
+    _require_deviation("spread", spread)
     y = np.arange(samples) % classes
     centres = rng.standard_normal((classes, features))
     x = centres[y] + spread * rng.standard_normal((samples, features))
     return _split(x / np.sqrt(features), y, classes, test_fraction, rng)
 
 
+def linear(
+    samples: int, features: int, noise: float, test_fraction: float, rng: np.random.Generator
+) -> tuple[Dataset, NDArray[np.float64]]:
+    """A linear regression y = x·w* + noise, with normal x of expected squared norm 1 and standard normal w*.
+
+    Args:
+        samples: in total, at least 2.
+        features: dimension, at least 1.
+        noise: standard deviation of the labels around x·w*, not negative; that of x·w* is about 1.
+        test_fraction: share kept for testing, in (0, 1).
+        rng: draws w*, samples, noise, the split and the order.
+
+    Returns:
+        The data, and w* of shape (features,). The best fit to the training samples differs from w* by the
+        noise; :func:`least_squares` gives it.
+
+    Raises:
+        ConfigurationError: a parameter out of its range.
+    """
+    _require(features=(features, 1), samples=(samples, 2))
+    _require_deviation("noise", noise)
+    weights = rng.standard_normal(features)
+    x = rng.standard_normal((samples, features)) / np.sqrt(features)
+    y = x @ weights + noise * rng.standard_normal(samples)
+    return _split(x, y, None, test_fraction, rng), weights
+
+
+def least_squares(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+    """The exact minimiser of the mean of ½ (x·w + b − y)², the optimum of a linear model; of least norm if several.
+
+    Args:
+        x: (samples, *shape).
+        y: (samples,).
+
+    Returns:
+        (features + 1,): w, then b.
+    """
+    rows = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
+    design = np.column_stack([rows, np.ones(len(rows))])
+    return np.asarray(np.linalg.lstsq(design, np.asarray(y, dtype=np.float64), rcond=None)[0])
+
+
+def _require(**sizes: tuple[int, int]) -> None:
+    for name, (value, least) in sizes.items():
+        if value < least:
+            raise ConfigurationError(f"data: {name} is {value}, expected at least {least}", f"data.{name}")
+
+
+def _require_deviation(name: str, value: float) -> None:
+    if not (np.isfinite(value) and value >= 0):
+        raise ConfigurationError(f"data: {name} is {value}, expected a finite number ≥ 0", f"data.{name}")
+
+
+def _table(bunch: Any, test_fraction: float, rng: np.random.Generator, scale: bool) -> Dataset:
+    names = tuple(map(str, bunch.target_names))
+    made = _split(bunch.data, bunch.target, len(names), test_fraction, rng, names)
+    return standardised(made) if scale else made
+
+
 def _split(
-    x: NDArray[np.float64],
-    y: NDArray[np.int64],
-    classes: int,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    classes: int | None,
     test_fraction: float,
     rng: np.random.Generator,
+    names: tuple[str, ...] = (),
 ) -> Dataset:
-    """Stratified: test shares follow the whole class by class; the total is exact (largest remainders)."""
-    test_total = len(y) - train_samples(len(y), test_fraction)
-    counts = np.bincount(y, minlength=classes)
-    exact = counts * (test_total / len(y))
-    quota = np.floor(exact).astype(np.int64)
-    short = test_total - int(quota.sum())
-    quota[np.argsort(quota - exact, kind="stable")[:short]] += 1
-    order = rng.permutation(len(y))
-    chosen = np.zeros(len(y), dtype=bool)
-    for label in range(classes):
-        chosen[order[y[order] == label][: quota[label]]] = True
-    train, test = order[~chosen[order]], order[chosen[order]]
-    features, labels = x.astype(np.float32), y.astype(np.int32)
-    return Dataset(features[train], labels[train], features[test], labels[test], classes)
+    train, test = split(y, classes, test_fraction, rng)
+    features = x.astype(np.float32)
+    return Dataset(features[train], y[train], features[test], y[test], classes, class_names=names)

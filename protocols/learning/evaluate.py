@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, final
 
@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.learning.bank import Bank
-from protocols.learning.data import Dataset
+from protocols.learning.dataset import Dataset
 from protocols.learning.executor import batch_class, batches
 from protocols.learning.task import Task
 from simulator.errors import ConfigurationError
@@ -57,13 +56,12 @@ class Evaluator:
     Args:
         task: the model.
         dataset: its test samples are used.
-        local: test samples of each node's own, if nodes have some.
 
     Raises:
         ConfigurationError: task and data disagree on the number of classes.
     """
 
-    def __init__(self, task: Task, dataset: Dataset, local: Bank | None = None) -> None:
+    def __init__(self, task: Task, dataset: Dataset) -> None:
         if task.classes != dataset.classes:
             have = "no classes (regression)" if dataset.classes is None else f"{dataset.classes} classes"
             needs = "none" if task.classes is None else str(task.classes)
@@ -71,7 +69,6 @@ class Evaluator:
                 f"evaluation: {task.name} is for {needs}, the data have {have}", "model.kind"
             )
         self._task = task
-        self._local = local
         self._width = _width(task, dataset.test_x.shape[1:])
         samples = len(dataset.test_y)
         self._slice = max(_LEAST_SAMPLES, _BUDGET_BYTES // (8 * self._width))
@@ -130,28 +127,6 @@ class Evaluator:
             by_class[diverged] = 1.0 / classes
         named = {name: np.concatenate(parts) for name, parts in sums.items()}
         return Evaluation(accuracy, loss, diverged, by_class, _disagreement(votes, len(rows), classes), named)
-
-    def evaluate_local(self, params: NDArray[Any], nodes: Sequence[int]) -> tuple[Floats, Floats] | None:
-        """(accuracy, loss) of each model on the test samples of its node; None if nodes have none.
-
-        NaN for a node without test samples of its own; accuracy is NaN in regression too.
-        """
-        if self._local is None:
-            return None
-        rows, bank = self._rows(params), self._local
-        accuracy, loss = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-        for start, count, padded in _chunks(len(rows), _fitting(bank.mask.shape[1] * self._width)):
-            own = np.zeros(padded, np.int64)
-            own[:count] = nodes[start : start + count]
-            mask = bank.mask[own]
-            sums = _measure_own(self._task)(
-                _padded(rows[start : start + count], padded), bank.x[own], bank.y[own], mask
-            )
-            samples = mask.sum(axis=1)[:count]
-            with np.errstate(invalid="ignore"):
-                part = slice(start, start + count)
-                accuracy[part], loss[part] = (np.asarray(s, np.float64)[:count] / samples for s in sums)
-        return accuracy, loss
 
     def _rows(self, params: NDArray[Any]) -> NDArray[np.float32]:
         if params.ndim != 2 or params.shape[1] != self._task.size:
@@ -225,16 +200,6 @@ def _measure(task: Task) -> Any:
         return loss, hits, ballots, others
 
     return jax.jit(measure)
-
-
-@lru_cache(maxsize=64)
-def _measure_own(task: Task) -> Any:
-    def one(params: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = task.evaluate(params, x, y)
-        right = found[PREDICTION] == y if PREDICTION in found else jnp.full(len(y), jnp.nan)
-        return jnp.sum(jnp.where(mask, right, 0.0)), jnp.sum(jnp.where(mask, found[LOSS], 0.0))
-
-    return jax.jit(jax.vmap(one))
 
 
 def consensus_distance(params: NDArray[Any]) -> float:
