@@ -9,9 +9,11 @@ from matplotlib.figure import Figure
 from analysis import style
 from analysis.network_plot import network_figure
 from analysis.partition_plot import partition_figure
+from analysis.progress_plot import has_progress, progress_figure
 from analysis.run_plots import accuracy_figure, epsilon_figure
 from analysis.store import Run, Study, is_study, read_run, read_study
 from analysis.study_plots import paired_figure, tradeoff_figure
+from analysis.tradeoff import curves
 
 
 def plot(path: Path) -> list[Path]:
@@ -45,6 +47,12 @@ def _run(run: Run) -> list[tuple[str, Figure]]:
 
 
 def _study(study: Study) -> list[tuple[str, Figure]]:
+    watched = has_progress(study)
+    found: list[tuple[str, Figure]] = []
     if study.kind == "whatif":
-        return [("paired", paired_figure(study))]
-    return [("tradeoff", tradeoff_figure(study))]
+        found.append(("paired", paired_figure(study)))
+    elif curves(study.summaries) or not watched:  # without any ε there is no trade-off to show
+        found.append(("tradeoff", tradeoff_figure(study)))
+    if watched:
+        found.append(("progress", progress_figure(study)))
+    return found

@@ -38,6 +38,8 @@ _CAPTIONS = {
     "partition": "Who trains on what: samples of each class at each node, and samples of each node in all.",
     "tradeoff": "Accuracy against privacy loss; colour: time to the target accuracy. Bars: 95 % "
     "intervals over seeds. Filled: certified; hollow: open-loop, not a bound for adaptive training.",
+    "progress": "Mean accuracy of the honest nodes that are up, mean over seeds, against local updates, time and "
+    "traffic. What sends nothing is a level line in the panel of traffic.",
     "paired": "Difference of each variant to the baseline with the same seed. Grey: one seed; "
     "blue: mean with its 95 % bootstrap interval.",
 }

@@ -15,11 +15,13 @@ from matplotlib.lines import Line2D
 from analysis import style
 from analysis.network_plot import network_figure, roles
 from analysis.plots import plot
+from analysis.progress_plot import courses, progress_figure
 from analysis.report import explain_epsilon, report
 from analysis.run_plots import accuracy_figure, epsilon_figure
 from analysis.store import read_run, read_study
 from analysis.study_plots import paired_figure, tradeoff_figure
 from analysis.tradeoff import curves
+from simulator.errors import StorageError
 from tests.synthetic_runs import make_run, make_sweep, make_whatif
 
 
@@ -143,6 +145,59 @@ def test_the_tradeoff_of_plain_runs_only(tmp_path: Path) -> None:
     table.filter(pl.col("series") == "plain gossip").write_parquet(path / "summaries.parquet")
     (made,) = plot(path)
     assert is_png(made)
+
+
+def with_folders(study: Path) -> Path:
+    """Give every run of a study a run folder with metrics."""
+    for row in read_study(study).summaries.to_dicts():
+        run = study / "runs" / row["id"]
+        make_run(run, seed=row["seed"])
+        if row["series"] == "plain gossip":
+            table = pl.read_parquet(run / "metrics.parquet")
+            sent = pl.col("metric") == "bytes_sent"
+            value = pl.when(sent).then(0.0).otherwise("value")
+            table.with_columns(value=value).write_parquet(run / "metrics.parquet")
+    return study
+
+
+def test_how_every_series_gets_there(tmp_path: Path) -> None:
+    path = with_folders(make_sweep(tmp_path / "sweep", levels=(1, 4), seeds=2))
+    assert [made.name for made in plot(path)] == ["tradeoff.png", "progress.png"]
+    found = courses(read_study(path))
+    series = ("secure, sparse", "secure, complete", "LDP gossip")
+    names = [f"{one}, noise_multiplier = {z}" for one in series for z in (1, 4)]
+    assert list(found) == [*names, "plain gossip"]
+    assert {len(runs) for runs in found.values()} == {2}
+    run = read_run(path / "runs" / "run000")
+    mean = run.metrics.filter(pl.col("metric") == "accuracy_mean").sort("t_s")["value"].to_list()
+    first = found[names[0]][0]
+    assert first.accuracy.tolist() == pytest.approx(mean)
+    assert (first.t_s[-1], first.rounds[-1], first.mib[-1]) == (40.0, 20.0, 20 * 0.5 / 16)
+    figure = progress_figure(read_study(path))
+    assert [ax.get_xlabel() for ax in figure.axes] == [
+        "local updates of a node, mean",
+        "virtual time (s)",
+        "traffic of a node, mean (MiB)",
+    ]
+    assert legend(figure) == list(found)
+    by_rounds = figure.axes[0].lines[0]
+    runs = found[names[0]]
+    assert ys(by_rounds)[-1] == pytest.approx(sum(run.accuracy[-1] for run in runs) / 2)
+    level = figure.axes[2].lines[-1]
+    assert len(set(ys(level))) == 1, "what sends nothing is a level"
+    assert is_png(style.save(figure, tmp_path / "progress.png"))
+
+
+def test_plain_runs_that_can_be_watched_need_no_tradeoff(tmp_path: Path) -> None:
+    path = make_sweep(tmp_path / "sweep", seeds=2)
+    table = pl.read_parquet(path / "summaries.parquet")
+    table.filter(pl.col("series") == "plain gossip").write_parquet(path / "summaries.parquet")
+    assert [made.name for made in plot(with_folders(path))] == ["progress.png"]
+
+
+def test_progress_of_runs_that_are_gone(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no run of this study has metrics"):
+        progress_figure(read_study(make_whatif(tmp_path / "study", seeds=2)))
 
 
 def test_the_paired_figure(tmp_path: Path) -> None:

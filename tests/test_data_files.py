@@ -84,7 +84,11 @@ def test_a_fresh_split_pools_whatever_is_there(tmp_path):
     [
         ("train-images-idx3-ubyte", b"", "no IDX file"),
         ("train-images-idx3-ubyte", b"\x1f\x8b\x08broken", "cannot be read"),
-        ("train-images-idx3-ubyte", gzip.compress(idx_bytes(np.zeros((5, 2, 2))), mtime=0)[:-12], "cannot be read"),
+        (
+            "train-images-idx3-ubyte",
+            gzip.compress(idx_bytes(np.zeros((5, 2, 2))), mtime=0)[:-12],
+            "cannot be read",
+        ),
         ("train-images-idx3-ubyte", idx_bytes(np.zeros((5, 2, 2)))[:-1], "holds 19 bytes .* announces 20"),
         ("train-images-idx3-ubyte", idx_bytes(np.zeros((5, 2, 2))) + b"x", "holds 21 bytes"),
         ("train-images-idx3-ubyte", idx_bytes(np.zeros((5, 2, 2)), kind=0x0D), "type 0x0d"),

@@ -92,7 +92,7 @@ def test_every_node_of_a_tree_counts_alike() -> None:
 
 
 def test_aggregators_average_often_and_the_root_now_and_then() -> None:
-    """Twelve rounds: two local updates between averages of aggregators, three of those between the root's."""
+    """Twelve rounds: an average of aggregators after two, of the root after three of those."""
     lab = Lab(tree())
     kernel, _ = lab.run(federated(hierarchical, mix_every=2, global_every=3)(lab, 12))
     made = rounds_of(lab)
