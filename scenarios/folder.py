@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,12 @@ class RunFolder:
         times = {f"{name}_s": _seconds(columns.pop(f"{name}_ns")) for name in ("from", "until")}
         self.table("activity", ACTIVITY, {name: (times | columns)[name] for name in ACTIVITY})
 
-    def releases(self, entries: Sequence[Entry]) -> None:
-        """Write the record of releases."""
-        self.table("releases", RELEASES, _transpose(Entry._fields, entries))
+    def releases(self, entries: Sequence[Sequence[Any]]) -> None:
+        """Write the record of releases, rows of :class:`~protocols.privacy.lineage.Entry`."""
+        columns: dict[str, Any] = dict(zip(Entry._fields, zip(*entries, strict=True), strict=True))
+        if columns:
+            columns |= {name: _lists(columns[name], RELEASES[name]) for name in ("parents", "coefs")}
+        self.table("releases", RELEASES, columns)
 
     def privacy(self, claims: Sequence[Claim]) -> None:
         """Write what the ledger claims."""
@@ -157,6 +161,17 @@ def _seconds(nanoseconds: NDArray[np.int64]) -> pl.Series:
     return pl.Series(np.where(nanoseconds < 0, np.nan, nanoseconds / NS_PER_S), nan_to_null=True)
 
 
+def _lists(rows: Sequence[Sequence[Any]], dtype: Any) -> pl.Series:
+    """A column of lists; polars takes one Python list after another, which is slow for many short ones."""
+    row = np.repeat(np.arange(len(rows)), [len(entries) for entries in rows])
+    values = pl.Series("value", list(chain.from_iterable(rows)), dtype=dtype.inner)
+    filled = pl.DataFrame({"row": row, "value": values}).group_by("row", maintain_order=True).agg("value")
+    every = pl.DataFrame({"row": np.arange(len(rows))}).join(
+        filled, on="row", how="left", maintain_order="left"
+    )
+    return every["value"].fill_null([])
+
+
 def _transpose(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for row in rows:
@@ -167,6 +182,8 @@ def _transpose(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str,
 
 def _plain(value: Any) -> Any:
     """JSON has neither infinity nor NaN."""
+    if type(value) is int or type(value) is str:  # by far the most
+        return value
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

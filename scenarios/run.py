@@ -169,7 +169,7 @@ class _Underway:
             self.folder.privacy(claims)
             self.folder.messages(log)
             self.folder.activity(self.engine.activity)
-            self.folder.releases(self.parts.learner.lineage.record())
+            self.folder.releases(self.parts.learner.lineage.rows())
             for node in sorted(self.parts.cast.curious):
                 self.folder.view(node, self.recorder.view(node))
             if self.engine.world.adversary.wires is not None:

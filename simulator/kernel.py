@@ -11,6 +11,7 @@ from simulator.draws import DENSE_DEGREE, Draws
 from simulator.engine import Engine
 from simulator.errors import ProgramError
 from simulator.faults import Cut, Hold
+from simulator.garbage import rare_collections
 from simulator.links import LinkModel
 from simulator.network import Direct, Fixtures, Network
 from simulator.node import Message, Program
@@ -93,12 +94,15 @@ class Kernel(Engine):
         self._begin(until_s)
         try:
             over, step, queue = self._over, self.env.step, self.env.queue
-            while over.callbacks is not None:
-                if len(queue) <= self._idle_events:
-                    waiting = sorted(self._running)
-                    reason = f"nodes {waiting} wait for messages that cannot come any more: no event is left"
-                    raise ProgramError(waiting[0], self.now_s, reason)
-                step()
+            with rare_collections():
+                while over.callbacks is not None:
+                    if len(queue) <= self._idle_events:
+                        waiting = sorted(self._running)
+                        reason = (
+                            f"nodes {waiting} wait for messages that cannot come any more: no event is left"
+                        )
+                        raise ProgramError(waiting[0], self.now_s, reason)
+                    step()
         finally:
             self._stop()
             self._settle()

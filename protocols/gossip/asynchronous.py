@@ -100,7 +100,7 @@ class Gossiper:
             return
         await node.sleep(seconds)  # nobody expects an answer, so one look at the mailbox is enough
         for delivery in node.arrived():
-            await self._handle(delivery)
+            self._take(delivery)
 
     async def _linger(self) -> None:
         if not self._manners.asks:
@@ -123,6 +123,9 @@ class Gossiper:
         self._node.send(peer, show(self._learner, kind, round, [said], numbers))
 
     async def _handle(self, delivery: Delivery) -> None:
+        self._take(delivery)
+
+    def _take(self, delivery: Delivery) -> None:
         message = delivery.message
         if message.kind in (MODEL, OFFER):
             self._arrived.append(received(message))

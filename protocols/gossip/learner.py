@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ class Learner:
     step_cost_s: float
     schedule: Schedule | None = None
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Elements of what travels: the parameters, and the optimiser's state if that does."""
         return int(self.start.params.size)
@@ -84,13 +85,19 @@ class Learner:
     async def merge_update(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:
         """Train on the node's own data, starting from the weighted sum of models: :meth:`combine` and
         :meth:`local_update` in one operation."""
-        operations, recipe = self.operations, self.operations.recipe
-        vectors, weights = await self._padded(node, round, terms)
-        inputs: list[Any] = list(vectors)
-        if len(vectors) > 1:
-            inputs.append(weights)
+        operations = self.operations
+        recipe = operations.recipe
+        if len(terms) == 1 and terms[0][0] == 1.0:
+            before = terms[0][1].state
+            inputs: list[Any] = [terms[0][1].params]
+        else:
+            before = self._mixed(node, round, terms)
+            inputs = await self._summands(node, terms)
+        count = max(1, len(inputs) - 1)
+        size = self.size
         if recipe.keeps == "node":
             inputs.append(self._kept(node)[0])
+            size += recipe.optimiser.state_size(size)
         inputs.append(node.id)
         if recipe.noised:
             inputs.append(self.noise(node.id, node.rng("noise", round)))
@@ -98,19 +105,13 @@ class Learner:
             inputs.append(operations.batches.draw(node.id, node.rng("batch", round)))
         if recipe.scheduled:
             inputs.append(tuple(self._rates(round)))
-        size = self.size
-        if recipe.keeps == "node":
-            size += recipe.optimiser.state_size(size)
-        params = await node.compute(
-            operations.update(len(vectors)), *inputs, size=size, cost_s=self.step_cost_s
-        )
-        state = terms[0][1].state if len(terms) == 1 else self._mixed(node, round, terms)
-        return await self._updated(node, round, params, state)
+        params = await node.compute(operations.update(count), *inputs, size=size, cost_s=self.step_cost_s)
+        return await self._updated(node, round, params, before)
 
     async def combine(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:
         """The weighted sum of models."""
-        vectors, weights = await self._padded(node, round, terms)
-        params = await node.compute(self.operations.combine(len(vectors)), *vectors, weights, size=self.size)
+        inputs = await self._summands(node, terms)
+        params = await node.compute(self.operations.combine(len(inputs) - 1), *inputs, size=self.size)
         return Model(params, self._mixed(node, round, terms))
 
     def _mixed(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> int:
@@ -119,10 +120,10 @@ class Learner:
     async def _updated(self, node: Node, round: int, params: Handle, before: int) -> Model:
         """The model after an update, in the lineage; what the node keeps of it goes to its disk."""
         recipe, lineage, now_s = self.operations.recipe, self.lineage, node.now_s
-        state, sigma = before, self.sigma[node.id]
+        state, sigma, sensitivity = before, self.sigma[node.id], self.sensitivity
         for gain in self._gains(round):
             state = lineage.contribute(
-                now_s, node.id, round, state, gain=-gain, sigma=sigma, sensitivity=self.sensitivity
+                now_s, node.id, round, state, gain=-gain, sigma=sigma, sensitivity=sensitivity
             )
         if recipe.noised and not (recipe.linear and recipe.keeps == "fresh"):
             others = [self._kept(node)[1]] if recipe.keeps == "node" else []
@@ -151,29 +152,24 @@ class Learner:
 
     def _gains(self, round: int) -> list[float]:
         recipe = self.operations.recipe
-        if recipe.whole or not recipe.noised or self.schedule is None:
+        if not recipe.noised:
+            return [self.gain]
+        if recipe.whole or self.schedule is None:
             return [self.gain] * recipe.contributions
         return [rate / self.operations.divisor for rate in self._rates(round)]
 
-    async def _padded(
-        self, node: Node, round: int, terms: Sequence[tuple[float, Model]]
-    ) -> tuple[list[Any], tuple[float, ...]]:
-        """Vectors and weights of a sum, in one of few lengths; of a long one, partial sums."""
-        from protocols.learning.operations import MOST_TERMS, term_class  # brings JAX, not owed by `validate`
-
+    async def _summands(self, node: Node, terms: Sequence[tuple[float, Model]]) -> list[Any]:
+        """The vectors of a weighted sum, then the tuple of their weights; of a long sum, partial sums."""
         vectors: list[Any] = [model.params for _, model in terms]
         weights = [weight for weight, _ in terms]
-        while len(vectors) > MOST_TERMS:
-            partial = []
-            for start in range(0, len(vectors), MOST_TERMS):
-                some, theirs = vectors[start : start + MOST_TERMS], weights[start : start + MOST_TERMS]
-                missing = term_class(len(some)) - len(some)
-                some, theirs = some + some[:1] * missing, theirs + [0.0] * missing
-                op = self.operations.combine(len(some))
-                partial.append(await node.compute(op, *some, tuple(theirs), size=self.size))
-            vectors, weights = partial, [1.0] * len(partial)
-        missing = term_class(len(vectors)) - len(vectors)
-        if missing:  # repeats of the first, which count nothing
-            vectors += vectors[:1] * missing
-            weights += [0.0] * missing
-        return vectors, tuple(weights)
+        operations = self.operations
+        while len(vectors) > operations.most_terms:
+            cuts = range(0, len(vectors), operations.most_terms)
+            pieces = [slice(start, start + operations.most_terms) for start in cuts]
+            sums = [operations.summands(vectors[piece], weights[piece]) for piece in pieces]
+            vectors = [
+                await node.compute(operations.combine(len(inputs) - 1), *inputs, size=self.size)
+                for inputs in sums
+            ]
+            weights = [1.0] * len(vectors)
+        return operations.summands(vectors, weights)

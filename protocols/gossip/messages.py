@@ -24,12 +24,13 @@ def show(
     Its body is the parameters alone if there is one model and no number, and a tuple of both otherwise. The
     numbers must not depend on data: they are in no ledger.
     """
-    vectors = tuple(model.params for model in models)
-    states = tuple(Visible(model.state) for model in models)
-    alone = len(models) == 1 and not numbers
     size = HEADER_BYTES + VALUE_BYTES * learner.size * len(models) + NUMBER_BYTES * len(numbers)
-    body: Any = vectors[0] if alone else (*vectors, *numbers)
-    return Message(kind, round, body, size, release=states[0] if len(states) == 1 else states)
+    if len(models) == 1:
+        (model,) = models
+        body: Any = (model.params, *numbers) if numbers else model.params
+        return Message(kind, round, body, size, Visible(model.state))
+    vectors = [model.params for model in models]
+    return Message(kind, round, (*vectors, *numbers), size, tuple([Visible(m.state) for m in models]))
 
 
 def call(kind: str, round: int) -> Message:
@@ -39,9 +40,10 @@ def call(kind: str, round: int) -> Message:
 
 def shown(message: Message) -> tuple[Model, ...]:
     """The models in a message made by :func:`show`."""
-    states = message.release if isinstance(message.release, tuple) else (message.release,)
-    vectors = message.body if isinstance(message.body, tuple) else (message.body,)
-    return tuple(Model(vector, seen.state) for vector, seen in zip(vectors, states, strict=False))
+    body, release = message.body, message.release
+    if not isinstance(release, tuple):
+        return (Model(body[0] if isinstance(body, tuple) else body, release.state),)
+    return tuple([Model(vector, seen.state) for vector, seen in zip(body, release, strict=False)])
 
 
 def numbers_of(message: Message) -> tuple[Any, ...]:

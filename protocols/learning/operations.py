@@ -18,13 +18,11 @@ from simulator.compute import Op
 from simulator.errors import ConfigurationError
 
 MOST_TERMS = 32
-"""Longer combinations are made of partial sums."""
 _TERMS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
-def term_class(count: int) -> int:
-    """How many terms a combination of ``count`` is padded to, so that few programs are compiled."""
-    return next(size for size in _TERMS if size >= count)
+_PADDED = [next((size for size in _TERMS if size >= count), 0) for count in range(MOST_TERMS + 1)]
+"""By number of terms, how many a combination is padded to, so that few programs are compiled."""
 
 
 def affine(k: int) -> Op:
@@ -129,6 +127,18 @@ class Operations:
     def combine(self, k: int) -> Op:
         """The weighted sum of k vectors, see :func:`affine`."""
         return self._once("combine", k, affine)
+
+    @property
+    def most_terms(self) -> int:
+        """Terms of one weighted sum at most; longer ones are made of partial sums."""
+        return MOST_TERMS
+
+    def summands(self, vectors: list[Any], weights: list[float]) -> list[Any]:
+        """Inputs of a weighted sum: the vectors, padded to one of few numbers of them, and the tuple of weights."""
+        missing = _PADDED[len(vectors)] - len(vectors)
+        if missing:  # repeats of the first, which count nothing
+            vectors, weights = vectors + vectors[:1] * missing, weights + [0.0] * missing
+        return [*vectors, tuple(weights)]
 
     def scale(self, factor: float) -> Op:
         """The multiplication by a constant, see :func:`scale`."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 CONTRIBUTE, COMBINE, OPAQUE, RELEASE = "contribute", "combine", "opaque", "release"
@@ -88,9 +89,13 @@ class Lineage:
         """All entries in the order in which they were reported."""
         return list(map(Entry._make, self._rows))
 
+    def rows(self) -> list[tuple[Any, ...]]:
+        """:meth:`record` as plain tuples."""
+        return sorted(self._rows, key=itemgetter(2))
+
     def record(self) -> list[Entry]:
         """All entries in order of time: deliveries may be reported after what happened later elsewhere."""
-        return sorted(self.entries, key=lambda entry: entry.t_s)
+        return list(map(Entry._make, self.rows()))
 
     def contribute(
         self, t_s: float, node: int, round: int, parent: int, *, gain: float, sigma: float, sensitivity: float
