@@ -112,7 +112,9 @@ def build_task(spec: training_tables.Model, dataset: data.Dataset) -> Task:
         case training_tables.MlpModel():
             return models.mlp(dataset.features, spec.hidden, classes, spec.activation)
         case training_tables.CnnModel():
-            return models.cnn(shape, classes, spec.channels, spec.kernel, spec.hidden, spec.activation)
+            return models.cnn(
+                shape, classes, spec.channels, spec.kernel, spec.hidden, spec.activation, spec.padding
+            )
 
 
 def build_sigma(scenario: Scenario, overlay: Overlay) -> list[float]:

@@ -56,6 +56,9 @@ class CnnModel(Table):
     kind: Literal["cnn"] = Field(description="convolutions with average pooling, then dense layers")
     channels: Sizes = Field(default=(8, 16), description="kernels of each convolution")
     kernel: int = Field(default=5, ge=1, le=99, description="width and height of the kernels in pixels")
+    padding: Literal["valid", "same"] = Field(
+        default="valid", description="same keeps the size of images, valid cuts their borders"
+    )
     hidden: Sizes = Field(default=(64,), description="units of the dense layers before the last")
     activation: Literal["relu", "tanh"] = Field(default="relu", description="after every layer but the last")
 

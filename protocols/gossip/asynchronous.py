@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from protocols.gossip.learner import Learner
 from protocols.gossip.merging import Aged, MergeRules
 from protocols.gossip.messages import call, numbers_of, show, shown
-from protocols.gossip.peers import chosen, draws, pump
+from protocols.gossip.peers import chosen, pump
 from simulator.node import Delivery, Message, Node
 
 JITTER = 0.1
@@ -75,18 +75,17 @@ class Gossiper:
 
     async def run(self) -> None:
         """All rounds, from where the disk says."""
-        node, pace = self._node, self._pace
+        node, pace, name = self._node, self._pace, self._manners.name
         while (round := self._mine.steps) < pace.rounds:
-            tick, pick = draws(node, self._manners.name, round, 2)
-            await self._listen(ticking(pace.period_s, tick))
+            await self._listen(ticking(pace.period_s, node.uniform(name, round, 0)))
             mine, arrived = self._mine, self._arrived
             self._arrived = []
-            node.disk["aged"] = mine._replace(steps=round + 1)
+            node.disk["aged"] = Aged(mine.model, mine.updates, round + 1)
             self._mine = await pace.rules.round(node, self._learner, mine, arrived)
             node.record("model", round=round + 1, value=self._mine.model.params)
             around = node.links(round).to
             if around:
-                self._address(chosen(around, pick), round)
+                self._address(chosen(around, node.uniform(name, round, 1)), round)
         await self._linger()
         self._mine = await pace.rules.last(node, self._learner, self._mine, self._arrived)
         node.disk["aged"] = self._mine

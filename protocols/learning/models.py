@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.learning.network import Activation, Conv, Dense, Layer, Network, Pool, Shape
+from protocols.learning.network import Activation, Conv, Dense, Layer, Network, Padding, Pool, Shape
 from protocols.learning.task import Task
 from simulator.errors import ConfigurationError
 
@@ -90,6 +90,7 @@ def cnn(
     kernel: int = 5,
     hidden: tuple[int, ...] = (64,),
     activation: Activation = "relu",
+    padding: Padding = "valid",
 ) -> Task:
     """A small convolutional network in the manner of LeNet (LeCun et al. 1998).
 
@@ -102,6 +103,7 @@ def cnn(
         kernel: their width and height in pixels.
         hidden: units of the dense layers before the last.
         activation: after every layer but the last.
+        padding: ``same`` keeps the size of images through convolutions, ``valid`` cuts their borders.
 
     Raises:
         ConfigurationError: no images, images too small for so many layers, or a size below 1.
@@ -115,7 +117,7 @@ def cnn(
         )
     layers: list[Layer] = []
     for count in channels:
-        layers += [Conv(count, kernel), activation, Pool(2)]
+        layers += [Conv(count, kernel, padding=padding), activation, Pool(2)]
     for units in hidden:
         layers += [Dense(units), activation]
     network = Network((*shape, 1)[:3], (*layers, Dense(classes)))

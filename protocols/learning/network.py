@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from simulator.errors import ConfigurationError
 
 Shape: TypeAlias = tuple[int, ...]
+Padding: TypeAlias = Literal["valid", "same"]
 
 
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -42,7 +43,7 @@ class Conv:
     channels: int
     kernel: int
     stride: int = 1
-    padding: Literal["valid", "same"] = "valid"
+    padding: Padding = "valid"
 
 
 @dataclass(frozen=True)
