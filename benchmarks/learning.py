@@ -7,8 +7,8 @@ gossip on a 20-regular graph with delays uniform up to a tenth of a round, 20 ro
     python benchmarks/learning.py --case W1 --nodes 1000 --peer OTHER/bin/python
     python benchmarks/learning.py --case W1 --nodes 1000 --profile
 
-``--peer`` names an interpreter that has gossipy (``pip install gossipy-dfl torch``); it runs the same work beside ours,
-with torch's default number of threads and with one.
+``--peer`` names an interpreter that has gossipy (``pip install gossipy-dfl torch``); it runs the same work beside
+ours, with torch's default number of threads and with one.
 
 Keys: ``cpu_s_per_node_round``: processor time of the simulation, evaluations included, over nodes and rounds, the
 least of several runs; ``whole_cpu_s_per_node_round``: of the same run with building the world and writing its folder.

@@ -231,6 +231,15 @@ def test_pending_work_is_bounded():
     assert executor.ops == 20
 
 
+def test_arrays_that_wait_are_bounded_in_bytes():
+    executor, size = BatchedExecutor(), 1 << 22
+    pull = Op("add", lambda v, noise: v + noise)
+    value = executor.constant(np.zeros(size))
+    for _ in range(17):  # 16 MiB each
+        value = executor.submit(pull, [value, np.ones(size, np.float32)], node=0, size=size)
+    assert executor.pending == 0
+
+
 def test_values_nobody_holds_are_freed():
     executor = BatchedExecutor()
     start = executor.constant(BANK[0])

@@ -183,14 +183,14 @@ def _measure(task: Task) -> Any:
         loss = jnp.sum(jnp.where(counts > 0, found.pop(LOSS), 0.0))
         guess = found.pop(PREDICTION, jnp.zeros(len(y), jnp.int32))
         right = (guess == y) * counts
-        hits = jax.nn.one_hot(y, classes).T @ right
+        hits = jax.nn.one_hot(y, classes).T @ right if classes else jnp.zeros(0)
         others = {name: jnp.sum(values * counts) for name, values in found.items()}
         return loss, hits, guess, others
 
     def measure(rows: jax.Array, counted: jax.Array, x: jax.Array, y: jax.Array, counts: jax.Array) -> Any:
         def over(sums: Any, part: Any) -> tuple[Any, jax.Array]:
             loss, hits, guess, others = jax.vmap(one, (0, None, None, None))(rows, *part)
-            ballots = jnp.einsum("m,msc->sc", counted, jax.nn.one_hot(guess, max(1, classes)))
+            ballots = jnp.einsum("m,msc->sc", counted, jax.nn.one_hot(guess, classes or 1))
             return jax.tree.map(jnp.add, sums, (loss, hits, others)), ballots
 
         first = (x[0], y[0], counts[0])

@@ -25,7 +25,7 @@ from simulator.errors import ConfigurationError, ContractError
 
 SMALLEST_BATCH = 8
 _PAD_ROWS, _PAD_SHARE = 16, 0.25
-_BATCH_BYTES = 1 << 28
+_BATCH_BYTES = _GIVEN_BYTES = 1 << 28
 _PENDING, _LOW, _HIGH = -1, -(2**31), 2**31 - 1
 
 
@@ -97,7 +97,8 @@ class BatchedExecutor:
     A failing call leaves its operations pending: reading again fails again, with the same message.
 
     Args:
-        max_pending: operations kept before everything is computed anyway; bounds memory.
+        max_pending: operations kept before everything is computed anyway; bounds memory, together with 256 MiB
+            for the arrays that operations are given (noise, batches).
         max_batch: rows of one call at most, a power of two ≥ 8; vectors too long for that many in 256 MiB are
             taken in smaller batches.
         dtype: precision of vectors, float32 or float64.
@@ -136,6 +137,7 @@ class BatchedExecutor:
         self._rows: dict[int, Rows] = {}
         self._levels: list[dict[_Kind, list[ref[Value]]]] = []
         self._waiting = 0
+        self._given_bytes = 0
         self._shared: dict[Op, tuple[Any, ...]] = {}
         self._programs: set[tuple[Any, ...]] = set()
 
@@ -180,6 +182,7 @@ class BatchedExecutor:
                 operands.append(value)
             else:
                 array = self._array(value, op, node)
+                self._given_bytes += array.nbytes
                 kind.append((array.shape, array.dtype))
                 operands.append(array)
         handle = Value(rows, _PENDING, tuple(operands), level, node)
@@ -192,7 +195,7 @@ class BatchedExecutor:
             group = levels[level][key] = []
         group.append(ref(handle))
         self._waiting += 1
-        if self._waiting >= self._max_pending:
+        if self._waiting >= self._max_pending or self._given_bytes > _GIVEN_BYTES:
             self.flush()
         return handle
 
@@ -244,6 +247,7 @@ class BatchedExecutor:
                     self._carry_out(kind, level[kind])
                     del level[kind]
         self._levels.clear()
+        self._given_bytes = 0
 
     def _carry_out(self, kind: _Kind, group: list[ref[Value]]) -> None:
         handles = [handle for made in group if (handle := made()) is not None]
