@@ -55,6 +55,12 @@ def reaccount(
             f"{run}: nodes of this run may hold the same record, and the ledger does not follow its copies; ask for "
             "whole nodes: --unit node"
         )
+    training = manifest["scenario"]["training"]
+    if unit == "record" and adjacency == "add-remove" and training.get("batch") is not None:
+        raise ConfigurationError(
+            f"{run}: batches of this run have a fixed size, so a record that is added takes another one's place; ask "
+            "for --adjacency replace or zero-out"
+        )
     byzantine = frozenset(manifest["byzantine"])
     claims = account(
         in_unit(

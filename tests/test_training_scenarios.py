@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from scenarios import run as runs
 from scenarios import tasks
 from scenarios.build import build
 from scenarios.load import ScenarioErrors, resolve
+from scenarios.reaccount import reaccount
 from simulator.errors import ConfigurationError
 
 PRIVATE = {
@@ -239,3 +241,33 @@ def test_a_run_means_the_same_when_it_is_computed_one_operation_at_a_time(
     assert eager["trace_hash"] == batched["trace_hash"]
     for name in ("loss_mean", "loss_worst", "consensus_distance"):
         np.testing.assert_allclose(eager[name], batched[name], rtol=1e-4)
+
+
+def test_the_example_of_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "extending.md").read_text()
+    code = text.split("    import jax.numpy as jnp, numpy as np")[1].split("    # scenario:")[0]
+    names: dict[str, Any] = {}
+    exec(dedent("    import jax.numpy as jnp, numpy as np" + code), names)
+
+    class Point:
+        name, value = "logistic", "yours:logistic"
+
+        def load(self) -> Any:
+            return names["logistic"]
+
+    monkeypatch.setattr(tasks, "entry_points", lambda group: [Point()])
+    raw = scenario(training={"step": 0.5}, protocol={"rounds": 10})
+    raw["model"] = {"kind": "task", "name": "logistic", "options": {"sharpness": 2.0}}
+    assert runs.run(resolve(raw), tmp_path / "run")["accuracy_mean"] > 0.8
+
+
+def test_batches_of_fixed_size_are_not_accounted_for_records_that_come_and_go(tmp_path: Path) -> None:
+    summary = ran(
+        tmp_path,
+        training={"batch": 4},
+        protocol={"exchange": "ldp"},
+        privacy=PRIVATE | {"adjacency": "replace"},
+    )
+    assert np.isfinite(summary["epsilon_worst"])
+    with pytest.raises(ConfigurationError, match="ask for --adjacency replace"):
+        reaccount(tmp_path / "run", observers=None, unit=None, adjacency="add-remove", delta=None)
