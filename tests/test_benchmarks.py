@@ -30,3 +30,26 @@ def test_the_network_benchmark_prints_a_line_a_case() -> None:
         assert line["ratio_to_bare_timeout"] > 0
         assert line["us_per_message"] > 0
         assert 0 < line["bytes_per_node"] < 1_000_000
+
+
+def test_the_learning_benchmark_prints_a_line_a_case() -> None:
+    asked = ["--nodes", "12", "--rounds", "2", "--repeats", "1", "--case", "W1", "bound", "clipping"]
+    told = subprocess.run(
+        [sys.executable, "benchmarks/learning.py", *asked],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [(line["case"], line["evaluated"]) for line in lines] == [
+        ("W1", "one"),
+        ("W1", "all"),
+        *((case, "one") for case in ("W1-bound", "W1-mlp-bound", "dp-mlp", "dp-cnn")),
+    ]
+    for line in lines:
+        assert line["nodes"] == 12
+        assert line["cpu_s_per_node_round"] > 0
+        assert line["peak_mib"] > 0
+        assert line["case"] == "W1" or line["ratio"] > 0
