@@ -33,7 +33,6 @@ from typing import Any
 import jax
 import numpy as np
 
-import scenarios.run as runs
 from protocols.learning import data, models, partition
 from protocols.learning.bank import Bank
 from protocols.learning.batches import Batches
@@ -44,6 +43,7 @@ from protocols.learning.local_update import Recipe
 from protocols.learning.operations import Operations
 from protocols.learning.task import Task
 from scenarios.load import resolve
+from scenarios.run import run
 from scenarios.schema import Scenario
 from simulator import streams
 from simulator.kernel import Kernel
@@ -99,14 +99,10 @@ def timed_run(
     scenario: Scenario, executor: type[Any] = BatchedExecutor
 ) -> tuple[float, float, dict[str, Any]]:
     """(processor time of the simulation, of the whole run, summary)."""
-    usual, runs.BatchedExecutor = runs.BatchedExecutor, executor  # type: ignore[misc]
-    try:
-        with tempfile.TemporaryDirectory() as folder, _Watch() as watch:
-            began = time.process_time()
-            summary = runs.run(scenario, Path(folder) / "run")
-            return watch.simulation_s, time.process_time() - began, summary
-    finally:
-        runs.BatchedExecutor = usual  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as folder, _Watch() as watch:
+        began = time.process_time()
+        summary = run(scenario, Path(folder) / "run", executor=executor())
+        return watch.simulation_s, time.process_time() - began, summary
 
 
 def simulated(
@@ -115,7 +111,7 @@ def simulated(
     """One size of W1."""
     scenario = work(nodes, rounds=rounds, model=model, evaluated=evaluated)
     first = timed_run(scenario)
-    best = min((timed_run(scenario) for _ in range(repeats)), key=lambda run: run[0])
+    best = min((timed_run(scenario) for _ in range(repeats)), key=lambda timed: timed[0])
     each = nodes * rounds
     return {
         "case": case,

@@ -84,9 +84,12 @@ def run(
     seed: _Seed = None,
     out: _Out = None,
     quiet: _Quiet = False,
+    eager: Annotated[
+        bool, typer.Option("--eager", help="Compute one operation at a time; the first that fails is named.")
+    ] = False,
 ) -> None:
     """Run a scenario in virtual time."""
-    _run(scenario, sets, seed, out, quiet, live=False)
+    _run(scenario, sets, seed, out, quiet, eager=eager)
 
 
 @app.command()
@@ -102,7 +105,14 @@ def live(
 
 
 def _run(
-    file: Path, sets: list[str] | None, seed: int | None, out: Path | None, quiet: bool, *, live: bool
+    file: Path,
+    sets: list[str] | None,
+    seed: int | None,
+    out: Path | None,
+    quiet: bool,
+    *,
+    live: bool = False,
+    eager: bool = False,
 ) -> None:
     from scenarios.load import load, located
 
@@ -110,12 +120,18 @@ def _run(
     name = f"{loaded.scenario.name}-{loaded.scenario.seed}" + ("-live" if live else "")
     folder = _fresh(RUNS / name) if out is None else _unused(out)
 
+    from protocols.learning.eager import EagerExecutor
     from scenarios.run import run as run_scenario
 
     try:
         with keeping(folder), progress(loaded.scenario.name, quiet=quiet) as on_progress:
             summary = run_scenario(
-                loaded.scenario, folder, base=loaded.path.parent, live=live, on_progress=on_progress
+                loaded.scenario,
+                folder,
+                base=loaded.path.parent,
+                live=live,
+                on_progress=on_progress,
+                executor=EagerExecutor(finite=True) if eager else None,
             )
     except ConfigurationError as error:
         raise located(error, loaded.path) from error

@@ -26,6 +26,7 @@ from scenarios.study_tables import STUDY_TABLES
 from scenarios.summary import summarise
 from simulator import mixing
 from simulator.clock import to_ns
+from simulator.compute import Executor
 from simulator.errors import ConfigurationError
 from simulator.kernel import Kernel
 from simulator.records import ActivityLog
@@ -54,6 +55,7 @@ def run(
     series: str | None = None,
     variant: str | None = None,
     on_progress: Callable[[float, str], None] | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Run a scenario and write its folder.
 
@@ -64,6 +66,7 @@ def run(
         live: real sockets and real seconds instead of virtual time.
         series, variant: the run's place in a study, for its summary.
         on_progress: called with (fraction done, text).
+        executor: carries out model mathematics; deferred and in batches by default.
 
     Returns:
         The content of summary.json.
@@ -79,7 +82,7 @@ def run(
         raise ConfigurationError(
             'a live run needs crypto = "real": an ideal sum has no messages', "secure.crypto"
         )
-    executor = BatchedExecutor()
+    executor = executor or BatchedExecutor()
     parts = build(scenario, executor, base or Path.cwd())
     folder = RunFolder(out)
     nodes = len(parts.neighbors)

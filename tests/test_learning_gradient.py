@@ -118,6 +118,7 @@ def test_a_task_without_layers_is_clipped_all_the_same():
     np.testing.assert_allclose(got, [-1.0, -1.0, 0.0])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the other library
 @pytest.mark.parametrize("task", TASKS[:3], ids=lambda task: task.name)
 def test_clipping_is_that_of_jax_privacy(task):
     clipping = pytest.importorskip("jax_privacy.clipping", reason="jax-privacy is not installed")

@@ -19,7 +19,8 @@ from scenarios import tasks
 from scenarios.build import build
 from scenarios.load import ScenarioErrors, resolve
 from scenarios.reaccount import reaccount
-from simulator.errors import ConfigurationError
+from simulator.compute import Executor
+from simulator.errors import ConfigurationError, ProgramError
 
 PRIVATE = {
     "unit": "record",
@@ -45,8 +46,8 @@ def scenario(**changes: Any) -> dict[str, Any]:
     return raw
 
 
-def ran(tmp_path: Path, **changes: Any) -> dict[str, Any]:
-    return runs.run(resolve(scenario(**changes)), tmp_path / "run")
+def ran(tmp_path: Path, executor: Executor | None = None, **changes: Any) -> dict[str, Any]:
+    return runs.run(resolve(scenario(**changes)), tmp_path / "run", executor=executor)
 
 
 LDP = {"protocol": {"exchange": "ldp"}, "privacy": PRIVATE}
@@ -228,7 +229,7 @@ def test_a_task_of_another_package_is_trained(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("protocol", ["dsgd", "push", "push-sum", "gradient-tracking"])
 def test_a_run_means_the_same_when_it_is_computed_one_operation_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+    tmp_path: Path, protocol: str
 ) -> None:
     changes: dict[str, Any] = {
         "training": {"local_steps": 2, "batch": 8, "optimizer": {"kind": "momentum"}, "step": 0.1},
@@ -236,8 +237,7 @@ def test_a_run_means_the_same_when_it_is_computed_one_operation_at_a_time(
         "network": {"loss": 0.1},
     }
     batched = ran(tmp_path / "batched", **changes)
-    monkeypatch.setattr(runs, "BatchedExecutor", EagerExecutor)
-    eager = ran(tmp_path / "eager", **changes)
+    eager = ran(tmp_path / "eager", executor=EagerExecutor(), **changes)
     assert eager["trace_hash"] == batched["trace_hash"]
     for name in ("loss_mean", "loss_worst", "consensus_distance"):
         np.testing.assert_allclose(eager[name], batched[name], rtol=1e-4)
@@ -271,3 +271,12 @@ def test_batches_of_fixed_size_are_not_accounted_for_records_that_come_and_go(tm
     assert np.isfinite(summary["epsilon_worst"])
     with pytest.raises(ConfigurationError, match="ask for --adjacency replace"):
         reaccount(tmp_path / "run", observers=None, unit=None, adjacency="add-remove", delta=None)
+
+
+def test_what_diverges_is_named_when_it_is_computed_one_operation_at_a_time(tmp_path: Path) -> None:
+    wild = {"training": {"step": 1e30, "optimizer": {"kind": "momentum"}, "weight_decay": 1e9}}
+    assert ran(tmp_path / "batched", **wild)["status"] == "diverged"
+    with pytest.raises(
+        ProgramError, match=r"operation 'local_update' of node \d: element \d+ is (nan|-?inf)"
+    ):
+        ran(tmp_path / "eager", executor=EagerExecutor(finite=True), **wild)
