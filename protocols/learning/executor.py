@@ -25,7 +25,10 @@ from simulator.errors import ConfigurationError, ContractError
 
 SMALLEST_BATCH = 8
 _PAD_ROWS, _PAD_SHARE = 16, 0.25
-_BATCH_BYTES = _GIVEN_BYTES = 1 << 28
+_BATCH_BYTES = 1 << 22
+"""Vectors of one call on a CPU: with more, its intermediate results are allocated afresh, page by page, every time,
+which doubles the time of a step."""
+_DEVICE_BATCH_BYTES = _GIVEN_BYTES = 1 << 28
 _PENDING, _LOW, _HIGH = -1, -(2**31), 2**31 - 1
 
 
@@ -99,8 +102,7 @@ class BatchedExecutor:
     Args:
         max_pending: operations kept before everything is computed anyway; bounds memory, together with 256 MiB
             for the arrays that operations are given (noise, batches).
-        max_batch: rows of one call at most, a power of two ≥ 8; vectors too long for that many in 256 MiB are
-            taken in smaller batches.
+        max_batch: rows of one call at most, a power of two ≥ 8; long vectors are taken in smaller batches.
         dtype: precision of vectors, float32 or float64.
         devices: where to compute; by default all devices of JAX's default kind. Several share the rows and every
             call (a power of two of them, at most 8).
@@ -258,7 +260,8 @@ class BatchedExecutor:
         todo = [handle for handle in handles if handle._row < 0]  # others were done before an earlier failure
         del handles
         op, rows, *inputs = kind
-        fitting = 1 << max(3, (_BATCH_BYTES // max(1, rows.size * self._floats.itemsize)).bit_length() - 1)
+        most_bytes = _BATCH_BYTES if self._placement.on_host else _DEVICE_BATCH_BYTES
+        fitting = 1 << max(3, (most_bytes // max(1, rows.size * self._floats.itemsize)).bit_length() - 1)
         rows.reserve(len(todo))
         start = 0
         for count, padded in batches(len(todo), min(self._max_batch, fitting)):

@@ -23,7 +23,7 @@ OWN, COLUMN = -1, -2
 """Where an input comes from: the rows that are written to, or a column; otherwise the number of other rows."""
 
 _LEAST_ROWS, _FIRST_ROWS, _FIRST_BYTES = 64, 4096, 1 << 22
-_FAST_BYTES = 1 << 26
+_FAST_BYTES = 1 << 23
 """Below this, growing is by four: every capacity makes programs of its own, and spare rows are cheap."""
 
 Layout: TypeAlias = tuple[int, ...]
