@@ -191,15 +191,18 @@ def against_bound(nodes: int, repeats: int, rounds: int) -> Iterator[dict[str, A
                 params = bare(params, index, *shared)
             np.asarray(params)
 
-        def batched_rounds(start: Any = start, update: Any = update, size: int = task.size) -> None:
-            executor = BatchedExecutor()
-            first = executor.constant(start)
-            params = [first] * nodes
+        def executed(
+            kind: Any, rounds: int, start: Any = start, update: Any = update, size: int = task.size
+        ) -> None:
+            executor = kind()
+            params = [executor.constant(start)] * nodes
             for _ in range(rounds):
                 params = [executor.submit(update, (p, i), node=i, size=size) for i, p in enumerate(params)]
             executor.stack(params)
 
-        bound, ours = least(bare_rounds, repeats), least(batched_rounds, repeats)
+        bound = least(bare_rounds, repeats)
+        ours = least(lambda executed=executed: executed(BatchedExecutor, rounds), repeats)
+        eager_s = least(lambda executed=executed: executed(EagerExecutor, 2), 3) * rounds / 2
         yield {
             "case": f"{name}-bound",
             "nodes": nodes,
@@ -209,6 +212,7 @@ def against_bound(nodes: int, repeats: int, rounds: int) -> Iterator[dict[str, A
             "bare_cpu_s_per_node_round": _short(bound / nodes / rounds),
             "ratio_of": "bare vmapped call / batched executor",
             "ratio": _short(bound / ours),
+            "ratio_eager_to_batched": _short(eager_s / ours),
             "peak_mib": peak_mib(),
         }
 

@@ -53,6 +53,7 @@ class EagerExecutor:
         self._floats = np.dtype(dtype)
         self._wide = self._floats == np.float64
         self._finite = finite
+        self._shared: dict[Op, tuple[Any, ...]] = {}
 
     def submit(self, op: Op, inputs: Sequence[Input], *, node: int, size: int) -> Known:
         """Compute now.
@@ -71,7 +72,7 @@ class EagerExecutor:
         arrays = [_array(value, self._floats, place) for value in inputs]
         try:
             with jax.enable_x64(self._wide):
-                output = np.asarray(_single(op.fn)(*arrays, *op.shared))
+                output = np.asarray(_single(op.fn)(*arrays, *self._placed(op)))
         except Exception as error:
             raise ContractError(f"{place} failed with inputs {shapes(arrays)}: {error}") from error
         promised(output.size, [size], place)
@@ -80,6 +81,12 @@ class EagerExecutor:
             bad = int(np.flatnonzero(~np.isfinite(result))[0])
             raise ContractError(f"{place}: element {bad} is {result[bad]}, from inputs {shapes(arrays)}")
         return Known(result)
+
+    def _placed(self, op: Op) -> tuple[Any, ...]:
+        """The operation's shared arrays, moved to the device once."""
+        if op not in self._shared:
+            self._shared[op] = tuple(jax.device_put(array) for array in op.shared)
+        return self._shared[op]
 
     def constant(self, value: Vector) -> Known:
         """Wrap a known value."""
