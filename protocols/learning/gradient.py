@@ -1,9 +1,9 @@
 """Gradients of many samples at once, each clipped to a norm, without holding one gradient per sample.
 
 The squared norm of one sample's gradient is a sum over layers, and a layer's share follows from what the layer was
-given (a) and from the gradient of its outputs (b): ‖a‖²‖b‖² where it sees one position per sample, and ⟨AAᵀ, BBᵀ⟩
-where it sees several. One backward pass gives all b; a second set of products aᵀ(c·b), which training without
-clipping needs as well, gives the clipped sum.
+given (a) and from the gradient of its outputs (b): (1 + ‖a‖²)‖b‖² where it sees one position per sample. Where it
+sees several, it is that of aᵀb, made for the small kernels of convolutions alone. One backward pass gives all b; a
+second set of products aᵀ(c·b), which training without clipping needs as well, gives the clipped sum.
 
 Source: Goodfellow 2015 (arXiv:1510.01799); Lee and Kifer 2021 (arXiv:2009.03106); Bu, Mao and Xu 2022
 (arXiv:2205.10683).
@@ -134,15 +134,11 @@ def _layer_norm(given: jax.Array, back: jax.Array) -> tuple[jax.Array, jax.Array
         given: (samples, positions, inputs).
         back: (samples, positions, outputs).
     """
-    _, positions, inputs = given.shape
-    outputs = back.shape[2]
-    bias = jnp.sum(jnp.sum(back, axis=1) ** 2, axis=1)
-    if positions == 1:
-        return jnp.sum(given**2, (1, 2)) * jnp.sum(back**2, (1, 2)) + bias, None
-    if positions * (inputs + outputs) <= inputs * outputs:
-        left = matmul(given, given.transpose(0, 2, 1))
-        right = matmul(back, back.transpose(0, 2, 1))
-        # Rounding may leave a tiny negative sum where the true one is zero.
-        return jnp.maximum(jnp.sum(left * right, (1, 2)), 0.0) + bias, None
+    if given.shape[1] == 1:
+        # Scaled before it is squared: the square of a tiny output gradient would vanish beside a huge input's.
+        length = jnp.sqrt(1.0 + jnp.sum(given**2, (1, 2), keepdims=True))
+        return jnp.sum((back * length) ** 2, (1, 2)), None
+    # Not by products of Gram matrices: where positions cancel, their rounding hides the norm, and clipping fails.
     gradients = matmul(given.transpose(0, 2, 1), back)
+    bias = jnp.sum(jnp.sum(back, axis=1) ** 2, axis=1)
     return jnp.sum(gradients**2, (1, 2)) + bias, gradients
