@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from analysis import style
+from analysis.cost_plot import cost_figure, has_costs
 from analysis.network_plot import network_figure
 from analysis.partition_plot import partition_figure
 from analysis.progress_plot import has_progress, progress_figure
@@ -47,6 +48,8 @@ def _run(run: Run) -> list[tuple[str, Figure]]:
 
 
 def _study(study: Study) -> list[tuple[str, Figure]]:
+    if has_costs(study):
+        return [("cost", cost_figure(study))]
     watched = has_progress(study)
     found: list[tuple[str, Figure]] = []
     if study.kind == "whatif":

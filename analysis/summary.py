@@ -124,6 +124,8 @@ def summary_rows(summary: Mapping[str, Any], worst: int | None = None) -> list[t
     if summary.get("sums_opened") is not None:
         parts = [f"{text('sums_opened')} opened", f"{text('sums_skipped', '0')} skipped"]
         parts.append(f"{text('withheld', '0')} withheld")
+        if summary.get("wrong_shares"):
+            parts.append(f"{text('wrong_shares')} wrong shares corrected")
         rows.append(("secure sums", ", ".join(parts)))
     if summary.get("lists_refused"):
         rows.append(("member lists refused", text("lists_refused")))

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from protocols.attacks.byzantine import sign_flip, two_faced
 from protocols.gossip.learner import Learner
 from protocols.learning.bank import Bank
+from protocols.privacy.sum_law import SumLaw
 from scenarios.build_adversary import Cast, Stage
 from scenarios.build_faults import build_detector, build_faults, build_speeds
 from scenarios.build_learner import Learning, build_learning
@@ -38,6 +39,7 @@ class Parts:
     detector: HeartbeatDetector | None
     learning: Learning
     program: Program
+    law: SumLaw | None
     cast: Cast
     claims: dict[int, Claim]
 
@@ -97,13 +99,15 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
     if byzantine is not None and stage.cast.byzantine:
         attack = {"sign-flip": sign_flip, "two-faced": two_faced}[byzantine.attack]
         claims = dict.fromkeys(sorted(stage.cast.byzantine), attack(learner, executor, byzantine.scale))
+    built = build_program(scenario, learning, overlay, bank.counts)
     return Parts(
         network=network,
         faults=build_faults(scenario, nodes, base),
         speeds=build_speeds(scenario, nodes),
         detector=build_detector(scenario),
         learning=learning,
-        program=build_program(scenario, learning, overlay, bank.counts),
+        program=built.program,
+        law=built.law,
         cast=stage.cast,
         claims=claims,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.aggregation.neighbourhood import minimum_members
 from protocols.gossip.learner import Learner, Model
 from protocols.learning import data, models
 from protocols.learning.bank import Bank
@@ -22,8 +22,9 @@ from scenarios import protocol_tables, training_tables
 from scenarios.build_data import Shares, build_shares
 from scenarios.build_training import build_divisor, build_operations, build_schedule
 from scenarios.schema import Scenario
+from scenarios.secure_facts import asked, per_position
 from scenarios.tasks import task_named
-from scenarios.training_facts import sums_in_all
+from scenarios.training_facts import has_integer_noise, sums_in_all
 from simulator import streams
 from simulator.compute import Executor
 from simulator.errors import ConfigurationError
@@ -78,7 +79,9 @@ def build_learning(
         lineage=Lineage(),
         start=Model(executor.constant(start), ORIGIN),
         gain=1.0 if recipe.whole else training.step / operations.divisor,
-        sigma=build_sigma(scenario, overlay),
+        sigma=[0.0] * overlay.nodes
+        if has_integer_noise(scenario)
+        else build_sigma(scenario, overlay, bank.counts),
         sensitivity=NO_CLIP if privacy is None else privacy.clip,
         step_cost_s=training.step_cost,
         schedule=build_schedule(training),
@@ -117,13 +120,13 @@ def build_task(spec: training_tables.Model, dataset: data.Dataset) -> Task:
             )
 
 
-def build_sigma(scenario: Scenario, overlay: Overlay) -> list[float]:
+def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) -> list[float]:
     """Per node, the standard deviation of the noise it adds to its clipped sum; zero without a mechanism."""
     privacy = scenario.privacy
     if privacy is None or scenario.protocol.exchange == "plain":
         return [0.0] * overlay.nodes
     shared = privacy.noise == "sum"
-    relative = [_share(scenario, node, overlay) if shared else 1.0 for node in range(overlay.nodes)]
+    relative = [_share(scenario, node, overlay, samples) if shared else 1.0 for node in range(overlay.nodes)]
     z = privacy.noise_multiplier
     if z is None:
         assert privacy.target_epsilon is not None
@@ -132,17 +135,23 @@ def build_sigma(scenario: Scenario, overlay: Overlay) -> list[float]:
     return [z * privacy.clip * share for share in relative]
 
 
-def _share(scenario: Scenario, node: int, overlay: Overlay) -> float:
+def _share(scenario: Scenario, node: int, overlay: Overlay, samples: Sequence[int]) -> float:
     """The part of a sum's noise that ``node`` must add, so that any sum it enters has enough."""
     secure = scenario.secure
     assert secure is not None
+    if isinstance(scenario.protocol, protocol_tables.FedavgProtocol):
+        neighbourhoods = [update_weights(scenario.protocol, samples)[1:]]
+    else:
+        links = (overlay.links(v, 0) for v in overlay.links(node, 0).to)
+        neighbourhoods = [list(around.weights.values()) for around in links]
     return max(
         member_sigma(
-            1.0,
-            1.0,
-            [list(links.weights.values())],
-            secure.colluders,
-            minimum_members(len(links.sources), secure.colluders, secure.tolerated_dropouts),
+            1.0, 1.0, [weights], secure.colluders, per_position(secure, asked(scenario, len(weights)))
         )
-        for links in (overlay.links(v, 0) for v in overlay.links(node, 0).to)
+        for weights in neighbourhoods
     )
+
+
+def update_weights(spec: protocol_tables.FederatedProtocol, samples: Sequence[int]) -> list[float]:
+    """The public weight of each node's result in a server's average."""
+    return [float(count) for count in samples] if spec.weights == "samples" else [1.0] * len(samples)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from hashlib import sha256
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import numpy as np
-
-from protocols.aggregation.keyring import KeyPlan, Keyring
-from protocols.aggregation.keys import Directory, Identity
-from protocols.aggregation.neighbourhood import NeighbourhoodExchange, SecurePlan
+from protocols.aggregation.neighbourhood import NeighbourhoodExchange
 from protocols.gossip.asynchronous import Pace
 from protocols.gossip.centralised import centralised
 from protocols.gossip.direct import DirectExchange
@@ -25,16 +21,28 @@ from protocols.gossip.pull import pull
 from protocols.gossip.push import push
 from protocols.gossip.push_pull import push_pull
 from protocols.gossip.push_sum import push_sum
+from protocols.gossip.secure_fedavg import secure_fedavg
 from protocols.gossip.tracking import tracking
-from protocols.sharing.codec import codec_for, model_bound
+from protocols.privacy.sum_law import SumLaw
 from scenarios import protocol_tables
-from scenarios.build_learner import Learning
+from scenarios.build_learner import Learning, update_weights
+from scenarios.build_secure import build_security
 from scenarios.schema import Scenario
-from scenarios.training_facts import sums_in_all
-from simulator import streams
 from simulator.errors import ConfigurationError
-from simulator.node import Node, Program
+from simulator.node import Program
 from simulator.overlay import Overlay
+
+
+class Built(NamedTuple):
+    """A protocol, ready to run.
+
+    Args:
+        program: what every node runs.
+        law: of integer noise in its sums; None if there is none.
+    """
+
+    program: Program
+    law: SumLaw | None = None
 
 
 def build_program(
@@ -42,7 +50,7 @@ def build_program(
     learning: Learning,
     overlay: Overlay,
     samples: Sequence[int],
-) -> Program:
+) -> Built:
     """The protocol every node runs.
 
     Args:
@@ -59,32 +67,41 @@ def build_program(
         case protocol_tables.DsgdProtocol():
             exchange: ExchangeFactory
             if spec.exchange == "secure":
-                exchange = build_secure(scenario, spec, learning, overlay, max(samples))
+                security = build_security(scenario, learning, overlay, max(samples), ())
+                exchange = lambda node: NeighbourhoodExchange(  # noqa: E731
+                    node, learner, security.rules, security.suite(node)
+                )
             else:
                 rescale = spec.missing == "rescale"
                 exchange = lambda node: DirectExchange(node, learner, spec.timeout, rescale=rescale)  # noqa: E731
-            return lambda node: dsgd(node, learner, exchange, rounds, spec.mix_every)
+            return Built(lambda node: dsgd(node, learner, exchange, rounds, spec.mix_every))
         case protocol_tables.AsynchronousProtocol():
             rules = MergeRules(spec.merge, spec.merge_weight, spec.staleness, spec.stale_after or 0)
             pace = Pace(rounds, spec.period, rules)
             program = {"push": push, "pull": pull, "push-pull": push_pull}[spec.kind]
-            return lambda node: program(node, learner, pace)
+            return Built(lambda node: program(node, learner, pace))
         case protocol_tables.PairwiseProtocol():
-            return lambda node: pairwise(node, learner, rounds, spec.period, spec.timeout)
+            return Built(lambda node: pairwise(node, learner, rounds, spec.period, spec.timeout))
         case protocol_tables.PushSumProtocol():
-            return lambda node: push_sum(node, learner, rounds, spec.timeout, spec.reliable)
+            return Built(lambda node: push_sum(node, learner, rounds, spec.timeout, spec.reliable))
         case protocol_tables.TrackingProtocol():
-            return lambda node: tracking(node, learner, rounds, spec.timeout)
+            return Built(lambda node: tracking(node, learner, rounds, spec.timeout))
         case protocol_tables.FedavgProtocol():
             star = build_federation(spec, 1, overlay, samples)
-            return lambda node: fedavg(node, learner, star)
+            if spec.exchange == "secure":
+                secured = build_security(scenario, learning, overlay, max(samples), star.shares)
+                return Built(
+                    lambda node: secure_fedavg(node, learner, star, secured.rules, secured.suite(node)),
+                    secured.law,
+                )
+            return Built(lambda node: fedavg(node, learner, star))
         case protocol_tables.HierarchicalProtocol():
             tree = build_federation(spec, spec.global_every, overlay, samples)
-            return lambda node: hierarchical(node, learner, tree)
+            return Built(lambda node: hierarchical(node, learner, tree))
         case protocol_tables.LocalProtocol():
-            return lambda node: local(node, learner, rounds)
+            return Built(lambda node: local(node, learner, rounds))
         case protocol_tables.CentralisedProtocol():
-            return lambda node: centralised(node, learner, rounds)
+            return Built(lambda node: centralised(node, learner, rounds))
 
 
 def build_federation(
@@ -97,7 +114,7 @@ def build_federation(
         mix_every=spec.mix_every,
         global_every=global_every,
         participation=spec.participation,
-        shares=[float(count) for count in samples] if spec.weights == "samples" else [1.0] * overlay.nodes,
+        shares=update_weights(spec, samples),
         inner_train=spec.inner_train,
         timeout_s=spec.timeout,
     )
@@ -131,49 +148,3 @@ def places(overlay: Overlay) -> list[Place]:
             children[above].append(node)
             height[above] = max(height[above], height[node] + 1)
     return [Place(parent[node], tuple(sorted(children[node])), height[node]) for node in range(overlay.nodes)]
-
-
-def build_secure(
-    scenario: Scenario,
-    spec: protocol_tables.DsgdProtocol,
-    learning: Learning,
-    overlay: Overlay,
-    largest: int,
-) -> Callable[[Node], NeighbourhoodExchange]:
-    """Codec, directory and keys for neighbourhood secure aggregation."""
-    secure, privacy, learner = scenario.secure, scenario.privacy, learning.learner
-    assert secure is not None
-    assert privacy is not None
-    contributions = largest if privacy.unit == "record" else 1
-    bound = model_bound(
-        float(np.linalg.norm(learning.initial)),
-        learner.gain,
-        sums_in_all(scenario),
-        contributions * privacy.clip,
-        max(learner.sigma),
-        secure.range_sigmas,
-    )
-    around = [overlay.links(node, 0).weights for node in range(overlay.nodes)]
-    context = sha256(scenario.model_dump_json().encode()).digest()
-    plan = SecurePlan(
-        codec=codec_for(bound, max(sum(shares.values()) for shares in around), max(map(len, around))),
-        real=secure.crypto == "real",
-        colluders=secure.colluders,
-        tolerated_dropouts=secure.tolerated_dropouts,
-        timeout_s=spec.timeout,
-        context=context,
-        mask_cost_s_per_byte=secure.mask_cost_per_mib / 2**20,
-    )
-    # Identity keys stand for a directory agreed on long before the run; simulated, so derived from the seed.
-    identities = {
-        node: Identity(streams.digest(scenario.seed, "identity", node, size=32))
-        for node in range(overlay.nodes)
-    }
-    keys = KeyPlan(
-        directory=Directory({node: identity.public for node, identity in identities.items()}),
-        identities=identities,
-        context=context,
-        timeout_s=spec.timeout,
-        agreement_cost_s=secure.key_agreement_cost,
-    )
-    return lambda node: NeighbourhoodExchange(node, learner, plan, Keyring(node, keys))

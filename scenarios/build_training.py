@@ -14,7 +14,7 @@ from protocols.learning.schedules import Schedule
 from protocols.learning.task import Task
 from scenarios import training_tables as tables
 from scenarios.schema import Scenario
-from scenarios.training_facts import clips_whole_updates, has_mechanism
+from scenarios.training_facts import clips_whole_updates, has_integer_noise, has_mechanism
 
 
 def build_operations(scenario: Scenario, task: Task, bank: Bank, divisor: int) -> Operations:
@@ -26,7 +26,7 @@ def build_operations(scenario: Scenario, task: Task, bank: Bank, divisor: int) -
         optimiser=build_optimiser(training),
         unit=None if privacy is None else privacy.unit,
         whole=clips_whole_updates(scenario),
-        noised=has_mechanism(scenario),
+        noised=has_mechanism(scenario) and not has_integer_noise(scenario),
         sampled=batches.sampling != "all",
         partial=batches.sampling == "shuffle",
         keeps=training.optimizer_state,

@@ -52,7 +52,7 @@ def merged(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         and isinstance(privacy := result.get("privacy"), dict)
         and "privacy" not in changes
     ):
-        for name in ("noise_multiplier", "target_epsilon", "noise"):
+        for name in ("noise_multiplier", "target_epsilon", "noise", "law"):
             if f"privacy.{name}" not in changes:
                 privacy.pop(name, None)
     return result

@@ -17,22 +17,22 @@ from scenarios import (
     checks_faults,
     checks_network,
     checks_protocol,
+    checks_secure,
     checks_training,
     checks_world,
 )
 from scenarios.checks_world import Found, least_degree
 from scenarios.locate import Key, dotted
-from scenarios.protocol_tables import Secure
+from scenarios.protocol_tables import FedavgProtocol
 from scenarios.schema import Scenario
+from scenarios.secure_facts import LEAST_HONEST, asked, is_federated, per_position
+from scenarios.secure_tables import CorrelatedAggregation
 from scenarios.study_tables import Series, Whatif
 from scenarios.topology_tables import node_count
-from scenarios.training_facts import sums_in_all
+from scenarios.training_facts import has_integer_noise, sums_in_all, sums_per_round
 from simulator.errors import ConfigurationError
 
 Check: TypeAlias = Callable[[Scenario], Found]
-
-LEAST_HONEST = 3
-"""Honest members a sum must cover: with two, each would read the other's model out of it."""
 
 
 # ---------------------------------------------------------------- nodes named in the file
@@ -91,47 +91,11 @@ def observer_sets(scenario: Scenario) -> Found:
 # ---------------------------------------------------------------- security and privacy
 
 
-def secure_table(scenario: Scenario) -> Found:
-    """A [secure] table is used by what is exchanged."""
-    if scenario.secure is not None and scenario.protocol.exchange != "secure":
-        yield (
-            ("secure",),
-            f'[secure] has no effect with exchange = "{scenario.protocol.exchange}"; '
-            'remove it or set protocol.exchange = "secure"',
-        )
-
-
-def neighbourhood_sizes(scenario: Scenario) -> Found:
-    """Named topologies give every neighbourhood enough members for secure sums."""
-    least = least_degree(scenario)
-    if scenario.secure is not None and scenario.protocol.exchange == "secure" and least is not None:
-        yield from _neighbourhood(scenario, scenario.secure, least)
-
-
-def _neighbourhood(scenario: Scenario, secure: Secure, members: int) -> Found:
-    topology = scenario.topology
-    needed = LEAST_HONEST + secure.colluders
-    who = f"{LEAST_HONEST} honest" + (f" and {secure.colluders} colluders" if secure.colluders else "")
-    if members < needed:
-        size = {"regular": "degree", "small-world": "degree", "complete": "nodes", "erdos-renyi": "p"}
-        yield (
-            ("topology", size.get(topology.kind, "kind")),
-            f"a node of this {topology.kind} graph has only {members} neighbours; a secure sum needs {needed} "
-            f"members ({who}); use a denser topology or fewer colluders",
-        )
-    elif members - secure.tolerated_dropouts < needed:
-        yield (
-            ("secure", "tolerated_dropouts"),
-            f"a node of this {topology.kind} graph has {members} neighbours; with {secure.tolerated_dropouts} "
-            f"missing, fewer than {needed} are left ({who}); tolerate at most {members - needed}",
-        )
-
-
 def noise_is_given(scenario: Scenario) -> Found:
     """Noised exchanges say how much noise, and plain ones do not pretend to have any."""
     exchange, privacy = scenario.protocol.exchange, scenario.privacy
     if exchange == "plain":
-        for name in ("noise_multiplier", "target_epsilon", "noise"):
+        for name in ("noise_multiplier", "target_epsilon", "noise", "law"):
             if privacy is not None and getattr(privacy, name) is not None:
                 yield (
                     ("privacy", name),
@@ -160,25 +124,82 @@ def noise_placement(scenario: Scenario) -> Found:
         )
 
 
+def integer_noise(scenario: Scenario) -> Found:
+    """Noise of integers belongs to integer sums that are released as they are."""
+    if not has_integer_noise(scenario):
+        return
+    privacy, protocol, secure = scenario.privacy, scenario.protocol, scenario.secure
+    assert privacy is not None
+    law, key = privacy.law, ("privacy", "law")
+    if protocol.exchange != "secure" or secure is None:
+        yield (
+            key,
+            f'{law} noise is added to the words of a secure sum; use law = "gaussian", or exchange = "secure"',
+        )
+    elif not isinstance(protocol, FedavgProtocol):
+        yield (
+            key,
+            f"{law} noise is accounted where an integer sum is all that is released; in gossip models that hold "
+            "earlier noise are weighted and summed again, so all opened sums have to be accounted together; use "
+            'law = "gaussian"',
+        )
+    elif isinstance(secure.aggregation, CorrelatedAggregation):
+        yield key, 'correlated noise is of real numbers, and so are its sums; use law = "gaussian"'
+    elif protocol.inner_train:
+        yield (
+            ("protocol", "inner_train"),
+            "the server's own update enters no integer sum; use inner_train = false, or "
+            f'law = "gaussian" in place of {law}',
+        )
+    elif protocol.weights != "equal":
+        yield (
+            ("protocol", "weights"),
+            "rounded vectors are not multiplied any more; use weights = "
+            f'"equal", or law = "gaussian" in place of {law}',
+        )
+    elif protocol.mix_every > 1:
+        yield (
+            ("protocol", "mix_every"),
+            f"{law} noise is added once to what a client sends, so that has to be one local update; use local_steps "
+            "or local_epochs in place of mix_every",
+        )
+    elif privacy.unit == "record" and sums_per_round(scenario) > 1:
+        yield (
+            key,
+            f"{law} noise is added once to a whole update, which clips several steps one by one here; use unit = "
+            '"node", one local step, or law = "gaussian"',
+        )
+
+
 def target_is_met(scenario: Scenario) -> Found:
     """A noise multiplier given together with a target keeps it, where all neighbourhoods have one size."""
-    privacy, secure, protocol = scenario.privacy, scenario.secure, scenario.protocol
+    privacy, protocol = scenario.privacy, scenario.protocol
     if privacy is None or privacy.noise_multiplier is None or privacy.target_epsilon is None:
+        return
+    if has_integer_noise(scenario):
         return
     share: float | None = 1.0
     if protocol.exchange == "secure" and privacy.noise == "sum":
-        share = _share(secure, least_degree(scenario)) if secure is not None else None
+        share = _share(scenario)
     if share is not None and protocol.exchange != "plain":
         yield from _target(scenario, share * privacy.noise_multiplier)
 
 
-def _share(secure: Secure, members: int | None) -> float | None:
+def _share(scenario: Scenario) -> float | None:
     """A member's part of the noise of a sum over equal weights; None where no sum can be opened."""
-    if members is None or members - secure.tolerated_dropouts < LEAST_HONEST + secure.colluders:
+    secure, nodes = scenario.secure, node_count(scenario.topology)
+    members = least_degree(scenario)
+    if is_federated(scenario):
+        members = None if nodes is None else nodes - 1
+    if members is None or secure is None:
+        return None
+    members = asked(scenario, members)
+    least = per_position(secure, members)
+    if members < least or least - secure.colluders < LEAST_HONEST:
         return None
     from protocols.privacy.mechanism import member_sigma  # not at import: it brings scipy
 
-    return member_sigma(1.0, 1.0, [[1.0] * members], secure.colluders, members - secure.tolerated_dropouts)
+    return member_sigma(1.0, 1.0, [[1.0] * members], secure.colluders, least)
 
 
 def _target(scenario: Scenario, multiplier: float) -> Found:
@@ -226,10 +247,10 @@ CHECKS: tuple[Check, ...] = (
     observer_sets,
     *checks_data.CHECKS,
     *checks_training.CHECKS,
-    secure_table,
-    neighbourhood_sizes,
+    *checks_secure.CHECKS,
     noise_is_given,
     noise_placement,
+    integer_noise,
     target_is_met,
     distinct_names,
 )
@@ -310,8 +331,7 @@ def check_degrees(degrees: Sequence[int], scenario: Scenario) -> None:
         *checks_data.enough_for(scenario, nodes),
         *_all_byzantine(scenario, nodes),
     ]
-    if scenario.secure is not None:
-        found += _neighbourhood(scenario, scenario.secure, min(degrees))
+    found += checks_secure.neighbourhood(scenario, max(degrees) if is_federated(scenario) else min(degrees))
     _refuse(found)
 
 
@@ -335,6 +355,8 @@ def check_noise(sigma: Sequence[float], scenario: Scenario) -> None:
         ConfigurationError: the certified epsilon of the node with the least noise is above the target.
     """
     privacy = scenario.privacy
+    if has_integer_noise(scenario):
+        return
     if privacy is not None and privacy.noise_multiplier is not None and scenario.protocol.exchange != "plain":
         _refuse(list(_target(scenario, min(sigma) / privacy.clip)))
 

@@ -9,8 +9,10 @@ from typing import Any, TypeAlias, get_args
 
 from scenarios import adversary_tables, fault_tables
 from scenarios.locate import Key
-from scenarios.protocol_tables import MESSAGES, SECURE_MESSAGES
+from scenarios.protocol_tables import MESSAGES
 from scenarios.schema import Scenario
+from scenarios.secure_facts import is_federated
+from scenarios.secure_tables import messages_of
 from scenarios.topology_tables import DynamicTopology, node_count
 from scenarios.wording import nearest
 
@@ -184,7 +186,9 @@ def adversary_places(scenario: Scenario) -> Found:
 def messages(scenario: Scenario) -> tuple[str, ...]:
     """Kinds of message that are sent in a scenario."""
     protocol = scenario.protocol
-    sent = SECURE_MESSAGES if protocol.exchange == "secure" else MESSAGES[protocol.kind]
+    sent = MESSAGES[protocol.kind]
+    if scenario.secure is not None and protocol.exchange == "secure":
+        sent = messages_of(scenario.secure, is_federated(scenario))
     return (*sent, "heartbeat")
 
 

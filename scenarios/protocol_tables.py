@@ -21,6 +21,10 @@ InTheClear: TypeAlias = Annotated[
     Literal["plain", "ldp"],
     Field(description="plain (models in the clear) or ldp (noised models)"),
 ]
+Exchange: TypeAlias = Annotated[
+    Literal["plain", "ldp", "secure"],
+    Field(description="plain (models in the clear), ldp (noised models) or secure (only sums are seen)"),
+]
 Timeout: TypeAlias = Annotated[
     Duration, Field(gt=0, description='longest wait for a neighbour in a round: "500 ms"')
 ]
@@ -32,9 +36,7 @@ class DsgdProtocol(Table):
 
     kind: Literal["dsgd"] = Field(description="rounds in step with the neighbours")
     rounds: Rounds
-    exchange: Literal["plain", "ldp", "secure"] = Field(
-        description="plain (models in the clear), ldp (noised models) or secure (only sums are seen)"
-    )
+    exchange: Exchange
     timeout: Timeout = written("500 ms")
     mix_every: int = Field(
         default=1, ge=1, le=1_000_000, description="local updates between two mixes with the neighbours"
@@ -114,7 +116,6 @@ class FederatedProtocol(Table):
     """What federated averaging on a star and on a tree have in common."""
 
     rounds: Rounds
-    exchange: InTheClear
     timeout: Duration = Field(
         default=written("500 ms"), gt=0, description='longest wait for the results of those below: "500 ms"'
     )
@@ -136,6 +137,7 @@ class FedavgProtocol(FederatedProtocol):
     """Federated averaging on a star."""
 
     kind: Literal["fedavg"] = Field(description="node 0 of a star is the server")
+    exchange: Exchange
 
 
 class HierarchicalProtocol(FederatedProtocol):
@@ -144,6 +146,7 @@ class HierarchicalProtocol(FederatedProtocol):
     kind: Literal["hierarchical-fedavg"] = Field(
         description="node 0 of a tree is the root, inner nodes average their leaves"
     )
+    exchange: InTheClear
     global_every: int = Field(
         default=5, ge=1, le=1000, description="averages at one level between two averages at the next"
     )
@@ -192,30 +195,3 @@ MESSAGES: Mapping[str, tuple[str, ...]] = {
     "centralised": (),
 }
 """Kinds of message, by protocol, where models travel in the clear."""
-SECURE_MESSAGES = ("hello", "list", "masked", "refuse", "key", "keys")
-"""Kinds of message with exchange = "secure"."""
-
-
-class Secure(Table):
-    """Secure aggregation inside each neighbourhood; only with exchange = "secure"."""
-
-    crypto: Literal["real", "ideal"] = Field(
-        default="real", description="real keys and masks, or an ideal sum of the same sizes and costs"
-    )
-    colluders: int = Field(
-        default=0, ge=0, description="members of one neighbourhood that may pool what they see"
-    )
-    tolerated_dropouts: int = Field(
-        default=1, ge=0, description="members that may be missing from a list before it is refused"
-    )
-    range_sigmas: float = Field(
-        default=8.0,
-        gt=0,
-        description="standard deviations of noise that the fixed-point range leaves room for",
-    )
-    key_agreement_cost: Duration = Field(
-        default=written("120 us"), ge=0, description='time of one key agreement: "120 us"'
-    )
-    mask_cost_per_mib: Duration = Field(
-        default=written("1 ms"), ge=0, description='time to make 1 MiB of mask: "1 ms"'
-    )

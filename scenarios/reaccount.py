@@ -9,6 +9,7 @@ from typing import Any
 from analysis.store import read_run
 from protocols.privacy.ledger import Claim, account
 from protocols.privacy.lineage import CONTRIBUTE, Entry
+from protocols.privacy.sum_law import SumLaw
 from simulator.errors import ConfigurationError
 
 
@@ -73,6 +74,7 @@ def reaccount(
         adjacency=adjacency,
         delta=asked["delta"] if delta is None else delta,
         times_s=[folder.summary["simulated_s"] if folder.summary else float("inf")],
+        law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
     )
     return _rows(claims)
 

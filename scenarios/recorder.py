@@ -88,6 +88,7 @@ class Recorder:
     rounds: dict[int, int] = field(default_factory=dict)
     masses: dict[int, float] = field(default_factory=dict)
     opened: Callable[[int, int, Vector], None] | None = None
+    _columns: dict[int, dict[int, float]] = field(default_factory=dict)
     _models: dict[int, Handle | Vector] = field(default_factory=dict)
     _rounds_done: int = 0
     _shown: float = -1.0
@@ -111,6 +112,8 @@ class Recorder:
             self.masses[node] = fields["weight"]
         elif kind == "finished":
             self.finished_s[node] = t_s
+        elif kind == "mixed" and "weights" in fields:
+            self._note_weights(node, fields["round"], fields["weights"])
         elif kind == "opened":
             value = fields["value"]
             if self.opened is not None:
@@ -120,11 +123,30 @@ class Recorder:
         elif kind == "skipped":
             self.counts[f"skipped: {fields['reason']}"] += 1
 
+    @property
+    def column_defect(self) -> float | None:
+        """By how much columns of the mixing matrices that really happened miss 1, root mean square; None without any.
+
+        Rows always sum to 1. A column does not where a sum was skipped or opened without somebody: its node's model
+        counts for less, or more, than it should.
+        """
+        if not self._columns:
+            return None
+        nodes = len({node for column in self._columns.values() for node in column})
+        total = sum(value * value for column in self._columns.values() for value in column.values())
+        return float(np.sqrt(total / (nodes * len(self._columns))))
+
+    def _note_weights(self, node: int, round: int, weights: Mapping[int, float]) -> None:
+        column = self._columns.setdefault(round, {})
+        for peer, weight in weights.items():
+            column[peer] = column.get(peer, 0.0) + weight
+            column[node] = column.get(node, 0.0) - weight
+
     def tap(self, node: int, delivery: Delivery) -> None:
         """A message reached a curious node: keep what that node can read of it."""
         message = delivery.message
         shown = _is_shown(message.release)
-        body = message.body if shown or isinstance(message.body, np.ndarray) else None
+        body = message.body if shown else _arrays_in(message.body)
         row = (delivery.delivered_s, delivery.src, message.kind, message.round, message.size_bytes, body)
         self._see(node, row)
 
@@ -224,6 +246,13 @@ class Recorder:
 
     def _see(self, node: int, row: tuple[Any, ...]) -> None:
         self._views.setdefault(node, []).append(row)
+
+
+def _arrays_in(body: Any) -> Any:
+    """What numbers there are in a protected message; masked they may be, but a curious node has them."""
+    if isinstance(body, tuple) and len(body) == 2:
+        body = body[1]
+    return body if isinstance(body, np.ndarray) else None
 
 
 def _is_shown(release: Any) -> bool:

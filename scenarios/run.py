@@ -211,6 +211,7 @@ def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
         adjacency=privacy.adjacency,
         delta=privacy.delta,
         times_s=[end_s * (i + 1) / CHECKPOINTS for i in range(CHECKPOINTS)],
+        law=parts.law,
     )
 
 
@@ -232,6 +233,8 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         },
         "network": dict(parts.network.notes),
         **parts.learning.shares.facts(),
+        "integer_noise": None if parts.law is None else parts.law.facts(),
+        "parameters": parts.learner.operations.task.size,
         "byzantine": sorted(parts.cast.dishonest),
         "curious": sorted(parts.cast.curious),
         "mixing": mixing.properties(parts.weights),

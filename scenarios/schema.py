@@ -16,7 +16,8 @@ from scenarios.adversary_tables import Adversary
 from scenarios.data_tables import Data, IidPartition, Partition
 from scenarios.fault_tables import DEFAULT_FAULT, Compute, Detector, Fault
 from scenarios.network_tables import Network
-from scenarios.protocol_tables import Protocol, Secure
+from scenarios.protocol_tables import Protocol
+from scenarios.secure_tables import Secure
 from scenarios.study_tables import Study, Sweep, Whatif
 from scenarios.tables import Table, is_count, written
 from scenarios.topology_tables import DYNAMIC, Mixing, Region, Topology
@@ -58,6 +59,12 @@ class Privacy(Table):
         default=None,
         description="noise_multiplier of each member's own noise, or of the noise left in an opened sum "
         "without the colluders' part; absent: sum with secure, member with ldp",
+    )
+    law: Literal["gaussian", "skellam", "discrete-gaussian"] | None = Field(
+        default=None,
+        description="of the noise: gaussian (real numbers), or integers added to the words of a secure sum: skellam, "
+        "discrete-gaussian; absent: skellam where a server opens sums of equal weights and adds nothing of its own, "
+        "gaussian elsewhere",
     )
     delta: float = Field(
         default=1e-5, gt=0, lt=1, description="delta of (epsilon, delta), strictly between 0 and 1"
@@ -112,8 +119,19 @@ def filled(raw: Any) -> Any:
     if isinstance(topology, dict) and topology.get("kind") not in DYNAMIC:
         result.setdefault("mixing", {})
     if isinstance(privacy, dict) and exchange in ("ldp", "secure"):
-        result["privacy"] = {"noise": "sum" if exchange == "secure" else "member"} | privacy
+        noise, law = ("sum", usual_law(raw)) if exchange == "secure" else ("member", "gaussian")
+        result["privacy"] = {"noise": noise, "law": law} | privacy
     return result
+
+
+def usual_law(raw: dict[str, Any]) -> str:
+    """Integer noise where the sum of integers is all that is released: a server's sum of its clients' updates."""
+    protocol, secure = raw["protocol"], raw.get("secure")
+    aggregation = secure.get("aggregation") if isinstance(secure, dict) else None
+    kind = aggregation.get("kind") if isinstance(aggregation, dict) else None
+    alone = protocol.get("inner_train") is False and protocol.get("weights", "equal") == "equal"
+    integers = protocol.get("kind") == "fedavg" and alone and kind != "correlated"
+    return "skellam" if integers else "gaussian"
 
 
 class Scenario(Table):

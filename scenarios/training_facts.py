@@ -11,6 +11,11 @@ def has_mechanism(scenario: Scenario) -> bool:
     return scenario.privacy is not None and scenario.protocol.exchange != "plain"
 
 
+def has_integer_noise(scenario: Scenario) -> bool:
+    """Whether noise is added to the words of a sum, and not to what nodes compute."""
+    return has_mechanism(scenario) and scenario.privacy is not None and scenario.privacy.law != "gaussian"
+
+
 def is_linear(training: Training) -> bool:
     """Whether a step is the step size times a clipped, noised sum and nothing else."""
     return (

@@ -21,23 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import chdtri
 
-from protocols.aggregation import masks
-from protocols.aggregation.keys import PROTOCOL
-from protocols.aggregation.masks import (
-    IdealShare,
-    MaskRefused,
-    SumSealed,
-    hello_size_bytes,
-    key_size_bytes,
-    keystream,
-    list_size_bytes,
-    mask,
-    mask_key,
-    masked_size_bytes,
-    open_sum,
-    seal,
-    unmask_sum,
-)
+from protocols.aggregation import ideal as trusted_party
+from protocols.aggregation.ideal import Sealed, SumSealed, seal
+from protocols.aggregation.keys import PROTOCOL, key_size_bytes
+from protocols.aggregation.masks import MaskRefused, keystream, mask, mask_key, total
+from protocols.aggregation.single_masks import open_shares
+from protocols.aggregation.sums import HELLO_BYTES, SUM_BYTES, SumId, ids_bytes
+from protocols.sharing.modulus import P31, Z32, Z64, Modulus
 from simulator.errors import SottovoceError
 
 CONTEXT = b"a scenario, seed 1"
@@ -75,6 +65,15 @@ def masked(vectors: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
     return {me: mask(vectors[me], me, members, keys_of(me, members)) for me in members}
 
 
+def hand_in(vector: np.ndarray, me: int, members: Sequence[int], round: int = 0) -> Sealed:
+    """What a member sends with ideal cryptography."""
+    return seal(vector, me, vector.nbytes, (SumId(AGGREGATOR, round, 0), tuple(members)))
+
+
+def opened(shares: dict[int, Any], members: Sequence[int], round: int = 0) -> np.ndarray:
+    return open_shares(shares, tuple(members), SumId(AGGREGATOR, round, 0), Z32)
+
+
 def python_sum(vectors: Sequence[np.ndarray]) -> list[int]:
     return [sum(int(word) for word in column) % M for column in zip(*vectors, strict=True)]
 
@@ -85,15 +84,15 @@ def test_masks_cancel_and_ideal_shares_give_the_same_bits(members: list[int], co
     vectors = {me: words(seed + k, count) for k, me in enumerate(members)}
     shares = masked(vectors)
     expected = python_sum(list(vectors.values()))
-    assert unmask_sum(shares.values()).tolist() == expected
-    real = open_sum(shares, frozenset(members))
-    sealed = {me: seal(vectors[me], me, members, opening=(AGGREGATOR, 3, 0)) for me in members}
-    ideal = open_sum(sealed, frozenset(members))
+    assert total(shares.values()).tolist() == expected
+    real = opened(shares, members)
+    sealed = {me: hand_in(vectors[me], me, members, 3) for me in members}
+    ideal = opened(sealed, members, 3)
     assert real.dtype == ideal.dtype == np.uint32
     assert real.tobytes() == ideal.tobytes()
     assert real.tolist() == expected
     for me in members:
-        assert sealed[me].size_bytes == masked_size_bytes(count)
+        assert sealed[me].size_bytes == 4 * count
 
 
 def test_the_lower_member_adds_and_the_higher_subtracts() -> None:
@@ -125,13 +124,13 @@ def test_every_proper_subset_is_uniform_and_tells_nothing() -> None:
     low, high = chdtri(255, 1 - 1e-9), chdtri(255, 1e-9)
     for size in range(1, len(members)):
         for subset in combinations(members, size):
-            got = unmask_sum(shares[me] for me in subset)
-            plain = unmask_sum(vectors[me] for me in subset)
+            got = total(shares[me] for me in subset)
+            plain = total(vectors[me] for me in subset)
             # A uniform word equals the plain one with probability 2^-32: 3 of 65536 do so below 1e-14.
             assert np.count_nonzero(got == plain) < 3
             for byte in range(4):
                 assert low < chi_square_of_bytes(got, byte) < high
-    assert np.array_equal(unmask_sum(shares.values()), unmask_sum(vectors.values()))
+    assert np.array_equal(total(shares.values()), total(vectors.values()))
 
 
 def base() -> dict[str, Any]:
@@ -176,7 +175,7 @@ def test_members_shown_different_lists_do_not_cancel() -> None:
     shares = {me: mask(vectors[me], me, (1, 2, 3), keys_of(me, (1, 2, 3))) for me in (1, 2)}
     shares[3] = mask(vectors[3], 3, (1, 2, 3, 4), keys_of(3, (1, 2, 3, 4)))
     # Each word would be 0 by chance with probability 2^-32.
-    assert np.all(open_sum(shares, frozenset((1, 2, 3))) != 0)
+    assert np.all(opened(shares, (1, 2, 3)) != 0)
 
 
 def oracle_info(members: Sequence[int], pair: tuple[int, int]) -> bytes:
@@ -231,30 +230,34 @@ def test_a_longer_stream_continues_a_shorter_one() -> None:
     assert keystream(key, 5).dtype == np.uint32
 
 
-def test_masking_in_place_and_into_a_buffer() -> None:
-    members = (1, 2, 3)
+def test_masking_leaves_the_vector_as_it_was() -> None:
     vector = words(1, 50)
     kept = vector.copy()
-    fresh = mask(vector, 2, members, keys_of(2, members))
+    assert not np.array_equal(mask(vector, 2, (1, 2, 3), keys_of(2, (1, 2, 3))), kept)
     assert np.array_equal(vector, kept)
-    buffer = np.empty_like(vector)
-    assert mask(vector, 2, members, keys_of(2, members), out=buffer) is buffer
-    assert mask(vector, 2, members, keys_of(2, members), out=vector) is vector
-    assert np.array_equal(buffer, fresh)
-    assert np.array_equal(vector, fresh)
 
 
-def test_a_missing_key_leaves_the_vector_as_it_was() -> None:
-    def keys(other: int) -> bytes:
-        if other == 3:
-            raise KeyError(other)
-        return bytes(32)
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([Z32, Z64, Modulus(2**26), Modulus(2**40), Modulus(2**8)]),
+    st.integers(1, 70_000),
+    st.integers(0, 2**32 - 1),
+)
+def test_masks_cancel_in_every_ring(modulus: Modulus, count: int, seed: int) -> None:
+    rng = np.random.Generator(np.random.PCG64(seed))
+    members = (2, 5, 9)
+    vectors = {
+        me: rng.integers(0, modulus.value, count, dtype=np.uint64).astype(modulus.dtype) for me in members
+    }
+    shares = [mask(vectors[me], me, members, keys_of(me, members), modulus) for me in members]
+    assert all(modulus.holds(share) for share in shares)
+    expected = [sum(map(int, column)) % modulus.value for column in zip(*vectors.values(), strict=True)]
+    assert total(shares, modulus).tolist() == expected
 
-    vector = words(1, 50)
-    kept = vector.copy()
-    with pytest.raises(KeyError):
-        mask(vector, 1, (1, 2, 3), keys, out=vector)
-    assert np.array_equal(vector, kept)
+
+def test_a_prime_field_has_other_masks() -> None:
+    with pytest.raises(MaskRefused, match="rings"):
+        keystream(bytes(32), 4, P31)
 
 
 def no_keys(other: int) -> bytes:
@@ -269,25 +272,14 @@ def test_lists_that_protect_nothing_are_refused(me: int, members: tuple[int, ...
     vector = np.zeros(4, np.uint32)
     with pytest.raises(MaskRefused):
         mask(vector, me, members, no_keys)
-    with pytest.raises(MaskRefused):
-        seal(vector, me, members, opening=(AGGREGATOR, 0, 0))
 
 
 @pytest.mark.parametrize("bad", [np.zeros(4), np.zeros(4, np.int32), np.zeros((2, 2), np.uint32)])
 def test_only_words_are_masked_and_summed(bad: np.ndarray) -> None:
     with pytest.raises(MaskRefused, match="uint32"):
         mask(bad, 1, (1, 2), no_keys)
-    with pytest.raises(MaskRefused, match="uint32"):
-        seal(bad, 1, (1, 2), opening=(AGGREGATOR, 0, 0))
     with pytest.raises(SumSealed, match="uint32"):
-        unmask_sum([bad])
-    with pytest.raises(MaskRefused):
-        mask(np.zeros(4, np.uint32), 1, (1, 2), no_keys, out=bad)
-
-
-def test_a_buffer_of_another_size_is_refused() -> None:
-    with pytest.raises(MaskRefused, match="expected 4"):
-        mask(np.zeros(4, np.uint32), 1, (1, 2), no_keys, out=np.zeros(5, np.uint32))
+        total([bad])
 
 
 @pytest.mark.parametrize(
@@ -314,44 +306,44 @@ def test_short_keys_are_refused(size: int) -> None:
         keystream(bytes(size), 4)
 
 
-def ideal(members: Sequence[int], round: int = 0) -> dict[int, IdealShare]:
-    return {me: seal(words(me, 8), me, members, opening=(AGGREGATOR, round, 0)) for me in members}
+def ideal(members: Sequence[int], round: int = 0) -> dict[int, Sealed]:
+    return {me: hand_in(words(me, 8), me, members, round) for me in members}
 
 
 def test_an_ideal_share_refuses_early_opening() -> None:
     shares = ideal((1, 2, 3))
     early = {me: shares[me] for me in (1, 3)}
     with pytest.raises(SumSealed, match="sealed") as sealed:
-        open_sum(early, frozenset((1, 2, 3)))
+        opened(early, (1, 2, 3))
     assert (sealed.value.missing, sealed.value.unexpected) == ((2,), ())
     # Nor by claiming that a shorter list had been announced.
     with pytest.raises(SumSealed):
-        open_sum(early, frozenset((1, 3)))
+        opened(early, (1, 3))
     with pytest.raises(SumSealed):
-        open_sum({1: shares[1]}, frozenset((1,)))
+        opened({1: shares[1]}, (1,))
     with pytest.raises(SumSealed):
-        open_sum({}, frozenset())
+        opened({}, ())
     with pytest.raises(SumSealed) as sealed:
-        open_sum(shares, frozenset((1, 2)))
+        opened(shares, (1, 2))
     assert sealed.value.unexpected == (3,)
-    assert open_sum(shares, frozenset((1, 2, 3))).tolist() == python_sum([words(me, 8) for me in (1, 2, 3)])
+    assert opened(shares, (1, 2, 3)).tolist() == python_sum([words(me, 8) for me in (1, 2, 3)])
 
 
 def test_ideal_shares_of_different_sums_or_kinds_do_not_mix() -> None:
-    members = frozenset((1, 2, 3))
+    members = (1, 2, 3)
     shares = ideal((1, 2, 3))
-    with pytest.raises(SumSealed, match="rounds"):
-        open_sum(shares | {2: ideal((1, 2, 3), round=1)[2]}, members)
-    with pytest.raises(SumSealed, match="this list"):
-        open_sum(shares | {2: ideal((1, 2, 3, 4))[2]}, members)
-    with pytest.raises(SumSealed, match="this list"):
-        open_sum(shares | {2: shares[3]}, members)
-    with pytest.raises(SumSealed, match="this list"):
-        open_sum(shares | {2: IdealShare(2, masked_size_bytes(8))}, members)
+    with pytest.raises(SumSealed, match="this sum"):
+        opened(shares | {2: ideal((1, 2, 3), round=1)[2]}, members)
+    with pytest.raises(SumSealed, match="this sum"):
+        opened(shares | {2: ideal((1, 2, 3, 4))[2]}, members)
+    with pytest.raises(SumSealed, match="this sum"):
+        opened(shares | {2: shares[3]}, members)
+    with pytest.raises(SumSealed, match="this sum"):
+        opened(shares | {2: Sealed(2, 32)}, members)
     with pytest.raises(SumSealed, match="mixed"):
-        open_sum({1: shares[1], 2: words(2, 8), 3: shares[3]}, members)
+        opened({1: shares[1], 2: words(2, 8), 3: shares[3]}, members)
     with pytest.raises(SumSealed, match="add up"):
-        open_sum({1: words(1, 8), 2: words(2, 9), 3: words(3, 8)}, members)
+        opened({1: words(1, 8), 2: words(2, 9), 3: words(3, 8)}, members)
 
 
 def reachable(thing: Any, seen: set[int]) -> list[Any]:
@@ -367,7 +359,7 @@ def reachable(thing: Any, seen: set[int]) -> list[Any]:
 
 def test_a_tap_finds_only_size_and_member() -> None:
     share = ideal((4, 5, 6))[5]
-    assert repr(share) == str(share) == "IdealShare(member=5, size_bytes=44)"
+    assert repr(share) == str(share) == "Sealed(member=5, size_bytes=32)"
     assert not hasattr(share, "__dict__")
     assert sorted(name for name in dir(share) if not name.startswith("_")) == ["member", "size_bytes"]
     for thing in reachable(share, set()):
@@ -382,31 +374,27 @@ def test_a_tap_finds_only_size_and_member() -> None:
 def test_an_ideal_share_is_sealed_once_and_forgotten_with_its_message() -> None:
     vector = words(1, 8)
     shares = {
-        1: seal(vector, 1, (1, 2), opening=(AGGREGATOR, 0, 0)),
-        2: seal(np.zeros(8, np.uint32), 2, (1, 2), opening=(AGGREGATOR, 0, 0)),
+        1: hand_in(vector, 1, (1, 2)),
+        2: hand_in(np.zeros(8, np.uint32), 2, (1, 2)),
     }
     kept = vector.copy()
     vector[:] = 0
-    assert np.array_equal(open_sum(shares, frozenset((1, 2))), kept)
+    assert np.array_equal(opened(shares, (1, 2)), kept)
     gc.collect()
-    before = len(masks._sealed)
+    before = len(trusted_party._contents)
     del shares
     gc.collect()
-    assert len(masks._sealed) == before - 2
-
-
-def test_the_aggregator_is_not_a_member() -> None:
-    with pytest.raises(MaskRefused, match="aggregator 1"):
-        seal(np.zeros(8, np.uint32), 1, (1, 2), opening=(1, 0, 0))
+    assert len(trusted_party._contents) == before - 2
 
 
 def test_sizes_are_those_of_the_packed_fields() -> None:
-    assert masked_size_bytes(100) == len(struct.pack("<3I100I", 7, 3, 0, *range(100)))
+    assert len(struct.pack("<3I", 7, 3, 0)) == SUM_BYTES
+    assert len(struct.pack("<2I", 7, 3)) == HELLO_BYTES
+    assert ids_bytes(5) == len(struct.pack("<5I", *range(5)))
     assert key_size_bytes() == len(struct.pack("<I32s64s", 7, b"", b""))
-    assert list_size_bytes(5) == len(struct.pack("<3I5I", 7, 3, 0, *range(5)))
-    assert hello_size_bytes() == len(struct.pack("<2I", 7, 3))
-    assert masked_size_bytes(0) == 12
-    assert list_size_bytes(0) == 12
+    assert Z32.size_bytes(100) == len(struct.pack("<100I", *range(100)))
+    assert Modulus(2**26).size_bytes(100) == 325
+    assert P31.size_bytes(100) == 400
 
 
 def test_refusals_survive_pickling() -> None:

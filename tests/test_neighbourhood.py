@@ -18,6 +18,7 @@ from simulator.adversary import Adversary
 from simulator.errors import ContractError
 from simulator.faults import Outage
 from simulator.node import Delivery, Message, Node
+from tests.meddling import meddle
 from tests.worlds import Lab, complete, regular
 
 ROUNDS = 5
@@ -103,25 +104,6 @@ def test_too_few_live_members_open_nothing() -> None:
     assert any(f["reason"] == "too few members alive" for _, _, f in lab.of_kind("skipped"))
 
 
-class Meddler:
-    """A node whose outgoing messages somebody rewrites; everything else is passed through."""
-
-    def __init__(self, node: Node, rewrite: Any) -> None:
-        self._node = node
-        self._rewrite = rewrite
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._node, name)
-
-    def send(self, to: int, message: Message) -> None:
-        for receiver, sent in self._rewrite(self._node, to, message):
-            self._node.send(receiver, sent)
-
-
-def meddle(villain: int, rewrite: Any) -> Any:
-    return lambda node: Meddler(node, rewrite) if node.id == villain else node
-
-
 def test_a_list_below_three_members_is_refused() -> None:
     lab = Lab(complete(6))
 
@@ -129,7 +111,7 @@ def test_a_list_below_three_members_is_refused() -> None:
         if message.kind != "list":
             return [(to, message)]
         pair = tuple(sorted((to, next(v for v in node.neighbors if v != to))))
-        return [(to, Message("list", message.round, pair, message.size_bytes))]
+        return [(to, Message("list", message.round, (message.body[0], pair), message.size_bytes))]
 
     run_secure(lab, wrap=meddle(0, shorten), tolerated_dropouts=4)
     assert not [1 for _, node, _ in lab.of_kind("opened") if node == 0]
@@ -143,8 +125,9 @@ def test_a_second_list_for_the_same_round_is_refused() -> None:
     def repeat(node: Node, to: int, message: Message) -> list[tuple[int, Message]]:
         if message.kind != "list":
             return [(to, message)]
-        fewer = tuple(v for v in message.body if v != max(v for v in message.body if v != to))
-        return [(to, message), (to, Message("list", message.round, fewer, message.size_bytes))]
+        attempt, listed = message.body
+        fewer = tuple(v for v in listed if v != max(v for v in listed if v != to))
+        return [(to, message), (to, Message("list", message.round, (attempt, fewer), message.size_bytes))]
 
     run_secure(lab, wrap=meddle(0, repeat), tolerated_dropouts=2)
     assert {f["reason"] for _, _, f in lab.of_kind("refused")} == {"this round was answered already"}
@@ -157,7 +140,7 @@ def test_a_list_with_strangers_or_repeats_is_refused() -> None:
     def infiltrate(node: Node, to: int, message: Message) -> list[tuple[int, Message]]:
         if message.kind != "list":
             return [(to, message)]
-        return [(to, Message("list", message.round, tuple(sorted((*message.body, stranger))), 1))]
+        return [(to, Message("list", message.round, (0, tuple(sorted((*message.body[1], stranger)))), 1))]
 
     run_secure(lab, wrap=meddle(0, infiltrate))
     assert not [1 for _, node, _ in lab.of_kind("opened") if node == 0]
@@ -195,7 +178,7 @@ def test_an_eavesdropping_aggregator_sees_only_uniform_words() -> None:
 
     def tap(node: int, delivery: Delivery) -> None:
         if delivery.message.kind == "masked":
-            seen.append(np.asarray(delivery.message.body))
+            seen.append(np.asarray(delivery.message.body[1]))
 
     lab = Lab(complete(6))
     run_secure(lab, rounds=40, run={"adversary": Adversary(frozenset({0}), tap)})

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from protocols.aggregation.keyring import KeyPlan, Keyring
+from protocols.aggregation.correlated import PairNoises
+from protocols.aggregation.encoding import FixedPoint
+from protocols.aggregation.keyring import KeyPlan
 from protocols.aggregation.keys import Directory, Identity
-from protocols.aggregation.neighbourhood import NeighbourhoodExchange, SecurePlan
+from protocols.aggregation.neighbourhood import NeighbourhoodExchange
+from protocols.aggregation.sums import Rules
 from protocols.gossip.exchange import ExchangeFactory
 from protocols.gossip.learner import Learner, Model
 from protocols.learning import data, models, partition
@@ -30,6 +33,7 @@ from simulator.latency import lognormal
 from simulator.links import LinkModel
 from simulator.node import Node, Program
 from simulator.world import Ending, World
+from tests.suites import Workshop, modulus_of
 
 SEED = 7
 
@@ -64,30 +68,33 @@ class Lab:
         )
         self.weights = mixing.metropolis(self.neighbors)
 
-    def secure(
+    def workshop(
         self,
         *,
+        suite: str = "masks",
         real: bool = True,
         colluders: int = 0,
         tolerated_dropouts: int = 1,
         bound: float = 1000.0,
         timeout_s: float = 0.5,
-        wrap: Callable[[Node], Node] = lambda node: node,
+        pair_sigma: float = 1.0,
         directory: Callable[[dict[int, bytes]], dict[int, bytes]] = lambda public: public,
-    ) -> ExchangeFactory:
-        """Exchanges of neighbourhood secure aggregation."""
+    ) -> Workshop:
+        """Rules and keys of secure sums."""
         context = b"test"
         identities = {
             n: Identity(streams.digest(self.seed, "identity", n, size=32)) for n in range(len(self.neighbors))
         }
-        plan = SecurePlan(
-            codec=codec_for(bound, 1.0, max(map(len, self.neighbors))),
+        rules = Rules(
+            encoding=FixedPoint(codec_for(bound, 1.0, max(map(len, self.neighbors)), modulus_of(suite))),
             real=real,
             colluders=colluders,
             tolerated_dropouts=tolerated_dropouts,
             timeout_s=timeout_s,
             context=context,
+            agreement_cost_s=1e-4,
             mask_cost_s_per_byte=1e-9,
+            share_cost_s_per_byte=1e-8,
         )
         keys = KeyPlan(
             Directory(directory({n: i.public for n, i in identities.items()})),
@@ -96,7 +103,25 @@ class Lab:
             timeout_s,
             1e-4,
         )
-        return lambda node: NeighbourhoodExchange(wrap(node), self.learner, plan, Keyring(wrap(node), keys))
+        return Workshop(self.learner, rules, keys, PairNoises(self.learner, pair_sigma))
+
+    def secure(
+        self,
+        *,
+        suite: str = "masks",
+        wrap: Callable[[Node], Node] = lambda node: node,
+        options: dict[str, Any] | None = None,
+        **rules: Any,
+    ) -> ExchangeFactory:
+        """Exchanges of neighbourhood secure aggregation."""
+        shop = self.workshop(suite=suite, **rules)
+
+        def exchange(node: Node) -> NeighbourhoodExchange:
+            wrapped = wrap(node)
+            made = shop.make(suite, wrapped, **(options or {}))
+            return NeighbourhoodExchange(wrapped, self.learner, shop.rules, made)
+
+        return exchange
 
     def run(
         self,
@@ -126,6 +151,10 @@ class Lab:
     def of_kind(self, kind: str) -> list[tuple[float, int, dict[str, Any]]]:
         """Recorded events of a kind."""
         return [(t_s, node, fields) for t_s, node, k, fields in self.events if k == kind]
+
+    def values(self, handles: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
+        """The vectors of handles."""
+        return [np.asarray(value) for value in values_of(self.executor, handles)]
 
     def final_models(self) -> dict[int, np.ndarray[Any, Any]]:
         """The last model each node recorded."""

@@ -18,9 +18,9 @@ from protocols.aggregation.keys import (
     PairSecrets,
     SignedKey,
     check_key,
+    key_size_bytes,
     make_key,
 )
-from protocols.aggregation.masks import key_size_bytes
 from simulator.node import Delivery, Message, Node
 
 SETUP_ROUND = -1

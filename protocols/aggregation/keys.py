@@ -204,6 +204,41 @@ def check_key(signed: SignedKey, directory: Directory, context: bytes) -> None:
         raise KeyRefused(signed.node, "its signature is not its owner's, or was made for another run")
 
 
+def agree(
+    private: X25519PrivateKey, own: SignedKey, peer: SignedKey, purpose: bytes, context: bytes
+) -> bytes:
+    """The 32 bytes that two owners of X25519 keys share for one purpose; the same on both sides.
+
+    Args:
+        private: the secret half of ``own``.
+        own: this side's public key; its signature is not looked at.
+        peer: the other side's; whether it is authentic has to be checked before.
+        purpose: what the secret is for.
+        context: what it is bound to besides both owners and both keys.
+
+    Returns:
+        An extracted HKDF key (RFC 5869, section 2.2).
+
+    Raises:
+        KeyRefused: the agreement is all zero, or the key has another length.
+    """
+    try:
+        agreed = private.exchange(X25519PublicKey.from_public_bytes(peer.public))
+    except ValueError as error:
+        raise KeyRefused(peer.node, "it is a small-order point: the agreement would be zero") from error
+    low, high = sorted((own, peer), key=lambda signed: signed.node)
+    salt = framed(
+        PROTOCOL,
+        purpose,
+        context,
+        number(low.node, "a node's id"),
+        low.public,
+        number(high.node, "a node's id"),
+        high.public,
+    )
+    return hmac.digest(hashlib.sha256(salt).digest(), agreed, "sha256")
+
+
 class PairSecrets:
     """The secrets one node shares with each of its co-members; every key agreement is done once.
 
@@ -263,20 +298,11 @@ class PairSecrets:
         if peer.node == self._own.node or peer.public == self._own.public:
             raise KeyRefused(peer.node, f"it is the own key of node {self._own.node}, reflected")
         check_key(peer, self._directory, self._context)
-        try:
-            agreed = self._private.exchange(X25519PublicKey.from_public_bytes(peer.public))
-        except ValueError as error:
-            raise KeyRefused(peer.node, "it is a small-order point: the agreement would be zero") from error
-        low, high = sorted((self._own, peer), key=lambda signed: signed.node)
-        salt = framed(
-            PROTOCOL,
-            b"pair secret",
-            self._context,
-            number(low.node, "a node's id"),
-            low.public,
-            number(high.node, "a node's id"),
-            high.public,
-        )
-        secret = hmac.digest(hashlib.sha256(salt).digest(), agreed, "sha256")
+        secret = agree(self._private, self._own, peer, b"pair secret", self._context)
         self._secrets[peer] = secret
         return secret
+
+
+def key_size_bytes() -> int:
+    """Bytes of one signed key, relayed or not: owner's id, public key, signature."""
+    return ID_BYTES + KEY_BYTES + SIGNATURE_BYTES

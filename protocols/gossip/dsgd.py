@@ -29,6 +29,7 @@ async def dsgd(
     await exchange.join()
     if returning:
         round = max(round, await exchange.catch_up())
+    round = max(round, exchange.pace)  # keys take a while to agree on, and the neighbours did not wait
     while round < rounds:
         node.disk.update(model=model, round=round + 1)
         mixes = (round + 1) % mix_every == 0
@@ -39,6 +40,7 @@ async def dsgd(
             model = await exchange.mix(round, model)
         round += 1
         node.record("model", round=round, value=model.params)
+        round = max(round, exchange.pace)
     node.disk.update(model=model, round=rounds)
     node.record("finished", rounds=round)
     await exchange.linger(rounds)

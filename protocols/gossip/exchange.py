@@ -20,6 +20,11 @@ class Exchange(Protocol):
         """After an outage: listen, and return the round the neighbours are in (−1 for silence)."""
         ...
 
+    @property
+    def pace(self) -> int:
+        """The round a node must not fall behind, where only nodes in step can mix; −1 otherwise, and for silence."""
+        ...
+
     def begin(self, round: int) -> None:
         """Tell the neighbours that this node is in ``round``."""
         ...

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from protocols.aggregation.sums import participants
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import call, numbers_of, show, shown, tell
 from protocols.gossip.peers import PATIENCE, Peers, pump
@@ -122,8 +123,12 @@ class Member:
             model = shown(task)[0]
             self._know(model, first)
             result, weight = await self._work(model, first, count)
-            said: Model = node.outgoing(result, to=parent, round=first)
-            node.send(parent, show(self._learner, RESULT, first, [said], (weight,)))
+            await self._report(parent, first, model, result, weight)
+
+    async def _report(self, parent: int, round: int, start: Model, result: Model, weight: float) -> None:
+        """Tell the parent what came of its task."""
+        said: Model = self._node.outgoing(result, to=parent, round=round)
+        self._node.send(parent, show(self._learner, RESULT, round, [said], (weight,)))
 
     def _silence_s(self) -> float:
         """How long the parent may be silent: as long as the rest of the run could take."""
@@ -160,10 +165,7 @@ class Member:
     async def _averaged(self, model: Model, first: int, count: int) -> tuple[Model, float]:
         """One cycle: ask, train, wait, average over those heard."""
         node, plan = self._node, self._plan
-        self._cycle, self._results = first, {}
-        self._asked = self._participants(first)
-        self._peers.meet(self._asked)
-        tell(node, self._asked, first, [model], partial(show, self._learner, TASK, first, numbers=(count,)))
+        self._ask(model, first, count)
         terms: list[tuple[float, Model]] = []
         if plan.inner_train:
             terms.append((plan.shares[node.id], await self._trained(model, first, count)))
@@ -181,9 +183,17 @@ class Member:
             return model, 0.0
         return await self._learner.combine(node, first, [(w / total, m) for w, m in terms if w]), total
 
+    def _ask(self, model: Model, first: int, count: int) -> None:
+        """Send the task to those who take part in this cycle."""
+        self._cycle, self._results = first, {}
+        self._asked = self._participants(first)
+        self._peers.meet(self._asked)
+        message = partial(show, self._learner, TASK, first, numbers=(count,))
+        tell(self._node, self._asked, first, [model], message)
+
     def _participants(self, round: int) -> tuple[int, ...]:
         children = self._place.children
-        count = max(1, int(self._plan.participation * len(children) + 0.5))
+        count = participants(self._plan.participation, len(children))
         if count >= len(children):
             return children
         drawn = self._node.rng("participation", round).choice(len(children), count, replace=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,34 @@ from protocols.privacy.linear_view import Floats, Ints, Record, sight_rows
 
 SAME_RATIO = 1e-9  # relative difference below which two coefficients are taken to differ by rounding only
 _UNSEEN, _KNOWN = -1, -2
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Charges:
+    """Releases that are charged one by one, in no particular order.
+
+    Args:
+        t_s: when.
+        owner: whose.
+        shift: how far neighbouring inputs move it, in the units in which its noise was added.
+        variance: of the noise credited, in the same units.
+    """
+
+    t_s: Floats
+    owner: Ints
+    shift: Floats
+    variance: Floats
+
+
+def local_charges(record: Record, exposure: Exposure) -> Charges:
+    """What :func:`local_losses` adds up."""
+    shown = np.flatnonzero(np.isfinite(exposure.reach.first_s))
+    return Charges(
+        exposure.reach.first_s[shown],
+        record.owner[shown],
+        exposure.shift[shown],
+        record.sigma[shown] ** 2,
+    )
 
 
 def local_losses(record: Record, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
@@ -24,9 +54,9 @@ def local_losses(record: Record, exposure: Exposure, times_s: Floats, nodes: int
     Returns:
         Array [times, nodes].
     """
-    shown = np.flatnonzero(np.isfinite(exposure.reach.first_s))
-    loss = loss_ratio(exposure.shift[shown], record.sigma[shown])
-    return accumulate(times_s, exposure.reach.first_s[shown], record.owner[shown], loss, nodes)
+    charged = local_charges(record, exposure)
+    loss = loss_ratio(charged.shift, np.sqrt(charged.variance))
+    return accumulate(times_s, charged.t_s, charged.owner, loss, nodes)
 
 
 def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
@@ -52,6 +82,13 @@ def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: 
     Returns:
         Array [times, nodes].
     """
+    charged = charges(record, rows, exposure)
+    loss = loss_ratio(charged.shift, np.sqrt(charged.variance))
+    return accumulate(times_s, charged.t_s, charged.owner, loss, nodes)
+
+
+def charges(record: Record, rows: Floats, exposure: Exposure) -> Charges:
+    """What :func:`certified_losses` adds up, sum by sum."""
     sums = _Sums(record, exposure)
     shown = sight_rows(rows, exposure.sights)
     for index, new in enumerate(exposure.reach.new):
@@ -62,8 +99,7 @@ def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: 
         before[new] = 0.0
         sums.settle(before[None])
         sums.open(row, new)
-    times, owners, losses = sums.losses()
-    return accumulate(times_s, times, owners, losses, nodes)
+    return sums.charges()
 
 
 class _Sums:
@@ -123,13 +159,12 @@ class _Sums:
             if len(fresh) > 1:
                 self._arrange(np.concatenate((self.mixed, fresh)))
 
-    def losses(self) -> tuple[Floats, Ints, Floats]:
-        """(when, whose, how much) for everything shown, in no particular order."""
+    def charges(self) -> Charges:
+        """What everything shown is charged as."""
         record, shift = self._record, self._exposure.shift
         alone = np.flatnonzero(self._revealed)
         times = [self._exposure.reach.first_s[alone]]
-        owners = [record.owner[alone]]
-        losses = [loss_ratio(shift[alone], record.sigma[alone])]
+        owners, moved, variances = [record.owner[alone]], [shift[alone]], [record.sigma[alone] ** 2]
         order = np.flatnonzero(self._member >= 0)
         order = order[np.argsort(self._member[order], kind="stable")]
         names, starts = np.unique(self._member[order], return_index=True)
@@ -138,13 +173,18 @@ class _Sums:
             columns = order[start:end]
             weight = np.abs(self._weight[columns])
             whose, inverse = np.unique(record.owner[columns], return_inverse=True)
-            moved = np.zeros(len(whose))
-            np.add.at(moved, inverse, weight * shift[columns])
-            noise = float(np.linalg.norm(weight * record.sigma[columns]))
+            along = np.zeros(len(whose))
+            np.add.at(along, inverse, weight * shift[columns])
+            noise = weight * record.sigma[columns]
+            # In the units of the noise as it was added: whoever sees a multiple of a sum sees the sum.
+            unit = float(weight[noise > 0].max(initial=0.0)) or 1.0
             times.append(np.full(len(whose), self._open_s[name]))
             owners.append(whose)
-            losses.append(loss_ratio(moved, np.full(len(whose), noise)))
-        return np.concatenate(times), np.concatenate(owners), np.concatenate(losses)
+            moved.append(along / unit)
+            variances.append(np.full(len(whose), float(np.sum((noise / unit) ** 2))))
+        return Charges(
+            np.concatenate(times), np.concatenate(owners), np.concatenate(moved), np.concatenate(variances)
+        )
 
     def _reveal(self, columns: Ints) -> None:
         if len(columns):

@@ -22,11 +22,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from protocols.privacy.accounting import UNITS, epsilon_of, shift_factor
-from protocols.privacy.certified import certified_losses, local_losses
+from protocols.privacy.certified import certified_losses, charges, local_charges, local_losses
 from protocols.privacy.exposure import Exposure, expose
+from protocols.privacy.integer_accounting import ORDERS
 from protocols.privacy.lineage import Entry
 from protocols.privacy.linear_view import MAX_CELLS, Floats, Record, ViewTooLarge, read_record, state_rows
 from protocols.privacy.open_loop import MAX_WORK, open_loop_losses
+from protocols.privacy.sum_law import SumLaw
 from simulator.errors import ConfigurationError
 
 CERTIFIED, OPEN_LOOP, LDP_FALLBACK = "certified", "open-loop", "ldp-fallback"
@@ -71,6 +73,7 @@ def account(
     times_s: Sequence[float],
     max_cells: int = MAX_CELLS,
     max_work: float = MAX_WORK,
+    law: SumLaw | None = None,
 ) -> list[Claim]:
     """The losses of every victim towards every set of observers it is not part of, at every time.
 
@@ -88,6 +91,9 @@ def account(
             and there is no open-loop figure.
         max_work: largest number of multiplications for one observer's open-loop figures; beyond it there are
             none.
+        law: of the noise, where it is made of integers and added to sums. Every sum then has a curve of Rényi
+            divergences of its own, and there is no μ². There are certified claims alone: a linear view of integers
+            is no Gaussian one, so nothing is said of sums that hold parts of one another.
 
     Returns:
         For every set of observers, victim and time a ``certified`` claim, and beside it an ``open-loop``
@@ -129,6 +135,10 @@ def account(
     nodes = 1 + max([*victims, *record.owner.tolist()], default=-1)
     done: dict[frozenset[int], dict[str, Floats]] = {}
     claims = []
+    if law is not None:
+        return _claims_by_law(
+            record, rows, law, victims, observers, uncredited, unit, adjacency, delta, times_s
+        )
     for group in observers:
         coalition = frozenset(group) | uncredited
         if coalition not in done:
@@ -154,6 +164,48 @@ def account(
                                 basis,
                             )
                         )
+    return claims
+
+
+def _claims_by_law(
+    record: Record,
+    rows: Floats | None,
+    law: SumLaw,
+    victims: Sequence[int],
+    observers: Sequence[tuple[int, ...]],
+    uncredited: frozenset[int],
+    unit: str,
+    adjacency: str,
+    delta: float,
+    times_s: Sequence[float],
+) -> list[Claim]:
+    """Certified claims where sums have noise of integers."""
+    factor = shift_factor(adjacency)
+    curves: dict[tuple[float, float], Floats] = {}
+    epsilons: dict[bytes, float] = {}
+    claims = []
+    for group in observers:
+        coalition = frozenset(group) | uncredited
+        exposure = expose(record, coalition, factor)
+        charged = local_charges(record, exposure) if rows is None else charges(record, rows, exposure)
+        for victim in victims:
+            if victim in coalition:
+                continue
+            mine = np.flatnonzero((charged.owner == victim) & (charged.shift > 0))
+            for t_s in times_s:
+                total = np.zeros(len(ORDERS))
+                for index in mine[charged.t_s[mine] <= t_s].tolist():
+                    key = (float(charged.shift[index]), float(charged.variance[index]))
+                    if key not in curves:
+                        curves[key] = law.curve(*key, unit, adjacency)
+                    total += curves[key]
+                said = total.tobytes()
+                if said not in epsilons:
+                    epsilons[said] = law.epsilon(total, delta)
+                label = ",".join(map(str, group))
+                claims.append(
+                    Claim(float(t_s), victim, label, adjacency, unit, None, epsilons[said], delta, CERTIFIED)
+                )
     return claims
 
 

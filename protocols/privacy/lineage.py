@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 CONTRIBUTE, COMBINE, OPAQUE, RELEASE = "contribute", "combine", "opaque", "release"
 OPENING, SHARE = "opening", "share"
+SESSION, TERM, HELD, REVEALED = "session", "term", "held", "revealed"
 ORIGIN = 0
 
 
@@ -35,6 +36,14 @@ class Entry(NamedTuple):
     the *nodes* whose shares it needs.
     ``share``: the share of member ``node`` in secure sum ``id`` was delivered; ``parents[0]`` is its state
     and ``coefs[0]`` its weight. Alone it reveals nothing, but colluders may do without their own shares.
+    ``session``: ``node`` is the aggregator of secure sum ``id`` (numbered with the openings), in which ``coefs[0]``
+    shares of one secret reveal it.
+    ``term``: the protected vector of member ``node`` in sum ``id`` is there; ``parents[0]`` is its state and
+    ``coefs[0]`` its weight.
+    ``held``: ``node`` has received shares in sum ``id`` of the secrets of the *nodes* in ``parents``; ``coefs`` is
+    empty if these are seeds of masks, (1,) if they are the vectors themselves.
+    ``revealed``: the aggregator of sum ``id`` has received the answer of ``node`` that helps to open the sum over
+    the *nodes* in ``parents``.
     """
 
     kind: str
@@ -74,6 +83,81 @@ class Share:
     coef: float
 
 
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Attached to a vector that only a reconstruction opens: masked by seeds that are shared, or shared itself.
+
+    Args:
+        key: names the sum, its aggregator first.
+        member: whose vector.
+        state: what it is in the lineage.
+        coef: the weight it was multiplied by.
+    """
+
+    key: tuple[int, ...]
+    member: int
+    state: int
+    coef: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Attached to shares on their way to their holder.
+
+    Args:
+        key: names the sum, its aggregator first.
+        dealers: whose secrets the receiver holds a share of from now on.
+        threshold: the smallest number of shares of one secret that may reveal anything.
+        terms: (state, coef) of every dealer if it is its vector that is shared, so that enough holders read it by
+            themselves; None if it is the seed of its mask, which is of use to who has the masked vector.
+    """
+
+    key: tuple[int, ...]
+    dealers: tuple[int, ...]
+    threshold: int
+    terms: tuple[tuple[int, float], ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """Attached to a holder's answer, which helps to open the sum over ``members`` and nothing else.
+
+    Args:
+        key: names the sum, its aggregator first.
+        holder: whose answer.
+        members: whose vectors are in the sum.
+        threshold: the smallest number of answers that may reveal anything.
+    """
+
+    key: tuple[int, ...]
+    holder: int
+    members: frozenset[int]
+    threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Attached to a sum its receiver is told.
+
+    Args:
+        terms: (coefficient, state) of each of its terms.
+    """
+
+    terms: tuple[tuple[float, int], ...]
+
+
+@dataclass
+class _Session:
+    """What has been delivered of a sum that opens by threshold."""
+
+    number: int
+    threshold: int = 0
+    terms: dict[int, tuple[float, int]] = field(default_factory=dict)
+    held: set[tuple[int, tuple[int, ...]]] = field(default_factory=set)
+    answers: dict[frozenset[int], set[int]] = field(default_factory=dict)
+    opened: set[frozenset[int]] = field(default_factory=set)
+
+
 @dataclass
 class Lineage:
     """Collects the record of one run: protocols write states, the world reports deliveries."""
@@ -81,8 +165,10 @@ class Lineage:
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
     """The entries as plain tuples, which cost a third: there are several for every message."""
     _next: int = 1
+    _numbered: int = 0
     _openings: dict[tuple[int, tuple[int, ...], frozenset[int]], int] = field(default_factory=dict)
     _arrived: dict[tuple[int, tuple[int, ...]], dict[int, Share]] = field(default_factory=dict)
+    _sessions: dict[tuple[int, ...], _Session] = field(default_factory=dict)
 
     @property
     def entries(self) -> list[Entry]:
@@ -140,13 +226,74 @@ class Lineage:
                     round,
                     tuple((arrived[m].coef, arrived[m].state) for m in sorted(tag.members)),
                 )
+        elif isinstance(tag, Opened):
+            self._release(t_s, observer, round, tag.terms)
+        elif isinstance(tag, Masked | Held | Revealed):
+            self._threshold(t_s, observer, round, tag)
+
+    def _threshold(self, t_s: float, observer: int, round: int, tag: Masked | Held | Revealed) -> None:
+        """Deliveries of sums that open by threshold; what comes twice counts once."""
+        if isinstance(tag, Masked):
+            session = self._session(t_s, round, tag.key, 0)
+            self._term(t_s, round, session, tag.member, tag.coef, tag.state)
+            for members in session.answers:
+                self._open(t_s, tag.key[0], round, session, members)
+            return
+        session = self._session(t_s, round, tag.key, tag.threshold)
+        if isinstance(tag, Held):
+            if (observer, tag.dealers) not in session.held:
+                session.held.add((observer, tag.dealers))
+                if tag.terms is not None:
+                    for dealer, (state, coef) in zip(tag.dealers, tag.terms, strict=True):
+                        self._term(t_s, round, session, dealer, coef, state)
+                kind = () if tag.terms is None else (1.0,)
+                self._rows.append((HELD, session.number, t_s, observer, round, tag.dealers, kind, 0.0, 0.0))
+            return
+        answered = session.answers.setdefault(tag.members, set())
+        if tag.holder in answered:
+            return
+        answered.add(tag.holder)
+        members = tuple(sorted(tag.members))
+        self._rows.append((REVEALED, session.number, t_s, tag.holder, round, members, (), 0.0, 0.0))
+        self._open(t_s, tag.key[0], round, session, tag.members)
+
+    def _open(
+        self, t_s: float, observer: int, round: int, session: _Session, members: frozenset[int]
+    ) -> None:
+        """A sum is released as soon as enough answers and all of its terms are there."""
+        enough = len(session.answers[members]) >= session.threshold
+        if enough and members not in session.opened and members <= session.terms.keys():
+            session.opened.add(members)
+            self._release(t_s, observer, round, tuple(session.terms[m] for m in sorted(members)))
+
+    def _session(self, t_s: float, round: int, key: tuple[int, ...], threshold: int) -> _Session:
+        """The session of a sum; it is on record once its threshold is known."""
+        session = self._sessions.get(key)
+        if session is None:
+            session = self._sessions[key] = _Session(-1)
+        if session.number < 0 and threshold:
+            session.number, session.threshold = self._numbered, threshold
+            self._numbered += 1
+            row = (SESSION, session.number, t_s, key[0], round, (), (float(threshold),), 0.0, 0.0)
+            self._rows.append(row)
+            terms, session.terms = session.terms, {}
+            for member, (coef, state) in terms.items():
+                self._term(t_s, round, session, member, coef, state)
+        return session
+
+    def _term(self, t_s: float, round: int, session: _Session, member: int, coef: float, state: int) -> None:
+        if member not in session.terms:
+            session.terms[member] = (coef, state)
+            if session.number >= 0:
+                self._rows.append((TERM, session.number, t_s, member, round, (state,), (coef,), 0.0, 0.0))
 
     def _share(self, t_s: float, observer: int, round: int, tag: Share) -> None:
         # Masks are bound to the member list, so shares for different lists belong to different sums.
         opening = (observer, tag.key, tag.members)
         number = self._openings.get(opening)
         if number is None:
-            number = self._openings[opening] = len(self._openings)
+            number = self._openings[opening] = self._numbered
+            self._numbered += 1
             needed = tuple(sorted(tag.members))
             self._rows.append((OPENING, number, t_s, observer, round, needed, (), 0.0, 0.0))
         self._rows.append((SHARE, number, t_s, tag.member, round, (tag.state,), (tag.coef,), 0.0, 0.0))

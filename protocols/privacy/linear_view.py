@@ -15,7 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.privacy.lineage import COMBINE, CONTRIBUTE, OPAQUE, OPENING, ORIGIN, RELEASE, SHARE, Entry
+from protocols.privacy.lineage import (
+    COMBINE,
+    CONTRIBUTE,
+    OPAQUE,
+    OPENING,
+    ORIGIN,
+    RELEASE,
+    SHARE,
+    TERM,
+    Entry,
+)
+from protocols.privacy.sessions import HELD, REVEALED, SESSION, Session, Sight
 from simulator.errors import ContractError, SottovoceError
 
 Floats = NDArray[np.float64]
@@ -27,15 +38,6 @@ TOLERANCE = 1e-11  # innovation of a release, relative to its own norm, below wh
 
 class ViewTooLarge(SottovoceError):
     """The dense rows would not fit in the stated number of cells."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """Σ coefs · parents became visible at ``t_s``."""
-
-    t_s: float
-    parents: tuple[int, ...]
-    coefs: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Record:
         releases: (observer, what it saw), in time order; openings as whole sums.
         members: for every opening of a secure sum, its aggregator and whose shares it needs.
         arrivals: (time, share), in time order.
+        sessions: secure sums that open by threshold.
     """
 
     kinds: tuple[str, ...]
@@ -77,6 +80,7 @@ class Record:
     releases: tuple[tuple[int, Sight], ...]
     members: dict[int, tuple[int, frozenset[int]]]
     arrivals: tuple[tuple[float, _Arrival], ...]
+    sessions: tuple[Session, ...]
 
 
 def read_record(entries: Iterable[Entry]) -> Record:
@@ -93,20 +97,34 @@ def read_record(entries: Iterable[Entry]) -> Record:
     releases: list[tuple[int, Sight]] = []
     members: dict[int, tuple[int, frozenset[int]]] = {}
     arrivals: list[tuple[float, _Arrival]] = []
+    sessions: dict[int, Session] = {}
     for index, entry in enumerate(entries):
         if entry.kind == OPENING:
             members[entry.id] = (entry.node, frozenset(entry.parents))
             continue
+        if entry.kind == SESSION:
+            sessions[entry.id] = Session(entry.node, int(entry.coefs[0]))
+            continue
+        if entry.kind in (HELD, REVEALED):
+            if entry.id not in sessions:
+                raise ContractError(f"entry {index} belongs to session {entry.id}, announced nowhere")
+            sessions[entry.id].note(entry)
+            continue
         expected = {CONTRIBUTE: 1, OPAQUE: 0}.get(entry.kind, len(entry.parents))
         if any(not ORIGIN <= parent < len(kinds) for parent in entry.parents):
             raise ContractError(f"entry {index} ({entry.kind}) refers to a state that no earlier entry made")
-        single = entry.kind in (CONTRIBUTE, SHARE)
+        single = entry.kind in (CONTRIBUTE, SHARE, TERM)
         if len(entry.coefs) != expected or (single and len(entry.parents) != 1):
             raise ContractError(f"entry {index} ({entry.kind}) has {len(entry.coefs)} coefficients")
         if not all(map(math.isfinite, entry.coefs)):
             raise ContractError(f"entry {index} ({entry.kind}) has a coefficient that is not finite")
         if entry.kind == RELEASE:
             releases.append((entry.node, Sight(entry.t_s, entry.parents, entry.coefs)))
+            continue
+        if entry.kind == TERM:
+            if entry.id not in sessions:
+                raise ContractError(f"entry {index} belongs to session {entry.id}, announced nowhere")
+            sessions[entry.id].note(entry)
             continue
         if entry.kind == SHARE:
             if entry.id not in members:
@@ -147,6 +165,7 @@ def read_record(entries: Iterable[Entry]) -> Record:
         releases=tuple(releases),
         members=members,
         arrivals=tuple(arrivals),
+        sessions=tuple(sessions.values()),
     )
 
 
@@ -205,6 +224,8 @@ def sights_of(record: Record, coalition: frozenset[int]) -> list[Sight]:
         if not missing:
             states, coefs = zip(*terms[share.opening].values(), strict=True)
             sights.append(Sight(t_s, states, coefs))
+    for session in record.sessions:
+        sights += session.seen_by(coalition)
     return sorted(sights, key=lambda sight: sight.t_s)
 
 

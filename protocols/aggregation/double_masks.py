@@ -1,0 +1,351 @@
+"""Double masking: sums that survive members who drop out, opened over those who are left.
+
+A member's vector is under a mask of its own (from a seed b) and under masks shared with its *partners* (from keys
+agreed on with its mask key s). It first deals Shamir shares of both secrets to its partners. When the aggregator
+says who sent a masked vector, every member reveals, for each partner, one share: of b if the partner is in the
+sum, of s if it is not. Enough shares of b take the own masks off the sum, enough shares of s the masks that nobody
+is left to cancel. Nobody ever reveals both shares of one partner.
+
+With a complete graph of partners it is Bonawitz et al. 2017 (CCS); with a sparse random one, SecAgg+ (Bell et al.
+2020, CCS); inside the neighbourhood of a gossip node, with keys signed under the directory, the recovery of
+neighbourhood masks. What reads keys, shares and masks is in :mod:`protocols.aggregation.double_secrets`.
+
+Sub-rounds: ``hello`` (fresh keys for this sum), ``list`` → ``dealt`` (everybody's keys; sealed shares for partners),
+``relayed`` → ``masked`` (the shares dealt to a member; its vector), with ``active`` also ``survivors`` → ``signed``
+(who is in the sum, and a signature on it), ``opening`` → ``revealed`` (who is in the sum, or the signatures; shares).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from protocols.aggregation.double_secrets import (
+    GREETING_BYTES,
+    SEALED_BYTES,
+    SHARE_BYTES,
+    Dealings,
+    Secrets,
+    WrongShare,
+)
+from protocols.aggregation.gathering import Gathering, Part
+from protocols.aggregation.ideal import Sealed
+from protocols.aggregation.keys import ID_BYTES, SIGNATURE_BYTES
+from protocols.aggregation.suite import Suite
+from protocols.aggregation.sums import (
+    Opened,
+    Refused,
+    Reply,
+    Rules,
+    Skipped,
+    SumId,
+    ids_bytes,
+    is_ids,
+)
+from protocols.privacy.lineage import Held, Masked, Revealed
+from simulator.node import Node
+
+
+class Graph(NamedTuple):
+    """Who shares masks and seeds with whom in one sum.
+
+    Args:
+        partners: by member, ascending.
+        threshold: so many of the shares of a seed (its owner's partners hold one each, and so does it) recover it.
+    """
+
+    partners: Mapping[int, tuple[int, ...]]
+    threshold: int
+
+
+def everybody(threshold: Callable[[int], int]) -> Callable[[SumId, tuple[int, ...]], Graph]:
+    """Complete graphs, with the threshold for so many holders."""
+
+    # All members of a sum, and its aggregator, ask for the same graph.
+    @lru_cache(maxsize=4)
+    def graph(sum: SumId, listed: tuple[int, ...]) -> Graph:
+        others = {member: tuple(peer for peer in listed if peer != member) for member in listed}
+        return Graph(others, threshold(len(listed)))
+
+    return graph
+
+
+@dataclass(frozen=True)
+class DoublePlan:
+    """What double masking needs beyond the rules.
+
+    Args:
+        graph: (sum, list) -> who shares masks with whom.
+        signed: greetings carry signatures under the directory.
+        active: survivors sign who is in the sum before anybody reveals anything.
+    """
+
+    graph: Callable[[SumId, tuple[int, ...]], Graph]
+    signed: bool = True
+    active: bool = False
+
+
+class DoubleMasks(Suite):
+    """One node's side of double masking.
+
+    Args:
+        node: whose.
+        rules: what all agree on.
+        plan: the variant.
+        secrets: the node's keys and seeds, real or ideal.
+
+    Guarantees:
+        The aggregator and fewer than ``threshold`` of a member's partners learn the sum over the members in it, of
+        whom there are at least 3 + ``colluders``, and nothing else: computational, under X25519, HKDF-SHA256,
+        AES-256-CTR, ChaCha20-Poly1305 and Shamir's scheme. Against an honest-but-curious aggregator if greetings are
+        not signed. Signed, also against one that substitutes keys. One that tells members different stories about
+        who is in the sum gets both shares of nobody if twice the threshold exceeds the shares of a seed plus the
+        colluders; with ``active`` every member checks that at least ``threshold`` partners signed the same story.
+        A Byzantine member can shift the sum within its range; a wrong share is found and its sender named if more
+        members answer than the threshold, and makes the sum stay closed otherwise.
+    """
+
+    greets = True
+
+    def __init__(self, node: Node, rules: Rules, plan: DoublePlan, secrets: Secrets) -> None:
+        super().__init__(node, rules)
+        self._plan = plan
+        self._secrets = secrets
+        consistency = (("survivors", "signed"),) if plan.active else ()
+        self.steps = (("list", "dealt"), ("relayed", "masked"), *consistency, ("opening", "revealed"))
+
+    def greeting(self, aggregator: int, round: int) -> Reply:
+        """Two public keys, made for this sum alone."""
+        signature = SIGNATURE_BYTES if self._plan.signed else 0
+        return Reply(self._secrets.greeting(SumId(aggregator, round, 0)), GREETING_BYTES + signature)
+
+    # The member.
+
+    async def answer(self, part: Part, payload: Any) -> Reply:
+        """Go through the next step."""
+        kind = self.steps[len(part.answered) - 1][0]
+        return await {
+            "list": self._deal,
+            "relayed": self._mask,
+            "survivors": self._sign,
+            "opening": self._reveal,
+        }[kind](part, payload)
+
+    async def _deal(self, part: Part, payload: Any) -> Reply:
+        """Agree on keys with all partners, and deal them shares of this sum's seeds."""
+        listed, keys = _pair(payload)
+        graph = self._plan.graph(part.sum, listed)
+        partners = graph.partners[self.node.id]
+        greetings = _fields(keys, partners, 2)
+        rules = self.rules
+        # Two keys of its own, and two agreements with every partner.
+        await self.node.sleep(rules.agreement_cost_s * 2 * (len(partners) + 1))
+        await self.node.sleep(rules.share_cost_s_per_byte * 2 * SHARE_BYTES * (len(partners) + 1))
+        part.kept = _Kept(partners, graph.threshold)
+        dealt = self._secrets.deal(part.sum, greetings, graph.threshold)
+        return Reply(dealt, len(partners) * (ID_BYTES + SEALED_BYTES))
+
+    async def _mask(self, part: Part, payload: Any) -> Reply:
+        """Take in the shares of those who dealt, and mask for them."""
+        kept, rules, words = _kept(part), self.rules, part.offer.words
+        dealt = _fields(payload, kept.partners, 2)
+        kept.dealers = tuple(dealt)
+        if len(dealt) + 1 < kept.threshold:
+            raise Refused("too few members dealt shares")
+        self._secrets.take(part.sum, dealt)
+        await self.node.sleep(rules.mask_cost_s_per_byte * words.nbytes * (len(dealt) + 1))
+        size = rules.vector_bytes(words.size)
+        body = self._secrets.mask(part.sum, words, kept.dealers, size)
+        tag = Masked(part.sum, self.node.id, part.offer.state, part.offer.weight)
+        return Reply(body, size, tag)
+
+    async def _sign(self, part: Part, payload: Any) -> Reply:
+        """Sign who the aggregator says is in the sum."""
+        kept = _kept(part)
+        kept.survivors = self._survivors(part, payload)
+        return Reply(self._secrets.sign(part.sum, kept.survivors), SIGNATURE_BYTES)
+
+    async def _reveal(self, part: Part, payload: Any) -> Reply:
+        """One share of each partner: of its own mask if it is in the sum, of its mask key if it is not."""
+        kept, me = _kept(part), self.node.id
+        if self._plan.active:
+            survivors = kept.survivors
+            signers = _fields(payload, [peer for peer in kept.partners if peer in survivors], 2)
+            agreed = self._secrets.agreed(part.sum, survivors, signers)
+            if agreed + 1 < kept.threshold:
+                raise Refused("too few members agree on who is in the sum")
+        else:
+            survivors = self._survivors(part, payload)
+        holders = sorted((me, *kept.dealers))
+        shares = self._secrets.reveal(part.sum, holders, frozenset(survivors))
+        release = Revealed(part.sum, me, frozenset(survivors), kept.threshold)
+        return Reply(shares, SHARE_BYTES * len(holders), release)
+
+    def _survivors(self, part: Part, payload: Any) -> tuple[int, ...]:
+        if not is_ids(payload, part.listed) or self.node.id not in payload:
+            raise Refused("the survivors are not of this list")
+        if len(payload) < self.rules.minimum(len(self.node.members(part.sum.aggregator))):
+            raise Refused("too few survivors")
+        survivors: tuple[int, ...] = payload
+        return survivors
+
+    # The aggregator.
+
+    async def open(self, gathering: Gathering) -> Opened:
+        """Keys, shares, vectors, and the shares that open their sum.
+
+        Raises:
+            Skipped: too few members are left in one of the sub-rounds, or a share is wrong.
+        """
+        graph = self._plan.graph(gathering.sum, gathering.listed)
+        dealt = await gathering.ask(self._lists(gathering, graph), _is_pairs)
+        for peer in [
+            peer for peer, answer in dealt.items() if {v for v, _ in answer.body} != set(graph.partners[peer])
+        ]:
+            self.node.record("malformed", round=gathering.sum.round, sender=peer)
+            del dealt[peer]
+        self._enough(gathering, dealt)
+        masked = await gathering.ask(self._relays(gathering, graph, dealt), gathering.is_vector)
+        survivors = self._enough(gathering, masked)
+        request: Mapping[int, Reply] = gathering.same(survivors, ids_bytes(len(survivors)), survivors)
+        if self._plan.active:
+            signed = await gathering.ask(request, lambda payload: isinstance(payload, bytes))
+            request = self._signatures(graph, survivors, signed)
+        answers = await gathering.ask(request, lambda payload: isinstance(payload, tuple))
+        revealed = {
+            peer: dict(
+                zip(
+                    sorted((peer, *(v for v in graph.partners[peer] if v in dealt))),
+                    answer.body,
+                    strict=False,
+                )
+            )
+            for peer, answer in answers.items()
+        }
+        self._check_thresholds(graph, dealt, survivors, revealed)
+        await self.node.sleep(self._opening_cost_s(graph, dealt, survivors, masked))
+        try:
+            total, wrong = self._secrets.open(
+                gathering.sum,
+                {peer: masked[peer].body for peer in survivors},
+                Dealings(graph.partners, tuple(dealt), gathering.greetings, graph.threshold),
+                revealed,
+            )
+        except WrongShare as error:
+            raise Skipped(str(error)) from error
+        for peer in wrong:
+            self.node.record("wrong_share", round=gathering.sum.round, sender=peer)
+        terms = tuple((masked[peer].release.coef, masked[peer].release.state) for peer in survivors)
+        return Opened(self.rules.encoding.decode(total, gathering.sum.round), survivors, terms)
+
+    def _enough(self, gathering: Gathering, answers: Iterable[int]) -> tuple[int, ...]:
+        left = tuple(answers)
+        if gathering.too_few(len(left)):
+            raise Skipped("too few members are left")
+        return left
+
+    def _lists(self, gathering: Gathering, graph: Graph) -> dict[int, Reply]:
+        """To each member, the list and the keys of its partners."""
+        listed = gathering.listed
+        signature = SIGNATURE_BYTES if self._plan.signed else 0
+        each = ID_BYTES + GREETING_BYTES + signature
+        return {
+            peer: Reply(
+                (listed, tuple((v, gathering.greetings[v]) for v in graph.partners[peer])),
+                ids_bytes(len(listed)) + each * len(graph.partners[peer]),
+            )
+            for peer in listed
+        }
+
+    def _relays(self, gathering: Gathering, graph: Graph, dealt: Mapping[int, Any]) -> dict[int, Reply]:
+        """To each member that dealt, what its partners sealed for it."""
+        boxes = {dealer: dict(answer.body) for dealer, answer in dealt.items()}
+        requests = {}
+        for peer in dealt:
+            dealers = tuple(v for v in graph.partners[peer] if v in dealt and peer in boxes[v])
+            tag = Held(gathering.sum, dealers, graph.threshold, None)
+            payload = tuple((v, boxes[v][peer]) for v in dealers)
+            requests[peer] = Reply(payload, len(dealers) * (ID_BYTES + SEALED_BYTES), tag)
+        return requests
+
+    def _signatures(
+        self, graph: Graph, survivors: Sequence[int], signed: Mapping[int, Any]
+    ) -> dict[int, Reply]:
+        """To each survivor, the signatures of its partners."""
+        requests = {}
+        for peer in survivors:
+            payload = tuple((v, signed[v].body) for v in graph.partners[peer] if v in signed)
+            requests[peer] = Reply(payload, len(payload) * (ID_BYTES + SIGNATURE_BYTES))
+        return requests
+
+    def _check_thresholds(
+        self,
+        graph: Graph,
+        dealt: Mapping[int, Any],
+        survivors: Sequence[int],
+        revealed: Mapping[int, Mapping[int, Any]],
+    ) -> None:
+        """Whether everything that is needed can be recovered; a mask key only if masks with survivors hang on it."""
+        alive = frozenset(survivors)
+        for peer in dealt:
+            if peer in alive or any(v in alive for v in graph.partners[peer]):
+                shares = sum(peer in shares for shares in revealed.values())
+                if shares < graph.threshold:
+                    raise Skipped("fewer shares than the threshold")
+
+    def _opening_cost_s(
+        self,
+        graph: Graph,
+        dealt: Mapping[int, Any],
+        survivors: Sequence[int],
+        masked: Mapping[int, Any],
+    ) -> float:
+        alive = frozenset(survivors)
+        dangling = sum(v in alive for peer in dealt if peer not in alive for v in graph.partners[peer])
+        rules = self.rules
+        body = masked[survivors[0]].body
+        vector = rules.vector_bytes(body.size) if not isinstance(body, Sealed) else body.size_bytes
+        shares = graph.threshold * len(dealt)
+        return (
+            rules.mask_cost_s_per_byte * vector * (len(survivors) + dangling)
+            + rules.share_cost_s_per_byte * SHARE_BYTES * shares
+            + rules.agreement_cost_s * dangling
+        )
+
+
+@dataclass
+class _Kept:
+    """What a member remembers of a sum between steps."""
+
+    partners: tuple[int, ...]
+    threshold: int
+    dealers: tuple[int, ...] = ()
+    survivors: tuple[int, ...] = ()
+
+
+def _kept(part: Part) -> _Kept:
+    if not isinstance(part.kept, _Kept):
+        raise Refused("a step is missing")
+    return part.kept
+
+
+def _pair(payload: Any) -> tuple[Any, Any]:
+    if not (isinstance(payload, tuple) and len(payload) == 2):
+        raise Refused("the list is malformed")
+    return payload
+
+
+def _is_pairs(payload: Any) -> bool:
+    return isinstance(payload, tuple) and all(isinstance(f, tuple) and len(f) == 2 for f in payload)
+
+
+def _fields(payload: Any, peers: Sequence[int], size: int) -> dict[int, Any]:
+    """(peer, content) pairs by peer, of those peers only, ascending."""
+    if not _is_pairs(payload):
+        raise Refused("the request is malformed")
+    fields = dict(payload)
+    if len(fields) != len(payload) or not fields.keys() <= set(peers):
+        raise Refused("the request names somebody who does not belong there")
+    return {peer: fields[peer] for peer in peers if peer in fields}

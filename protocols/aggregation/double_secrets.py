@@ -1,0 +1,434 @@
+"""The keys, seeds, shares and masks of double masking: real ones, and their ideal counterpart.
+
+All secrets of a member in one sum are made for that sum alone. Two are dealt to its partners in shares: b, from which
+its own mask is made, and s, from which its mask key is made. Both are scalars of the share field, 32 bytes each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from protocols.aggregation.ideal import Sealed, seal, unseal
+from protocols.aggregation.keys import (
+    KEY_BYTES,
+    PROTOCOL,
+    Directory,
+    Identity,
+    KeyRefused,
+    SignedKey,
+    agree,
+    framed,
+    number,
+)
+from protocols.aggregation.masks import add_keystream, total
+from protocols.aggregation.sums import KEPT_ROUNDS, Refused, SumId
+from protocols.sharing import scalars
+from protocols.sharing.modulus import Modulus, Words
+from simulator.errors import SottovoceError
+from simulator.node import Node
+
+Greeting: TypeAlias = "tuple[bytes, bytes, bytes, bytes]"
+"""Public encryption key, public mask key, commitment to b, signature (empty if greetings are not signed)."""
+GREETING_BYTES = 3 * KEY_BYTES
+"""Without the signature."""
+SHARE_BYTES = scalars.SCALAR_BYTES
+TAG_BYTES = 16
+SEALED_BYTES = 2 * SHARE_BYTES + TAG_BYTES
+"""Two shares for one partner, encrypted and authenticated."""
+_NONCE = bytes(12)  # every key encrypts one message only
+
+
+class WrongShare(SottovoceError):
+    """What shares give is not what was dealt, and nobody can say whose share is wrong.
+
+    Args:
+        dealer: whose secret it should have been.
+    """
+
+    def __init__(self, dealer: int) -> None:
+        super().__init__(dealer)
+        self.dealer = dealer
+
+    def __str__(self) -> str:
+        return "a share is wrong"
+
+
+@dataclass(frozen=True)
+class Dealings:
+    """What an aggregator knows of who dealt shares to whom.
+
+    Args:
+        graph: everybody's partners.
+        dealers: who dealt.
+        greetings: their public keys.
+        threshold: shares that recover.
+    """
+
+    graph: Mapping[int, Sequence[int]]
+    dealers: Sequence[int]
+    greetings: Mapping[int, Any]
+    threshold: int
+
+    def point(self, dealer: int, holder: int) -> int:
+        """Where the dealer's polynomials were evaluated for a holder."""
+        return sorted((dealer, *self.graph[dealer])).index(holder) + 1
+
+    def shares_of(self, dealer: int, revealed: Mapping[int, Mapping[int, Any]]) -> dict[int, Any]:
+        """By point, the shares of a dealer that were revealed."""
+        holders = [holder for holder, shares in revealed.items() if dealer in shares]
+        return {self.point(dealer, holder): revealed[holder][dealer] for holder in holders}
+
+
+class Secrets(ABC):
+    """One node's secrets in all its sums."""
+
+    def __init__(self, node: Node, modulus: Modulus) -> None:
+        self.node = node
+        self.modulus = modulus
+        self._sums: dict[SumId, Any] = {}
+
+    def greeting(self, sum: SumId) -> Any:
+        """Make fresh keys and seeds; the public part. Those of old rounds are forgotten."""
+        self._sums = {old: kept for old, kept in self._sums.items() if old.round > sum.round - KEPT_ROUNDS}
+        self._sums[sum], public = self._fresh(sum)
+        return public
+
+    def deal(self, sum: SumId, greetings: Mapping[int, Any], threshold: int) -> tuple[tuple[int, Any], ...]:
+        """Shares of both seeds for each partner, sealed.
+
+        Raises:
+            Refused: this life of the node made no keys for this sum.
+            KeyRefused: a partner's keys are not authentic.
+        """
+        return self._deal(sum, self._kept(sum), greetings, threshold)
+
+    def _kept(self, sum: SumId) -> Any:
+        try:
+            return self._sums[sum]
+        except KeyError:
+            raise Refused("the keys for this sum are lost") from None
+
+    @abstractmethod
+    def _fresh(self, sum: SumId) -> tuple[Any, Any]: ...
+
+    @abstractmethod
+    def _deal(
+        self, sum: SumId, kept: Any, greetings: Mapping[int, Any], threshold: int
+    ) -> tuple[tuple[int, Any], ...]: ...
+
+    @abstractmethod
+    def take(self, sum: SumId, dealt: Mapping[int, Any]) -> None:
+        """Take in the shares that were dealt to this node.
+
+        Raises:
+            Refused: one was changed on its way, or is none.
+        """
+
+    @abstractmethod
+    def mask(self, sum: SumId, words: Words, dealers: Sequence[int], size_bytes: int) -> Words | Sealed:
+        """The vector under its own mask and those shared with all partners that dealt."""
+
+    @abstractmethod
+    def sign(self, sum: SumId, survivors: tuple[int, ...]) -> bytes:
+        """A signature on who is in the sum."""
+
+    @abstractmethod
+    def agreed(self, sum: SumId, survivors: tuple[int, ...], signatures: Mapping[int, Any]) -> int:
+        """How many of the signatures are on the same survivors, by whom they should be."""
+
+    @abstractmethod
+    def reveal(self, sum: SumId, holders: Sequence[int], survivors: frozenset[int]) -> tuple[Any, ...]:
+        """For each of ``holders``, one share: of its own mask if it survived, of its mask key if not."""
+
+    @abstractmethod
+    def open(
+        self,
+        sum: SumId,
+        masked: Mapping[int, Any],
+        dealings: Dealings,
+        revealed: Mapping[int, Mapping[int, Any]],
+    ) -> tuple[Words, tuple[int, ...]]:
+        """The sum of the vectors in ``masked``, and whose shares were wrong.
+
+        Raises:
+            WrongShare: nobody can say whose.
+        """
+
+
+@dataclass
+class _RealKept:
+    """A member's secrets in one sum."""
+
+    encryption: X25519PrivateKey
+    own_encryption: SignedKey
+    mask_scalar: int
+    own_mask: SignedKey
+    self_scalar: int
+    greetings: dict[int, Greeting] = field(default_factory=dict)
+    shares: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
+
+
+class RealSecrets(Secrets):
+    """Real keys and shares.
+
+    Args:
+        node: whose.
+        modulus: the ring of the words.
+        context: names the run.
+        identity: the node's signing key; None where greetings are not signed.
+        directory: everybody's public signing key.
+    """
+
+    def __init__(
+        self, node: Node, modulus: Modulus, context: bytes, identity: Identity | None, directory: Directory
+    ) -> None:
+        super().__init__(node, modulus)
+        self._context = context
+        self._identity = identity
+        self._directory = directory
+
+    def _name(self, sum: SumId, purpose: bytes, *more: bytes) -> bytes:
+        numbers = (number(value, "a part of a sum's name") for value in sum)
+        return framed(PROTOCOL, b"double masks", purpose, self._context, *numbers, *more)
+
+    def _fresh(self, sum: SumId) -> tuple[_RealKept, Greeting]:
+        me = self.node.id
+        root = self.node.secret(f"double masks {sum.aggregator} {sum.round} {sum.attempt}", KEY_BYTES)
+        encryption = X25519PrivateKey.from_private_bytes(_expand(root, b"encryption key"))
+        mask_scalar = scalars.scalar_from(_expand(root, b"mask key"))
+        self_scalar = scalars.scalar_from(_expand(root, b"own mask"))
+        public = encryption.public_key().public_bytes_raw()
+        mask_public = _mask_private(mask_scalar).public_key().public_bytes_raw()
+        commitment = _commitment(self_scalar)
+        signature = b""
+        if self._identity is not None:
+            payload = self._greeting_payload(sum, me, (public, mask_public, commitment))
+            signature = self._identity.sign(payload)
+        kept = _RealKept(
+            encryption,
+            SignedKey(me, public, b""),
+            mask_scalar,
+            SignedKey(me, mask_public, b""),
+            self_scalar,
+        )
+        return kept, (public, mask_public, commitment, signature)
+
+    def _deal(
+        self, sum: SumId, kept: _RealKept, greetings: Mapping[int, Any], threshold: int
+    ) -> tuple[tuple[int, bytes], ...]:
+        me = self.node.id
+        for peer, greeting in greetings.items():
+            self._check(sum, peer, greeting)
+        kept.greetings = dict(greetings)
+        holders = sorted((me, *greetings))
+        points = range(1, len(holders) + 1)
+        root = self.node.secret(f"seed shares {sum.aggregator} {sum.round} {sum.attempt}", KEY_BYTES)
+        both = zip(
+            scalars.deal(kept.self_scalar, threshold, points, _expand(root, b"own mask")),
+            scalars.deal(kept.mask_scalar, threshold, points, _expand(root, b"mask key")),
+            strict=True,
+        )
+        dealt = []
+        for holder, (self_share, mask_share) in zip(holders, both, strict=True):
+            shares = scalars.to_bytes(self_share), scalars.to_bytes(mask_share)
+            if holder == me:
+                kept.shares[me] = shares
+                continue
+            key = self._channel(sum, kept, holder, sender=me)
+            sealed = ChaCha20Poly1305(key).encrypt(_NONCE, shares[0] + shares[1], None)
+            dealt.append((holder, sealed))
+        return tuple(dealt)
+
+    def take(self, sum: SumId, dealt: Mapping[int, Any]) -> None:
+        """Decrypt."""
+        kept: _RealKept = self._kept(sum)
+        for dealer, sealed in dealt.items():
+            key = self._channel(sum, kept, dealer, sender=dealer)
+            try:
+                plain = ChaCha20Poly1305(key).decrypt(_NONCE, sealed, None)
+            except (InvalidTag, TypeError) as error:
+                raise Refused("shares were changed on their way") from error
+            kept.shares[dealer] = plain[:SHARE_BYTES], plain[SHARE_BYTES:]
+
+    def mask(self, sum: SumId, words: Words, dealers: Sequence[int], size_bytes: int) -> Words:
+        """Own mask and pair masks."""
+        kept: _RealKept = self._kept(sum)
+        masked = add_keystream(words.copy(), _self_key(kept.self_scalar), 1, self.modulus)
+        private = _mask_private(kept.mask_scalar)
+        for peer in dealers:
+            theirs = SignedKey(peer, kept.greetings[peer][1], b"")
+            key = self._pair_key(sum, private, kept.own_mask, theirs)
+            add_keystream(masked, key, 1 if self.node.id < peer else -1, self.modulus)
+        masked.setflags(write=False)
+        return masked
+
+    def sign(self, sum: SumId, survivors: tuple[int, ...]) -> bytes:
+        """Ed25519."""
+        if self._identity is None:
+            raise Refused("this node has no signing key")
+        return self._identity.sign(self._survivors_payload(sum, survivors))
+
+    def agreed(self, sum: SumId, survivors: tuple[int, ...], signatures: Mapping[int, Any]) -> int:
+        """Check each."""
+        payload = self._survivors_payload(sum, survivors)
+        return [
+            isinstance(signature, bytes) and self._directory.verify(peer, payload, signature)
+            for peer, signature in signatures.items()
+        ].count(True)
+
+    def reveal(self, sum: SumId, holders: Sequence[int], survivors: frozenset[int]) -> tuple[bytes, ...]:
+        """As they were dealt."""
+        kept: _RealKept = self._kept(sum)
+        return tuple(kept.shares[peer][0 if peer in survivors else 1] for peer in holders)
+
+    def open(
+        self,
+        sum: SumId,
+        masked: Mapping[int, Any],
+        dealings: Dealings,
+        revealed: Mapping[int, Mapping[int, Any]],
+    ) -> tuple[Words, tuple[int, ...]]:
+        """Recover what is needed from shares, check it, and take masks off."""
+        wrong: set[int] = set()
+        words = total(masked.values(), self.modulus)
+        for peer in masked:
+            scalar = self._recover(dealings, peer, revealed, wrong)
+            if _commitment(scalar) != dealings.greetings[peer][2]:
+                raise WrongShare(peer)
+            add_keystream(words, _self_key(scalar), -1, self.modulus)
+        for peer in dealings.dealers:
+            alive = [v for v in dealings.graph[peer] if v in masked]
+            if peer in masked or not alive:
+                continue
+            private = _mask_private(self._recover(dealings, peer, revealed, wrong))
+            own = SignedKey(peer, dealings.greetings[peer][1], b"")
+            if private.public_key().public_bytes_raw() != own.public:
+                raise WrongShare(peer)
+            for v in alive:
+                theirs = SignedKey(v, dealings.greetings[v][1], b"")
+                key = self._pair_key(sum, private, own, theirs)
+                add_keystream(words, key, -1 if v < peer else 1, self.modulus)
+        return words, tuple(sorted(wrong))
+
+    def _recover(
+        self,
+        dealings: Dealings,
+        dealer: int,
+        revealed: Mapping[int, Mapping[int, Any]],
+        wrong: set[int],
+    ) -> int:
+        """A dealer's secret; whose shares were wrong is added to ``wrong``."""
+        holders = sorted((dealer, *dealings.graph[dealer]))
+        shares = dealings.shares_of(dealer, revealed)
+        values = {}
+        for point, share in shares.items():
+            if isinstance(share, bytes) and len(share) == SHARE_BYTES:
+                values[point] = int.from_bytes(share, "big")
+            else:
+                wrong.add(holders[point - 1])
+        try:
+            secret, mistaken = scalars.recover_robust(list(values), list(values.values()), dealings.threshold)
+        except SottovoceError as error:
+            raise WrongShare(dealer) from error
+        wrong.update(holders[point - 1] for point in mistaken)
+        return secret
+
+    def _check(self, sum: SumId, peer: int, greeting: Any) -> None:
+        sizes = (KEY_BYTES, KEY_BYTES, KEY_BYTES)
+        parts: tuple[Any, ...] = greeting if isinstance(greeting, tuple) and len(greeting) == 4 else ()
+        if not all(isinstance(part, bytes) for part in parts) or tuple(map(len, parts[:3])) != sizes:
+            raise KeyRefused(peer, "it is not a greeting")
+        if self._identity is not None:
+            payload = self._greeting_payload(sum, peer, parts[:3])
+            if not self._directory.verify(peer, payload, parts[3]):
+                raise KeyRefused(peer, "its signature is not its owner's, or was made for another sum")
+        own = self._kept(sum)
+        if parts[0] == own.own_encryption.public or parts[1] == own.own_mask.public:
+            raise KeyRefused(peer, f"it is the own key of node {self.node.id}, reflected")
+
+    def _channel(self, sum: SumId, kept: _RealKept, peer: int, *, sender: int) -> bytes:
+        """The key of the one message from ``sender`` between this node and ``peer``."""
+        theirs = SignedKey(peer, kept.greetings[peer][0], b"")
+        shared = agree(kept.encryption, kept.own_encryption, theirs, b"channel", self._name(sum, b"channel"))
+        return _expand(shared, framed(b"sender", number(sender, "a node's id")))
+
+    def _pair_key(self, sum: SumId, private: X25519PrivateKey, own: SignedKey, theirs: SignedKey) -> bytes:
+        return agree(private, own, theirs, b"pair mask", self._name(sum, b"pair mask"))
+
+    def _greeting_payload(self, sum: SumId, node: int, parts: Iterable[bytes]) -> bytes:
+        return self._name(sum, b"greeting", number(node, "a node's id"), *parts)
+
+    def _survivors_payload(self, sum: SumId, survivors: Iterable[int]) -> bytes:
+        return self._name(sum, b"survivors", b"".join(number(v, "a node's id") for v in survivors))
+
+
+class IdealSecrets(Secrets):
+    """The ideal functionality: vectors go to a trusted party and shares are empty; thresholds hold all the same."""
+
+    def _fresh(self, sum: SumId) -> tuple[bool, None]:
+        return True, None
+
+    def _deal(
+        self, sum: SumId, kept: Any, greetings: Mapping[int, Any], threshold: int
+    ) -> tuple[tuple[int, None], ...]:
+        return tuple((peer, None) for peer in sorted(greetings))
+
+    def take(self, sum: SumId, dealt: Mapping[int, Any]) -> None:
+        """There is nothing to take in."""
+        self._kept(sum)
+
+    def mask(self, sum: SumId, words: Words, dealers: Sequence[int], size_bytes: int) -> Sealed:
+        """Hand it in."""
+        self._kept(sum)
+        return seal(words, self.node.id, size_bytes, sum)
+
+    def sign(self, sum: SumId, survivors: tuple[int, ...]) -> bytes:
+        """An empty one."""
+        self._kept(sum)
+        return b""
+
+    def agreed(self, sum: SumId, survivors: tuple[int, ...], signatures: Mapping[int, Any]) -> int:
+        """All do."""
+        return len(signatures)
+
+    def reveal(self, sum: SumId, holders: Sequence[int], survivors: frozenset[int]) -> tuple[None, ...]:
+        """Empty ones."""
+        self._kept(sum)
+        return (None,) * len(holders)
+
+    def open(
+        self,
+        sum: SumId,
+        masked: Mapping[int, Any],
+        dealings: Dealings,
+        revealed: Mapping[int, Mapping[int, Any]],
+    ) -> tuple[Words, tuple[int, ...]]:
+        """Add up what was handed in."""
+        return total((unseal(token, peer, sum) for peer, token in masked.items()), self.modulus), ()
+
+
+def _expand(secret: bytes, label: bytes) -> bytes:
+    return HKDFExpand(hashes.SHA256(), KEY_BYTES, framed(PROTOCOL, b"double masks", label)).derive(secret)
+
+
+def _mask_private(scalar: int) -> X25519PrivateKey:
+    return X25519PrivateKey.from_private_bytes(_expand(scalars.to_bytes(scalar), b"mask key of a scalar"))
+
+
+def _self_key(scalar: int) -> bytes:
+    return _expand(scalars.to_bytes(scalar), b"own mask of a scalar")
+
+
+def _commitment(scalar: int) -> bytes:
+    """Binding, and hiding as far as SHA-256 of 32 uniform bytes is."""
+    return hashlib.sha256(framed(PROTOCOL, b"own mask commitment", scalars.to_bytes(scalar))).digest()

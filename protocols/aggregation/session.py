@@ -1,0 +1,189 @@
+"""One node's part in secure sums, whatever the protocol: who may ask what, how often, and when it is too late.
+
+A protocol (:class:`~protocols.aggregation.suite.Suite`) says what its sub-rounds are and what is in their
+messages. What holds for all of them is here. A member answers each step of a sum once: a copy of a request is
+ignored (its answer is on its way), another request for the same step is refused, and so is a step out of order. An
+aggregator waits for the answers to one step for at most a time-out; what comes later is counted and not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from protocols.aggregation.gathering import REFUSE, Gathering, Part, Pump
+from protocols.aggregation.keys import KeyRefused
+from protocols.aggregation.offers import Offers
+from protocols.aggregation.suite import Suite
+from protocols.aggregation.sums import KEPT_ROUNDS, SUM_BYTES, Opened, Refused, Rules, Skipped, SumId, is_ids
+from protocols.sharing.codec import OutOfRange
+from simulator.node import Delivery, Message, Node
+
+
+def listed_in(payload: Any) -> Any:
+    """The member list in the first request of any protocol: the payload itself, or its first part."""
+    if isinstance(payload, tuple) and payload and isinstance(payload[0], tuple):
+        return payload[0]
+    return payload
+
+
+class Sessions:
+    """A node's sums: those it opens, one at a time, and those it is a member of."""
+
+    def __init__(self, node: Node, suite: Suite, rules: Rules, offers: Offers, size: int) -> None:
+        self.suite = suite
+        self._node = node
+        self._rules = rules
+        self._offers = offers
+        self._size = size
+        self._requests = {request: step for step, (request, _) in enumerate(suite.steps)}
+        self._answers = {answer for _, answer in suite.steps} | {REFUSE}
+        self._parts: dict[SumId, Part] = {}
+        self._early: list[tuple[int, Message]] = []
+        self._gathering: Gathering | None = None
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Take in a message; what is none of a sum is ignored."""
+        message = delivery.message
+        if self.suite.handles(message.kind):
+            await self.suite.handle(delivery)
+        elif message.kind in self._answers or message.kind in self._requests:
+            body = message.body
+            if not (isinstance(body, tuple) and len(body) == 2 and isinstance(body[0], int)):
+                self._node.record("malformed", round=message.round, sender=delivery.src)
+            elif message.kind in self._requests:
+                await self._answer(delivery.src, message)
+            elif self._gathering is not None:
+                self._gathering.collect(delivery.src, message)
+
+    async def offered(self, round: int) -> None:
+        """The node's vector of ``round`` is there: answer the requests that have waited for it, forget old sums."""
+        self._parts = {sum: part for sum, part in self._parts.items() if sum.round > round - KEPT_ROUNDS}
+        early, self._early = self._early, []
+        for aggregator, message in early:
+            await self._answer(aggregator, message)
+
+    async def open_round(
+        self,
+        round: int,
+        listed: tuple[int, ...],
+        greetings: Mapping[int, Any],
+        pump: Pump,
+        neighbourhood: int,
+    ) -> Opened | None:
+        """Open a sum of one round, with as many attempts as the protocol knows; None if it stays closed.
+
+        Args:
+            round: which.
+            listed: the members that may be listed, ascending.
+            greetings: what they said in their signs of life.
+            pump: handles messages meanwhile.
+            neighbourhood: how many might have been listed.
+        """
+        node = self._node
+        for attempt in range(self.suite.attempts):
+            if len(listed) < self._rules.minimum(neighbourhood):
+                node.record("skipped", round=round, reason="too few members alive", listed=len(listed))
+                return None
+            sum = SumId(node.id, round, attempt)
+            opened, answered = await self._open(sum, listed, greetings, pump, neighbourhood)
+            if isinstance(opened, Opened):
+                opened.value.setflags(write=False)
+                node.record("opened", round=round, members=opened.members, value=opened.value)
+                return opened
+            node.record("skipped", round=round, reason=opened, listed=len(listed))
+            if len(answered) == len(listed):
+                return None
+            listed = answered
+        return None
+
+    async def _open(
+        self,
+        sum: SumId,
+        listed: tuple[int, ...],
+        greetings: Mapping[int, Any],
+        pump: Pump,
+        neighbourhood: int,
+    ) -> tuple[Opened | str, tuple[int, ...]]:
+        """What was opened or the reason why not, and who answered the last request."""
+        gathering = Gathering(
+            self._node, self.suite.steps, self._rules, sum, listed, greetings, pump, neighbourhood, self._size
+        )
+        self._gathering = gathering
+        try:
+            return await self.suite.open(gathering), listed
+        except Skipped as reason:
+            return str(reason), tuple(sorted(gathering.answers))
+        finally:
+            self._gathering = None
+
+    async def _answer(self, aggregator: int, message: Message) -> None:
+        """Answer a request, keep it for later, or refuse it."""
+        attempt, payload = message.body
+        sum, step = SumId(aggregator, message.round, attempt), self._requests[message.kind]
+        part = self._parts.get(sum)
+        if step == 0 and part is None and self._offers.is_early(sum.round):
+            self._early.append((aggregator, message))
+            return
+        try:
+            if part is None:
+                part = self._parts[sum] = self._begin(sum, step, payload)
+            elif step < len(part.answered):
+                if _same(part.answered[step], payload):
+                    return  # once more, from the network or an attacker; the answer is on its way
+                raise Refused("this round was answered already")
+            elif part.closed or step > len(part.answered):
+                raise Refused("a step is missing")
+            part.answered.append(payload)
+            reply = await self.suite.answer(part, payload)
+        except (Refused, OutOfRange, KeyRefused) as objection:
+            if part is not None and step == len(part.answered) - 1:
+                part.closed = True
+            self._refuse(sum, objection)
+        else:
+            body = (attempt, reply.payload)
+            kind, size = self.suite.steps[step][1], SUM_BYTES + reply.size_bytes
+            self._node.send(aggregator, Message(kind, sum.round, body, size, reply.release))
+
+    def _begin(self, sum: SumId, step: int, payload: Any) -> Part:
+        """Enter a sum, if its list is in order."""
+        node = self._node
+        neighbourhood, listed = node.members(sum.aggregator), listed_in(payload)
+        if step > 0:
+            raise Refused("a step is missing")
+        if not isinstance(listed, tuple) or not all(isinstance(peer, int) for peer in listed):
+            raise Refused("the list is malformed")
+        if node.id not in listed or not is_ids(listed, neighbourhood):
+            raise Refused("the list is not of this neighbourhood")
+        if len(listed) < self._rules.minimum(len(neighbourhood)):
+            raise Refused("the list is too short")
+        before = [other for other in self._parts if other[:2] == sum[:2]]
+        if len(before) >= self.suite.attempts or sum.attempt != len(before):
+            raise Refused("this round was answered already")
+        if before and not set(listed) < set(self._parts[max(before)].listed):
+            raise Refused("a repeated list must leave somebody out, and nobody may join")
+        if not self._offers.has(sum.round):
+            raise Refused("this round is over here")
+        return Part(sum, listed, self._offers.offer(sum.aggregator, sum.round))
+
+    def _refuse(self, sum: SumId, objection: Exception) -> None:
+        node = self._node
+        if isinstance(objection, OutOfRange):
+            reason = "withheld"
+            node.record("withheld", round=sum.round, reason=str(objection))
+        elif isinstance(objection, KeyRefused):
+            reason = "a co-member's key is unusable"
+            node.record("key_refused", owner=objection.node, reason=str(objection))
+        else:
+            reason = str(objection)
+            node.record("refused", round=sum.round, reason=reason)
+        body = (sum.attempt, reason)
+        node.send(sum.aggregator, Message(REFUSE, sum.round, body, SUM_BYTES))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two payloads are equal; what cannot be compared is not."""
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays, which no honest request holds
+        return False

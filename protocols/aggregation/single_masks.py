@@ -1,0 +1,140 @@
+"""Neighbourhood masks: one message of each member opens a sum, and every listed member must send it.
+
+A member answers its aggregator's list with its weighted, encoded vector under masks that cancel over the whole list.
+If a listed member does not answer, the sum stays closed: the aggregator keeps its own model for the round (``skip``),
+or asks those who did answer once more, with a list of them alone (``rerun``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocols.aggregation.gathering import Gathering, Part
+from protocols.aggregation.ideal import Sealed, SumSealed, seal, unseal
+from protocols.aggregation.keyring import Keyring
+from protocols.aggregation.masks import mask, mask_key, total
+from protocols.aggregation.suite import Keyed
+from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, SumId, ids_bytes
+from protocols.privacy.lineage import Share
+from protocols.sharing.modulus import Modulus, Words
+from simulator.node import Node
+
+
+class SingleMasks(Keyed):
+    """Pairwise masks without recovery.
+
+    Args:
+        node: whose side of it.
+        rules: what all agree on.
+        keyring: keys shared with co-members.
+        attempts: lists a member answers in a round; more than one only where sums are re-run.
+
+    Guarantees:
+        Threat model: honest-but-curious aggregator together with up to ``colluders`` members of its
+        neighbourhood, and any eavesdropper on links; keys relayed by the aggregator are signed under the
+        directory. They learn the weighted sum over the other listed members, of which there are at least 3.
+        Computational, under X25519, HKDF-SHA256 and AES-256-CTR. Says nothing about what the sums reveal:
+        that is the ledger's part. A Byzantine member can shift the sum within its range.
+        With one attempt an aggregator that lies about who answered gains nothing. With more, it, or a share that
+        comes late, opens two sums over nearly the same members, whose difference is one member's vector: re-runs
+        are for aggregators that tell the truth, and the ledger charges every sum that could be opened.
+    """
+
+    steps = (("list", "masked"),)
+
+    def __init__(self, node: Node, rules: Rules, keyring: Keyring, attempts: int = 1) -> None:
+        super().__init__(node, rules, keyring)
+        self.attempts = attempts
+
+    async def answer(self, part: Part, payload: Any) -> Reply:
+        """Mask for this list.
+
+        Raises:
+            Refused: a co-member's key is not here.
+            KeyRefused: a key is signed by its owner, and yet unusable.
+        """
+        others = await self.agree(part)
+        words, rules = part.offer.words, self.rules
+        await self.node.sleep(rules.mask_cost_s_per_byte * words.nbytes * len(others))
+        size = rules.vector_bytes(words.size)
+        body: Words | Sealed
+        if rules.real:
+            body = mask(
+                words,
+                self.node.id,
+                part.listed,
+                lambda peer: self._key(part.sum, part.listed, peer),
+                rules.encoding.modulus,
+            )
+            body.setflags(write=False)
+        else:
+            body = seal(words, self.node.id, size, (part.sum, part.listed))
+        tag = Share(part.sum, self.node.id, frozenset(part.listed), part.offer.state, part.offer.weight)
+        return Reply(body, size, tag)
+
+    async def open(self, gathering: Gathering) -> Opened:
+        """Announce the list, and add up if all answer.
+
+        Raises:
+            Skipped: a member refused or did not answer.
+        """
+        listed = gathering.listed
+        request = gathering.same(listed, ids_bytes(len(listed)), listed)
+        answers = await gathering.ask(request, gathering.is_vector, all_needed=True)
+        if len(answers) < len(listed):
+            raise Skipped("a member refused" if gathering.refused else "a listed member did not answer")
+        words = open_shares(
+            {peer: answer.body for peer, answer in answers.items()},
+            listed,
+            gathering.sum,
+            self.rules.encoding.modulus,
+        )
+        value = self.rules.encoding.decode(words, gathering.sum.round)
+        terms = tuple((answer.release.coef, answer.release.state) for answer in answers.values())
+        return Opened(value, listed, terms)
+
+    def _key(self, sum: SumId, listed: tuple[int, ...], peer: int) -> bytes:
+        me = self.node.id
+        return mask_key(
+            self.keyring.secret(peer),
+            context=self.rules.context,
+            aggregator=sum.aggregator,
+            round=sum.round,
+            attempt=sum.attempt,
+            members=listed,
+            pair=(min(me, peer), max(me, peer)),
+        )
+
+
+def open_shares(shares: dict[int, Any], members: tuple[int, ...], sum: SumId, modulus: Modulus) -> Words:
+    """The sum over an announced list, from real or ideal shares, if and only if all its members are there.
+
+    Args:
+        shares: member -> what it sent. All real or all ideal.
+        members: the announced list, ascending.
+        sum: which one.
+        modulus: of the words.
+
+    Returns:
+        The sum of the members' encoded words; real and ideal shares give the same bits.
+
+    Raises:
+        SumSealed: a share is missing or unexpected, kinds are mixed, sizes differ, or an ideal share was
+            sealed for another member, list, round or attempt. (Real shares of different lists sum to noise,
+            and nothing says so.)
+    """
+    missing = tuple(sorted(set(members) - shares.keys()))
+    unexpected = tuple(sorted(shares.keys() - set(members)))
+    if missing or unexpected:
+        raise SumSealed(
+            f"expected exactly the announced members {list(members)}; missing {list(missing)}, "
+            f"unexpected {list(unexpected)}",
+            missing,
+            unexpected,
+        )
+    ideal = {member: share for member, share in shares.items() if isinstance(share, Sealed)}
+    if not ideal:
+        return total(shares.values(), modulus)
+    if len(ideal) < len(shares):
+        raise SumSealed("real and ideal shares are mixed")
+    return total((unseal(share, member, (sum, members)) for member, share in ideal.items()), modulus)

@@ -1,0 +1,104 @@
+"""What a protocol for secure sums is: its sub-rounds, and what its aggregator and its members do in them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from protocols.aggregation.gathering import Gathering, Part, Pump
+from protocols.aggregation.keyring import Keyring
+from protocols.aggregation.sums import Opened, Refused, Reply, Rules
+from simulator.node import Delivery, Node
+
+
+class Suite(ABC):
+    """One protocol for secure sums; one for every node and life.
+
+    Args:
+        node: whose side of it.
+        rules: what all agree on.
+    """
+
+    steps: Sequence[tuple[str, str]]
+    """The kinds of request and answer of its sub-rounds, in order; the first request is the member list."""
+    attempts: int = 1
+    """How many lists of one aggregator a member answers in a round."""
+    greets: bool = False
+    """Whether every sum needs a greeting of its own from each member."""
+
+    def __init__(self, node: Node, rules: Rules) -> None:
+        self.node = node
+        self.rules = rules
+
+    async def join(self, pump: Pump) -> None:
+        """Whatever must happen before the first sum."""
+        return
+
+    def greeting(self, aggregator: int, round: int) -> Reply:
+        """What a member says before it is listed, where it ``greets``."""
+        return Reply(None, 0)
+
+    def handles(self, kind: str) -> bool:
+        """Whether messages of that kind, outside of any sum, are this protocol's."""
+        return False
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Take in such a message."""
+        return
+
+    @abstractmethod
+    async def answer(self, part: Part, payload: Any) -> Reply:
+        """A member answers a request, the last one in ``part.answered``.
+
+        Raises:
+            Refused: it does not.
+            KeyRefused: a co-member's key must not be used.
+        """
+
+    @abstractmethod
+    async def open(self, gathering: Gathering) -> Opened:
+        """An aggregator goes through all sub-rounds.
+
+        Raises:
+            Skipped: the sum stays closed.
+        """
+
+
+class Keyed(Suite):
+    """A protocol whose members share long-term pair keys, agreed on before the first sum.
+
+    Args:
+        node: whose side of it.
+        rules: what all agree on.
+        keyring: keys shared with co-members.
+    """
+
+    def __init__(self, node: Node, rules: Rules, keyring: Keyring) -> None:
+        super().__init__(node, rules)
+        self.keyring = keyring
+
+    async def join(self, pump: Pump) -> None:
+        """Agree on keys with everybody this node shares a neighbourhood with."""
+        await self.keyring.join(pump)
+
+    def handles(self, kind: str) -> bool:
+        """Messages of the key agreement."""
+        return kind in ("key", "keys")
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Take in keys."""
+        await self.keyring.handle(delivery)
+
+    async def agree(self, part: Part) -> list[int]:
+        """Have keys with all other listed members; who they are.
+
+        Raises:
+            Refused: somebody's key is not here.
+        """
+        others = [peer for peer in part.listed if peer != self.node.id]
+        if not all(map(self.keyring.knows, others)):
+            self.keyring.ask(part.sum.aggregator)
+            raise Refused("a co-member's key is unknown here")
+        await self.keyring.agree(others)
+        return others

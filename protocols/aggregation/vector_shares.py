@@ -1,0 +1,242 @@
+"""Vectors in Shamir or packed shares, sealed for their holders and relayed by an aggregator.
+
+What neighbourhood sharing (shares of updates) and LightSecAgg (shares of masks) have in common.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from protocols.aggregation.ideal import Sealed, seal, unseal
+from protocols.aggregation.keyring import Keyring
+from protocols.aggregation.keys import ID_BYTES, KEY_BYTES, PROTOCOL, framed, number
+from protocols.aggregation.masks import total
+from protocols.aggregation.sums import Refused, SumId
+from protocols.sharing import decoding, packed
+from protocols.sharing.modulus import Modulus, Words
+from simulator.errors import SottovoceError
+from simulator.node import Node
+
+TAG_BYTES = 16
+_NONCE = bytes(12)  # every key encrypts one message only
+
+
+class TooManyWrong(SottovoceError):
+    """The shares at hand do not determine what was shared."""
+
+
+@dataclass(frozen=True)
+class SharingPlan:
+    """How vectors are shared.
+
+    Args:
+        modulus: a prime field.
+        threshold: holders in all -> how many shares recover.
+        packing: holders in all -> secrets in one polynomial, at least 1; every share is so many times shorter than
+            the vector, and ``threshold − packing`` colluding holders learn nothing.
+    """
+
+    modulus: Modulus
+    threshold: Callable[[int], int]
+    packing: Callable[[int], int] = lambda holders: 1
+
+    def privacy(self, holders: int) -> int:
+        """How many shares reveal nothing."""
+        return self.threshold(holders) - self.packing(holders)
+
+    def share_size(self, size: int, holders: int) -> int:
+        """Elements of one share of a vector of that size, among so many holders."""
+        return -(-size // self.packing(holders))
+
+    def share_bytes(self, size: int, holders: int) -> int:
+        """Bytes of one share."""
+        return self.modulus.size_bytes(self.share_size(size, holders))
+
+    def sealed_bytes(self, size: int, holders: int) -> int:
+        """Bytes of one share on its way to its holder, with the holder's (or the dealer's) id."""
+        return ID_BYTES + self.share_bytes(size, holders) + TAG_BYTES
+
+
+class VectorShares(ABC):
+    """One node's shares in all its sums, real or ideal."""
+
+    def __init__(self, node: Node, plan: SharingPlan) -> None:
+        self.node = node
+        self.plan = plan
+
+    @abstractmethod
+    def deal(
+        self, sum: SumId, words: Words, holders: Sequence[int]
+    ) -> tuple[Any, tuple[tuple[int, Any], ...]]:
+        """Share a vector among ``holders``, this node among them: its own share, and the others' sealed."""
+
+    @abstractmethod
+    def take(self, sum: SumId, dealer: int, sealed: Any) -> Any:
+        """Open what a dealer sealed for this node.
+
+        Raises:
+            Refused: it was changed on its way, or is no share.
+        """
+
+    @abstractmethod
+    def add(self, sum: SumId, shares: Sequence[Any], size: int, holders: int) -> Any:
+        """The share of the sum: what this node says of it."""
+
+    @abstractmethod
+    def sound(self, payload: Any) -> bool:
+        """Whether this can be the share of a sum."""
+
+    @abstractmethod
+    def recover(
+        self, sum: SumId, dealt: Mapping[int, Any], holders: Sequence[int], said: Mapping[int, Any], size: int
+    ) -> tuple[Words, tuple[int, ...]]:
+        """The sum of what the dealers shared, and whose shares of it were wrong.
+
+        Args:
+            sum: which one.
+            dealt: by dealer in the sum, what it sealed for its holders.
+            holders: everybody who holds shares, ascending.
+            said: by holder, its share of the sum; at least as many as the threshold.
+            size: words of a vector.
+
+        Raises:
+            TooManyWrong: too many are wrong to tell which.
+        """
+
+
+class RealShares(VectorShares):
+    """Real shares, each encrypted under a key of one dealer, one holder and one sum."""
+
+    def __init__(self, node: Node, plan: SharingPlan, keyring: Keyring, context: bytes) -> None:
+        super().__init__(node, plan)
+        self._keys = keyring
+        self._context = context
+
+    def deal(
+        self, sum: SumId, words: Words, holders: Sequence[int]
+    ) -> tuple[Words, tuple[tuple[int, bytes], ...]]:
+        """Share, and encrypt."""
+        plan, me = self.plan, self.node.id
+        rows = packed.deal(
+            plan.modulus,
+            words,
+            plan.packing(len(holders)),
+            plan.privacy(len(holders)),
+            range(1, len(holders) + 1),
+            self.node.secret(f"vector shares {sum.aggregator} {sum.round} {sum.attempt}", KEY_BYTES),
+        )
+        sealed = tuple(
+            (
+                holder,
+                AESGCM(self._channel(sum, holder, sender=me)).encrypt(
+                    _NONCE, row.astype(row.dtype.newbyteorder("<"), copy=False).tobytes(), None
+                ),
+            )
+            for holder, row in zip(holders, rows, strict=True)
+            if holder != me
+        )
+        return rows[list(holders).index(me)], sealed
+
+    def take(self, sum: SumId, dealer: int, sealed: Any) -> Words:
+        """Decrypt."""
+        try:
+            plain = AESGCM(self._channel(sum, dealer, sender=dealer)).decrypt(_NONCE, sealed, None)
+            dtype = self.plan.modulus.dtype
+            share = np.frombuffer(plain, dtype.newbyteorder("<")).astype(dtype, copy=False)
+        except (InvalidTag, TypeError, ValueError) as error:
+            raise Refused("shares were changed on their way") from error
+        if not self.plan.modulus.holds(share):
+            raise Refused("what was dealt is no share")
+        return share
+
+    def add(self, sum: SumId, shares: Sequence[Any], size: int, holders: int) -> Words:
+        """Share by share."""
+        if any(share.size != self.plan.share_size(size, holders) for share in shares):
+            raise Refused("what was dealt is no share")
+        added = total(shares, self.plan.modulus)
+        added.setflags(write=False)
+        return added
+
+    def sound(self, payload: Any) -> bool:
+        """Words of the field."""
+        return self.plan.modulus.holds(payload)
+
+    def recover(
+        self, sum: SumId, dealt: Mapping[int, Any], holders: Sequence[int], said: Mapping[int, Any], size: int
+    ) -> tuple[Words, tuple[int, ...]]:
+        """Look for wrong shares, then interpolate."""
+        plan = self.plan
+        threshold = plan.threshold(len(holders))
+        length = plan.share_size(size, len(holders))
+        fitting = [peer for peer in said if said[peer].size == length]
+        misfits = tuple(peer for peer in said if said[peer].size != length)
+        if len(fitting) < threshold:
+            raise TooManyWrong("fewer shares than the threshold")
+        points = [list(holders).index(peer) + 1 for peer in fitting]
+        rows = np.stack([said[peer] for peer in fitting])
+        wrong: tuple[int, ...] = ()
+        if len(fitting) > threshold:
+            challenge = self.node.secret(f"share check {sum.aggregator} {sum.round} {sum.attempt}", KEY_BYTES)
+            try:
+                wrong = decoding.wrong_shares(plan.modulus, points, rows, threshold, challenge)
+            except decoding.TooManyErrors as error:
+                raise TooManyWrong("shares contradict each other") from error
+        right = [i for i in range(len(fitting)) if i not in wrong]
+        words = packed.recover(
+            plan.modulus,
+            [points[i] for i in right],
+            rows[right],
+            plan.packing(len(holders)),
+            plan.privacy(len(holders)),
+            size,
+        )
+        return words, tuple(sorted((*misfits, *(fitting[i] for i in wrong))))
+
+    def _channel(self, sum: SumId, peer: int, *, sender: int) -> bytes:
+        info = framed(
+            PROTOCOL,
+            b"vector share",
+            self._context,
+            *(number(value, "a part of a sum's name") for value in sum),
+            number(sender, "a node's id"),
+        )
+        return HKDFExpand(hashes.SHA256(), KEY_BYTES, info).derive(self._keys.secret(peer))
+
+
+class IdealShares(VectorShares):
+    """The ideal functionality: vectors go to a trusted party, shares are empty."""
+
+    def deal(
+        self, sum: SumId, words: Words, holders: Sequence[int]
+    ) -> tuple[None, tuple[tuple[int, Any], ...]]:
+        """Hand it in."""
+        token = seal(words, self.node.id, self.plan.share_bytes(words.size, len(holders)) + TAG_BYTES, sum)
+        return None, tuple((holder, token) for holder in holders if holder != self.node.id)
+
+    def take(self, sum: SumId, dealer: int, sealed: Any) -> None:
+        """There is nothing in it."""
+        return None
+
+    def add(self, sum: SumId, shares: Sequence[Any], size: int, holders: int) -> Sealed:
+        """An empty one."""
+        return Sealed(self.node.id, self.plan.share_bytes(size, holders))
+
+    def sound(self, payload: Any) -> bool:
+        """Something that was sealed."""
+        return isinstance(payload, Sealed)
+
+    def recover(
+        self, sum: SumId, dealt: Mapping[int, Any], holders: Sequence[int], said: Mapping[int, Any], size: int
+    ) -> tuple[Words, tuple[int, ...]]:
+        """Add up what was handed in."""
+        tokens = {dealer: boxes[0][1] for dealer, boxes in dealt.items()}
+        return total((unseal(token, dealer, sum) for dealer, token in tokens.items()), self.plan.modulus), ()

@@ -1,0 +1,141 @@
+"""Federated averaging on a star whose server opens only sums of its clients' updates.
+
+As :mod:`protocols.gossip.fedavg`, but a client answers a task with ``hello`` (it is ready, and what its part in the
+sum needs) instead of a model. The server lists those who said so in time and opens Σ weight · update with the
+protocol of the scenario; an update is what a client's model has become minus what it was sent. The server's own
+update, if it trains, is added in the clear. Where the sum stays closed the model stays as it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from protocols.aggregation.offers import Offers
+from protocols.aggregation.session import Sessions
+from protocols.aggregation.suite import Suite
+from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
+from protocols.gossip.federation import ROOT, FederationPlan, Member
+from protocols.gossip.learner import Learner, Model
+from protocols.gossip.peers import PATIENCE, pump
+from protocols.privacy.lineage import ORIGIN
+from simulator.node import Delivery, Message, Node
+
+
+async def secure_fedavg(
+    node: Node, learner: Learner, plan: FederationPlan, rules: Rules, suite: Suite
+) -> None:
+    """One node's program; the tree of ``plan`` has one level below its root.
+
+    Guarantees:
+        Towards the server, those of the suite for every sum. Clients read the server's model, from which each sum
+        follows up to a public factor: what a sum says, it says to everybody.
+    """
+    await SecureMember(node, learner, plan, rules, suite).run()
+
+
+class SecureMember(Member):
+    """One life of one node of the star."""
+
+    def __init__(
+        self, node: Node, learner: Learner, plan: FederationPlan, rules: Rules, suite: Suite
+    ) -> None:
+        super().__init__(node, learner, plan)
+        self._suite = suite
+        self._rules = rules
+        self._share = plan.shares[node.id]
+        offers = Offers(node, rules.encoding, lambda: [(ROOT, self._share)], KEPT_ROUNDS)
+        self._offers = offers
+        self._sessions = Sessions(node, suite, rules, offers, rules.encoding.size(learner.size))
+        self._ready: dict[int, Any] = {}
+
+    async def run(self) -> None:
+        """Agree on keys first."""
+        await self._suite.join(lambda until, timeout_s: pump(self._node, self._handle, until, timeout_s))
+        await super().run()
+
+    async def _report(self, parent: int, round: int, start: Model, result: Model, weight: float) -> None:
+        """Have the update ready, and say so."""
+        update = await self._update(round, start, result)
+        sigma = self._rules.encoding.sigma
+        if sigma:
+            # The words are noised when they are made; in the lineage that is a contribution of nothing but noise.
+            lineage, node = self._learner.lineage, self._node
+            noise = lineage.contribute(
+                node.now_s, node.id, round, ORIGIN, gain=1.0, sigma=sigma, sensitivity=0.0
+            )
+            noised = lineage.combine(node.now_s, node.id, round, [(1.0, update.state), (1.0, noise)])
+            update = Model(update.params, noised)
+        self._offers.put(round, update)
+        await self._sessions.offered(round)
+        payload, size, _ = self._suite.greeting(parent, round)
+        self._node.send(parent, Message(HELLO, round, payload, HELLO_BYTES + size))
+
+    def _silence_s(self) -> float:
+        """Sums take a while, too."""
+        waits = (len(self._suite.steps) + 1) * self._suite.attempts
+        cycles = -(-(self._plan.rounds - self.round) // self._plan.mix_every)
+        return super()._silence_s() + (PATIENCE + cycles) * waits * self._rules.timeout_s
+
+    async def _averaged(self, model: Model, first: int, count: int) -> tuple[Model, float]:
+        """One cycle: ask, train, wait for those who are ready, open their sum."""
+        node, learner = self._node, self._learner
+        self._ready = {}
+        self._ask(model, first, count)
+        own: Model | None = None
+        if self._plan.inner_train:
+            own = await self._update(first, model, await self._trained(model, first, count))
+        await pump(
+            node,
+            self._handle,
+            lambda: all(v in self._ready for v in self._peers.alive_of(self._asked)),
+            self._wait_s,
+        )
+        opened = await self._sessions.open_round(
+            first,
+            tuple(sorted(self._ready)),
+            dict(self._ready),
+            lambda until, timeout_s: pump(node, self._handle, until, timeout_s),
+            len(self._place.children),
+        )
+        if opened is None:
+            return model, 0.0
+        return await self._stepped(learner, first, model, own, opened)
+
+    async def _stepped(
+        self, learner: Learner, round: int, model: Model, own: Model | None, opened: Opened
+    ) -> tuple[Model, float]:
+        """The model, and the average of all updates."""
+        node = self._node
+        total = sum(self._plan.shares[v] for v in opened.members)
+        vectors: list[Any] = [model.params, opened.value]
+        weights = [1.0, 1.0]
+        if own is not None:
+            total += self._share
+            vectors.append(own.params)
+            weights.append(self._share)
+        factors = np.array([1.0, *(w / total for w in weights[1:])], np.float32)
+        params = await node.compute(
+            learner.operations.combine(len(vectors)), *vectors, factors, size=learner.size
+        )
+        terms = [(coef / total, state) for coef, state in (*opened.terms, *opened.removed)]
+        if own is not None:
+            terms.append((self._share / total, own.state))
+        state = learner.lineage.combine(node.now_s, node.id, round, [(1.0, model.state), *terms])
+        node.record("mixed", round=round, heard=len(opened.members))
+        return Model(params, state), total
+
+    async def _update(self, round: int, start: Model, result: Model) -> Model:
+        """What training has changed."""
+        return await self._learner.combine(self._node, round, [(1.0, result), (-1.0, start)])
+
+    async def _handle(self, delivery: Delivery) -> None:
+        message = delivery.message
+        if message.kind == HELLO:
+            self._peers.heard(delivery.src, message.round)
+            if message.round == self._cycle and delivery.src in self._asked:
+                self._ready.setdefault(delivery.src, message.body)
+            return
+        await super()._handle(delivery)
+        await self._sessions.handle(delivery)

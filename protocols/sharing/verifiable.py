@@ -1,0 +1,147 @@
+"""Pedersen-verifiable sharing of scalars: holders can check what they were dealt, and nobody learns more.
+
+The dealer commits to its polynomial f and to a second, random one f': C_i = g^{f_i} h^{f'_i} for every coefficient. A
+holder at point x gets f(x) and f'(x), and checks g^{f(x)} h^{f'(x)} = Π C_i^{x^i}. If that fails it complains, in
+public; the dealer answers by publishing that one share. Whoever checks it decides the same: a valid answer is
+used, an invalid or missing one excludes the dealer, and so do more complaints than the threshold allows to answer.
+
+Shares are elements of the field whose size is the group's order: shares of another field cannot be verified.
+Feldman's simpler scheme, g^{f_i} alone, is not offered: it shows g^secret, by which a secret of little entropy can
+be found. Vectors are not shared like this: a commitment of 256 bytes for every coefficient of every element would be.
+
+Source: Pedersen 1991 (CRYPTO).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from protocols.sharing.group import ELEMENT_BYTES, ORDER, group
+from protocols.sharing.scalars import SCALAR_BYTES, polynomial, scalar_from, values
+from simulator.errors import ConfigurationError
+
+
+class Share(NamedTuple):
+    """What one holder gets.
+
+    Args:
+        value: f(x).
+        blinding: f'(x).
+    """
+
+    value: int
+    blinding: int
+
+
+@dataclass(frozen=True)
+class Dealing:
+    """A secret, shared verifiably.
+
+    Args:
+        commitments: one group element for every coefficient; public.
+        shares: by point.
+    """
+
+    commitments: tuple[int, ...]
+    shares: Mapping[int, Share]
+
+
+def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> Dealing:
+    """Shares, and commitments to check them by.
+
+    Args:
+        secret: a scalar.
+        threshold: t, how many shares recover.
+        points: distinct, not 0.
+        key: 32 secret bytes, used for this dealing only.
+
+    Raises:
+        ConfigurationError: bad points or a bad threshold.
+
+    Guarantees:
+        Any t − 1 shares and all commitments together are independent of the secret (perfectly, but for HKDF). Two
+        holders whose shares pass :func:`verify` hold values of one polynomial, unless the dealer computes discrete
+        logarithms.
+    """
+    places = [point % ORDER for point in points]
+    if 0 in places or len(set(places)) < len(places) or not 1 <= threshold <= len(places):
+        raise ConfigurationError(
+            f"the points of shares must be distinct and not 0, and at least as many as the threshold {threshold}"
+        )
+    f = polynomial(secret, threshold, key)
+    blinding = [scalar_from(key, b"blinding %d" % power) for power in range(threshold)]
+    made = group()
+    commitments = tuple(
+        pow(made.g, a, made.modulus) * pow(made.h, b, made.modulus) % made.modulus
+        for a, b in zip(f, blinding, strict=True)
+    )
+    pairs = zip(values(f, points), values(blinding, points), strict=True)
+    return Dealing(commitments, {x: Share(*pair) for x, pair in zip(points, pairs, strict=True)})
+
+
+def verify(point: int, share: Share, commitments: Sequence[int]) -> bool:
+    """Whether a share belongs to what was committed to."""
+    made = group()
+    if not all(0 < commitment < made.modulus for commitment in commitments):
+        return False
+    if not (0 <= share.value < ORDER and 0 <= share.blinding < ORDER):
+        return False
+    left = pow(made.g, share.value, made.modulus) * pow(made.h, share.blinding, made.modulus)
+    right = 1
+    for commitment in reversed(commitments):  # Horner's rule in the exponent
+        right = pow(right, point, made.modulus) * commitment % made.modulus
+    return (left - right) % made.modulus == 0
+
+
+class Verdict(NamedTuple):
+    """What a complaint round comes to.
+
+    Args:
+        excluded: whether the dealer's secret is left out.
+        shares: the answers, by point: those who complained use them from now on.
+    """
+
+    excluded: bool
+    shares: Mapping[int, Share]
+
+
+def resolve(
+    commitments: Sequence[int], threshold: int, complaints: Iterable[int], answers: Mapping[int, Share]
+) -> Verdict:
+    """Decide about one dealer; everybody who sees the same complaints and answers decides the same.
+
+    Args:
+        commitments: the dealer's.
+        threshold: that of the dealing.
+        complaints: points of holders whose shares failed, or never came.
+        answers: shares that the dealer has published in reply.
+
+    Returns:
+        Excluded if an answer is missing or wrong, if there are more commitments than the threshold (a polynomial of
+        too high a degree), or if more shares than ``threshold`` − 1 would have to be public.
+
+    Guarantees:
+        An honest dealer is excluded only if at least ``threshold`` holders complain wrongly; its secret stays
+        hidden from fewer, as less than ``threshold`` shares become public.
+    """
+    accused = sorted(set(complaints))
+    if len(commitments) != threshold or len(accused) >= threshold:
+        return Verdict(True, {})
+    published = {point: answers[point] for point in accused if point in answers}
+    if len(published) < len(accused):
+        return Verdict(True, {})
+    if not all(verify(point, share, commitments) for point, share in published.items()):
+        return Verdict(True, {})
+    return Verdict(False, published)
+
+
+def commitment_bytes(threshold: int) -> int:
+    """Bytes of a dealer's commitments."""
+    return ELEMENT_BYTES * threshold
+
+
+def share_bytes() -> int:
+    """Bytes of one verifiable share."""
+    return 2 * SCALAR_BYTES

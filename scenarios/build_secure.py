@@ -1,0 +1,208 @@
+"""How sums are secured: rules, keys, and the protocol of the sums, from a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+
+import numpy as np
+
+from protocols.aggregation.correlated import CorrelatedNoise, PairNoises
+from protocols.aggregation.double_masks import DoubleMasks, DoublePlan, Graph, everybody
+from protocols.aggregation.double_secrets import IdealSecrets, RealSecrets
+from protocols.aggregation.encoding import Encoding, FixedPoint
+from protocols.aggregation.harary import Parameters, parameters, partners
+from protocols.aggregation.keyring import KeyPlan, Keyring
+from protocols.aggregation.keys import Directory, Identity
+from protocols.aggregation.light import LightSecAgg
+from protocols.aggregation.share_sums import ShareSums
+from protocols.aggregation.single_masks import SingleMasks
+from protocols.aggregation.sparse import SparseMasks, SparsePlan
+from protocols.aggregation.suite import Suite
+from protocols.aggregation.sums import Rules, SumId, split_proof_threshold
+from protocols.aggregation.trusted import Trusted
+from protocols.aggregation.vector_shares import IdealShares, RealShares, SharingPlan
+from protocols.gossip.learner import Learner
+from protocols.privacy.sum_law import SumLaw
+from protocols.sharing.codec import codec_for, model_bound
+from protocols.sharing.modulus import Modulus
+from scenarios import protocol_tables
+from scenarios import secure_tables as tables
+from scenarios.build_integers import build_integers
+from scenarios.build_learner import Learning
+from scenarios.schema import Scenario
+from scenarios.secure_facts import packing, recovering
+from scenarios.training_facts import has_integer_noise, sums_in_all, sums_per_round
+from simulator import streams
+from simulator.errors import ConfigurationError
+from simulator.node import Node
+from simulator.overlay import Overlay
+
+ATTEMPTS = {"skip": 1, "rerun": 2}
+"""Lists in a round, by what happens on dropout."""
+
+
+@dataclass(frozen=True)
+class Security:
+    """Rules of all sums, each node's side of their protocol, and the law of integer noise in them."""
+
+    rules: Rules
+    suite: Callable[[Node], Suite]
+    law: SumLaw | None
+
+
+def build_security(
+    scenario: Scenario, learning: Learning, overlay: Overlay, largest: int, shares: Sequence[float]
+) -> Security:
+    """Codec, directory, keys and protocol of secure sums.
+
+    Args:
+        scenario: the scenario.
+        learning: what there is to learn, and how.
+        overlay: who is linked to whom.
+        largest: most samples of a node.
+        shares: where a server opens sums, the weight of each node's update.
+    """
+    secure, protocol = scenario.secure, scenario.protocol
+    assert secure is not None
+    assert isinstance(protocol, protocol_tables.DsgdProtocol | protocol_tables.FedavgProtocol)
+    if isinstance(protocol, protocol_tables.FedavgProtocol):
+        weights = [shares[1:]]
+        participation = protocol.participation
+    else:
+        weights = [list(overlay.links(node, 0).weights.values()) for node in range(overlay.nodes)]
+        participation = 1.0
+    context = sha256(scenario.model_dump_json().encode()).digest()
+    heaviest, members, modulus = max(map(sum, weights)), max(map(len, weights)), _modulus(secure)
+    encoding: Encoding
+    law: SumLaw | None = None
+    if has_integer_noise(scenario):
+        encoding, law = build_integers(scenario, learning, overlay, members, modulus, context)
+    else:
+        bound = _bound(scenario, learning, secure, largest)
+        encoding = FixedPoint(codec_for(bound, heaviest, members, modulus))
+    rules = Rules(
+        encoding=encoding,
+        real=secure.crypto == "real",
+        colluders=secure.colluders,
+        tolerated_dropouts=secure.tolerated_dropouts,
+        timeout_s=protocol.timeout,
+        context=context,
+        participation=participation,
+        agreement_cost_s=secure.key_agreement_cost,
+        mask_cost_s_per_byte=secure.mask_cost_per_mib / 2**20,
+        share_cost_s_per_byte=secure.share_cost_per_mib / 2**20,
+    )
+    # Identity keys stand for a directory agreed on long before the run; simulated, so derived from the seed.
+    identities = {
+        node: Identity(streams.digest(scenario.seed, "identity", node, size=32))
+        for node in range(overlay.nodes)
+    }
+    keys = KeyPlan(
+        directory=Directory({node: identity.public for node, identity in identities.items()}),
+        identities=identities,
+        context=context,
+        timeout_s=protocol.timeout,
+        agreement_cost_s=secure.key_agreement_cost,
+    )
+    return Security(rules, _suite(scenario, secure, learning.learner, rules, keys), law)
+
+
+def _bound(scenario: Scenario, learning: Learning, secure: tables.Secure, largest: int) -> float:
+    """The largest coordinate of what is summed: of models, or of one cycle's updates where a server opens sums."""
+    privacy, learner, protocol = scenario.privacy, learning.learner, scenario.protocol
+    assert privacy is not None
+    contributions = largest if privacy.unit == "record" else 1
+    initial, sums = float(np.linalg.norm(learning.initial)), sums_in_all(scenario)
+    if isinstance(protocol, protocol_tables.FedavgProtocol):
+        initial, sums = 0.0, protocol.mix_every * sums_per_round(scenario)
+    return model_bound(
+        initial, learner.gain, sums, contributions * privacy.clip, max(learner.sigma), secure.range_sigmas
+    )
+
+
+def _modulus(secure: tables.Secure) -> Modulus:
+    match secure.aggregation:
+        case tables.SharingAggregation() as spec:
+            return Modulus(tables.FIELDS[spec.field])
+        case tables.LightAggregation():
+            return Modulus(tables.FIELDS["2^31-1"])
+        case _:
+            return Modulus(2**secure.modulus_bits)
+
+
+def _suite(
+    scenario: Scenario, secure: tables.Secure, learner: Learner, rules: Rules, keys: KeyPlan
+) -> Callable[[Node], Suite]:
+    def threshold(holders: int) -> int:
+        shares = recovering(secure, holders)
+        assert shares is not None
+        return shares
+
+    match secure.aggregation:
+        case tables.MasksAggregation(on_dropout="recover"):
+            return lambda node: _double(node, rules, DoublePlan(everybody(threshold)), keys)
+        case tables.MasksAggregation() as masks:
+            attempts = ATTEMPTS[masks.on_dropout]
+            return lambda node: SingleMasks(node, rules, Keyring(node, keys), attempts)
+        case tables.BonawitzAggregation() as spec:
+            plan = DoublePlan(everybody(threshold), signed=spec.active, active=spec.active)
+            return lambda node: _double(node, rules, plan, keys)
+        case tables.SecaggPlusAggregation() as spec:
+            graph = _secagg_plus(spec, secure.colluders, rules.context)
+            return lambda node: _double(node, rules, graph, keys)
+        case tables.SharingAggregation() | tables.LightAggregation() as spec:
+            plan_ = SharingPlan(rules.encoding.modulus, threshold, lambda holders: packing(secure, holders))
+            light = isinstance(spec, tables.LightAggregation)
+            return lambda node: _shared(node, rules, plan_, keys, light)
+        case tables.SparseAggregation() as spec:
+            sparse = SparsePlan(spec.fraction, spec.choice, 3 + secure.colluders)
+            return lambda node: SparseMasks(node, rules, sparse, learner, Keyring(node, keys))
+        case tables.CorrelatedAggregation() as spec:
+            privacy = scenario.privacy
+            assert privacy is not None
+            noises = PairNoises(learner, spec.pair_multiplier * privacy.clip * learner.gain)
+            return lambda node: CorrelatedNoise(node, rules, learner, Keyring(node, keys), noises)
+        case tables.TrustedAggregation():
+            return lambda node: Trusted(node, rules, learner)
+
+
+def _double(node: Node, rules: Rules, plan: DoublePlan, keys: KeyPlan) -> Suite:
+    modulus = rules.encoding.modulus
+    if not rules.real:
+        return DoubleMasks(node, rules, plan, IdealSecrets(node, modulus))
+    identity = keys.identities[node.id] if plan.signed else None
+    return DoubleMasks(node, rules, plan, RealSecrets(node, modulus, rules.context, identity, keys.directory))
+
+
+def _shared(node: Node, rules: Rules, plan: SharingPlan, keys: KeyPlan, light: bool) -> Suite:
+    keyring = Keyring(node, keys)
+    shares = RealShares(node, plan, keyring, rules.context) if rules.real else IdealShares(node, plan)
+    return (LightSecAgg if light else ShareSums)(node, rules, plan, shares, keyring)
+
+
+def _secagg_plus(spec: tables.SecaggPlusAggregation, colluders: int, context: bytes) -> DoublePlan:
+    """A sparse random graph of partners for every sum; among few members everybody is everybody's partner."""
+
+    @lru_cache(maxsize=64)
+    def found(members: int) -> Parameters | None:
+        try:
+            return parameters(
+                members, spec.corrupted, spec.dropouts, spec.security_bits, spec.correctness_bits
+            )
+        except ConfigurationError:
+            return None
+
+    complete = everybody(lambda holders: split_proof_threshold(holders, colluders))
+
+    @lru_cache(maxsize=4)
+    def graph(sum: SumId, listed: tuple[int, ...]) -> Graph:
+        chosen = found(len(listed))
+        if chosen is None or chosen.degree >= len(listed) - 1:
+            return complete(sum, listed)
+        key = sha256(context + repr((tuple(sum), listed)).encode()).digest()
+        return Graph(partners(listed, chosen.degree, key), chosen.threshold)
+
+    return DoublePlan(graph, signed=False)

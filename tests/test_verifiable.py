@@ -1,0 +1,96 @@
+"""Verifiable sharing: the group, what holders can check, and what a complaint round decides."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.sharing import scalars, verifiable
+from protocols.sharing.group import ORDER, group
+from protocols.sharing.verifiable import Share, resolve, verify
+from simulator.errors import ConfigurationError
+
+KEY = bytes(range(32))
+
+
+def probably_prime(number: int) -> bool:
+    """Miller and Rabin, twelve bases: for numbers that were not made to deceive it, as good as certain."""
+    odd, twos = number - 1, 0
+    while odd % 2 == 0:
+        odd, twos = odd // 2, twos + 1
+    for base in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37):
+        power = pow(base, odd, number)
+        if power in (1, number - 1):
+            continue
+        if not any((power := power * power % number) == number - 1 for _ in range(twos - 1)):
+            return False
+    return True
+
+
+def test_the_group_is_what_it_says() -> None:
+    made = group()
+    assert probably_prime(ORDER)
+    assert not any(probably_prime(ORDER + step) for step in range(2, 189, 2))
+    assert made.modulus.bit_length() == 2048
+    assert probably_prime(made.modulus)
+    assert (made.modulus - 1) % ORDER == 0
+    # The cofactor is the first that works, counting up from the number on the label.
+    assert not any(probably_prime(made.modulus - 2 * ORDER * step) for step in range(1, 299))
+    for generator in (made.g, made.h):
+        assert 1 < generator < made.modulus
+        assert pow(generator, ORDER, made.modulus) == 1
+    assert made.g != made.h
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, ORDER - 1), st.integers(1, 4), st.integers(0, 2))
+def test_dealt_shares_verify_and_recover(secret: int, threshold: int, spare: int) -> None:
+    points = list(range(1, threshold + spare + 1))
+    dealing = verifiable.deal(secret, threshold, points, KEY)
+    assert all(verify(point, share, dealing.commitments) for point, share in dealing.shares.items())
+    values = [dealing.shares[x].value for x in points[:threshold]]
+    assert scalars.recover(points[:threshold], values) == secret
+    assert verifiable.commitment_bytes(threshold) == 256 * len(dealing.commitments)
+
+
+def test_a_changed_share_does_not_verify() -> None:
+    dealing = verifiable.deal(5, 3, [1, 2, 3, 4], KEY)
+    share = dealing.shares[2]
+    for changed in (
+        Share(share.value + 1, share.blinding),
+        Share(share.value, share.blinding + 1),
+        Share(share.blinding, share.value),
+        Share(share.value + ORDER, share.blinding),
+    ):
+        assert not verify(2, changed, dealing.commitments)
+    assert not verify(3, share, dealing.commitments)
+    assert not verify(2, share, dealing.commitments[::-1])
+    assert not verify(2, share, (0, *dealing.commitments[1:]))
+
+
+def test_commitments_hide_the_secret() -> None:
+    """The first commitment fits any secret: for every other one there is a blinding that gives the same."""
+    one, two = verifiable.deal(5, 2, [1, 2], KEY), verifiable.deal(5, 2, [1, 2], KEY[::-1])
+    assert one.commitments[0] != two.commitments[0]
+    made = group()
+    assert one.commitments[0] != pow(made.g, 5, made.modulus)
+
+
+def test_what_a_complaint_round_decides() -> None:
+    dealing = verifiable.deal(5, 3, [1, 2, 3, 4, 5], KEY)
+    shares = dealing.shares
+    assert resolve(dealing.commitments, 3, [], {}) == (False, {})
+    assert resolve(dealing.commitments, 3, [2], {2: shares[2]}) == (False, {2: shares[2]})
+    assert resolve(dealing.commitments, 3, [2], {}).excluded
+    assert resolve(dealing.commitments, 3, [2], {2: shares[3]}).excluded
+    assert resolve(dealing.commitments, 3, [2, 2, 2], {2: shares[2]}) == (False, {2: shares[2]})
+    # Three complaints would make three shares public: as many as recover.
+    assert resolve(dealing.commitments, 3, [1, 2, 3], {x: shares[x] for x in (1, 2, 3)}).excluded
+    assert resolve((*dealing.commitments, 1), 3, [], {}).excluded
+
+
+@pytest.mark.parametrize(("threshold", "points"), [(0, [1]), (3, [1, 2]), (1, [0]), (2, [1, 1 + ORDER])])
+def test_bad_dealings_are_refused(threshold: int, points: list[int]) -> None:
+    with pytest.raises(ConfigurationError):
+        verifiable.deal(5, threshold, points, KEY)
