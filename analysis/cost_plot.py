@@ -68,10 +68,12 @@ def costs(study: Study) -> list[Cost]:
     """The finished runs of a study in which one server opens secure sums."""
     found = []
     for identity in study.summaries["id"]:
+        if not (study.path / "runs" / identity / "manifest.json").is_file():
+            continue  # its folder was moved away; the table of summaries is still there
         run = study.run(identity)
         scenario, summary = run.manifest["scenario"], run.summary
-        secure, protocol = scenario.get("secure"), scenario["protocol"]
-        if summary is None or secure is None or protocol["kind"] != "fedavg":
+        secure, protocol = scenario.get("secure"), scenario.get("protocol", {})
+        if summary is None or secure is None or protocol.get("kind") != "fedavg":
             continue
         members, rounds = run.manifest["topology"]["nodes"] - 1, summary["rounds"]
         sums = summary["sums_opened"] + summary["sums_skipped"]

@@ -8,6 +8,7 @@ from protocols.aggregation.encoding import NoisedIntegers
 from protocols.privacy.accounting import shift_factor
 from protocols.privacy.integer_accounting import variance_for
 from protocols.privacy.sum_law import SumLaw
+from protocols.privacy.surplus import part_variances
 from protocols.sharing.codec import Codec, codec_for
 from protocols.sharing.modulus import Modulus
 from protocols.sharing.rotation import padded
@@ -30,16 +31,16 @@ def build_integers(
         modulus: of the words.
         context: names the run.
     """
-    privacy, learner = scenario.privacy, learning.learner
+    privacy, secure, learner = scenario.privacy, scenario.secure, learning.learner
     assert privacy is not None
+    assert secure is not None
     assert privacy.law in ("skellam", "discrete-gaussian")
     kind, whole = privacy.law, privacy.unit == "node"
     norm = learner.gain * (1 if whole else max(learning.bank.counts)) * privacy.clip
 
     def fitting(sigma: float) -> tuple[Codec, SumLaw]:
         """The finest scale for noise of that standard deviation, and the law."""
-        assert scenario.secure is not None
-        codec = codec_for(norm, members, members, modulus, sigma, scenario.secure.range_sigmas)
+        codec = codec_for(norm, members, members, modulus, sigma, secure.range_sigmas)
         return codec, SumLaw(kind, codec.scale, padded(learner.size), norm, sigma, privacy.unit)
 
     if privacy.noise_multiplier is None:
@@ -47,7 +48,12 @@ def build_integers(
     else:
         sigma = learner.gain * max(build_sigma(scenario, overlay, learning.bank.counts)[1:])
     codec, law = fitting(sigma)
-    return NoisedIntegers(codec, law.law, sigma, learner.size, context, whole=whole), law
+    parts: tuple[float, ...] = ()
+    if privacy.surplus == "remove":
+        taking = asked(scenario, members)
+        least = per_position(secure, taking)
+        parts = part_variances(sigma**2, least - secure.colluders, taking - least)
+    return NoisedIntegers(codec, law.law, sigma, learner.size, context, whole=whole, parts=parts), law
 
 
 def _calibrated(scenario: Scenario, learning: Learning, members: int, law: SumLaw) -> float:

@@ -124,6 +124,21 @@ def noise_placement(scenario: Scenario) -> Found:
         )
 
 
+def surplus_noise(scenario: Scenario) -> Found:
+    """Only noise in parts can be removed, and only if dropouts were allowed for."""
+    privacy, secure = scenario.privacy, scenario.secure
+    if privacy is None or privacy.surplus == "keep":
+        return
+    key: Key = ("privacy", "surplus")
+    if privacy.law != "skellam" or privacy.noise != "sum":
+        yield (
+            key,
+            'only skellam noise that counts on others can be surplus; use law = "skellam" and noise = "sum"',
+        )
+    elif secure is not None and secure.tolerated_dropouts == 0:
+        yield key, "no dropouts are tolerated, so no noise is surplus; remove this key"
+
+
 def integer_noise(scenario: Scenario) -> Found:
     """Noise of integers belongs to integer sums that are released as they are."""
     if not has_integer_noise(scenario):
@@ -251,6 +266,7 @@ CHECKS: tuple[Check, ...] = (
     noise_is_given,
     noise_placement,
     integer_noise,
+    surplus_noise,
     target_is_met,
     distinct_names,
 )

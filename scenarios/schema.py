@@ -66,6 +66,11 @@ class Privacy(Table):
         "discrete-gaussian; absent: skellam where a server opens sums of equal weights and adds nothing of its own, "
         "gaussian elsewhere",
     )
+    surplus: Literal["keep", "remove"] = Field(
+        default="keep",
+        description="of skellam noise that dropouts might have made necessary and did not: keep it, or remove it "
+        "when the sum is open",
+    )
     delta: float = Field(
         default=1e-5, gt=0, lt=1, description="delta of (epsilon, delta), strictly between 0 and 1"
     )

@@ -191,7 +191,7 @@ def messages_of(secure: Secure, federated: bool) -> tuple[str, ...]:
             sums = ("hello", "list", "masked", "refuse")
         case CorrelatedAggregation():
             sums = ("hello", "list", "noised", "refuse", *_KEYS)
-    return (*sums, "task", "final", "done") if federated else sums
+    return (*sums, "task", "final", "done", "surplus", "seeds") if federated else sums
 
 
 FIELDS: Mapping[str, int] = {"2^31-1": 2**31 - 1, "2^61-1": 2**61 - 1}

@@ -18,11 +18,13 @@ from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import Rules, split_proof_threshold
 from protocols.aggregation.trusted import Trusted
 from protocols.aggregation.vector_shares import IdealShares, RealShares, SharingPlan
+from protocols.aggregation.verified_masks import VerifiedMasks
+from protocols.aggregation.verified_secrets import IdealVerifiedSecrets, RealVerifiedSecrets
 from protocols.gossip.learner import Learner
 from protocols.sharing.modulus import P31, P61, Z32, Modulus
 from simulator.node import Node
 
-RINGED = ("masks", "rerun", "recover", "bonawitz", "active", "trusted", "correlated", "sparse")
+RINGED = ("masks", "rerun", "recover", "bonawitz", "active", "verified", "trusted", "correlated", "sparse")
 FIELDED = ("sharing", "packed", "light")
 KINDS = (*RINGED, *FIELDED)
 HIDING = tuple(kind for kind in KINDS if kind not in ("trusted", "correlated"))
@@ -49,6 +51,15 @@ class Workshop:
         )
         if kind in ("masks", "rerun"):
             return SingleMasks(node, rules, Keyring(node, self.keys), 2 if kind == "rerun" else 1)
+        if kind == "verified":
+            graph = DoublePlan(options.get("graph") or everybody(threshold))
+            modulus = rules.encoding.modulus
+            if not rules.real:
+                return VerifiedMasks(node, rules, graph, IdealVerifiedSecrets(node, modulus))
+            identity = self.keys.identities[node.id]
+            dealt = options.get("secrets", RealVerifiedSecrets)
+            made = dealt(node, modulus, rules.context, identity, self.keys.directory)
+            return VerifiedMasks(node, rules, graph, made)
         if kind in ("recover", "bonawitz", "active"):
             signed = kind != "bonawitz"
             plan = DoublePlan(options.get("graph") or everybody(threshold), signed, kind == "active")

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocols.aggregation.encoding import NoisedIntegers
 from protocols.privacy.integer_accounting import ORDERS
 from protocols.privacy.sum_law import SumLaw
+from protocols.privacy.surplus import part_variances, remaining_variance, removable
 from protocols.sharing.codec import OutOfRange, codec_for
 from protocols.sharing.modulus import P31, Z32, Modulus
 from scenarios.load import resolve
@@ -167,3 +170,68 @@ def test_a_target_is_met_and_not_by_far(tmp_path: Path, law: str, noise: str) ->
     assert summary["epsilon_worst"] <= 3.0
     # With everybody there, a sum has the noise of eight clients where six (or one) were counted on.
     assert summary["epsilon_worst"] > (2.3 if noise == "sum" else 0.7)
+
+
+@given(st.integers(1, 20), st.integers(0, 10), st.integers(0, 5), st.floats(0, 1e6))
+def test_parts_leave_exactly_what_is_needed(
+    counted: int, tolerated: int, colluders: int, variance: float
+) -> None:
+    """After every number of dropouts the honest members that stay have the variance that was asked for."""
+    parts = part_variances(variance, counted, tolerated)
+    assert len(parts) == tolerated + 1
+    assert sum(parts) == pytest.approx(variance)
+    for dropouts in range(tolerated + 1):
+        honest = counted + tolerated - dropouts
+        assert remaining_variance(parts, honest, dropouts) == pytest.approx(variance * counted)
+        assert list(removable(dropouts, len(parts))) == list(range(dropouts + 1, tolerated + 1))
+    assert list(removable(-3, len(parts))) == list(range(1, tolerated + 1))
+
+
+class Keeping(Stub):
+    """A stub with a disk and secrets."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.disk: dict[str, Any] = {}
+
+    def secret(self, purpose: str, size: int) -> bytes:
+        return streams.digest(1, "secret", self.id, purpose, size=size)
+
+
+@pytest.mark.parametrize("survivors", [(0, 1, 2, 3, 4), (0, 1, 2, 3), (1, 2, 4), (0, 3, 4)])
+def test_what_is_left_of_the_noise_is_what_was_asked_for(survivors: tuple[int, ...]) -> None:
+    """Five members, at most two drop out: 6,000 numbers, off by a tenth with probability below 1e-7."""
+    target, members, tolerated = 0.05, 5, 2
+    parts = part_variances(target**2 / 3, 3, tolerated)
+    codec = codec_for(CLIP, members, members, Z32, 0.05)
+    made = NoisedIntegers(codec, "skellam", sum(parts) ** 0.5, SIZE, b"c", whole=True, parts=parts)
+    terms = vectors(members)
+    nodes = [Keeping(i) for i in range(members)]
+    errors = []
+    for round in range(60):
+        total = np.zeros(made.size(SIZE), np.uint32)
+        for i in survivors:
+            made.modulus.add(total, made.encode(terms[i], [1.0], nodes[i], round)[0])
+        surplus = removable(members - len(survivors), len(parts))
+        revealed = [(k, made.seed(nodes[i], round, k)) for i in survivors for k in surplus]
+        value = made.without(made.decode(total, round), round, revealed)
+        errors.append(value - np.sum([terms[i] for i in survivors], axis=0))
+    assert np.var(errors) == pytest.approx(target**2, rel=0.1)
+
+
+def test_removed_noise_is_not_credited(tmp_path: Path) -> None:
+    """The server has seen it, and everybody else sees what it made of it."""
+    kept = run(star(), tmp_path / "kept")
+    removed = run(star(surplus="remove"), tmp_path / "removed")
+    exact = run(star(noise_multiplier=2.0 * (6 / 8) ** 0.5), tmp_path / "exact")
+    assert kept["epsilon_worst"] < removed["epsilon_worst"]
+    # Nobody dropped out: what is left is what eight members would have added if none were expected to.
+    ours = {c: e for c, e in worst(tmp_path / "removed").items() if c == "0"}
+    theirs = {c: e for c, e in worst(tmp_path / "exact").items() if c == "0"}
+    assert ours["0"] == pytest.approx(theirs["0"], rel=1e-3)
+    assert exact["sums_opened"] == removed["sums_opened"] == 4
+
+
+def worst(folder: Path) -> dict[str, float]:
+    rows = reaccount(folder, observers=[(0,), (1,)], unit=None, adjacency=None, delta=None)
+    return {row["observers"]: row["epsilon (worst victim)"] for row in rows}

@@ -18,6 +18,7 @@ from protocols.aggregation.keyring import Keyring
 from protocols.aggregation.neighbourhood import NeighbourhoodExchange
 from protocols.aggregation.share_sums import ShareSums
 from protocols.aggregation.vector_shares import RealShares, SharingPlan
+from protocols.aggregation.verified_secrets import RealVerifiedSecrets
 from protocols.gossip.dsgd import dsgd
 from protocols.privacy.lineage import RELEASE
 from protocols.sharing.modulus import P31
@@ -28,7 +29,7 @@ from tests.meddling import meddle, mute, rewrite_payload
 from tests.suites import HIDING, KINDS
 from tests.worlds import Lab, complete, regular
 
-RECOVERING = ("recover", "bonawitz", "active", "sharing", "packed", "light")
+RECOVERING = ("recover", "bonawitz", "active", "verified", "sharing", "packed", "light")
 """What opens sums without some of the listed members."""
 ANSWERS = {
     "masks": ("masked",),
@@ -37,6 +38,7 @@ ANSWERS = {
     "recover": ("dealt", "masked", "revealed"),
     "bonawitz": ("dealt", "masked", "revealed"),
     "active": ("dealt", "masked", "signed", "revealed"),
+    "verified": ("dealt", "checked", "answered", "masked", "revealed"),
     "sharing": ("dealt", "summed"),
     "packed": ("dealt", "summed"),
     "light": ("dealt", "masked", "summed"),
@@ -264,6 +266,56 @@ def test_too_many_wrong_shares_open_nothing(kind: str) -> None:
     reasons = {f["reason"] for _, n, f in lab.of_kind("skipped") if n == 0}
     assert reasons <= {"shares contradict each other", "a share is wrong"}
     assert reasons
+
+
+class CrookedSeeds(RealVerifiedSecrets):
+    """Node 5 deals node 4 a share that fits nothing, and says the same when it is asked; or the right one."""
+
+    honest_answer = False
+
+    def _split(self, sum: Any, kept: Any, threshold: int, holders: Any, root: bytes) -> list[bytes]:
+        blobs = super()._split(sum, kept, threshold, holders, root)
+        if self.node.id == 5 and 4 in holders:
+            place = list(holders).index(4)
+            right = blobs[place]
+            blobs[place] = bytes([right[0] ^ 1]) + right[1:]
+            kept.dealt[4] = right if self.honest_answer else blobs[place]
+        return blobs
+
+
+class SorrySeeds(CrookedSeeds):
+    honest_answer = True
+
+
+def test_a_dealer_of_wrong_seeds_is_excluded_before_anybody_masks_for_it() -> None:
+    lab = play("verified", options={"secrets": CrookedSeeds})
+    assert lab.check_sums() == 7 * 3
+    others = [f for key, f in lab.opened().items() if key[0] not in (4, 5)]
+    assert all(5 not in f["members"] for f in others)
+    assert {f["sender"] for _, _, f in lab.of_kind("wrong_dealing")} == {5}
+    assert not lab.of_kind("wrong_share")
+
+
+def test_a_dealer_that_answers_a_complaint_stays() -> None:
+    lab = play("verified", options={"secrets": SorrySeeds})
+    assert lab.check_sums() == 7 * 3
+    assert not lab.of_kind("wrong_dealing")
+    assert all(5 in f["members"] for key, f in lab.opened().items() if key[0] != 5)
+
+
+def test_a_complaint_that_is_not_passed_on_is_noticed() -> None:
+    lab = play("verified", options={"secrets": CrookedSeeds}, wrap=meddle(0, _hushed))
+    assert "a complaint was not passed on" in {f["reason"] for _, _, f in lab.of_kind("refused")}
+
+
+def _hushed(node: Node, to: int, message: Message) -> list[tuple[int, Message]]:
+    """An aggregator that keeps node 5 whatever others say, and does not pass on what they say."""
+    if message.kind == "complaints":
+        return [(to, message._replace(body=(message.body[0], ())))]
+    if message.kind == "verdicts":
+        attempt, (left, _) = message.body
+        return [(to, message._replace(body=(attempt, (tuple(sorted({*left, 5})), ()))))]
+    return [(to, message)]
 
 
 def test_a_dealer_whose_shares_contradict_each_other() -> None:

@@ -45,7 +45,7 @@ from protocols.aggregation.sums import (
     is_ids,
 )
 from protocols.privacy.lineage import Held, Masked, Revealed
-from simulator.node import Node
+from simulator.node import Message, Node
 
 
 class Graph(NamedTuple):
@@ -115,6 +115,12 @@ class DoubleMasks(Suite):
         self._secrets = secrets
         consistency = (("survivors", "signed"),) if plan.active else ()
         self.steps = (("list", "dealt"), ("relayed", "masked"), *consistency, ("opening", "revealed"))
+        self._answers = {
+            "list": self._deal,
+            "relayed": self._mask,
+            "survivors": self._sign,
+            "opening": self._reveal,
+        }
 
     def greeting(self, aggregator: int, round: int) -> Reply:
         """Two public keys, made for this sum alone."""
@@ -125,37 +131,36 @@ class DoubleMasks(Suite):
 
     async def answer(self, part: Part, payload: Any) -> Reply:
         """Go through the next step."""
-        kind = self.steps[len(part.answered) - 1][0]
-        return await {
-            "list": self._deal,
-            "relayed": self._mask,
-            "survivors": self._sign,
-            "opening": self._reveal,
-        }[kind](part, payload)
+        return await self._answers[self.steps[len(part.answered) - 1][0]](part, payload)
 
     async def _deal(self, part: Part, payload: Any) -> Reply:
         """Agree on keys with all partners, and deal them shares of this sum's seeds."""
         listed, keys = _pair(payload)
         graph = self._plan.graph(part.sum, listed)
         partners = graph.partners[self.node.id]
-        greetings = _fields(keys, partners, 2)
+        greetings = fields_of(keys, partners)
         rules = self.rules
         # Two keys of its own, and two agreements with every partner.
         await self.node.sleep(rules.agreement_cost_s * 2 * (len(partners) + 1))
         await self.node.sleep(rules.share_cost_s_per_byte * 2 * SHARE_BYTES * (len(partners) + 1))
-        part.kept = _Kept(partners, graph.threshold)
+        part.kept = Kept(graph, partners)
         dealt = self._secrets.deal(part.sum, greetings, graph.threshold)
         return Reply(dealt, len(partners) * (ID_BYTES + SEALED_BYTES))
 
     async def _mask(self, part: Part, payload: Any) -> Reply:
         """Take in the shares of those who dealt, and mask for them."""
-        kept, rules, words = _kept(part), self.rules, part.offer.words
-        dealt = _fields(payload, kept.partners, 2)
+        kept = kept_of(part)
+        dealt = fields_of(payload, kept.partners)
         kept.dealers = tuple(dealt)
-        if len(dealt) + 1 < kept.threshold:
-            raise Refused("too few members dealt shares")
         self._secrets.take(part.sum, dealt)
-        await self.node.sleep(rules.mask_cost_s_per_byte * words.nbytes * (len(dealt) + 1))
+        return await self._masked(part)
+
+    async def _masked(self, part: Part) -> Reply:
+        """The vector, under masks shared with everybody who dealt."""
+        kept, rules, words = kept_of(part), self.rules, part.offer.words
+        if len(kept.dealers) + 1 < kept.graph.threshold:
+            raise Refused("too few members dealt shares")
+        await self.node.sleep(rules.mask_cost_s_per_byte * words.nbytes * (len(kept.dealers) + 1))
         size = rules.vector_bytes(words.size)
         body = self._secrets.mask(part.sum, words, kept.dealers, size)
         tag = Masked(part.sum, self.node.id, part.offer.state, part.offer.weight)
@@ -163,24 +168,25 @@ class DoubleMasks(Suite):
 
     async def _sign(self, part: Part, payload: Any) -> Reply:
         """Sign who the aggregator says is in the sum."""
-        kept = _kept(part)
+        kept = kept_of(part)
         kept.survivors = self._survivors(part, payload)
         return Reply(self._secrets.sign(part.sum, kept.survivors), SIGNATURE_BYTES)
 
     async def _reveal(self, part: Part, payload: Any) -> Reply:
         """One share of each partner: of its own mask if it is in the sum, of its mask key if it is not."""
-        kept, me = _kept(part), self.node.id
+        kept, me = kept_of(part), self.node.id
         if self._plan.active:
             survivors = kept.survivors
-            signers = _fields(payload, [peer for peer in kept.partners if peer in survivors], 2)
+            signers = fields_of(payload, [peer for peer in kept.partners if peer in survivors])
             agreed = self._secrets.agreed(part.sum, survivors, signers)
-            if agreed + 1 < kept.threshold:
+            if agreed + 1 < kept.graph.threshold:
                 raise Refused("too few members agree on who is in the sum")
         else:
             survivors = self._survivors(part, payload)
+        part.included = survivors
         holders = sorted((me, *kept.dealers))
         shares = self._secrets.reveal(part.sum, holders, frozenset(survivors))
-        release = Revealed(part.sum, me, frozenset(survivors), kept.threshold)
+        release = Revealed(part.sum, me, frozenset(survivors), kept.graph.threshold)
         return Reply(shares, SHARE_BYTES * len(holders), release)
 
     def _survivors(self, part: Part, payload: Any) -> tuple[int, ...]:
@@ -200,14 +206,7 @@ class DoubleMasks(Suite):
             Skipped: too few members are left in one of the sub-rounds, or a share is wrong.
         """
         graph = self._plan.graph(gathering.sum, gathering.listed)
-        dealt = await gathering.ask(self._lists(gathering, graph), _is_pairs)
-        for peer in [
-            peer for peer, answer in dealt.items() if {v for v, _ in answer.body} != set(graph.partners[peer])
-        ]:
-            self.node.record("malformed", round=gathering.sum.round, sender=peer)
-            del dealt[peer]
-        self._enough(gathering, dealt)
-        masked = await gathering.ask(self._relays(gathering, graph, dealt), gathering.is_vector)
+        dealt, masked = await self._collect(gathering, graph)
         survivors = self._enough(gathering, masked)
         request: Mapping[int, Reply] = gathering.same(survivors, ids_bytes(len(survivors)), survivors)
         if self._plan.active:
@@ -240,6 +239,29 @@ class DoubleMasks(Suite):
         terms = tuple((masked[peer].release.coef, masked[peer].release.state) for peer in survivors)
         return Opened(self.rules.encoding.decode(total, gathering.sum.round), survivors, terms)
 
+    async def _collect(
+        self, gathering: Gathering, graph: Graph
+    ) -> tuple[tuple[int, ...], dict[int, Message]]:
+        """Who dealt shares, and the masked vectors of those who sent one."""
+        dealt = await gathering.ask(self._lists(gathering, graph), is_pairs)
+        boxes = self._complete(gathering, graph, {peer: answer.body for peer, answer in dealt.items()})
+        self._enough(gathering, boxes)
+        relays = self._relays(gathering, graph, boxes)
+        return tuple(boxes), await gathering.ask(relays, gathering.is_vector)
+
+    def _complete(
+        self, gathering: Gathering, graph: Graph, boxes: Mapping[int, Any]
+    ) -> dict[int, dict[int, Any]]:
+        """By dealer, what it sealed for each partner; without those who left somebody out."""
+        complete = {}
+        for peer, sealed in boxes.items():
+            by_holder = dict(sealed)
+            if by_holder.keys() == set(graph.partners[peer]):
+                complete[peer] = by_holder
+            else:
+                self.node.record("malformed", round=gathering.sum.round, sender=peer)
+        return complete
+
     def _enough(self, gathering: Gathering, answers: Iterable[int]) -> tuple[int, ...]:
         left = tuple(answers)
         if gathering.too_few(len(left)):
@@ -259,12 +281,13 @@ class DoubleMasks(Suite):
             for peer in listed
         }
 
-    def _relays(self, gathering: Gathering, graph: Graph, dealt: Mapping[int, Any]) -> dict[int, Reply]:
+    def _relays(
+        self, gathering: Gathering, graph: Graph, boxes: Mapping[int, Mapping[int, Any]]
+    ) -> dict[int, Reply]:
         """To each member that dealt, what its partners sealed for it."""
-        boxes = {dealer: dict(answer.body) for dealer, answer in dealt.items()}
         requests = {}
-        for peer in dealt:
-            dealers = tuple(v for v in graph.partners[peer] if v in dealt and peer in boxes[v])
+        for peer in boxes:
+            dealers = tuple(v for v in graph.partners[peer] if v in boxes)
             tag = Held(gathering.sum, dealers, graph.threshold, None)
             payload = tuple((v, boxes[v][peer]) for v in dealers)
             requests[peer] = Reply(payload, len(dealers) * (ID_BYTES + SEALED_BYTES), tag)
@@ -283,7 +306,7 @@ class DoubleMasks(Suite):
     def _check_thresholds(
         self,
         graph: Graph,
-        dealt: Mapping[int, Any],
+        dealt: Sequence[int],
         survivors: Sequence[int],
         revealed: Mapping[int, Mapping[int, Any]],
     ) -> None:
@@ -298,7 +321,7 @@ class DoubleMasks(Suite):
     def _opening_cost_s(
         self,
         graph: Graph,
-        dealt: Mapping[int, Any],
+        dealt: Sequence[int],
         survivors: Sequence[int],
         masked: Mapping[int, Any],
     ) -> float:
@@ -316,17 +339,22 @@ class DoubleMasks(Suite):
 
 
 @dataclass
-class _Kept:
+class Kept:
     """What a member remembers of a sum between steps."""
 
+    graph: Graph
     partners: tuple[int, ...]
-    threshold: int
     dealers: tuple[int, ...] = ()
     survivors: tuple[int, ...] = ()
 
 
-def _kept(part: Part) -> _Kept:
-    if not isinstance(part.kept, _Kept):
+def kept_of(part: Part) -> Kept:
+    """That of a sum this member has a part in.
+
+    Raises:
+        Refused: it has none.
+    """
+    if not isinstance(part.kept, Kept):
         raise Refused("a step is missing")
     return part.kept
 
@@ -337,13 +365,14 @@ def _pair(payload: Any) -> tuple[Any, Any]:
     return payload
 
 
-def _is_pairs(payload: Any) -> bool:
+def is_pairs(payload: Any) -> bool:
+    """Whether a payload is pairs of a member and something of it."""
     return isinstance(payload, tuple) and all(isinstance(f, tuple) and len(f) == 2 for f in payload)
 
 
-def _fields(payload: Any, peers: Sequence[int], size: int) -> dict[int, Any]:
+def fields_of(payload: Any, peers: Sequence[int]) -> dict[int, Any]:
     """(peer, content) pairs by peer, of those peers only, ascending."""
-    if not _is_pairs(payload):
+    if not is_pairs(payload):
         raise Refused("the request is malformed")
     fields = dict(payload)
     if len(fields) != len(payload) or not fields.keys() <= set(peers):

@@ -45,7 +45,8 @@ SHARE_BYTES = scalars.SCALAR_BYTES
 TAG_BYTES = 16
 SEALED_BYTES = 2 * SHARE_BYTES + TAG_BYTES
 """Two shares for one partner, encrypted and authenticated."""
-_NONCE = bytes(12)  # every key encrypts one message only
+NONCE = bytes(12)
+"""Every key encrypts one message only."""
 
 
 class WrongShare(SottovoceError):
@@ -166,7 +167,7 @@ class Secrets(ABC):
 
 
 @dataclass
-class _RealKept:
+class RealKept:
     """A member's secrets in one sum."""
 
     encryption: X25519PrivateKey
@@ -197,16 +198,18 @@ class RealSecrets(Secrets):
         self._identity = identity
         self._directory = directory
 
+    kept_type = RealKept
+
     def _name(self, sum: SumId, purpose: bytes, *more: bytes) -> bytes:
         numbers = (number(value, "a part of a sum's name") for value in sum)
         return framed(PROTOCOL, b"double masks", purpose, self._context, *numbers, *more)
 
-    def _fresh(self, sum: SumId) -> tuple[_RealKept, Greeting]:
+    def _fresh(self, sum: SumId) -> tuple[RealKept, Greeting]:
         me = self.node.id
         root = self.node.secret(f"double masks {sum.aggregator} {sum.round} {sum.attempt}", KEY_BYTES)
-        encryption = X25519PrivateKey.from_private_bytes(_expand(root, b"encryption key"))
-        mask_scalar = scalars.scalar_from(_expand(root, b"mask key"))
-        self_scalar = scalars.scalar_from(_expand(root, b"own mask"))
+        encryption = X25519PrivateKey.from_private_bytes(expand(root, b"encryption key"))
+        mask_scalar = scalars.scalar_from(expand(root, b"mask key"))
+        self_scalar = scalars.scalar_from(expand(root, b"own mask"))
         public = encryption.public_key().public_bytes_raw()
         mask_public = _mask_private(mask_scalar).public_key().public_bytes_raw()
         commitment = _commitment(self_scalar)
@@ -214,7 +217,7 @@ class RealSecrets(Secrets):
         if self._identity is not None:
             payload = self._greeting_payload(sum, me, (public, mask_public, commitment))
             signature = self._identity.sign(payload)
-        kept = _RealKept(
+        kept = self.kept_type(
             encryption,
             SignedKey(me, public, b""),
             mask_scalar,
@@ -224,45 +227,53 @@ class RealSecrets(Secrets):
         return kept, (public, mask_public, commitment, signature)
 
     def _deal(
-        self, sum: SumId, kept: _RealKept, greetings: Mapping[int, Any], threshold: int
+        self, sum: SumId, kept: RealKept, greetings: Mapping[int, Any], threshold: int
     ) -> tuple[tuple[int, bytes], ...]:
         me = self.node.id
         for peer, greeting in greetings.items():
             self._check(sum, peer, greeting)
         kept.greetings = dict(greetings)
         holders = sorted((me, *greetings))
-        points = range(1, len(holders) + 1)
         root = self.node.secret(f"seed shares {sum.aggregator} {sum.round} {sum.attempt}", KEY_BYTES)
-        both = zip(
-            scalars.deal(kept.self_scalar, threshold, points, _expand(root, b"own mask")),
-            scalars.deal(kept.mask_scalar, threshold, points, _expand(root, b"mask key")),
-            strict=True,
-        )
         dealt = []
-        for holder, (self_share, mask_share) in zip(holders, both, strict=True):
-            shares = scalars.to_bytes(self_share), scalars.to_bytes(mask_share)
+        for holder, plain in zip(holders, self._split(sum, kept, threshold, holders, root), strict=True):
             if holder == me:
-                kept.shares[me] = shares
+                kept.shares[me] = self._values(plain)
                 continue
             key = self._channel(sum, kept, holder, sender=me)
-            sealed = ChaCha20Poly1305(key).encrypt(_NONCE, shares[0] + shares[1], None)
-            dealt.append((holder, sealed))
+            dealt.append((holder, ChaCha20Poly1305(key).encrypt(NONCE, plain, None)))
         return tuple(dealt)
+
+    def _split(
+        self, sum: SumId, kept: Any, threshold: int, holders: Sequence[int], root: bytes
+    ) -> list[bytes]:
+        """For each holder, its shares of both secrets."""
+        points = range(1, len(holders) + 1)
+        both = zip(
+            scalars.deal(kept.self_scalar, threshold, points, expand(root, b"own mask")),
+            scalars.deal(kept.mask_scalar, threshold, points, expand(root, b"mask key")),
+            strict=True,
+        )
+        return [scalars.to_bytes(one) + scalars.to_bytes(other) for one, other in both]
+
+    def _values(self, plain: bytes) -> tuple[bytes, bytes]:
+        """The share of the own mask's seed, and that of the mask key."""
+        return plain[:SHARE_BYTES], plain[SHARE_BYTES:]
 
     def take(self, sum: SumId, dealt: Mapping[int, Any]) -> None:
         """Decrypt."""
-        kept: _RealKept = self._kept(sum)
+        kept: RealKept = self._kept(sum)
         for dealer, sealed in dealt.items():
             key = self._channel(sum, kept, dealer, sender=dealer)
             try:
-                plain = ChaCha20Poly1305(key).decrypt(_NONCE, sealed, None)
+                plain = ChaCha20Poly1305(key).decrypt(NONCE, sealed, None)
             except (InvalidTag, TypeError) as error:
                 raise Refused("shares were changed on their way") from error
-            kept.shares[dealer] = plain[:SHARE_BYTES], plain[SHARE_BYTES:]
+            kept.shares[dealer] = self._values(plain)
 
     def mask(self, sum: SumId, words: Words, dealers: Sequence[int], size_bytes: int) -> Words:
         """Own mask and pair masks."""
-        kept: _RealKept = self._kept(sum)
+        kept: RealKept = self._kept(sum)
         masked = add_keystream(words.copy(), _self_key(kept.self_scalar), 1, self.modulus)
         private = _mask_private(kept.mask_scalar)
         for peer in dealers:
@@ -288,7 +299,7 @@ class RealSecrets(Secrets):
 
     def reveal(self, sum: SumId, holders: Sequence[int], survivors: frozenset[int]) -> tuple[bytes, ...]:
         """As they were dealt."""
-        kept: _RealKept = self._kept(sum)
+        kept: RealKept = self._kept(sum)
         return tuple(kept.shares[peer][0 if peer in survivors else 1] for peer in holders)
 
     def open(
@@ -356,11 +367,11 @@ class RealSecrets(Secrets):
         if parts[0] == own.own_encryption.public or parts[1] == own.own_mask.public:
             raise KeyRefused(peer, f"it is the own key of node {self.node.id}, reflected")
 
-    def _channel(self, sum: SumId, kept: _RealKept, peer: int, *, sender: int) -> bytes:
+    def _channel(self, sum: SumId, kept: RealKept, peer: int, *, sender: int) -> bytes:
         """The key of the one message from ``sender`` between this node and ``peer``."""
         theirs = SignedKey(peer, kept.greetings[peer][0], b"")
         shared = agree(kept.encryption, kept.own_encryption, theirs, b"channel", self._name(sum, b"channel"))
-        return _expand(shared, framed(b"sender", number(sender, "a node's id")))
+        return expand(shared, framed(b"sender", number(sender, "a node's id")))
 
     def _pair_key(self, sum: SumId, private: X25519PrivateKey, own: SignedKey, theirs: SignedKey) -> bytes:
         return agree(private, own, theirs, b"pair mask", self._name(sum, b"pair mask"))
@@ -417,16 +428,17 @@ class IdealSecrets(Secrets):
         return total((unseal(token, peer, sum) for peer, token in masked.items()), self.modulus), ()
 
 
-def _expand(secret: bytes, label: bytes) -> bytes:
+def expand(secret: bytes, label: bytes) -> bytes:
+    """A key of a key."""
     return HKDFExpand(hashes.SHA256(), KEY_BYTES, framed(PROTOCOL, b"double masks", label)).derive(secret)
 
 
 def _mask_private(scalar: int) -> X25519PrivateKey:
-    return X25519PrivateKey.from_private_bytes(_expand(scalars.to_bytes(scalar), b"mask key of a scalar"))
+    return X25519PrivateKey.from_private_bytes(expand(scalars.to_bytes(scalar), b"mask key of a scalar"))
 
 
 def _self_key(scalar: int) -> bytes:
-    return _expand(scalars.to_bytes(scalar), b"own mask of a scalar")
+    return expand(scalars.to_bytes(scalar), b"own mask of a scalar")
 
 
 def _commitment(scalar: int) -> bytes:

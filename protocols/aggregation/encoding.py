@@ -14,14 +14,16 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from protocols.privacy import surplus
 from protocols.privacy.integer_noise import discrete_gaussian, skellam
 from protocols.sharing.codec import Codec, OutOfRange, decode, encode_rows
-from protocols.sharing.modulus import Modulus, Words
+from protocols.sharing.modulus import Integers, Modulus, Words
 from protocols.sharing.rotation import Signs, draw_signs, padded, rotate, rotate_back
 from protocols.sharing.rounding import conditional, stochastic
 from simulator.compute import Vector
 from simulator.node import Node
 
+SEED_BYTES = 32
 Law: TypeAlias = Literal["skellam", "discrete-gaussian"]
 
 
@@ -88,6 +90,8 @@ class NoisedIntegers(Encoding):
         sigma: standard deviation of a member's noise, in the vector's units.
         elements: d, of the vectors.
         context: names the run; the public rotation of each round is drawn from it.
+        parts: variances of the parts of a member's Skellam noise, in squared units of the vectors, the first of
+            which stays; of a single part, the noise is all of it.
         whole: a node is what is protected, so its vector's own norm after rounding counts: rounding is repeated
             until that is bounded.
 
@@ -98,7 +102,15 @@ class NoisedIntegers(Encoding):
     """
 
     def __init__(
-        self, codec: Codec, law: Law, sigma: float, elements: int, context: bytes, *, whole: bool
+        self,
+        codec: Codec,
+        law: Law,
+        sigma: float,
+        elements: int,
+        context: bytes,
+        *,
+        whole: bool,
+        parts: Sequence[float] = (),
     ) -> None:
         super().__init__(codec)
         self.sigma = sigma
@@ -106,6 +118,7 @@ class NoisedIntegers(Encoding):
         self._elements = elements
         self._context = context
         self._whole = whole
+        self.parts = tuple(parts) or (sigma**2,)
 
     def size(self, elements: int) -> int:
         """Rotation needs a power of two."""
@@ -126,9 +139,41 @@ class NoisedIntegers(Encoding):
             scaled *= limit / norm * (1 - 2.0**-50)
         integers = conditional(scaled, limit, rng).integers if self._whole else stochastic(scaled, rng)
         draw = {"skellam": skellam, "discrete-gaussian": discrete_gaussian}[self._law]
-        variance = (self.sigma * codec.scale) ** 2
+        variance = self.parts[0] * codec.scale**2
         noised = integers + draw(variance, integers.size, node.rng("integer noise", round, *key))
+        for index in range(1, len(self.parts)):
+            noised += self._part(index, self.seed(node, round, index), integers.size)
         return np.stack([self.modulus.reduce(noised)] * len(weights))
+
+    def seed(self, node: Node, round: int, index: int) -> bytes:
+        """What one part of a node's noise in a round is drawn from."""
+        known = node.disk.setdefault("noise seeds", {})
+        if (round, index) not in known:
+            for old in [key for key in known if key[0] < round]:
+                del known[old]
+            known[round, index] = node.secret(f"part {index} of the noise of round {round}", SEED_BYTES)
+        seed: bytes = known[round, index]
+        return seed
+
+    def without(self, value: Vector, round: int, revealed: Sequence[tuple[int, bytes]]) -> Vector:
+        """An opened sum without parts of its noise.
+
+        Args:
+            value: from :meth:`decode`.
+            round: of the sum.
+            revealed: (which part, its seed), of any members.
+        """
+        if not revealed:
+            return value
+        size = padded(self._elements)
+        noise = np.zeros(size, np.int64)
+        for index, seed in revealed:
+            noise += self._part(index, seed, size)
+        real = rotate_back(noise / self.codec.scale, self._signs(round), self._elements)
+        return (value - real).astype(np.float32)
+
+    def _part(self, index: int, seed: bytes, size: int) -> Integers:
+        return skellam(self.parts[index] * self.codec.scale**2, size, surplus.generator(seed))
 
     def decode(self, words: Words, round: int) -> Vector:
         """Signed words over the scale, rotated back."""

@@ -26,6 +26,7 @@ class Part:
         answered: the payloads of the requests answered so far, by step.
         kept: what the protocol remembers between steps.
         closed: whether a request was refused, which ends it.
+        included: whose vectors are in the sum, as far as this member was told; the list until it is told more.
     """
 
     sum: SumId
@@ -34,6 +35,7 @@ class Part:
     answered: list[Any] = field(default_factory=list)
     kept: Any = None
     closed: bool = False
+    included: tuple[int, ...] = ()
 
 
 @dataclass

@@ -105,6 +105,7 @@ class LightSecAgg(Keyed):
             raise Refused("the survivors are not of this list")
         if len(payload) < rules.minimum(len(self.node.members(part.sum.aggregator))):
             raise Refused("too few survivors")
+        part.included = payload
         share = plan.share_bytes(size, len(part.listed))
         await self.node.sleep(rules.share_cost_s_per_byte * share * len(payload))
         added = self._shares.add(part.sum, [kept.shares[v] for v in payload], size, len(part.listed))

@@ -63,6 +63,13 @@ class Sessions:
         for aggregator, message in early:
             await self._answer(aggregator, message)
 
+    def included(self, aggregator: int, round: int) -> tuple[int, ...] | None:
+        """Whose vectors are in a sum this node answered to the end; None if it did not."""
+        sums = [sum for sum in self._parts if sum[:2] == (aggregator, round)]
+        part = self._parts[max(sums)] if sums else None
+        done = part is not None and not part.closed and len(part.answered) == len(self.suite.steps)
+        return part.included if part is not None and done else None
+
     async def open_round(
         self,
         round: int,
@@ -164,7 +171,7 @@ class Sessions:
             raise Refused("a repeated list must leave somebody out, and nobody may join")
         if not self._offers.has(sum.round):
             raise Refused("this round is over here")
-        return Part(sum, listed, self._offers.offer(sum.aggregator, sum.round))
+        return Part(sum, listed, self._offers.offer(sum.aggregator, sum.round), included=listed)
 
     def _refuse(self, sum: SumId, objection: Exception) -> None:
         node = self._node

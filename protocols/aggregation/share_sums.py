@@ -69,6 +69,7 @@ class ShareSums(Keyed):
         boxes = taken(part, payload, self.node, self.rules)
         share = plan.share_bytes(size, len(part.listed))
         await self.node.sleep(self.rules.share_cost_s_per_byte * share * len(boxes))
+        part.included = tuple(sorted((self.node.id, *boxes)))
         shares = [part.kept, *(self._shares.take(part.sum, dealer, box) for dealer, box in boxes.items())]
         release = Revealed(
             part.sum,

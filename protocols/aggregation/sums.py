@@ -142,6 +142,7 @@ class Rules:
         agreement_cost_s: virtual seconds of one key agreement or key generation.
         mask_cost_s_per_byte: virtual seconds to generate and add one byte of mask.
         share_cost_s_per_byte: virtual seconds to make, or to combine, one byte of a share.
+        commitment_cost_s: virtual seconds to make one commitment, or to check one share against them.
     """
 
     encoding: Encoding
@@ -154,6 +155,7 @@ class Rules:
     agreement_cost_s: float = 0.0
     mask_cost_s_per_byte: float = 0.0
     share_cost_s_per_byte: float = 0.0
+    commitment_cost_s: float = 0.0
 
     def minimum(self, neighbourhood: int) -> int:
         """The shortest list that members of a neighbourhood of this size answer."""

@@ -15,11 +15,11 @@ import numpy as np
 from protocols.aggregation.offers import Offers
 from protocols.aggregation.session import Sessions
 from protocols.aggregation.suite import Suite
-from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
+from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules, participants
 from protocols.gossip.federation import ROOT, FederationPlan, Member
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.peers import PATIENCE, pump
-from protocols.privacy.lineage import ORIGIN
+from protocols.gossip.surplus import SEEDS, SURPLUS, Surplus
 from simulator.node import Delivery, Message, Node
 
 
@@ -49,6 +49,7 @@ class SecureMember(Member):
         self._offers = offers
         self._sessions = Sessions(node, suite, rules, offers, rules.encoding.size(learner.size))
         self._ready: dict[int, Any] = {}
+        self._surplus = Surplus(node, learner, rules)
 
     async def run(self) -> None:
         """Agree on keys first."""
@@ -58,15 +59,7 @@ class SecureMember(Member):
     async def _report(self, parent: int, round: int, start: Model, result: Model, weight: float) -> None:
         """Have the update ready, and say so."""
         update = await self._update(round, start, result)
-        sigma = self._rules.encoding.sigma
-        if sigma:
-            # The words are noised when they are made; in the lineage that is a contribution of nothing but noise.
-            lineage, node = self._learner.lineage, self._node
-            noise = lineage.contribute(
-                node.now_s, node.id, round, ORIGIN, gain=1.0, sigma=sigma, sensitivity=0.0
-            )
-            noised = lineage.combine(node.now_s, node.id, round, [(1.0, update.state), (1.0, noise)])
-            update = Model(update.params, noised)
+        update = self._surplus.noised(round, update)
         self._offers.put(round, update)
         await self._sessions.offered(round)
         payload, size, _ = self._suite.greeting(parent, round)
@@ -101,6 +94,13 @@ class SecureMember(Member):
         )
         if opened is None:
             return model, 0.0
+        asked = len(self._asked)
+        opened = await self._surplus.removed(
+            first,
+            asked,
+            opened,
+            lambda until, timeout_s: pump(node, self._handle, until, timeout_s),
+        )
         return await self._stepped(learner, first, model, own, opened)
 
     async def _stepped(
@@ -136,6 +136,11 @@ class SecureMember(Member):
             self._peers.heard(delivery.src, message.round)
             if message.round == self._cycle and delivery.src in self._asked:
                 self._ready.setdefault(delivery.src, message.body)
+            return
+        if message.kind in (SURPLUS, SEEDS):
+            asked = participants(self._plan.participation, len(self._node.members(ROOT)))
+            included = self._sessions.included(ROOT, message.round)
+            self._surplus.handle(delivery, asked, included)
             return
         await super()._handle(delivery)
         await self._sessions.handle(delivery)

@@ -236,8 +236,8 @@ class Lineage:
         if isinstance(tag, Masked):
             session = self._session(t_s, round, tag.key, 0)
             self._term(t_s, round, session, tag.member, tag.coef, tag.state)
-            for members in session.answers:
-                self._open(t_s, tag.key[0], round, session, members)
+            for answered_for in session.answers:
+                self._open(t_s, tag.key[0], round, session, answered_for)
             return
         session = self._session(t_s, round, tag.key, tag.threshold)
         if isinstance(tag, Held):
