@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import floor, log2
 
 from protocols.aggregation.encoding import NoisedIntegers
 from protocols.privacy.accounting import shift_factor
@@ -17,9 +18,12 @@ from scenarios.schema import Scenario
 from scenarios.secure_facts import asked, per_position
 from simulator.overlay import Overlay
 
+FINEST_SIGMA = 2.0**30
+"""Standard deviation of a client's noise in words of the finest scale: finer ones say nothing more, and cost time."""
+
 
 def build_integers(
-    scenario: Scenario, learning: Learning, overlay: Overlay, members: int, modulus: Modulus, context: bytes
+    scenario: Scenario, learning: Learning, overlay: Overlay, members: int, modulus: Modulus, beacon: bytes
 ) -> tuple[NoisedIntegers, SumLaw]:
     """How clients' updates become noised integers, and the law that the ledger needs.
 
@@ -29,7 +33,7 @@ def build_integers(
         overlay: who is linked to whom.
         members: clients in the largest sum.
         modulus: of the words.
-        context: names the run.
+        beacon: public randomness of the run.
     """
     privacy, secure, learner = scenario.privacy, scenario.secure, learning.learner
     assert privacy is not None
@@ -41,6 +45,8 @@ def build_integers(
     def fitting(sigma: float) -> tuple[Codec, SumLaw]:
         """The finest scale for noise of that standard deviation, and the law."""
         codec = codec_for(norm, members, members, modulus, sigma, secure.range_sigmas)
+        if sigma > 0:
+            codec = replace(codec, scale=min(codec.scale, 2.0 ** floor(log2(FINEST_SIGMA / sigma))))
         return codec, SumLaw(kind, codec.scale, padded(learner.size), norm, sigma, privacy.unit)
 
     if privacy.noise_multiplier is None:
@@ -53,7 +59,7 @@ def build_integers(
         taking = asked(scenario, members)
         least = per_position(secure, taking)
         parts = part_variances(sigma**2, least - secure.colluders, taking - least)
-    return NoisedIntegers(codec, law.law, sigma, learner.size, context, whole=whole, parts=parts), law
+    return NoisedIntegers(codec, law.law, sigma, learner.size, beacon, whole=whole, parts=parts), law
 
 
 def _calibrated(scenario: Scenario, learning: Learning, members: int, law: SumLaw) -> float:

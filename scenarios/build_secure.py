@@ -24,6 +24,8 @@ from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import Rules, SumId, split_proof_threshold
 from protocols.aggregation.trusted import Trusted
 from protocols.aggregation.vector_shares import IdealShares, RealShares, SharingPlan
+from protocols.aggregation.verified_masks import VerifiedMasks
+from protocols.aggregation.verified_secrets import IdealVerifiedSecrets, RealVerifiedSecrets
 from protocols.gossip.learner import Learner
 from protocols.privacy.sum_law import SumLaw
 from protocols.sharing.codec import codec_for, model_bound
@@ -74,12 +76,15 @@ def build_security(
     else:
         weights = [list(overlay.links(node, 0).weights.values()) for node in range(overlay.nodes)]
         participation = 1.0
-    context = sha256(scenario.model_dump_json().encode()).digest()
+    # What names a run is the same with ideal cryptography, which stands for the real one.
+    named = scenario.model_copy(update={"secure": secure.model_copy(update={"crypto": "real"})})
+    context = sha256(named.model_dump_json().encode()).digest()
+    beacon = streams.digest(scenario.seed, "public randomness of sums", size=32)
     heaviest, members, modulus = max(map(sum, weights)), max(map(len, weights)), _modulus(secure)
     encoding: Encoding
     law: SumLaw | None = None
     if has_integer_noise(scenario):
-        encoding, law = build_integers(scenario, learning, overlay, members, modulus, context)
+        encoding, law = build_integers(scenario, learning, overlay, members, modulus, beacon)
     else:
         bound = _bound(scenario, learning, secure, largest)
         encoding = FixedPoint(codec_for(bound, heaviest, members, modulus))
@@ -94,6 +99,7 @@ def build_security(
         agreement_cost_s=secure.key_agreement_cost,
         mask_cost_s_per_byte=secure.mask_cost_per_mib / 2**20,
         share_cost_s_per_byte=secure.share_cost_per_mib / 2**20,
+        commitment_cost_s=secure.commitment_cost,
     )
     # Identity keys stand for a directory agreed on long before the run; simulated, so derived from the seed.
     identities = {
@@ -107,7 +113,7 @@ def build_security(
         timeout_s=protocol.timeout,
         agreement_cost_s=secure.key_agreement_cost,
     )
-    return Security(rules, _suite(scenario, secure, learning.learner, rules, keys), law)
+    return Security(rules, _suite(scenario, secure, learning.learner, rules, keys, beacon), law)
 
 
 def _bound(scenario: Scenario, learning: Learning, secure: tables.Secure, largest: int) -> float:
@@ -134,7 +140,7 @@ def _modulus(secure: tables.Secure) -> Modulus:
 
 
 def _suite(
-    scenario: Scenario, secure: tables.Secure, learner: Learner, rules: Rules, keys: KeyPlan
+    scenario: Scenario, secure: tables.Secure, learner: Learner, rules: Rules, keys: KeyPlan, beacon: bytes
 ) -> Callable[[Node], Suite]:
     def threshold(holders: int) -> int:
         shares = recovering(secure, holders)
@@ -142,16 +148,17 @@ def _suite(
         return shares
 
     match secure.aggregation:
-        case tables.MasksAggregation(on_dropout="recover"):
-            return lambda node: _double(node, rules, DoublePlan(everybody(threshold)), keys)
+        case tables.MasksAggregation(on_dropout="recover") as spec:
+            plan = DoublePlan(everybody(threshold))
+            return lambda node: _double(node, rules, plan, keys, spec.verifiable)
         case tables.MasksAggregation() as masks:
             attempts = ATTEMPTS[masks.on_dropout]
             return lambda node: SingleMasks(node, rules, Keyring(node, keys), attempts)
         case tables.BonawitzAggregation() as spec:
             plan = DoublePlan(everybody(threshold), signed=spec.active, active=spec.active)
-            return lambda node: _double(node, rules, plan, keys)
+            return lambda node: _double(node, rules, plan, keys, spec.verifiable)
         case tables.SecaggPlusAggregation() as spec:
-            graph = _secagg_plus(spec, secure.colluders, rules.context)
+            graph = _secagg_plus(spec, secure.colluders, beacon)
             return lambda node: _double(node, rules, graph, keys)
         case tables.SharingAggregation() | tables.LightAggregation() as spec:
             plan_ = SharingPlan(rules.encoding.modulus, threshold, lambda holders: packing(secure, holders))
@@ -169,12 +176,14 @@ def _suite(
             return lambda node: Trusted(node, rules, learner)
 
 
-def _double(node: Node, rules: Rules, plan: DoublePlan, keys: KeyPlan) -> Suite:
+def _double(node: Node, rules: Rules, plan: DoublePlan, keys: KeyPlan, verifiable: bool = False) -> Suite:
     modulus = rules.encoding.modulus
-    if not rules.real:
-        return DoubleMasks(node, rules, plan, IdealSecrets(node, modulus))
     identity = keys.identities[node.id] if plan.signed else None
-    return DoubleMasks(node, rules, plan, RealSecrets(node, modulus, rules.context, identity, keys.directory))
+    real = (node, modulus, rules.context, identity, keys.directory)
+    if verifiable:
+        checked = RealVerifiedSecrets(*real) if rules.real else IdealVerifiedSecrets(node, modulus)
+        return VerifiedMasks(node, rules, plan, checked)
+    return DoubleMasks(node, rules, plan, RealSecrets(*real) if rules.real else IdealSecrets(node, modulus))
 
 
 def _shared(node: Node, rules: Rules, plan: SharingPlan, keys: KeyPlan, light: bool) -> Suite:
@@ -183,7 +192,7 @@ def _shared(node: Node, rules: Rules, plan: SharingPlan, keys: KeyPlan, light: b
     return (LightSecAgg if light else ShareSums)(node, rules, plan, shares, keyring)
 
 
-def _secagg_plus(spec: tables.SecaggPlusAggregation, colluders: int, context: bytes) -> DoublePlan:
+def _secagg_plus(spec: tables.SecaggPlusAggregation, colluders: int, beacon: bytes) -> DoublePlan:
     """A sparse random graph of partners for every sum; among few members everybody is everybody's partner."""
 
     @lru_cache(maxsize=64)
@@ -202,7 +211,7 @@ def _secagg_plus(spec: tables.SecaggPlusAggregation, colluders: int, context: by
         chosen = found(len(listed))
         if chosen is None or chosen.degree >= len(listed) - 1:
             return complete(sum, listed)
-        key = sha256(context + repr((tuple(sum), listed)).encode()).digest()
+        key = sha256(beacon + repr((tuple(sum), listed)).encode()).digest()
         return Graph(partners(listed, chosen.degree, key), chosen.threshold)
 
     return DoublePlan(graph, signed=False)

@@ -105,6 +105,12 @@ def used_keys(scenario: Scenario) -> Found:
                 f'on_dropout = "{aggregation.on_dropout}" shares nothing, so it has no threshold; remove it or use '
                 '"recover"',
             )
+        if aggregation.verifiable and aggregation.on_dropout != "recover":
+            yield (
+                ("secure", "aggregation", "verifiable"),
+                f'on_dropout = "{aggregation.on_dropout}" shares nothing, so there is nothing to verify; remove it '
+                'or use "recover"',
+            )
     elif isinstance(aggregation, tables.SparseAggregation) and isinstance(scenario.protocol, FedavgProtocol):
         yield (
             ("secure", "aggregation", "kind"),

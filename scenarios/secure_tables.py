@@ -20,6 +20,14 @@ Threshold: TypeAlias = Annotated[
     ),
 ]
 
+Verifiable: TypeAlias = Annotated[
+    bool,
+    Field(
+        description="holders check their shares of seeds against commitments (Pedersen), complain, and exclude a "
+        "dealer that cheats; three more requests",
+    ),
+]
+
 
 class MasksAggregation(Table):
     """Pairwise masks among the members of a neighbourhood."""
@@ -31,6 +39,7 @@ class MasksAggregation(Table):
         "or rerun it once without that member, which is a release of its own",
     )
     threshold: Threshold = None
+    verifiable: Verifiable = False
 
 
 class SharingAggregation(Table):
@@ -66,6 +75,7 @@ class BonawitzAggregation(Table):
         description="against an aggregator that lies: signed keys, and members agree on who is in the sum",
     )
     threshold: Threshold = None
+    verifiable: Verifiable = False
 
 
 class SecaggPlusAggregation(Table):
@@ -130,6 +140,7 @@ Aggregation: TypeAlias = Annotated[
 
 _KEYS = ("key", "keys")
 _DOUBLE = ("hello", "list", "dealt", "relayed", "masked", "opening", "revealed", "refuse")
+_CHECKED = ("checked", "complaints", "answered", "verdicts")
 
 
 class Secure(Table):
@@ -165,7 +176,12 @@ class Secure(Table):
         default=written("1 ms"), ge=0, description='time to make 1 MiB of mask: "1 ms"'
     )
     share_cost_per_mib: Duration = Field(
-        default=written("20 ms"), ge=0, description='time to make or combine 1 MiB of shares: "20 ms"'
+        default=written("2 ms"), ge=0, description='time to make or combine 1 MiB of shares: "2 ms"'
+    )
+    commitment_cost: Duration = Field(
+        default=written("5 ms"),
+        ge=0,
+        description='time to make one commitment, or to check one share against them: "5 ms"',
     )
 
 
@@ -173,17 +189,17 @@ def messages_of(secure: Secure, federated: bool) -> tuple[str, ...]:
     """Kinds of message with exchange = "secure"."""
     aggregation = secure.aggregation
     match aggregation:
-        case MasksAggregation(on_dropout="recover"):
-            sums: tuple[str, ...] = _DOUBLE
+        case MasksAggregation(on_dropout="recover", verifiable=checked):
+            sums: tuple[str, ...] = (*_DOUBLE, *(_CHECKED if checked else ()))
         case MasksAggregation():
             sums = ("hello", "list", "masked", "refuse", *_KEYS)
         case SharingAggregation():
             sums = ("hello", "list", "dealt", "relayed", "summed", "refuse", *_KEYS)
         case SparseAggregation():
             sums = ("hello", "list", "indices", "agreed", "masked", "refuse", *_KEYS)
-        case BonawitzAggregation(active=True):
-            sums = (*_DOUBLE, "survivors", "signed")
-        case BonawitzAggregation() | SecaggPlusAggregation():
+        case BonawitzAggregation(active=active, verifiable=checked):
+            sums = (*_DOUBLE, *(_CHECKED if checked else ()), *(("survivors", "signed") if active else ()))
+        case SecaggPlusAggregation():
             sums = _DOUBLE
         case LightAggregation():
             sums = ("hello", "list", "dealt", "relayed", "masked", "opening", "summed", "refuse", *_KEYS)

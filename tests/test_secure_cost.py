@@ -11,7 +11,7 @@ import pytest
 from protocols.aggregation import cost
 from protocols.aggregation.double_masks import Graph
 from protocols.aggregation.harary import partners
-from protocols.aggregation.sums import SUM_BYTES
+from protocols.aggregation.sums import SUM_BYTES, split_proof_threshold
 from protocols.aggregation.vector_shares import SharingPlan
 from protocols.gossip.federation import FederationPlan, Place
 from protocols.gossip.secure_fedavg import secure_fedavg
@@ -109,6 +109,15 @@ def test_a_sparse_graph_costs_what_its_formula_says(members: int, degree: int) -
     lab, found, _ = one_sum("bonawitz", members, graph=graph)
     assert len(lab.of_kind("opened")) == 1
     assert found == cost.sparse_double_masks(members, degree, lab.learner.size, Z32)
+
+
+@pytest.mark.parametrize("members", [4, 7])
+def test_verifiable_seeds_cost_what_their_formula_says(members: int) -> None:
+    lab, found, _ = one_sum("verified", members)
+    assert len(lab.of_kind("opened")) == 1
+    committed = split_proof_threshold(members, 0)
+    turnout = cost.full(members)
+    assert found == cost.double_masks(turnout, lab.learner.size, Z32, signed=True, committed=committed)
 
 
 @pytest.mark.parametrize("fraction", [0.2, 0.6, 1.0])

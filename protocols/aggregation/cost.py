@@ -14,6 +14,7 @@ from protocols.aggregation.double_secrets import GREETING_BYTES, SEALED_BYTES, S
 from protocols.aggregation.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, key_size_bytes
 from protocols.aggregation.sums import HELLO_BYTES, SUM_BYTES
 from protocols.aggregation.vector_shares import SharingPlan
+from protocols.aggregation.verified_secrets import commitments_bytes, sealed_bytes
 from protocols.gossip.learner import VALUE_BYTES
 from protocols.sharing.modulus import Modulus
 
@@ -95,18 +96,35 @@ def correlated(turnout: Turnout, size: int) -> Cost:
 
 
 def double_masks(
-    turnout: Turnout, size: int, modulus: Modulus, *, signed: bool = False, active: bool = False
+    turnout: Turnout,
+    size: int,
+    modulus: Modulus,
+    *,
+    signed: bool = False,
+    active: bool = False,
+    committed: int | None = None,
 ) -> Cost:
-    """Double masking among all listed members: Bonawitz et al., and the recovery of neighbourhood masks."""
+    """Double masking among all listed members: Bonawitz et al., and the recovery of neighbourhood masks.
+
+    Args:
+        turnout: who took part.
+        size: length of a vector.
+        modulus: of its words.
+        signed: greetings are.
+        active: members agree on who is in the sum.
+        committed: the threshold of verifiable shares, when nobody complains about any; None: plain shares.
+    """
     n, dealt, sent = turnout.listed, turnout.dealt, turnout.sent
     greeting = GREETING_BYTES + (SIGNATURE_BYTES if signed else 0)
-    cost = (
-        _hello(n, greeting)
-        + _named(n, ID_BYTES * n + (ID_BYTES + greeting) * (n - 1))
-        + _named(dealt, (ID_BYTES + SEALED_BYTES) * (n - 1))
-        + _named(dealt, (ID_BYTES + SEALED_BYTES) * (dealt - 1))
-        + _named(sent, modulus.size_bytes(size))
-    )
+    cost = _hello(n, greeting) + _named(n, ID_BYTES * n + (ID_BYTES + greeting) * (n - 1))
+    if committed is None:
+        box = ID_BYTES + SEALED_BYTES
+        cost += _named(dealt, box * (n - 1)) + _named(dealt, box * (dealt - 1))
+    else:
+        box, proof = ID_BYTES + sealed_bytes(), commitments_bytes(committed)
+        cost += _named(dealt, box * (n - 1) + proof) + _named(dealt, (box + proof) * (dealt - 1))
+        cost += _named(3 * dealt, 0) + _named(dealt, ID_BYTES * dealt)
+    cost += _named(sent, modulus.size_bytes(size))
     if active:
         cost += _named(sent, ID_BYTES * sent) + _named(sent, SIGNATURE_BYTES)
         cost += _named(sent, (ID_BYTES + SIGNATURE_BYTES) * (sent - 1))

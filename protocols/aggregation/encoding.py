@@ -89,7 +89,7 @@ class NoisedIntegers(Encoding):
         law: of the noise.
         sigma: standard deviation of a member's noise, in the vector's units.
         elements: d, of the vectors.
-        context: names the run; the public rotation of each round is drawn from it.
+        beacon: public randomness of the run; the rotation of each round is drawn from it.
         parts: variances of the parts of a member's Skellam noise, in squared units of the vectors, the first of
             which stays; of a single part, the noise is all of it.
         whole: a node is what is protected, so its vector's own norm after rounding counts: rounding is repeated
@@ -107,7 +107,7 @@ class NoisedIntegers(Encoding):
         law: Law,
         sigma: float,
         elements: int,
-        context: bytes,
+        beacon: bytes,
         *,
         whole: bool,
         parts: Sequence[float] = (),
@@ -116,7 +116,7 @@ class NoisedIntegers(Encoding):
         self.sigma = sigma
         self._law = law
         self._elements = elements
-        self._context = context
+        self._beacon = beacon
         self._whole = whole
         self.parts = tuple(parts) or (sigma**2,)
 
@@ -181,6 +181,6 @@ class NoisedIntegers(Encoding):
         return rotate_back(real, self._signs(round), self._elements).astype(np.float32)
 
     def _signs(self, round: int) -> Signs:
-        seed = hashlib.sha256(b"rotation" + self._context + round.to_bytes(8, "big")).digest()
+        seed = hashlib.sha256(b"rotation" + self._beacon + round.to_bytes(8, "big")).digest()
         rng: Any = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
         return draw_signs(self._elements, rng)

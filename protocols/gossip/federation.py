@@ -98,6 +98,8 @@ class Member:
 
     async def run(self) -> None:
         """All rounds: the root leads, everybody else follows."""
+        if self._node.disk.get("over"):
+            return
         if self._place.parent is None:
             left = self._plan.rounds - self.round
             model, _ = await self._work(self._model, self.round, left)
@@ -105,13 +107,16 @@ class Member:
         else:
             await self._follow(self._place.parent)
         await self._close()
+        self._node.disk["over"] = True
         self._node.record("finished", rounds=self._plan.rounds)
 
     async def _follow(self, parent: int) -> None:
         """Do what the parent asks until it says that it is over, or has been silent for too long."""
         node = self._node
         while True:
-            await pump(node, self._handle, lambda: bool(self._task or self._final), self._silence_s())
+            heard_s = node.disk.setdefault("heard_s", node.now_s)
+            left_s = max(0.0, heard_s + self._silence_s() - node.now_s)
+            await pump(node, self._handle, lambda: bool(self._task or self._final), left_s)
             task, self._task = self._task, None
             if self._final is not None:
                 self._know(shown(self._final)[0], self._plan.rounds)
@@ -221,6 +226,7 @@ class Member:
     async def _handle(self, delivery: Delivery) -> None:
         src, message = delivery.src, delivery.message
         if src == self._place.parent:
+            self._node.disk["heard_s"] = self._node.now_s
             if message.kind == FINAL:
                 self._final = message
                 self._node.send(src, call(DONE, message.round))
