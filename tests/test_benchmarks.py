@@ -7,21 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_the_network_benchmark_prints_a_line_a_case() -> None:
     asked = ["--nodes", "12", "24", "--messages", "100", "--repeats", "1"]
-    told = subprocess.run(
-        [sys.executable, "benchmarks/network.py", *asked],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    lines = benchmark("network", *asked)
     assert [(line["case"], line["nodes"]) for line in lines] == [
         (case, nodes) for case in ("fifo", "fair", "fifo-receive") for nodes in (12, 24)
     ]
@@ -34,15 +27,7 @@ def test_the_network_benchmark_prints_a_line_a_case() -> None:
 
 def test_the_learning_benchmark_prints_a_line_a_case() -> None:
     asked = ["--nodes", "12", "--rounds", "2", "--repeats", "1", "--case", "W1", "bound", "clipping"]
-    told = subprocess.run(
-        [sys.executable, "benchmarks/learning.py", *asked],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    lines = benchmark("learning", *asked)
     assert [(line["case"], line["evaluated"]) for line in lines] == [
         ("W1", "one"),
         ("W1", "all"),
@@ -53,3 +38,33 @@ def test_the_learning_benchmark_prints_a_line_a_case() -> None:
         assert line["cpu_s_per_node_round"] > 0
         assert line["peak_mib"] > 0
         assert line["case"] == "W1" or line["ratio"] > 0
+
+
+def test_the_sharing_benchmark_prints_a_line_a_case() -> None:
+    lines = benchmark("sharing", "--size", "2000", "--repeats", "1")
+    assert {(line["case"], line["field"]) for line in lines} == {
+        (case, field) for case in ("deal", "recover", "name the wrong") for field in ("2^31-1", "2^61-1")
+    }
+    assert all(line["ratio"] > 0 for line in lines)
+
+
+def test_the_aggregation_benchmark_prints_a_line_a_case() -> None:
+    asked = ["--clients", "40", "--nodes", "24", "--rounds", "2", "--repeats", "1"]
+    lines = benchmark("aggregation", *asked, "--case", "mask", "secagg", "runs")
+    assert [line["case"] for line in lines] == ["mask"] * 3 + ["secagg"] * 6 + ["runs"]
+    assert lines[-1]["sums_opened"] == 48
+    for line in lines:
+        assert line["ratio"] is None or line["ratio"] > 0
+
+
+def benchmark(name: str, *asked: str) -> list[Any]:
+    """The lines that a benchmark prints."""
+    told = subprocess.run(
+        [sys.executable, f"benchmarks/{name}.py", *asked],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in told.stdout.splitlines()]
