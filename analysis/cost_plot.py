@@ -60,14 +60,15 @@ class Cost:
 
 
 def has_costs(study: Study) -> bool:
-    """Whether a study compares protocols for secure sums."""
-    return len({cost.protocol for cost in costs(study)}) > 1
+    """Whether a study is a sweep of protocols for secure sums against something else."""
+    found = costs(study) if study.kind == "sweep" else []
+    return len({cost.protocol for cost in found}) > 1 and any(_varied(found, s) for s in _series(found))
 
 
 def costs(study: Study) -> list[Cost]:
     """The finished runs of a study in which one server opens secure sums."""
     found = []
-    for identity in study.summaries["id"]:
+    for identity, series in study.summaries.select("id", "series").iter_rows():
         if not (study.path / "runs" / identity / "manifest.json").is_file():
             continue  # its folder was moved away; the table of summaries is still there
         run = study.run(identity)
@@ -87,7 +88,7 @@ def costs(study: Study) -> list[Cost]:
         found.append(
             Cost(
                 _label(secure["aggregation"]),
-                run.manifest.get("series") or "",
+                series or "",
                 x,
                 summary["bytes_sent"] / MIB / rounds / members,
                 summary["simulated_s"] / rounds,
