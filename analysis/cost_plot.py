@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis import style
 from analysis.store import Study, seconds
@@ -124,6 +124,9 @@ def cost_figure(study: Study) -> Figure:
             top.set_yscale("log")
             bottom.set_yscale("log")
             for ax in (top, bottom):
+                low, high = ax.get_ylim()
+                if high < 50 * low:
+                    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
                 ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 ax.yaxis.set_minor_formatter(NullFormatter())
             bottom.set_xlabel(_AXES[key])
@@ -182,7 +185,7 @@ def _look(index: int) -> dict[str, Any]:
     return {
         "color": style.PALETTE[index % count],
         "marker": style.MARKERS[(index + index // count) % len(style.MARKERS)],
-        "linestyle": _DASHES[(index // count + index) % len(_DASHES)],
+        "linestyle": _DASHES[(2 * (index // count) + index) % len(_DASHES)],
         "markersize": 3.2,
         "linewidth": 1.0,
     }

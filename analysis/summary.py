@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import polars as pl
@@ -222,6 +224,15 @@ def mib(size_bytes: float | None) -> str:
 
 
 def _plain(value: Any) -> str:
+    """A setting in a cell: numbers short, tables (as JSON) by their kind and the plain keys beside it."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        with suppress(ValueError):
+            value = json.loads(value)
+    if isinstance(value, Mapping):
+        told = [f"{key}={_plain(v)}" for key, v in value.items() if key != "kind" and not isinstance(v, list)]
+        return " ".join([str(value["kind"]), *told] if "kind" in value else told)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
     return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -148,15 +148,15 @@ def _suite(
         return shares
 
     match secure.aggregation:
-        case tables.MasksAggregation(on_dropout="recover") as spec:
+        case tables.MasksAggregation(on_dropout="recover", verifiable=verifiable):
             plan = DoublePlan(everybody(threshold))
-            return lambda node: _double(node, rules, plan, keys, spec.verifiable)
+            return lambda node: _double(node, rules, plan, keys, verifiable)
         case tables.MasksAggregation() as masks:
             attempts = ATTEMPTS[masks.on_dropout]
             return lambda node: SingleMasks(node, rules, Keyring(node, keys), attempts)
-        case tables.BonawitzAggregation() as spec:
-            plan = DoublePlan(everybody(threshold), signed=spec.active, active=spec.active)
-            return lambda node: _double(node, rules, plan, keys, spec.verifiable)
+        case tables.BonawitzAggregation(active=active, verifiable=verifiable):
+            plan = DoublePlan(everybody(threshold), signed=active, active=active)
+            return lambda node: _double(node, rules, plan, keys, verifiable)
         case tables.SecaggPlusAggregation() as spec:
             graph = _secagg_plus(spec, secure.colluders, beacon)
             return lambda node: _double(node, rules, graph, keys)

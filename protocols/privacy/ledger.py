@@ -44,10 +44,12 @@ class Claim:
         observers: who looks, together: ``"3"`` or ``"3,7"``.
         adjacency: what neighbouring data sets are.
         unit: what is protected, ``"record"`` or ``"node"``.
-        mu2: Gaussian loss μ²; infinite if something was shown without noise.
+        mu2: Gaussian loss μ²; infinite if something was shown without noise, None where noise is not Gaussian.
         epsilon: ε at ``delta``.
         delta: δ.
         basis: ``"certified"``, ``"open-loop"`` or ``"ldp-fallback"``.
+        mu2_lower: beside an open-loop μ², the loss for full shifts in one direction in all rounds: a lower bound of
+            what that one bounds from above, and never an ε.
     """
 
     t_s: float
@@ -59,6 +61,7 @@ class Claim:
     epsilon: float
     delta: float
     basis: str
+    mu2_lower: float | None = None
 
 
 def account(
@@ -87,8 +90,7 @@ def account(
         adjacency: ``"add-remove"``, ``"zero-out"`` or ``"replace"``.
         delta: δ of the reported ε.
         times_s: checkpoints, seconds; releases delivered at that instant are included.
-        max_cells: largest dense view (states × columns). Beyond it the certified figure is the local bound
-            and there is no open-loop figure.
+        max_cells: largest dense view (states × columns). Beyond it the certified figure is the local bound.
         max_work: largest number of multiplications for one observer's open-loop figures; beyond it there are
             none.
         law: of the noise, where it is made of integers and added to sums. Every sum then has a curve of Rényi
@@ -133,7 +135,7 @@ def account(
         rows = None
     times = np.asarray(times_s, dtype=np.float64)
     nodes = 1 + max([*victims, *record.owner.tolist()], default=-1)
-    done: dict[frozenset[int], dict[str, Floats]] = {}
+    done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
     claims = []
     if law is not None:
         return _claims_by_law(
@@ -143,27 +145,20 @@ def account(
         coalition = frozenset(group) | uncredited
         if coalition not in done:
             exposure = expose(record, coalition, factor)
-            done[coalition] = _figures(record, rows, exposure, times, nodes, max_work)
+            done[coalition] = _figures(record, rows, exposure, times, nodes, max_cells, max_work)
+        figures, lower = done[coalition]
+        label = ",".join(map(str, group))
         for victim in victims:
             if victim in coalition:
                 continue
-            for basis, mu2s in done[coalition].items():
-                for t_s, mu2 in zip(times_s, mu2s[:, victim].tolist(), strict=True):
-                    if not math.isnan(mu2):  # a basis has no figure at times where it does not apply
-                        label = ",".join(map(str, group))
-                        claims.append(
-                            Claim(
-                                float(t_s),
-                                victim,
-                                label,
-                                adjacency,
-                                unit,
-                                mu2,
-                                epsilon_of(mu2, delta),
-                                delta,
-                                basis,
-                            )
-                        )
+            for basis, mu2s in figures.items():
+                for at, mu2 in enumerate(mu2s[:, victim].tolist()):
+                    if math.isnan(mu2):  # a basis has no figure at times where it does not apply
+                        continue
+                    least = float(lower[at, victim]) if basis == OPEN_LOOP else None
+                    epsilon = epsilon_of(mu2, delta)
+                    who = (float(times_s[at]), victim, label, adjacency, unit)
+                    claims.append(Claim(*who, mu2, epsilon, delta, basis, least))
     return claims
 
 
@@ -210,19 +205,26 @@ def _claims_by_law(
 
 
 def _figures(
-    record: Record, rows: Floats | None, exposure: Exposure, times_s: Floats, nodes: int, max_work: float
-) -> dict[str, Floats]:
-    """By basis, arrays [times, nodes]; NaN where a basis does not apply."""
-    local = local_losses(record, exposure, times_s, nodes)
-    if rows is None:
-        return {CERTIFIED: local}
-    certified = np.minimum(certified_losses(record, rows, exposure, times_s, nodes), local)
+    record: Record,
+    rows: Floats | None,
+    exposure: Exposure,
+    times_s: Floats,
+    nodes: int,
+    max_cells: int,
+    max_work: float,
+) -> tuple[dict[str, Floats], Floats]:
+    """By basis, arrays [times, nodes], NaN where a basis does not apply; and the lower bound of the open-loop one."""
+    certified = local = local_losses(record, exposure, times_s, nodes)
+    if rows is not None:
+        certified = np.minimum(certified_losses(record, rows, exposure, times_s, nodes), local)
     figures = {CERTIFIED: certified}
+    lower = np.full_like(local, np.nan)
     fallback = times_s >= exposure.reach.opaque_from_s
-    linear = open_loop_losses(record, rows, exposure, times_s[~fallback], nodes, max_work)
-    if linear is not None:
+    linear = open_loop_losses(record, exposure, times_s[~fallback], nodes, max_cells, max_work)
+    if linear.upper is not None:
         figures[OPEN_LOOP] = np.full_like(local, np.nan)
-        figures[OPEN_LOOP][~fallback] = np.minimum(linear, certified[~fallback])
+        figures[OPEN_LOOP][~fallback] = np.minimum(linear.upper, certified[~fallback])
+        lower[~fallback] = np.minimum(linear.same_direction, figures[OPEN_LOOP][~fallback])
     if fallback.any():
         figures[LDP_FALLBACK] = np.where(fallback[:, None], local, np.nan)
-    return figures
+    return figures, lower

@@ -253,7 +253,7 @@ def reach(record: Record, sights: Sequence[Sight]) -> Reach:
     new: list[Ints] = []
     opaque_from_s, opaque = np.inf, []
     for sight in sights:
-        fresh = _ancestors(record, sight.parents, seen)
+        fresh = ancestors(record, sight.parents, seen)
         columns = record.column[fresh]
         columns = np.sort(columns[columns >= 0])
         first_s[columns] = sight.t_s
@@ -263,12 +263,12 @@ def reach(record: Record, sights: Sequence[Sight]) -> Reach:
             opaque += hidden
             opaque_from_s = min(opaque_from_s, sight.t_s)
     below = np.zeros(len(record.owner), dtype=np.bool_)
-    columns = record.column[_ancestors(record, opaque, bytearray(len(record.kinds)))]
+    columns = record.column[ancestors(record, opaque, bytearray(len(record.kinds)))]
     below[columns[columns >= 0]] = True
     return Reach(tuple(new), first_s, float(opaque_from_s), below)
 
 
-def _ancestors(record: Record, states: Sequence[int], seen: bytearray) -> list[int]:
+def ancestors(record: Record, states: Sequence[int], seen: bytearray) -> list[int]:
     """``states`` and all their ancestors that are not in ``seen`` yet; marks them."""
     found: list[int] = []
     stack = list(states)

@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.privacy.exposure import Exposure
-from protocols.privacy.linear_view import Floats, Record, sight_rows, whiten
+from protocols.privacy.innovations import Filter, follow
+from protocols.privacy.linear_view import (
+    Floats,
+    Ints,
+    Record,
+    ViewTooLarge,
+    Whitened,
+    sight_rows,
+    state_rows,
+    whiten,
+)
 
-MAX_WORK = 2e11  # multiplications to whiten one observer's view, some ten seconds
+MAX_WORK = 2e11
+"""Multiplications for one observer's losses over all rounds, some ten to a hundred seconds."""
+BATCH_CELLS = 30_000_000
+"""Numbers kept at a time while contributions are followed: a quarter of a gigabyte."""
+
+
+class OpenLoop(NamedTuple):
+    """Losses of the linear view.
+
+    Args:
+        upper: for any shifts in all rounds; None if it would take too long.
+        same_direction: for full shifts in one direction in all rounds, which is a lower bound of the former.
+    """
+
+    upper: Floats | None
+    same_direction: Floats
 
 
 def open_loop_losses(
-    record: Record, rows: Floats, exposure: Exposure, times_s: Floats, nodes: int, max_work: float = MAX_WORK
-) -> Floats | None:
+    record: Record,
+    exposure: Exposure,
+    times_s: Floats,
+    nodes: int,
+    max_cells: int,
+    max_work: float = MAX_WORK,
+) -> OpenLoop:
     """The loss of the linear view, other nodes' gradients held fixed.
 
     With G the victim's block of Aᵀ Σ⁺ A in units of its shifts, a victim whose every round moves by at most
     its shift, in any direction, loses at most min(Σ|G|, T · λ_max(G)): two bounds of sup tr(GH) over positive
     semidefinite H with diagonal at most 1. The first is attained when G has no negative entry.
+
+    Args:
+        record: what happened.
+        exposure: what was seen.
+        times_s: checkpoints.
+        nodes: how many there are.
+        max_cells: of dense rows, which are made where the filter finds something shown without noise.
+        max_work: multiplications for the upper bound.
 
     Guarantees:
         Exact up to that supremum for a fixed sequence of gradients of all other nodes (and of the victim,
@@ -26,39 +68,89 @@ def open_loop_losses(
         of contributions shown without any noise is an infinite loss for everybody in it.
 
     Returns:
-        Array [times, nodes], or None if whitening would take more than ``max_work`` multiplications.
+        Arrays [times, nodes].
     """
-    hidden = np.flatnonzero(~np.isin(record.owner, list(exposure.coalition)))
-    hidden = hidden[np.isfinite(exposure.reach.first_s[hidden])]
-    count = len(exposure.sights)
-    if 4.0 * count * min(count, len(hidden)) * len(hidden) > max_work:
-        return None
-    losses = np.zeros((len(times_s), nodes))
-    if not len(hidden) or not len(times_s):
-        return losses
-    whitened = whiten(sight_rows(rows[:, hidden], exposure.sights), record.sigma[hidden])
+    known = np.isin(record.owner, list(exposure.coalition))
+    shown = ~known & np.isfinite(exposure.reach.first_s) & (exposure.shift > 0)
+    finite = np.where(np.isfinite(exposure.shift), exposure.shift, 0.0)
     when = np.array([sight.t_s for sight in exposure.sights])
+    filtered = follow(record, exposure.sights, known)
+    asked = np.flatnonzero(shown)
+
+    lower = np.zeros((len(times_s), nodes))
+    together = filtered.along(np.where(shown, finite, 0.0), nodes)
+    if len(asked) and (together.exposed_from < filtered.count).any():
+        dense = _dense(record, exposure, known, max_cells)
+        if dense is not None:
+            return _both(record, exposure, [dense], when, times_s, nodes)
+    for at, end in enumerate(np.searchsorted(when[together.sight], times_s, side="right")):
+        lower[at] = (together.shifts[:end] ** 2).sum(axis=0)
+        lower[at, together.exposed_from < np.searchsorted(when, times_s[at], side="right")] = np.inf
+    if float(filtered.width + 8) * filtered.count * len(asked) > max_work:
+        return OpenLoop(None, lower)
+    upper = _both(record, exposure, _batches(filtered, record.owner, asked), when, times_s, nodes).upper
+    return OpenLoop(upper, lower)
+
+
+def _dense(record: Record, exposure: Exposure, known: NDArray[np.bool_], max_cells: int) -> tuple[Ints, Whitened] | None:
+    """All contributions at once, from dense rows, if there is room for them."""
+    hidden = np.flatnonzero(~known & np.isfinite(exposure.reach.first_s))
+    try:
+        rows = state_rows(record, max_cells)
+    except ViewTooLarge:
+        return None
+    return hidden, whiten(sight_rows(rows[:, hidden], exposure.sights), record.sigma[hidden])
+
+
+def _batches(filtered: Filter, owner: Ints, asked: Ints) -> Iterator[tuple[Ints, Whitened]]:
+    """The same from the filter, some victims at a time."""
+    room = max(1, BATCH_CELLS // (filtered.width + filtered.count + 1))
+    batch: list[Ints] = []
+    for victim in np.unique(owner[asked]).tolist():
+        mine = asked[owner[asked] == victim]
+        if batch and sum(map(len, batch)) + len(mine) > room:
+            columns = np.sort(np.concatenate(batch))
+            yield columns, filtered.shifts(columns)
+            batch = []
+        batch.append(mine)
+    if batch:
+        columns = np.sort(np.concatenate(batch))
+        yield columns, filtered.shifts(columns)
+
+
+def _both(
+    record: Record,
+    exposure: Exposure,
+    batches: Iterator[tuple[Ints, Whitened]] | list[tuple[Ints, Whitened]],
+    when: Floats,
+    times_s: Floats,
+    nodes: int,
+) -> OpenLoop:
+    """Losses from how every contribution moves every innovation."""
+    upper, same = np.zeros((len(times_s), nodes)), np.zeros((len(times_s), nodes))
     order = np.argsort(times_s, kind="stable")
-    ends = np.searchsorted(when[whitened.sight], times_s[order], side="right")
     seen = np.searchsorted(when, times_s[order], side="right")
-    owner, shift = record.owner[hidden], exposure.shift[hidden]
-    for victim in np.unique(owner[shift > 0]).tolist():
-        mine = np.flatnonzero((owner == victim) & (shift > 0))
-        exposed = int(whitened.exposed_from[mine].min())
-        unbounded = mine[~np.isfinite(shift[mine])]
-        touched = np.flatnonzero(whitened.shifts[:, unbounded].any(axis=1))
-        if len(touched):
-            exposed = min(exposed, int(whitened.sight[touched[0]]))
-        moves = np.where(np.isfinite(shift[mine]), shift[mine], 0.0) * whitened.shifts[:, mine]
-        gram, start = np.zeros((len(mine), len(mine))), 0
-        for at, end, sights in zip(order, ends, seen, strict=True):
-            if exposed < sights:
-                losses[at, victim] = np.inf
-                continue
-            gram += moves[start:end].T @ moves[start:end]
-            start = end
-            losses[at, victim] = _supremum(gram)
-    return losses
+    for columns, whitened in batches:
+        ends = np.searchsorted(when[whitened.sight], times_s[order], side="right")
+        owner, shift = record.owner[columns], exposure.shift[columns]
+        for victim in np.unique(owner[shift > 0]).tolist():
+            mine = np.flatnonzero((owner == victim) & (shift > 0))
+            exposed = int(whitened.exposed_from[mine].min())
+            unbounded = mine[~np.isfinite(shift[mine])]
+            touched = np.flatnonzero(whitened.shifts[:, unbounded].any(axis=1))
+            if len(touched):
+                exposed = min(exposed, int(whitened.sight[touched[0]]))
+            moves = np.where(np.isfinite(shift[mine]), shift[mine], 0.0) * whitened.shifts[:, mine]
+            gram, start = np.zeros((len(mine), len(mine))), 0
+            for at, end, sights in zip(order, ends, seen, strict=True):
+                if exposed < sights:
+                    upper[at, victim] = same[at, victim] = np.inf
+                    continue
+                gram += moves[start:end].T @ moves[start:end]
+                start = end
+                upper[at, victim] = _supremum(gram)
+                same[at, victim] = max(0.0, float(gram.sum()))
+    return OpenLoop(upper, same)
 
 
 def _supremum(gram: Floats) -> float:
