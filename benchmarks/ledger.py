@@ -4,10 +4,10 @@ One JSON line per case::
 
     python benchmarks/ledger.py
 
-Gossip with fresh noise in every round on random regular graphs, and asynchronous gossip with lost messages. ``filter``
-follows the recorded states (full shifts in one direction for every victim at once); ``all rounds`` bounds the loss for
-any shifts in all rounds, which needs a column for every contribution; ``dense`` is the oracle of the tests. Growth
-exponents compare neighbouring sizes. ``ratio`` is dense over filter where both were run.
+Gossip with fresh noise in every round on random regular graphs, and asynchronous gossip with lost messages.
+``filter`` follows the recorded states (full shifts in one direction for every victim at once); ``all rounds`` bounds
+the loss for any shifts in all rounds, which needs a column for every contribution; ``dense`` is the oracle of the tests.
+Growth exponents compare neighbouring sizes. ``ratio`` is dense over filter where both were run.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -87,9 +88,20 @@ class Stage:
 
 
 def build_adversary(
-    scenario: Scenario, cast: Cast, claims: Mapping[int, Claim], tap: Tap | None
+    scenario: Scenario,
+    cast: Cast,
+    claims: Mapping[int, Claim],
+    tap: Tap | None,
+    overheard: Callable[[float, int, Any], None],
 ) -> Adversary:
     """The adversary at work.
+
+    Args:
+        scenario: what it says.
+        cast: who plays which part.
+        claims: how Byzantine nodes lie.
+        tap: what curious nodes keep.
+        overheard: told what a wiretap hears in the clear.
 
     Raises:
         ConfigurationError: an attacker on an encrypted link that would have to read.
@@ -98,7 +110,7 @@ def build_adversary(
     wires = None
     if tables.wiretap is not None and tables.wiretap.enabled:
         links = None if tables.wiretap.links == "all" else frozenset(tables.wiretap.links)
-        wires = Wiretap(links, tables.encrypted)
+        wires = Wiretap(links, tables.encrypted, overheard)
     at_nodes: defaultdict[int, list[tampering.Tamper]] = defaultdict(list)
     on_links: defaultdict[Link, list[tampering.Tamper]] = defaultdict(list)
     for table in tables.tamper:

@@ -23,6 +23,7 @@ from scenarios import (
 )
 from scenarios.checks_world import Found, least_degree
 from scenarios.locate import Key, dotted
+from scenarios.observers import check_observers
 from scenarios.protocol_tables import FedavgProtocol
 from scenarios.schema import Scenario
 from scenarios.secure_facts import LEAST_HONEST, asked, is_federated, per_position
@@ -56,8 +57,8 @@ def _mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
     privacy = scenario.privacy
     if privacy is not None and privacy.observers != "each node":
         for i, members in enumerate(privacy.observers):
-            for j, node in enumerate(members):
-                yield ("privacy", "observers", i, j), node
+            for j, node in enumerate(members if not isinstance(members, str) else ()):
+                yield ("privacy", "observers", i, j), int(node)
 
 
 def somebody_honest(scenario: Scenario) -> Found:
@@ -80,7 +81,13 @@ def observer_sets(scenario: Scenario) -> Found:
         return
     for i, members in enumerate(privacy.observers):
         key: Key = ("privacy", "observers", i)
-        if not members:
+        if isinstance(members, str):
+            wrong = check_observers(members)
+            if wrong is not None:
+                yield key, wrong
+            elif "wire" in members and (scenario.adversary.wiretap is None):
+                yield key, "nobody listens on the wire; add [adversary.wiretap], or leave this observer out"
+        elif not members:
             yield key, "an observer set without members sees nothing; name at least one node"
         elif len(set(members)) < len(members):
             yield key, "a node is listed twice"

@@ -283,7 +283,11 @@ def privacy(
     folder: _RunFolder,
     observers: Annotated[
         list[str] | None,
-        typer.Option("--observers", metavar="NODES", help="Nodes that pool what they see: 3,7. Repeatable."),
+        typer.Option(
+            "--observers",
+            metavar="SET",
+            help="Who pools what they see: 3,7 or public, wire, random:10, degree:2, neighbours:5. Repeatable.",
+        ),
     ] = None,
     unit: Annotated[str | None, typer.Option("--unit", help="record or node.")] = None,
     adjacency: Annotated[
@@ -304,11 +308,9 @@ def privacy(
             )
     if delta is not None and not 0 < delta < 1:
         raise ConfigurationError(f"--delta must lie strictly between 0 and 1, got {delta:g}")
-    sets = None if not observers else [_nodes(text, "--observers") for text in observers]
-
     from scenarios.reaccount import reaccount
 
-    show_rows(reaccount(folder, observers=sets, unit=unit, adjacency=adjacency, delta=delta))
+    show_rows(reaccount(folder, observers=observers, unit=unit, adjacency=adjacency, delta=delta))
 
 
 def _nodes(text: str, option: str) -> tuple[int, ...]:

@@ -44,6 +44,7 @@ PRIVACY = {
     "epsilon": pl.Float64,
     "delta": pl.Float64,
     "basis": pl.String,
+    "mu2_lower": pl.Float64,
 }
 MESSAGES = {
     "sent_s": pl.Float64,

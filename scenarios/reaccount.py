@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
+
 from analysis.store import read_run
 from protocols.privacy.ledger import Claim, account
-from protocols.privacy.lineage import CONTRIBUTE, Entry
+from protocols.privacy.lineage import CONTRIBUTE, WIRE, Entry
 from protocols.privacy.sum_law import SumLaw
+from scenarios.observers import observers_from
 from simulator.errors import ConfigurationError
 
 
 def reaccount(
     run: Path,
     *,
-    observers: list[tuple[int, ...]] | None,
+    observers: list[str] | None,
     unit: str | None,
     adjacency: str | None,
     delta: float | None,
@@ -25,7 +28,7 @@ def reaccount(
 
     Args:
         run: the run folder.
-        observers: sets of nodes that pool what they see; every single node if None.
+        observers: sets that pool what they see, as :mod:`scenarios.observers` has them; every single node if None.
         unit, adjacency, delta: in place of the run's own.
 
     Raises:
@@ -44,12 +47,13 @@ def reaccount(
     if manifest["scenario"]["protocol"]["kind"] == "centralised":
         raise ConfigurationError(f"{run} is a bound with all data at one place; no privacy is claimed for it")
     nodes = manifest["topology"]["nodes"]
-    sets = observers or [(node,) for node in range(nodes)]
-    strangers = sorted({node for members in sets for node in members if node >= nodes})
-    if strangers:
-        raise ConfigurationError(
-            f"--observers: {strangers} are not nodes of this run, which has 0..{nodes - 1}"
-        )
+    sets: list[tuple[int, ...]] = [(node,) for node in range(nodes)]
+    if observers:
+        graph = nx.Graph(map(tuple, manifest["topology"]["edges"]))
+        graph.add_nodes_from(range(nodes))
+        sets = [observers_from(text, graph, manifest["seed"]) for text in observers]
+    if any(WIRE in members for members in sets) and not manifest["scenario"]["adversary"].get("wiretap"):
+        raise ConfigurationError(f"{run}: nobody listened on the wire of this run")
     unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
     if unit == "record" and (manifest["scenario"].get("partition") or {}).get("with_replacement"):
         raise ConfigurationError(

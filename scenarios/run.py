@@ -19,6 +19,7 @@ from protocols.privacy.ledger import Claim, account
 from scenarios.build import Parts, build
 from scenarios.build_adversary import build_adversary
 from scenarios.folder import FORMAT, METRICS, RunFolder
+from scenarios.observers import observers_from
 from scenarios.protocol_tables import CentralisedProtocol
 from scenarios.recorder import Recorder
 from scenarios.schema import Scenario
@@ -105,7 +106,9 @@ def run(
         overlay=parts.network.overlay,
         speeds=parts.speeds,
         detector=parts.detector,
-        adversary=build_adversary(scenario, parts.cast, parts.claims, recorder.tap),
+        adversary=build_adversary(
+            scenario, parts.cast, parts.claims, recorder.tap, parts.learner.lineage.overheard
+        ),
         tie_seed=scenario.tie_seed,
         record=recorder.record,
         released=parts.learner.lineage.delivered,
@@ -201,11 +204,13 @@ def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
     privacy = scenario.privacy
     if privacy is None or isinstance(scenario.protocol, CentralisedProtocol):
         return []
-    everybody = [(node,) for node in range(len(parts.neighbors))]
+    observers: list[tuple[int, ...]] = [(node,) for node in range(len(parts.neighbors))]
+    if privacy.observers != "each node":
+        observers = [observers_from(asked, parts.graph, scenario.seed) for asked in privacy.observers]
     return account(
         parts.learner.lineage.record(),
         victims=sorted(parts.honest),
-        observers=everybody if privacy.observers == "each node" else list(privacy.observers),
+        observers=observers,
         uncredited=parts.cast.dishonest,
         unit=privacy.unit,
         adjacency=privacy.adjacency,

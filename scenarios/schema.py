@@ -30,13 +30,20 @@ from scenarios.units import Duration, Fraction
 def _observers(value: Any) -> Any:
     if value == "each node":
         return value
-    if isinstance(value, list | tuple) and all(isinstance(members, list | tuple) for members in value):
-        sets = tuple(tuple(members) for members in value)
-        if sets and all(is_count(node, 0) for members in sets for node in members):
+    if isinstance(value, list | tuple) and value:
+        sets = tuple(members if isinstance(members, str) else _nodes(members) for members in value)
+        if None not in sets:
             return sets
     raise PydanticCustomError(
-        "choice", 'expected "each node" or a list of lists of nodes, like [[3], [3, 7]]'
+        "choice",
+        'expected "each node" or a list of sets, each a list of nodes or words, like [[3], [3, 7], "random:10"]',
     )
+
+
+def _nodes(value: Any) -> tuple[int, ...] | None:
+    if isinstance(value, list | tuple) and all(is_count(node, 0) for node in value):
+        return tuple(value)
+    return None
 
 
 class Privacy(Table):
@@ -75,18 +82,29 @@ class Privacy(Table):
         default=1e-5, gt=0, lt=1, description="delta of (epsilon, delta), strictly between 0 and 1"
     )
     observers: Annotated[
-        Literal["each node"] | tuple[tuple[int, ...], ...],
+        Literal["each node"] | tuple[tuple[int, ...] | str, ...],
         BeforeValidator(_observers),
         WithJsonSchema(
             {
                 "anyOf": [
                     {"const": "each node"},
-                    {"type": "array", "items": {"type": "array", "items": {"type": "integer", "minimum": 0}}},
+                    {
+                        "type": "array",
+                        "items": {
+                            "anyOf": [
+                                {"type": "string"},
+                                {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                            ]
+                        },
+                    },
                 ]
             }
         ),
     ] = Field(
-        default="each node", description='who looks: "each node" alone, or sets that pool what they see'
+        default="each node",
+        description='who looks: "each node" alone, or sets that pool what they see: lists of nodes, or words with '
+        'commas between them: "public" (all opened sums), "wire" (the wiretap), "random:K", "degree:K", '
+        '"betweenness:K", "neighbours:V"',
     )
 
 

@@ -35,6 +35,7 @@ class Wiretap:
     Args:
         links: the directed links it listens on; None means every link (a global eavesdropper).
         encrypted: whether links are encrypted, so that only traffic is left to see.
+        heard: called with (t_s, round, release) for what passes in the clear.
 
     Raises:
         ConfigurationError: a link is not a pair of two different nodes, or there is no link at all.
@@ -51,12 +52,13 @@ class Wiretap:
         k-of-n shares on those of k.
 
         Either way it is never given releases, what a node does not send, how long a message waited in its sender's
-        queue, or why a message did not arrive. An unencrypted tap is not an observer of the ledger: who it stands
-        for has to be named among the ledger's observers.
+        queue, or why a message did not arrive. What a message releases is not kept here, but handed to ``heard``
+        where links are not encrypted, for whoever accounts for it.
     """
 
     links: frozenset[Link] | None = None
     encrypted: bool = True
+    heard: Callable[[float, int, Any], None] | None = None
     _left_s: array[float] = field(default_factory=lambda: array("d"), init=False, repr=False)
     _arrived_s: array[float] = field(default_factory=lambda: array("d"), init=False, repr=False)
     _src: array[int] = field(default_factory=lambda: array("q"), init=False, repr=False)
@@ -99,6 +101,8 @@ class Wiretap:
         self._size.append(size_bytes)
         if not self.encrypted:
             self._content.append((message.kind, message.round, message.body))
+            if self.heard is not None and message.release is not None:
+                self.heard(t_s, message.round, message.release)
         return len(self._src) - 1
 
     def arrived(self, row: int, t_s: float) -> None:

@@ -25,7 +25,7 @@ from protocols.privacy.accounting import UNITS, epsilon_of, shift_factor
 from protocols.privacy.certified import certified_losses, charges, local_charges, local_losses
 from protocols.privacy.exposure import Exposure, expose
 from protocols.privacy.integer_accounting import ORDERS
-from protocols.privacy.lineage import Entry
+from protocols.privacy.lineage import NAMES, Entry
 from protocols.privacy.linear_view import MAX_CELLS, Floats, Record, ViewTooLarge, read_record, state_rows
 from protocols.privacy.open_loop import MAX_WORK, open_loop_losses
 from protocols.privacy.sum_law import SumLaw
@@ -41,7 +41,7 @@ class Claim:
     Args:
         t_s: up to when releases are counted, seconds.
         victim: whose data.
-        observers: who looks, together: ``"3"`` or ``"3,7"``.
+        observers: who looks, together: ``"3"``, ``"3,7"`` or ``"public"``.
         adjacency: what neighbouring data sets are.
         unit: what is protected, ``"record"`` or ``"node"``.
         mu2: Gaussian loss μ²; infinite if something was shown without noise, None where noise is not Gaussian.
@@ -83,7 +83,8 @@ def account(
     Args:
         entries: the record of a run, in the order it was made.
         victims: nodes whose loss is asked for; uncredited nodes among them are passed over.
-        observers: sets of curious nodes that pool what they see and know.
+        observers: sets of curious nodes that pool what they see and know; with them, or alone, the public and the
+            wire (:data:`~protocols.privacy.lineage.NAMES`).
         uncredited: Byzantine nodes. Nothing is known about what they add or send, so they are taken to side
             with every observer: their view is joined to it and their contributions count as known.
         unit: ``"record"`` or ``"node"``; must be what the recorded sensitivities were clipped for.
@@ -147,7 +148,7 @@ def account(
             exposure = expose(record, coalition, factor)
             done[coalition] = _figures(record, rows, exposure, times, nodes, max_cells, max_work)
         figures, lower = done[coalition]
-        label = ",".join(map(str, group))
+        label = ",".join(NAMES.get(node, str(node)) for node in group)
         for victim in victims:
             if victim in coalition:
                 continue
@@ -197,7 +198,7 @@ def _claims_by_law(
                 said = total.tobytes()
                 if said not in epsilons:
                     epsilons[said] = law.epsilon(total, delta)
-                label = ",".join(map(str, group))
+                label = ",".join(NAMES.get(node, str(node)) for node in group)
                 claims.append(
                     Claim(float(t_s), victim, label, adjacency, unit, None, epsilons[said], delta, CERTIFIED)
                 )

@@ -21,6 +21,11 @@ CONTRIBUTE, COMBINE, OPAQUE, RELEASE = "contribute", "combine", "opaque", "relea
 OPENING, SHARE = "opening", "share"
 SESSION, TERM, HELD, REVEALED = "session", "term", "held", "revealed"
 ORIGIN = 0
+PUBLIC, WIRE = -1, -2
+"""Observers that are no nodes: everybody who is told all opened sums, and a wiretap on links in the clear."""
+NAMES = {PUBLIC: "public", WIRE: "wire"}
+PLAIN, SUM = -1, -2
+"""Numbers of releases: of a state as it is, and of a sum that was opened."""
 
 
 class Entry(NamedTuple):
@@ -31,7 +36,7 @@ class Entry(NamedTuple):
     zero-out (add/remove) neighbours.
     ``combine``: state ``id`` = Σ coefs · parents.
     ``opaque``: state ``id`` is some other (non-linear, data-dependent) function of its parents.
-    ``release``: Σ coefs · parents became visible to ``node`` at ``t_s``; ``id`` is −1.
+    ``release``: Σ coefs · parents became visible to ``node`` at ``t_s``; ``id`` is −2 for an opened sum, else −1.
     ``opening``: ``node`` received the first share of secure sum ``id`` (numbered on its own); ``parents`` are
     the *nodes* whose shares it needs.
     ``share``: the share of member ``node`` in secure sum ``id`` was delivered; ``parents[0]`` is its state
@@ -210,7 +215,7 @@ class Lineage:
     def delivered(self, t_s: float, observer: int, round: int, tag: Any) -> None:
         """A message carrying ``tag``, or a tuple of them, was delivered to ``observer``; charged used or not."""
         if isinstance(tag, Visible):
-            self._rows.append((RELEASE, -1, t_s, observer, round, (tag.state,), (1.0,), 0.0, 0.0))
+            self._rows.append((RELEASE, PLAIN, t_s, observer, round, (tag.state,), (1.0,), 0.0, 0.0))
         elif isinstance(tag, tuple):
             for part in tag:
                 self.delivered(t_s, observer, round, part)
@@ -230,6 +235,18 @@ class Lineage:
             self._release(t_s, observer, round, tag.terms)
         elif isinstance(tag, Masked | Held | Revealed):
             self._threshold(t_s, observer, round, tag)
+
+    def overheard(self, t_s: float, round: int, tag: Any) -> None:
+        """A message carrying ``tag`` passed a wiretap on a link in the clear.
+
+        What is sealed for its receiver stays so. Of sums that open by threshold the wire is taken to see what their
+        aggregator does (:func:`~protocols.privacy.linear_view.sights_of`).
+        """
+        if isinstance(tag, tuple):
+            for part in tag:
+                self.overheard(t_s, round, part)
+        elif isinstance(tag, Visible | Share | Opened):
+            self.delivered(t_s, WIRE, round, tag)
 
     def _threshold(self, t_s: float, observer: int, round: int, tag: Masked | Held | Revealed) -> None:
         """Deliveries of sums that open by threshold; what comes twice counts once."""
@@ -300,4 +317,4 @@ class Lineage:
 
     def _release(self, t_s: float, observer: int, round: int, terms: tuple[tuple[float, int], ...]) -> None:
         coefs, parents = tuple([c for c, _ in terms]), tuple([p for _, p in terms])
-        self._rows.append((RELEASE, -1, t_s, observer, round, parents, coefs, 0.0, 0.0))
+        self._rows.append((RELEASE, SUM, t_s, observer, round, parents, coefs, 0.0, 0.0))

@@ -21,9 +21,12 @@ from protocols.privacy.lineage import (
     OPAQUE,
     OPENING,
     ORIGIN,
+    PUBLIC,
     RELEASE,
     SHARE,
+    SUM,
     TERM,
+    WIRE,
     Entry,
 )
 from protocols.privacy.sessions import HELD, REVEALED, SESSION, Session, Sight
@@ -63,6 +66,7 @@ class Record:
         sigma: standard deviation of every column's noise.
         sensitivity: zero-out sensitivity of every column.
         releases: (observer, what it saw), in time order; openings as whole sums.
+        sums: those among them that nodes have opened.
         members: for every opening of a secure sum, its aggregator and whose shares it needs.
         arrivals: (time, share), in time order.
         sessions: secure sums that open by threshold.
@@ -78,6 +82,7 @@ class Record:
     sigma: Floats
     sensitivity: Floats
     releases: tuple[tuple[int, Sight], ...]
+    sums: tuple[Sight, ...]
     members: dict[int, tuple[int, frozenset[int]]]
     arrivals: tuple[tuple[float, _Arrival], ...]
     sessions: tuple[Session, ...]
@@ -95,6 +100,7 @@ def read_record(entries: Iterable[Entry]) -> Record:
     coefs: list[tuple[float, ...]] = [()]
     columns: list[tuple[int, int, int, float, float]] = []
     releases: list[tuple[int, Sight]] = []
+    sums: list[Sight] = []
     members: dict[int, tuple[int, frozenset[int]]] = {}
     arrivals: list[tuple[float, _Arrival]] = []
     sessions: dict[int, Session] = {}
@@ -120,6 +126,8 @@ def read_record(entries: Iterable[Entry]) -> Record:
             raise ContractError(f"entry {index} ({entry.kind}) has a coefficient that is not finite")
         if entry.kind == RELEASE:
             releases.append((entry.node, Sight(entry.t_s, entry.parents, entry.coefs)))
+            if entry.id == SUM and entry.node != WIRE:
+                sums.append(releases[-1][1])
             continue
         if entry.kind == TERM:
             if entry.id not in sessions:
@@ -163,6 +171,7 @@ def read_record(entries: Iterable[Entry]) -> Record:
         sigma=np.array(sigma, dtype=np.float64),
         sensitivity=np.array(sensitivity, dtype=np.float64),
         releases=tuple(releases),
+        sums=tuple(sums),
         members=members,
         arrivals=tuple(arrivals),
         sessions=tuple(sessions.values()),
@@ -206,9 +215,14 @@ def sights_of(record: Record, coalition: frozenset[int]) -> list[Sight]:
     """Everything a coalition saw together, in time order.
 
     A secure sum opens towards a coalition as soon as all its members *outside* the coalition have delivered:
-    members inside know their own term and masks, whether or not their share ever arrived.
+    members inside know their own term and masks, whether or not their share ever arrived. The public is told every
+    sum that any node opens. A wiretap sees what passes it in the clear, and of sums that open by threshold, to be on
+    the safe side, all that is opened.
     """
     sights = [sight for node, sight in record.releases if node in coalition]
+    if PUBLIC in coalition or (WIRE in coalition and record.sessions):
+        own = set(map(id, sights))
+        sights += [sight for sight in record.sums if id(sight) not in own]
     needed: dict[int, set[int]] = {
         opening: set(members - coalition)
         for opening, (aggregator, members) in record.members.items()
@@ -225,7 +239,8 @@ def sights_of(record: Record, coalition: frozenset[int]) -> list[Sight]:
             states, coefs = zip(*terms[share.opening].values(), strict=True)
             sights.append(Sight(t_s, states, coefs))
     for session in record.sessions:
-        sights += session.seen_by(coalition)
+        with_aggregator = coalition | {session.aggregator} if WIRE in coalition else coalition
+        sights += session.seen_by(with_aggregator, coalition)
     return sorted(sights, key=lambda sight: sight.t_s)
 
 

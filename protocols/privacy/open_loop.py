@@ -92,7 +92,9 @@ def open_loop_losses(
     return OpenLoop(upper, lower)
 
 
-def _dense(record: Record, exposure: Exposure, known: NDArray[np.bool_], max_cells: int) -> tuple[Ints, Whitened] | None:
+def _dense(
+    record: Record, exposure: Exposure, known: NDArray[np.bool_], max_cells: int
+) -> tuple[Ints, Whitened] | None:
     """All contributions at once, from dense rows, if there is room for them."""
     hidden = np.flatnonzero(~known & np.isfinite(exposure.reach.first_s))
     try:

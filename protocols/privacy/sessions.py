@@ -46,14 +46,18 @@ class Session:
         else:
             self.answers.setdefault(entry.parents, {}).setdefault(entry.node, entry.t_s)
 
-    def seen_by(self, coalition: frozenset[int]) -> Iterator[Sight]:
+    def seen_by(self, coalition: frozenset[int], holders: frozenset[int] | None = None) -> Iterator[Sight]:
         """What a coalition reads by shares that it holds itself; without any, the releases say it all.
+
+        Args:
+            coalition: who pools what was delivered.
+            holders: those of them whose shares count; the coalition if not given.
 
         A coalition with enough holders reads every vector whose seed (with the aggregator) or whose elements it
         holds shares of. With fewer, its own shares and the answers that were sent to an aggregator of it together
         may still be enough for a sum.
         """
-        inside = [share for share in self.held if share[1] in coalition]
+        inside = [share for share in self.held if share[1] in (coalition if holders is None else holders)]
         if not inside:
             return
         yield from self._vectors(inside, coalition)
