@@ -6,7 +6,7 @@ One JSON line per case::
 
 Gossip with fresh noise in every round on random regular graphs, and asynchronous gossip with lost messages.
 ``filter`` follows the recorded states (full shifts in one direction for every victim at once); ``all rounds`` bounds
-the loss for any shifts in all rounds, which needs a column for every contribution; ``dense`` is the oracle of the tests.
+the loss for any shifts in all rounds, which needs a column for every contribution; ``dense`` is the tests' oracle.
 Growth exponents compare neighbouring sizes. ``ratio`` is dense over filter where both were run.
 """
 
