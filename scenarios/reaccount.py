@@ -78,6 +78,7 @@ def reaccount(
         adjacency=adjacency,
         delta=asked["delta"] if delta is None else delta,
         times_s=[folder.summary["simulated_s"] if folder.summary else float("inf")],
+        rate=float(training.get("rate") or 1.0) if asked["unit"] == "record" else 1.0,
         law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
     )
     return _rows(claims)

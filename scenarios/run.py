@@ -25,6 +25,7 @@ from scenarios.recorder import Recorder
 from scenarios.schema import Scenario
 from scenarios.study_tables import STUDY_TABLES
 from scenarios.summary import summarise
+from scenarios.training_facts import sampling_rate
 from simulator import mixing
 from simulator.clock import to_ns
 from simulator.compute import Executor
@@ -217,6 +218,7 @@ def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
         delta=privacy.delta,
         times_s=[end_s * (i + 1) / CHECKPOINTS for i in range(CHECKPOINTS)],
         law=parts.law,
+        rate=sampling_rate(scenario.training),
     )
 
 

@@ -35,6 +35,11 @@ def is_full_batch(training: Training) -> bool:
     return training.batch is None and training.rate is None
 
 
+def sampling_rate(training: Training) -> float:
+    """The probability with which a sample takes part in a step, drawn for each alone; 1 where none is drawn."""
+    return 1.0 if training.rate is None else training.rate
+
+
 def clips_whole_updates(scenario: Scenario) -> bool:
     """Whether the difference that a whole local update makes is clipped, where a node is what is protected.
 

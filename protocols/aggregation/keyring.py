@@ -62,9 +62,11 @@ class Keyring:
         self._members: dict[int, SignedKey] = {}
         self._agreed: set[int] = set()
 
-    async def join(self, pump: Callable[[Callable[[], bool], float], Awaitable[bool]]) -> None:
-        """Announce the own key until every co-member's key is known, or ``TRIES`` time-outs have passed."""
-        for _ in range(TRIES):
+    async def join(
+        self, pump: Callable[[Callable[[], bool], float], Awaitable[bool]], tries: int = TRIES
+    ) -> None:
+        """Announce the own key until every co-member's key is known, or so many time-outs have passed."""
+        for _ in range(tries):
             for aggregator in self._node.neighbors:
                 if self._missing(aggregator):
                     self.ask(aggregator)
@@ -87,6 +89,10 @@ class Keyring:
                     self._learn(SignedKey(*fields))
         except TypeError:  # not the fields of a signed key
             self._node.record("malformed", round=SETUP_ROUND, sender=delivery.src)
+
+    def has_all(self) -> bool:
+        """Whether all members of the own neighbourhood have announced their keys."""
+        return all(peer in self._members for peer in self._node.members(self._node.id))
 
     def knows(self, peer: int) -> bool:
         """Whether a verified key of ``peer`` is here."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from protocols.aggregation.gathering import Gathering, Part, Pump
-from protocols.aggregation.keyring import Keyring
+from protocols.aggregation.keyring import TRIES, Keyring
 from protocols.aggregation.sums import Opened, Refused, Reply, Rules
 from simulator.node import Delivery, Node
 
@@ -31,9 +31,13 @@ class Suite(ABC):
         self.node = node
         self.rules = rules
 
-    async def join(self, pump: Pump) -> None:
-        """Whatever must happen before the first sum."""
+    async def join(self, pump: Pump, tries: int = TRIES) -> None:
+        """Whatever must happen before the first sum; tried so often."""
         return
+
+    def has_all(self) -> bool:
+        """Whether an aggregator has all that its members have to tell it before the first sum."""
+        return True
 
     def greeting(self, aggregator: int, round: int) -> Reply:
         """What a member says before it is listed, where it ``greets``."""
@@ -78,9 +82,13 @@ class Keyed(Suite):
         super().__init__(node, rules)
         self.keyring = keyring
 
-    async def join(self, pump: Pump) -> None:
+    async def join(self, pump: Pump, tries: int = TRIES) -> None:
         """Agree on keys with everybody this node shares a neighbourhood with."""
-        await self.keyring.join(pump)
+        await self.keyring.join(pump, tries)
+
+    def has_all(self) -> bool:
+        """All keys."""
+        return self.keyring.has_all()
 
     def handles(self, kind: str) -> bool:
         """Messages of the key agreement."""

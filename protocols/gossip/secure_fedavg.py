@@ -8,6 +8,7 @@ update, if it trains, is added in the clear. Where the sum stays closed the mode
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,11 +53,16 @@ class SecureMember(Member):
         self._surplus = Surplus(node, learner, rules)
 
     async def run(self) -> None:
-        """Agree on keys first."""
+        """Agree on keys first, with those who are there; others' keys come when they do."""
         if self._node.disk.get("over"):
             return
-        await self._suite.join(lambda until, timeout_s: pump(self._node, self._handle, until, timeout_s))
+        await self._suite.join(self._pump, tries=1)
+        if self._place.parent is None:
+            await self._pump(self._suite.has_all, self._rules.timeout_s)
         await super().run()
+
+    async def _pump(self, until: Callable[[], bool], timeout_s: float) -> bool:
+        return await pump(self._node, self._handle, until, timeout_s)
 
     async def _report(self, parent: int, round: int, start: Model, result: Model, weight: float) -> None:
         """Have the update ready, and say so."""
@@ -91,7 +97,7 @@ class SecureMember(Member):
             first,
             tuple(sorted(self._ready)),
             dict(self._ready),
-            lambda until, timeout_s: pump(node, self._handle, until, timeout_s),
+            self._pump,
             len(self._place.children),
         )
         if opened is None:
@@ -101,7 +107,7 @@ class SecureMember(Member):
             first,
             asked,
             opened,
-            lambda until, timeout_s: pump(node, self._handle, until, timeout_s),
+            self._pump,
         )
         return await self._stepped(learner, first, model, own, opened)
 

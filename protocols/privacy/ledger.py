@@ -16,8 +16,10 @@ because the gradient of w repeats, amplified, what w learnt from u. It never sta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -28,9 +30,12 @@ from protocols.privacy.integer_accounting import ORDERS
 from protocols.privacy.lineage import NAMES, Entry
 from protocols.privacy.linear_view import MAX_CELLS, Floats, Record, ViewTooLarge, read_record, state_rows
 from protocols.privacy.open_loop import MAX_WORK, open_loop_losses
+from protocols.privacy.sampling import sampled_epsilon
 from protocols.privacy.sum_law import SumLaw
 from simulator.errors import ConfigurationError
 
+Price: TypeAlias = Callable[[Mapping[tuple[float, float], int]], float]
+"""From how often each (shift, variance) was released to ε."""
 CERTIFIED, OPEN_LOOP, LDP_FALLBACK = "certified", "open-loop", "ldp-fallback"
 
 
@@ -77,6 +82,7 @@ def account(
     max_cells: int = MAX_CELLS,
     max_work: float = MAX_WORK,
     law: SumLaw | None = None,
+    rate: float = 1.0,
 ) -> list[Claim]:
     """The losses of every victim towards every set of observers it is not part of, at every time.
 
@@ -97,6 +103,8 @@ def account(
         law: of the noise, where it is made of integers and added to sums. Every sum then has a curve of Rényi
             divergences of its own, and there is no μ². There are certified claims alone: a linear view of integers
             is no Gaussian one, so nothing is said of sums that hold parts of one another.
+        rate: with what probability a record takes part in a contribution, drawn by chance that nobody sees (unit
+            record only). The local bound is amplified by it; a claim that it improves has no μ².
 
     Returns:
         For every set of observers, victim and time a ``certified`` claim, and beside it an ``open-loop``
@@ -139,16 +147,27 @@ def account(
     done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
     claims = []
     if law is not None:
-        return _claims_by_law(
-            record, rows, law, victims, observers, uncredited, unit, adjacency, delta, times_s
+        found = _by_release(
+            record,
+            rows,
+            victims,
+            observers,
+            uncredited,
+            factor,
+            times_s,
+            _priced_by(law, unit, adjacency, delta),
         )
+        return [
+            Claim(t_s, victim, label, adjacency, unit, None, epsilon, delta, CERTIFIED)
+            for (t_s, victim, label), epsilon in found.items()
+        ]
     for group in observers:
         coalition = frozenset(group) | uncredited
         if coalition not in done:
             exposure = expose(record, coalition, factor)
             done[coalition] = _figures(record, rows, exposure, times, nodes, max_cells, max_work)
         figures, lower = done[coalition]
-        label = ",".join(NAMES.get(node, str(node)) for node in group)
+        label = label_of(group)
         for victim in victims:
             if victim in coalition:
                 continue
@@ -160,49 +179,78 @@ def account(
                     epsilon = epsilon_of(mu2, delta)
                     who = (float(times_s[at]), victim, label, adjacency, unit)
                     claims.append(Claim(*who, mu2, epsilon, delta, basis, least))
+    if rate < 1 and unit == "record":
+        # Contribution by contribution: several of one node in a sum are not one sample of its records.
+        amplified = _by_release(
+            record,
+            None,
+            victims,
+            observers,
+            uncredited,
+            factor,
+            times_s,
+            lambda charged: sampled_epsilon(rate, charged, factor, adjacency, delta),
+        )
+        claims = [_least(claim, amplified[claim.t_s, claim.victim, claim.observers]) for claim in claims]
     return claims
 
 
-def _claims_by_law(
+def _least(claim: Claim, amplified: float) -> Claim:
+    """A claim, or what sampling leaves of the local bound, which holds on every basis, if that is less."""
+    return replace(claim, mu2=None, epsilon=amplified) if amplified < claim.epsilon else claim
+
+
+def _priced_by(law: SumLaw, unit: str, adjacency: str, delta: float) -> Price:
+    """ε of sums with noise of integers."""
+    curves: dict[tuple[float, float], Floats] = {}
+
+    def price(charged: Mapping[tuple[float, float], int]) -> float:
+        total = np.zeros(len(ORDERS))
+        for key, count in charged.items():
+            if key not in curves:
+                curves[key] = law.curve(*key, unit, adjacency)
+            total += count * curves[key]
+        return law.epsilon(total, delta)
+
+    return price
+
+
+def _by_release(
     record: Record,
     rows: Floats | None,
-    law: SumLaw,
     victims: Sequence[int],
     observers: Sequence[tuple[int, ...]],
     uncredited: frozenset[int],
-    unit: str,
-    adjacency: str,
-    delta: float,
+    factor: float,
     times_s: Sequence[float],
-) -> list[Claim]:
-    """Certified claims where sums have noise of integers."""
-    factor = shift_factor(adjacency)
-    curves: dict[tuple[float, float], Floats] = {}
-    epsilons: dict[bytes, float] = {}
-    claims = []
+    price: Price,
+) -> dict[tuple[float, int, str], float]:
+    """ε by (time, victim, observers), where releases are charged one by one, by a law that is not Gaussian."""
+    priced: dict[frozenset[tuple[tuple[float, float], int]], float] = {}
+    found: dict[tuple[float, int, str], float] = {}
     for group in observers:
         coalition = frozenset(group) | uncredited
         exposure = expose(record, coalition, factor)
         charged = local_charges(record, exposure) if rows is None else charges(record, rows, exposure)
+        label = label_of(group)
         for victim in victims:
             if victim in coalition:
                 continue
             mine = np.flatnonzero((charged.owner == victim) & (charged.shift > 0))
             for t_s in times_s:
-                total = np.zeros(len(ORDERS))
-                for index in mine[charged.t_s[mine] <= t_s].tolist():
-                    key = (float(charged.shift[index]), float(charged.variance[index]))
-                    if key not in curves:
-                        curves[key] = law.curve(*key, unit, adjacency)
-                    total += curves[key]
-                said = total.tobytes()
-                if said not in epsilons:
-                    epsilons[said] = law.epsilon(total, delta)
-                label = ",".join(NAMES.get(node, str(node)) for node in group)
-                claims.append(
-                    Claim(float(t_s), victim, label, adjacency, unit, None, epsilons[said], delta, CERTIFIED)
-                )
-    return claims
+                seen = mine[charged.t_s[mine] <= t_s]
+                pairs = zip(charged.shift[seen].tolist(), charged.variance[seen].tolist(), strict=True)
+                counted = Counter(pairs)
+                key = frozenset(counted.items())
+                if key not in priced:
+                    priced[key] = price(counted)
+                found[float(t_s), victim, label] = priced[key]
+    return found
+
+
+def label_of(group: Sequence[int]) -> str:
+    """What a set of observers is called in claims."""
+    return ",".join(NAMES.get(node, str(node)) for node in group)
 
 
 def _figures(
