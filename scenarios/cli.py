@@ -300,6 +300,7 @@ def privacy(
     For other observers, units, adjacencies or deltas; nothing is run again.
     """
     from scenarios.kinds import KINDS
+    from scenarios.observers import check_observers
 
     for option, word in (("unit", unit), ("adjacency", adjacency)):
         if word is not None and word not in KINDS[f"privacy.{option}"]:
@@ -308,6 +309,11 @@ def privacy(
             )
     if delta is not None and not 0 < delta < 1:
         raise ConfigurationError(f"--delta must lie strictly between 0 and 1, got {delta:g}")
+    for text in observers or ():
+        wrong = check_observers(text)
+        if wrong is not None:
+            raise ConfigurationError(f"--observers: {wrong}")
+
     from scenarios.reaccount import reaccount
 
     show_rows(reaccount(folder, observers=observers, unit=unit, adjacency=adjacency, delta=delta))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from protocols.privacy.lineage import NAMES
 from simulator.errors import ConfigurationError
-from simulator.placement import at_random, by_betweenness, by_degree
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 FORMS = '3,7 (nodes), "public", "wire", "random:K", "degree:K", "betweenness:K", "neighbours:V", or several: "wire,3"'
 PLACED = ("random", "degree", "betweenness", "neighbours")
@@ -43,6 +44,8 @@ def observers_from(asked: Sequence[int] | str, graph: nx.Graph, seed: int) -> tu
     wrong = check_observers(asked)
     if wrong is not None:
         raise ConfigurationError(wrong)
+    from simulator.placement import at_random, by_betweenness, by_degree  # networkx: not for checks alone
+
     numbers = {name: number for number, name in NAMES.items()}
     found: set[int] = set()
     for part in _parts(asked):

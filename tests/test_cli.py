@@ -72,7 +72,7 @@ def test_validate_prints_one_line_per_error(capsys: pytest.CaptureFixture[str]) 
             "--set protocol.rounds=0: protocol.rounds: must be",
         ),
         (["sweep", "quickstart"], "has no [sweep] table"),
-        (["privacy", "x", "--observers", "3;7"], "--observers takes node numbers"),
+        (["privacy", "x", "--observers", "3;7"], "is no observer"),
         (["privacy", "x", "--delta", "2"], "--delta must lie"),
         (["privacy", "x", "--unit", "person"], "--unit is one of record, node"),
         (["run", "nowhere.toml"], "no such file"),
@@ -163,7 +163,7 @@ def test_reaccounting_prints_its_rows(
     stand_in(monkeypatch, "scenarios.reaccount", reaccount=reaccount)
     options = ("--observers", "7,3", "--observers", "5", "--delta", "1e-6", "--adjacency", "replace")
     assert call("privacy", "run", *options) == 0
-    assert asked == {"observers": [(3, 7), (5,)], "unit": None, "adjacency": "replace", "delta": 1e-6}
+    assert asked == {"observers": ["7,3", "5"], "unit": None, "adjacency": "replace", "delta": 1e-6}
     assert "1.235" in capsys.readouterr().out
 
 

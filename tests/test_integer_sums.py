@@ -152,7 +152,7 @@ def test_a_run_is_accounted_by_the_law_of_its_noise(tmp_path: Path) -> None:
     assert summary["basis"] == "certified"
     assert summary["sums_opened"] == 4
     again = reaccount(
-        tmp_path / "skellam", observers=[(0,), (1,), (0, 1, 2)], unit=None, adjacency=None, delta=None
+        tmp_path / "skellam", observers=["0", "1", "0,1,2"], unit=None, adjacency=None, delta=None
     )
     rows = {row["observers"]: row["epsilon (worst victim)"] for row in again}
     assert rows["0,1,2"] == summary["epsilon_worst"]
@@ -233,5 +233,5 @@ def test_removed_noise_is_not_credited(tmp_path: Path) -> None:
 
 
 def worst(folder: Path) -> dict[str, float]:
-    rows = reaccount(folder, observers=[(0,), (1,)], unit=None, adjacency=None, delta=None)
+    rows = reaccount(folder, observers=["0", "1"], unit=None, adjacency=None, delta=None)
     return {row["observers"]: row["epsilon (worst victim)"] for row in rows}

@@ -55,7 +55,7 @@ def test_shares_release_their_sum_once_all_have_arrived():
         assert releases(lineage) == []
         lineage.delivered(t_s, 0, 3, Share((0, 3, 0), v, members, states[v], v / 10))
     assert releases(lineage) == [
-        Entry("release", -1, 4.0, 0, 3, (states[1], states[2], states[5]), (0.1, 0.2, 0.5), 0.0, 0.0)
+        Entry("release", -2, 4.0, 0, 3, (states[1], states[2], states[5]), (0.1, 0.2, 0.5), 0.0, 0.0)
     ]
 
 

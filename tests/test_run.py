@@ -295,17 +295,17 @@ def test_reaccounting_repeats_the_run_and_answers_other_questions(tmp_path: Path
     assert worst["open-loop"] == pytest.approx(summary["epsilon_worst_open_loop"])
 
     def open_loop(**question: Any) -> float:
-        asked = {"observers": [(7,)], "unit": None, "adjacency": None, "delta": None} | question
+        asked = {"observers": ["7"], "unit": None, "adjacency": None, "delta": None} | question
         rows = reaccount(tmp_path / "run", **asked)
         return max(r["epsilon (worst victim)"] for r in rows if r["basis"] == "open-loop")
 
     alone = open_loop()
-    assert open_loop(observers=[(7, 8)]) >= alone
+    assert open_loop(observers=["7,8"]) >= alone
     assert open_loop(delta=1e-7) > alone
     assert open_loop(adjacency="replace") > 1.9 * alone
     assert open_loop(unit="node") > alone
-    with pytest.raises(ConfigurationError, match="not nodes of this run"):
-        open_loop(observers=[(99,)])
+    with pytest.raises(ConfigurationError, match="not a node of this run"):
+        open_loop(observers=["99"])
 
 
 def test_units_convert_by_group_privacy_one_way_and_by_the_clip_the_other() -> None:
