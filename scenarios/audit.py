@@ -20,7 +20,8 @@ from protocols.privacy.lower_bound import Counts, epsilon_from_errors, epsilon_i
 from scenarios.build import build
 from scenarios.build_learner import Learning
 from scenarios.load import Loaded
-from scenarios.schema import Privacy, Scenario
+from scenarios.privacy_tables import Privacy
+from scenarios.schema import Scenario
 from scenarios.training_facts import is_full_batch, sums_in_all
 from simulator import streams
 from simulator.compute import Vector

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from protocols.aggregation.neighbourhood import NeighbourhoodExchange
+from protocols.aggregation.pair_noise import PairNoises
 from protocols.gossip.asynchronous import Pace
 from protocols.gossip.centralised import centralised
 from protocols.gossip.direct import DirectExchange
+from protocols.gossip.disguise import DisguiseFactory
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.exchange import ExchangeFactory
 from protocols.gossip.fedavg import fedavg
 from protocols.gossip.federation import ROOT, FederationPlan, Place
 from protocols.gossip.hierarchical import hierarchical
+from protocols.gossip.learner import Learner
 from protocols.gossip.local import local
 from protocols.gossip.merging import MergeRules
+from protocols.gossip.pair_disguise import PairDisguise
 from protocols.gossip.pairwise import pairwise
 from protocols.gossip.pull import pull
 from protocols.gossip.push import push
@@ -23,8 +27,10 @@ from protocols.gossip.push_pull import push_pull
 from protocols.gossip.push_sum import push_sum
 from protocols.gossip.secure_fedavg import secure_fedavg
 from protocols.gossip.tracking import tracking
+from protocols.gossip.zero_sum import ZeroSum
 from protocols.privacy.sum_law import SumLaw
-from scenarios import protocol_tables
+from scenarios import privacy_tables, protocol_tables
+from scenarios.build_keys import build_keys, name_of
 from scenarios.build_learner import Learning, update_weights
 from scenarios.build_secure import build_security
 from scenarios.schema import Scenario
@@ -73,8 +79,11 @@ def build_program(
                 )
             else:
                 rescale = spec.missing == "rescale"
-                exchange = lambda node: DirectExchange(node, learner, spec.timeout, rescale=rescale)  # noqa: E731
-            return Built(lambda node: dsgd(node, learner, exchange, rounds, spec.mix_every))
+                disguised = build_disguise(scenario, learner, overlay)
+                exchange = lambda node: DirectExchange(  # noqa: E731
+                    node, learner, spec.timeout, rescale=rescale, disguise=disguised and disguised(node)
+                )
+            return Built(lambda node: dsgd(node, learner, exchange, rounds, spec.mix_every, spec.mixes))
         case protocol_tables.AsynchronousProtocol():
             rules = MergeRules(spec.merge, spec.merge_weight, spec.staleness, spec.stale_after or 0)
             pace = Pace(rounds, spec.period, rules)
@@ -102,6 +111,22 @@ def build_program(
             return Built(lambda node: local(node, learner, rounds))
         case protocol_tables.CentralisedProtocol():
             return Built(lambda node: centralised(node, learner, rounds))
+
+
+def build_disguise(scenario: Scenario, learner: Learner, overlay: Overlay) -> DisguiseFactory | None:
+    """Noise on top of each node's own that cancels in averages; None without."""
+    privacy = scenario.privacy
+    if privacy is None or privacy.correlated is None:
+        return None
+    sigma = privacy.correlated.multiplier * privacy.clip * learner.gain
+    match privacy.correlated:
+        case privacy_tables.ZeroSumNoise():
+            return lambda node: ZeroSum(node, learner, sigma)
+        case privacy_tables.PairNoise(key_agreement_cost=cost_s):
+            assert isinstance(scenario.protocol, protocol_tables.DsgdProtocol)
+            keys = build_keys(scenario, overlay, name_of(scenario), scenario.protocol.timeout, cost_s)
+            noises = PairNoises(learner.lineage, sigma)
+            return lambda node: PairDisguise(node, learner, keys, noises)
 
 
 def build_federation(

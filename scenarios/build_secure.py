@@ -9,14 +9,14 @@ from hashlib import sha256
 
 import numpy as np
 
-from protocols.aggregation.correlated import CorrelatedNoise, PairNoises
+from protocols.aggregation.correlated import CorrelatedNoise
 from protocols.aggregation.double_masks import DoubleMasks, DoublePlan, Graph, everybody
 from protocols.aggregation.double_secrets import IdealSecrets, RealSecrets
 from protocols.aggregation.encoding import Encoding, FixedPoint
 from protocols.aggregation.harary import Parameters, parameters, partners
 from protocols.aggregation.keyring import KeyPlan, Keyring
-from protocols.aggregation.keys import Directory, Identity
 from protocols.aggregation.light import LightSecAgg
+from protocols.aggregation.pair_noise import PairNoises
 from protocols.aggregation.share_sums import ShareSums
 from protocols.aggregation.single_masks import SingleMasks
 from protocols.aggregation.sparse import SparseMasks, SparsePlan
@@ -33,6 +33,7 @@ from protocols.sharing.modulus import Modulus
 from scenarios import protocol_tables
 from scenarios import secure_tables as tables
 from scenarios.build_integers import build_integers
+from scenarios.build_keys import build_keys, name_of
 from scenarios.build_learner import Learning
 from scenarios.schema import Scenario
 from scenarios.secure_facts import packing, recovering
@@ -76,9 +77,7 @@ def build_security(
     else:
         weights = [list(overlay.links(node, 0).weights.values()) for node in range(overlay.nodes)]
         participation = 1.0
-    # What names a run is the same with ideal cryptography, which stands for the real one.
-    named = scenario.model_copy(update={"secure": secure.model_copy(update={"crypto": "real"})})
-    context = sha256(named.model_dump_json().encode()).digest()
+    context = name_of(scenario)
     beacon = streams.digest(scenario.seed, "public randomness of sums", size=32)
     heaviest, members, modulus = max(map(sum, weights)), max(map(len, weights)), _modulus(secure)
     encoding: Encoding
@@ -101,18 +100,7 @@ def build_security(
         share_cost_s_per_byte=secure.share_cost_per_mib / 2**20,
         commitment_cost_s=secure.commitment_cost,
     )
-    # Identity keys stand for a directory agreed on long before the run; simulated, so derived from the seed.
-    identities = {
-        node: Identity(streams.digest(scenario.seed, "identity", node, size=32))
-        for node in range(overlay.nodes)
-    }
-    keys = KeyPlan(
-        directory=Directory({node: identity.public for node, identity in identities.items()}),
-        identities=identities,
-        context=context,
-        timeout_s=protocol.timeout,
-        agreement_cost_s=secure.key_agreement_cost,
-    )
+    keys = build_keys(scenario, overlay, context, protocol.timeout, secure.key_agreement_cost)
     return Security(rules, _suite(scenario, secure, learning.learner, rules, keys, beacon), law)
 
 
@@ -170,7 +158,7 @@ def _suite(
         case tables.CorrelatedAggregation() as spec:
             privacy = scenario.privacy
             assert privacy is not None
-            noises = PairNoises(learner, spec.pair_multiplier * privacy.clip * learner.gain)
+            noises = PairNoises(learner.lineage, spec.pair_multiplier * privacy.clip * learner.gain)
             return lambda node: CorrelatedNoise(node, rules, learner, Keyring(node, keys), noises)
         case tables.TrustedAggregation():
             return lambda node: Trusted(node, rules, learner)

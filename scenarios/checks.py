@@ -24,12 +24,12 @@ from scenarios import (
 from scenarios.checks_world import Found, least_degree
 from scenarios.locate import Key, dotted
 from scenarios.observers import check_observers
-from scenarios.protocol_tables import FedavgProtocol
+from scenarios.protocol_tables import DsgdProtocol, FedavgProtocol
 from scenarios.schema import Scenario
 from scenarios.secure_facts import LEAST_HONEST, asked, is_federated, per_position
 from scenarios.secure_tables import CorrelatedAggregation
 from scenarios.study_tables import Series, Whatif
-from scenarios.topology_tables import node_count
+from scenarios.topology_tables import DYNAMIC, node_count
 from scenarios.training_facts import has_integer_noise, sums_in_all, sums_per_round
 from simulator.errors import ConfigurationError
 
@@ -128,6 +128,24 @@ def noise_placement(scenario: Scenario) -> Found:
         yield (
             ("privacy", "noise"),
             'with exchange = "ldp" every model is seen alone and carries its own noise; use noise = "member"',
+        )
+
+
+def correlated_noise(scenario: Scenario) -> Found:
+    """Noise that cancels between neighbours is for models they show each other, on links that stay."""
+    privacy = scenario.privacy
+    if privacy is None or privacy.correlated is None:
+        return
+    if not isinstance(scenario.protocol, DsgdProtocol) or scenario.protocol.exchange != "ldp":
+        yield (
+            ("privacy", "correlated"),
+            'noise that cancels is added to models that neighbours see; use protocol.kind = "dsgd" and exchange = '
+            '"ldp", or remove it',
+        )
+    elif scenario.topology.kind in DYNAMIC:
+        yield (
+            ("privacy", "correlated"),
+            f"noise that cancels is agreed on by neighbours that stay; {scenario.topology.kind} links change",
         )
 
 
@@ -273,6 +291,7 @@ CHECKS: tuple[Check, ...] = (
     noise_is_given,
     noise_placement,
     integer_noise,
+    correlated_noise,
     surplus_noise,
     target_is_met,
     distinct_names,

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, get_args
 
 from scenarios import adversary_tables, fault_tables
 from scenarios.locate import Key
+from scenarios.privacy_tables import PairNoise
 from scenarios.protocol_tables import MESSAGES
 from scenarios.schema import Scenario
 from scenarios.secure_facts import is_federated
@@ -189,6 +190,8 @@ def messages(scenario: Scenario) -> tuple[str, ...]:
     sent = MESSAGES[protocol.kind]
     if scenario.secure is not None and protocol.exchange == "secure":
         sent = messages_of(scenario.secure, is_federated(scenario))
+    if scenario.privacy is not None and isinstance(scenario.privacy.correlated, PairNoise):
+        sent = (*sent, "key")
     return (*sent, "heartbeat")
 
 

@@ -41,6 +41,13 @@ class DsgdProtocol(Table):
     mix_every: int = Field(
         default=1, ge=1, le=1_000_000, description="local updates between two mixes with the neighbours"
     )
+    mixes: int = Field(
+        default=1,
+        ge=1,
+        le=1_000_000,
+        description="mixes with the neighbours, one after another, when it is time to mix; many of them average "
+        "(rounds = 1: Muffliato)",
+    )
     missing: Literal["own", "rescale"] = Field(
         default="own",
         description="where the weight of neighbours that are not heard goes: own (to the own model) or rescale (to "

@@ -7,106 +7,22 @@ needs more than one key to judge lives in :mod:`scenarios.checks`; reading files
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
 from scenarios.adversary_tables import Adversary
 from scenarios.data_tables import Data, IidPartition, Partition
 from scenarios.fault_tables import DEFAULT_FAULT, Compute, Detector, Fault
 from scenarios.network_tables import Network
+from scenarios.privacy_tables import Privacy
 from scenarios.protocol_tables import Protocol
 from scenarios.secure_tables import Secure
 from scenarios.study_tables import Study, Sweep, Whatif
-from scenarios.tables import Table, is_count, written
+from scenarios.tables import Table, written
 from scenarios.topology_tables import DYNAMIC, Mixing, Region, Topology
 from scenarios.training_tables import Model, Training
 from scenarios.units import Duration, Fraction
-
-# ---------------------------------------------------------------- privacy
-
-
-def _observers(value: Any) -> Any:
-    if value == "each node":
-        return value
-    if isinstance(value, list | tuple) and value:
-        sets = tuple(members if isinstance(members, str) else _nodes(members) for members in value)
-        if None not in sets:
-            return sets
-    raise PydanticCustomError(
-        "choice",
-        'expected "each node" or a list of sets, each a list of nodes or words, like [[3], [3, 7], "random:10"]',
-    )
-
-
-def _nodes(value: Any) -> tuple[int, ...] | None:
-    if isinstance(value, list | tuple) and all(is_count(node, 0) for node in value):
-        return tuple(value)
-    return None
-
-
-class Privacy(Table):
-    """Clipping, noise and the question asked of the accountant."""
-
-    unit: Literal["record", "node"] = Field(
-        description="what is protected: one record, or all data of a node"
-    )
-    adjacency: Literal["add-remove", "replace", "zero-out"] = Field(
-        description="which data sets are neighbours; replace has twice the sensitivity of the others"
-    )
-    clip: float = Field(gt=0, description="clipping norm: the most one unit may contribute to a sum")
-    noise_multiplier: float | None = Field(
-        default=None, gt=0, description="standard deviation of the noise / clip; see noise for whose"
-    )
-    target_epsilon: float | None = Field(
-        default=None, gt=0, description="largest certified epsilon over all rounds; picks or checks the noise"
-    )
-    noise: Literal["member", "sum"] | None = Field(
-        default=None,
-        description="noise_multiplier of each member's own noise, or of the noise left in an opened sum "
-        "without the colluders' part; absent: sum with secure, member with ldp",
-    )
-    law: Literal["gaussian", "skellam", "discrete-gaussian"] | None = Field(
-        default=None,
-        description="of the noise: gaussian (real numbers), or integers added to the words of a secure sum: skellam, "
-        "discrete-gaussian; absent: skellam where a server opens sums of equal weights and adds nothing of its own, "
-        "gaussian elsewhere",
-    )
-    surplus: Literal["keep", "remove"] = Field(
-        default="keep",
-        description="of skellam noise that dropouts might have made necessary and did not: keep it, or remove it "
-        "when the sum is open",
-    )
-    delta: float = Field(
-        default=1e-5, gt=0, lt=1, description="delta of (epsilon, delta), strictly between 0 and 1"
-    )
-    observers: Annotated[
-        Literal["each node"] | tuple[tuple[int, ...] | str, ...],
-        BeforeValidator(_observers),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"const": "each node"},
-                    {
-                        "type": "array",
-                        "items": {
-                            "anyOf": [
-                                {"type": "string"},
-                                {"type": "array", "items": {"type": "integer", "minimum": 0}},
-                            ]
-                        },
-                    },
-                ]
-            }
-        ),
-    ] = Field(
-        default="each node",
-        description='who looks: "each node" alone, or sets that pool what they see: lists of nodes, or words with '
-        'commas between them: "public" (all opened sums), "wire" (the wiretap), "random:K", "degree:K", '
-        '"betweenness:K", "neighbours:V"',
-    )
-
 
 # ---------------------------------------------------------------- evaluation
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from protocols.aggregation.correlated import CorrelatedNoise, PairNoises
+from protocols.aggregation.correlated import CorrelatedNoise
 from protocols.aggregation.double_masks import DoubleMasks, DoublePlan, everybody
 from protocols.aggregation.double_secrets import IdealSecrets, RealSecrets
 from protocols.aggregation.keyring import KeyPlan, Keyring
 from protocols.aggregation.light import LightSecAgg
+from protocols.aggregation.pair_noise import PairNoises
 from protocols.aggregation.share_sums import ShareSums
 from protocols.aggregation.single_masks import SingleMasks
 from protocols.aggregation.sparse import SparseMasks, SparsePlan

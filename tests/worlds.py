@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from protocols.aggregation.correlated import PairNoises
 from protocols.aggregation.encoding import FixedPoint
 from protocols.aggregation.keyring import KeyPlan
 from protocols.aggregation.keys import Directory, Identity
 from protocols.aggregation.neighbourhood import NeighbourhoodExchange
+from protocols.aggregation.pair_noise import PairNoises
 from protocols.aggregation.sums import Rules
 from protocols.gossip.exchange import ExchangeFactory
 from protocols.gossip.learner import Learner, Model
@@ -103,7 +103,7 @@ class Lab:
             timeout_s,
             1e-4,
         )
-        return Workshop(self.learner, rules, keys, PairNoises(self.learner, pair_sigma))
+        return Workshop(self.learner, rules, keys, PairNoises(self.learner.lineage, pair_sigma))
 
     def secure(
         self,

@@ -15,39 +15,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from protocols.aggregation.gathering import Gathering, Part
 from protocols.aggregation.keyring import Keyring
-from protocols.aggregation.masks import keystream, mask_key
+from protocols.aggregation.masks import mask_key
+from protocols.aggregation.pair_noise import PairNoises, sign
 from protocols.aggregation.suite import Keyed
-from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, SumId, ids_bytes
+from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, ids_bytes
 from protocols.gossip.learner import VALUE_BYTES, Learner
-from protocols.privacy.lineage import ORIGIN, Visible
+from protocols.privacy.lineage import Visible
 from simulator.compute import Vector
 from simulator.node import Node
-
-
-class PairNoises:
-    """The noise that pairs of one run share, as states of its lineage: made by whoever comes first, used by both."""
-
-    def __init__(self, learner: Learner, sigma: float) -> None:
-        self._lineage = learner.lineage
-        self._states: dict[tuple[SumId, int, int], int] = {}
-        self.sigma = sigma
-
-    def state(self, node: Node, sum: SumId, peer: int) -> int:
-        """What a pair's noise is in the lineage; both ends know it, so both are charged with having seen it."""
-        key = (sum, min(node.id, peer), max(node.id, peer))
-        state = self._states.pop(key, None)
-        if state is None:
-            state = self._lineage.contribute(
-                node.now_s, node.id, sum.round, ORIGIN, gain=1.0, sigma=self.sigma, sensitivity=0.0
-            )
-            self._states[key] = state
-        else:
-            self._lineage.delivered(node.now_s, node.id, sum.round, Visible(state))
-        return state
 
 
 class CorrelatedNoise(Keyed):
@@ -87,9 +65,8 @@ class CorrelatedNoise(Keyed):
         vector: Vector = (offer.weight * offer.values).astype(np.float32)
         terms = [(offer.weight, offer.state)]
         for peer in others:
-            sign = 1.0 if node.id < peer else -1.0
-            terms.append((sign, self._noises.state(node, part.sum, peer)))
-            vector += np.float32(sign * self._noises.sigma) * self._noise(part, peer, vector.size)
+            terms.append((sign(node.id, peer), self._noises.state(node, part.sum.round, part.sum, peer)))
+            vector += self._noises.vector(node.id, peer, self._key(part, peer), vector.size)
         vector.setflags(write=False)
         state = lineage.combine(node.now_s, node.id, part.sum.round, terms)
         return Reply(vector, size, Visible(state))
@@ -110,10 +87,10 @@ class CorrelatedNoise(Keyed):
         terms = tuple((1.0, a.release.state) for a in answers.values())
         return Opened(value, tuple(answers), terms)
 
-    def _noise(self, part: Part, peer: int, size: int) -> Vector:
-        """A pair's standard Gaussian noise; the same at both ends, from the keystream of a key of this sum."""
+    def _key(self, part: Part, peer: int) -> bytes:
+        """What a pair's noise in this sum is made from."""
         me = self.node.id
-        key = mask_key(
+        return mask_key(
             self.keyring.secret(peer),
             context=self.rules.context,
             aggregator=part.sum.aggregator,
@@ -122,9 +99,6 @@ class CorrelatedNoise(Keyed):
             members=part.listed,
             pair=(min(me, peer), max(me, peer)),
         )
-        uniform = (keystream(key, size).astype(np.float64) + 0.5) / 2.0**32
-        noise: Vector = np.asarray(ndtri(uniform), np.float32)
-        return noise
 
 
 def _is_floats(payload: Any, size: int) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from protocols.aggregation.keyring import TRIES
+from protocols.gossip.disguise import Disguise
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import show, shown, tell
 from protocols.gossip.peers import Barrier, shares
@@ -23,17 +25,32 @@ class DirectExchange:
         observer.
     """
 
-    def __init__(self, node: Node, learner: Learner, timeout_s: float, *, rescale: bool = False) -> None:
+    def __init__(
+        self,
+        node: Node,
+        learner: Learner,
+        timeout_s: float,
+        *,
+        rescale: bool = False,
+        disguise: Disguise | None = None,
+    ) -> None:
         self._node = node
+        self._timeout_s = timeout_s
+        self._disguise = disguise
         self._learner = learner
         self._rescale = rescale
-        self._barrier = Barrier(node, "model", timeout_s)
+        self._barrier = Barrier(node, "model", timeout_s, None if disguise is None else disguise.take)
 
     pace = -1
     """A model from an earlier round is as good as none to others, but hurts nobody."""
 
     async def join(self) -> None:
-        """Nothing to agree on."""
+        """Agree on what disguises need; without one, on nothing."""
+        for _ in range(TRIES if self._disguise is not None else 0):
+            assert self._disguise is not None
+            self._disguise.announce()
+            if await self._barrier.listen(self._disguise.ready):
+                return
 
     async def catch_up(self) -> int:
         """Listen for one time-out."""
@@ -46,7 +63,13 @@ class DirectExchange:
         """Send to all, wait for all that seem alive, average over those heard."""
         node = self._node
         links = node.links(round)
-        tell(node, links.to, round, [mine], partial(show, self._learner, "model", round))
+        message = partial(show, self._learner, "model", round)
+        if self._disguise is None:
+            tell(node, links.to, round, [mine], message)
+        else:
+            mine, said = await self._disguise.cover(round, mine, links.weights)
+            for peer in links.to:
+                tell(node, (peer,), round, [said[peer]], message)
         heard = await self._barrier.collect(round, links.sources)
         own, weights = shares(links.weights, heard, rescale=self._rescale)
         terms = [(own, mine), *((weights[v], shown(message)[0]) for v, message in heard.items())]

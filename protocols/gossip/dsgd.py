@@ -4,7 +4,8 @@ Adapt-then-combine form of Lian et al. 2017 (arXiv 1705.09056): x_v ← Σ_w W_v
 local barriers: a node enters a round when it has finished the one before, so neighbours stay within about a
 time-out of each other and nobody waits for the whole network. With several local updates between mixes it is local
 (or periodic) decentralised SGD (Koloskova et al. 2020, arXiv 2003.10422). On links that are drawn afresh every
-round it is epidemic learning (de Vos et al. 2023, arXiv 2310.01972).
+round it is epidemic learning (de Vos et al. 2023, arXiv 2310.01972). With several mixes after an update it gossips
+averages: one round of them is Muffliato (Cyffers et al. 2022, arXiv 2206.05091) without its acceleration.
 """
 
 from __future__ import annotations
@@ -15,9 +16,14 @@ from simulator.node import Node
 
 
 async def dsgd(
-    node: Node, learner: Learner, exchange_for: ExchangeFactory, rounds: int, mix_every: int = 1
+    node: Node,
+    learner: Learner,
+    exchange_for: ExchangeFactory,
+    rounds: int,
+    mix_every: int = 1,
+    mixes: int = 1,
 ) -> None:
-    """One node's program: a round is one local update, and every ``mix_every``-th ends with a mix.
+    """One node's program: a round is one local update, and every ``mix_every``-th ends with ``mixes`` mixes.
 
     The disk holds the model and the next round *before* a round begins, so a node that crashes in the middle
     never repeats a round, and with it never reuses that round's noise or masks.
@@ -28,19 +34,23 @@ async def dsgd(
     round: int = node.disk.get("round", 0)
     await exchange.join()
     if returning:
-        round = max(round, await exchange.catch_up())
-    round = max(round, exchange.pace)  # keys take a while to agree on, and the neighbours did not wait
+        round = max(round, await exchange.catch_up() // mixes)
+    round = max(
+        round, exchange.pace // mixes
+    )  # keys take a while to agree on, and the neighbours did not wait
     while round < rounds:
         node.disk.update(model=model, round=round + 1)
-        mixes = (round + 1) % mix_every == 0
-        if mixes:
-            exchange.begin(round)
+        step = range(round * mixes, (round + 1) * mixes) if (round + 1) % mix_every == 0 else range(0)
+        if step:
+            exchange.begin(step[0])
         model = await learner.local_update(node, model, round)
-        if mixes:
-            model = await exchange.mix(round, model)
+        for number in step:
+            if number > step[0]:
+                exchange.begin(number)
+            model = await exchange.mix(number, model)
         round += 1
         node.record("model", round=round, value=model.params)
-        round = max(round, exchange.pace)
+        round = max(round, exchange.pace // mixes)
     node.disk.update(model=model, round=rounds)
     node.record("finished", rounds=round)
-    await exchange.linger(rounds)
+    await exchange.linger(rounds * mixes)

@@ -83,10 +83,18 @@ class Barrier:
         node: whose neighbours.
         kind: of the messages; any other kind is a sign of life and nothing else.
         timeout_s: how long a round waits at most.
+        take: takes in messages of other kinds, and says whether one was for it.
     """
 
-    def __init__(self, node: Node, kind: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        node: Node,
+        kind: str,
+        timeout_s: float,
+        take: Callable[[Delivery], bool] | None = None,
+    ) -> None:
         self._node = node
+        self._take = take
         self._kind = kind
         self._timeout_s = timeout_s
         self.peers = Peers(node, timeout_s)
@@ -96,6 +104,10 @@ class Barrier:
         """After an outage: listen for one time-out, and return the round the neighbours are in (−1 for silence)."""
         await pump(self._node, self._handle, lambda: False, self._timeout_s)
         return self.peers.typical_round
+
+    async def listen(self, until: Callable[[], bool]) -> bool:
+        """Handle messages until something holds; False if a time-out passed first."""
+        return await pump(self._node, self._handle, until, self._timeout_s)
 
     async def wait(self, round: int, sources: Sequence[int]) -> None:
         """Wait until everybody of ``sources`` who seems alive has been heard in ``round``, or for a time-out."""
@@ -120,6 +132,8 @@ class Barrier:
 
     async def _handle(self, delivery: Delivery) -> None:
         message = delivery.message
+        if self._take is not None and self._take(delivery):
+            return
         self.peers.heard(delivery.src, message.round)
         if message.kind == self._kind:
             self._kept[message.round, delivery.src] = message

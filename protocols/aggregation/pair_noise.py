@@ -1,0 +1,84 @@
+"""Gaussian noise that two nodes share: both make it from their pair secret, one adds it, the other takes it off."""
+
+from __future__ import annotations
+
+import numpy as np
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from scipy.special import ndtri
+
+from protocols.aggregation.keys import KEY_BYTES, PROTOCOL, framed, number
+from protocols.aggregation.masks import keystream
+from protocols.privacy.lineage import ORIGIN, Lineage, Visible
+from simulator.compute import Vector
+from simulator.node import Node
+
+
+class PairNoises:
+    """The noise that pairs of one run share, as states of its lineage: made by whoever comes first, used by both.
+
+    Args:
+        lineage: of the run.
+        sigma: standard deviation of a pair's noise, in the units of models.
+    """
+
+    def __init__(self, lineage: Lineage, sigma: float) -> None:
+        self._lineage = lineage
+        self._states: dict[tuple[object, int, int], int] = {}
+        self.sigma = sigma
+
+    def state(self, node: Node, round: int, name: object, peer: int) -> int:
+        """What a pair's noise is in the lineage; both ends know it, so both are charged with having seen it.
+
+        Args:
+            node: one end.
+            round: of the noise.
+            name: what tells it from the pair's other noises.
+            peer: the other end.
+        """
+        key = (name, min(node.id, peer), max(node.id, peer))
+        state = self._states.pop(key, None)
+        if state is None:
+            state = self._lineage.contribute(
+                node.now_s, node.id, round, ORIGIN, gain=1.0, sigma=self.sigma, sensitivity=0.0
+            )
+            self._states[key] = state
+        else:
+            self._lineage.delivered(node.now_s, node.id, round, Visible(state))
+        return state
+
+    def vector(self, node: int, peer: int, key: bytes, size: int) -> Vector:
+        """A node's part: plus the noise at the end with the smaller number, minus it at the other.
+
+        Args:
+            node: one end.
+            peer: the other.
+            key: 32 bytes that both derived for this noise alone.
+            size: elements.
+        """
+        uniform = (keystream(key, size).astype(np.float64) + 0.5) / 2.0**32
+        signed = sign(node, peer) * self.sigma
+        noise: Vector = np.asarray(signed * ndtri(uniform), np.float32)
+        return noise
+
+
+def sign(node: int, peer: int) -> float:
+    """Of a pair's noise at one end."""
+    return 1.0 if node < peer else -1.0
+
+
+def noise_key(pair_secret: bytes, context: bytes, round: int, pair: tuple[int, int]) -> bytes:
+    """What the noise of two neighbours in one round is made from.
+
+    Args:
+        pair_secret: 32 bytes both ends share.
+        context: names the run.
+        round: of the noise.
+        pair: both ends, lower number first.
+
+    Returns:
+        32 bytes; independent for different arguments (HKDF as a pseudorandom function).
+    """
+    low, high = (number(node, "a node's id") for node in pair)
+    info = framed(PROTOCOL, b"pair noise", context, number(round, "the round"), low, high)
+    return HKDFExpand(hashes.SHA256(), KEY_BYTES, info).derive(pair_secret)
