@@ -167,8 +167,8 @@ def _draw(
                 points.setdefault(cost.x[key], []).append(value(cost))
         xs = sorted(points)
         means = [fmean(points[x]) for x in xs]
-        below = [mean - min(points[x]) for x, mean in zip(xs, means, strict=True)]
-        above = [max(points[x]) - mean for x, mean in zip(xs, means, strict=True)]
+        below = [max(0.0, mean - min(points[x])) for x, mean in zip(xs, means, strict=True)]
+        above = [max(0.0, max(points[x]) - mean) for x, mean in zip(xs, means, strict=True)]
         ax.errorbar(xs, means, yerr=(below, above), elinewidth=0.6, **_look(index))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from analysis import style
+from analysis.collusion_plot import collusion_figure, has_coalitions
 from analysis.cost_plot import cost_figure, has_costs
 from analysis.network_plot import network_figure
 from analysis.partition_plot import partition_figure
@@ -15,6 +16,7 @@ from analysis.run_plots import accuracy_figure, epsilon_figure
 from analysis.store import Run, Study, is_study, read_run, read_study
 from analysis.study_plots import paired_figure, tradeoff_figure
 from analysis.tradeoff import curves
+from analysis.victims_plot import has_victims, victims_figure
 
 
 def plot(path: Path) -> list[Path]:
@@ -41,6 +43,8 @@ def _run(run: Run) -> list[tuple[str, Figure]]:
         found.append(("accuracy", accuracy_figure(run)))
     if run.has("privacy") and run.privacy["epsilon"].drop_nulls().len():
         found.append(("epsilon", epsilon_figure(run)))
+    if has_victims(run):
+        found.append(("victims", victims_figure(run)))
     found.append(("network", network_figure(run)))
     if run.manifest.get("samples_per_node"):  # runs of early versions do not say
         found.append(("partition", partition_figure(run)))
@@ -50,6 +54,8 @@ def _run(run: Run) -> list[tuple[str, Figure]]:
 def _study(study: Study) -> list[tuple[str, Figure]]:
     if has_costs(study):
         return [("cost", cost_figure(study))]
+    if has_coalitions(study):
+        return [("collusion", collusion_figure(study))]
     watched = has_progress(study)
     found: list[tuple[str, Figure]] = []
     if study.kind == "whatif":

@@ -32,6 +32,8 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .8rem; }
 _CAPTIONS = {
     "accuracy": "Test accuracy of the honest nodes that are up, against virtual time and against traffic. "
     "▼ a node goes down, ▲ it returns.",
+    "victims": "Privacy loss of every victim towards every single node, and against their distance.",
+    "collusion": "Privacy loss against the number of nodes that pool what they saw.",
     "epsilon": "Privacy loss over virtual time. Thin lines: one observer each, its worst victim; "
     "bold: the worst observer.",
     "network": "The network. Shape and fill: role; ring: final accuracy (grey: not evaluated).",
@@ -40,6 +42,7 @@ _CAPTIONS = {
     "intervals over seeds. Filled: certified; hollow: open-loop, not a bound for adaptive training.",
     "progress": "Mean accuracy of the honest nodes that are up, mean over seeds, against local updates, time and "
     "traffic. What sends nothing is a level line in the panel of traffic.",
+    "cost": "Traffic and duration of secure sums against what each series varies. Bars: the range over seeds.",
     "paired": "Difference of each variant to the baseline with the same seed. Grey: one seed; "
     "blue: mean with its 95 % bootstrap interval.",
 }

@@ -47,7 +47,7 @@ def is_png(path: Path) -> bool:
 
 def test_every_picture_of_a_run(tmp_path: Path) -> None:
     made = plot(make_run(tmp_path / "run"))
-    assert [path.name for path in made] == ["accuracy.png", "epsilon.png", "network.png"]
+    assert [path.name for path in made] == ["accuracy.png", "epsilon.png", "victims.png", "network.png"]
     assert all(is_png(path) for path in made)
 
 

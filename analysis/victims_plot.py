@@ -1,0 +1,111 @@
+"""Who loses how much to whom at the end of a run: victim against observer, and against their distance."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis import style
+from analysis.store import Run
+from simulator.errors import StorageError
+
+FEWEST = 4
+"""Single observers without whom there is nothing to compare."""
+MOST = 300
+"""Nodes beyond which a heat map has more cells than dots."""
+
+
+def has_victims(run: Run) -> bool:
+    """Whether a run was accounted for several single observers on links that stay."""
+    return (
+        run.has("privacy")
+        and run.manifest["topology"].get("fixed", True)
+        and run.manifest["topology"]["nodes"] <= MOST
+        and _single(run)["observers"].n_unique() >= FEWEST
+    )
+
+
+def victims_figure(run: Run) -> Figure:
+    """A heat map of ε by victim and observer, and ε against graph distance on every basis.
+
+    The map is of the open-loop basis, or of what there is. Infinite ε are drawn at the top and said to be so.
+
+    Raises:
+        StorageError: not enough single observers were accounted for.
+    """
+    rows = _single(run)
+    if rows["observers"].n_unique() < FEWEST:
+        raise StorageError(f"{run.path}: fewer than {FEWEST} single observers were accounted for")
+    bases = [basis for basis in style.BASIS_DASH if basis in set(rows["basis"])]
+    shown = "open-loop" if "open-loop" in bases else bases[0]
+    made, (heat, against) = style.figure(1, 2, height=3.0)
+    with style.applied():
+        _heat(made, heat, rows.filter(pl.col("basis") == shown), run.manifest["topology"]["nodes"], shown)
+        graph = nx.Graph(map(tuple, run.manifest["topology"]["edges"]))
+        hops = dict(nx.all_pairs_shortest_path_length(graph))
+        for basis in bases:
+            part = rows.filter(pl.col("basis") == basis)
+            points: dict[int, list[float]] = {}
+            for victim, observer, epsilon in part.select("victim", "observers", "epsilon").iter_rows():
+                far = hops.get(int(observer), {}).get(victim)
+                if far:
+                    points.setdefault(far, []).append(epsilon)
+            _distances(against, points, basis, list(bases).index(basis))
+        first = rows.row(0, named=True)
+        against.set_xlabel("distance of victim and observer (links)")
+        against.set_ylabel(f"ε at δ = {style.power(first['delta'])}")
+        against.set_title(f"unit: {first['unit']}, adjacency: {first['adjacency']}", color="#444444")
+        against.set_ylim(bottom=0)
+        against.xaxis.set_major_locator(MaxNLocator(integer=True))
+        against.legend(loc="best")
+    return made
+
+
+def _single(run: Run) -> pl.DataFrame:
+    """Losses at the end towards single nodes."""
+    rows = run.privacy.filter(pl.col("epsilon").is_not_null() & pl.col("observers").str.contains(r"^\d+$"))
+    return rows if rows.is_empty() else rows.filter(pl.col("t_s") == rows["t_s"].max())
+
+
+def _heat(made: Figure, ax: Any, rows: pl.DataFrame, nodes: int, basis: str) -> None:
+    table: NDArray[np.float64] = np.full((nodes, nodes), np.nan)
+    for victim, observer, epsilon in rows.select("victim", "observers", "epsilon").iter_rows():
+        table[victim, int(observer)] = epsilon
+    finite = table[np.isfinite(table)]
+    top = float(finite.max()) if finite.size else 1.0
+    image = ax.imshow(
+        np.where(np.isinf(table), top, table), cmap="cividis", vmin=0, vmax=top, interpolation="nearest"
+    )
+    bar = made.colorbar(image, ax=ax, shrink=0.85, pad=0.02)
+    bar.set_label(f"ε, {basis}" + (" (top: ∞)" if np.isinf(table).any() else ""))
+    ax.set_xlabel("observer (node)")
+    ax.set_ylabel("victim (node)")
+    ax.grid(visible=False)
+
+
+def _distances(ax: Any, points: dict[int, list[float]], basis: str, index: int) -> None:
+    """Median and range over pairs at each distance."""
+    xs = sorted(far for far, found in points.items() if any(map(math.isfinite, found)))
+    finite = {far: [e for e in points[far] if math.isfinite(e)] for far in xs}
+    middle = [float(np.median(finite[far])) for far in xs]
+    below = [max(0.0, m - min(finite[far])) for m, far in zip(middle, xs, strict=True)]
+    above = [max(0.0, max(finite[far]) - m) for m, far in zip(middle, xs, strict=True)]
+    label = basis + (" (not a bound)" if basis == "open-loop" else "")
+    ax.errorbar(
+        [x + 0.06 * index for x in xs],
+        middle,
+        yerr=(below, above),
+        color=style.BASIS_COLOUR[basis],
+        ls=style.BASIS_DASH[basis],
+        marker=style.MARKERS[index],
+        elinewidth=0.7,
+        capsize=1.5,
+        label=label,
+    )
