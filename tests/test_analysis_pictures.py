@@ -244,8 +244,8 @@ def balanced(html: str) -> list[str]:
 def test_a_report_is_whole_and_escaped(tmp_path: Path) -> None:
     html = report(make_run(tmp_path / "run")).read_text(encoding="utf-8")
     assert html.startswith("<!DOCTYPE html>")
-    assert balanced(html).count("img") == 3
-    assert html.count("data:image/png;base64,") == 3
+    assert balanced(html).count("img") == 4
+    assert html.count("data:image/png;base64,") == 4
     assert "a &lt;made-up&gt; run &amp; nothing more" in html
     assert "http" not in html
     expected = "ε ≤ 4.38 (certified)|one training record|add-remove|No single node|spectral gap|sottovoce"
