@@ -15,16 +15,17 @@ from protocols.learning.bank import Bank
 from protocols.learning.evaluate import Evaluator
 from protocols.learning.local_test import LocalEvaluator
 from protocols.learning.task import Task
-from protocols.privacy.accounting import noise_multiplier_for, shift_factor
+from protocols.privacy.accounting import shift_factor
 from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.privacy.mechanism import member_sigma
 from scenarios import protocol_tables, training_tables
+from scenarios.budget import allowances, local_multiplier
 from scenarios.build_data import Shares, build_shares
 from scenarios.build_training import build_divisor, build_operations, build_schedule
 from scenarios.schema import Scenario
 from scenarios.secure_facts import asked, per_position
 from scenarios.tasks import task_named
-from scenarios.training_facts import has_integer_noise, sums_in_all
+from scenarios.training_facts import has_integer_noise
 from simulator import streams
 from simulator.compute import Executor
 from simulator.errors import ConfigurationError
@@ -74,17 +75,19 @@ def build_learning(
     recipe, start = operations.recipe, initial
     if recipe.keeps == "travels":
         start = np.concatenate([initial, recipe.optimiser.fresh(task.size)])
+    sigma = [0.0] * overlay.nodes
+    if not has_integer_noise(scenario):
+        sigma = build_sigma(scenario, overlay, bank.counts)
     learner = Learner(
         operations=operations,
         lineage=Lineage(),
         start=Model(executor.constant(start), ORIGIN),
         gain=1.0 if recipe.whole else training.step / operations.divisor,
-        sigma=[0.0] * overlay.nodes
-        if has_integer_noise(scenario)
-        else build_sigma(scenario, overlay, bank.counts),
+        sigma=sigma,
         sensitivity=NO_CLIP if privacy is None else privacy.clip,
         step_cost_s=training.step_cost,
         schedule=build_schedule(training),
+        allowance=allowances(scenario, sigma),
     )
     local = None
     if shares.local_test:
@@ -130,7 +133,7 @@ def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) ->
     z = privacy.noise_multiplier
     if z is None:
         assert privacy.target_epsilon is not None
-        local = noise_multiplier_for(privacy.target_epsilon, privacy.delta, sums_in_all(scenario))
+        local = local_multiplier(scenario, privacy.target_epsilon)
         z = local * shift_factor(privacy.adjacency) / min(relative)
     return [z * privacy.clip * share for share in relative]
 

@@ -131,6 +131,33 @@ def noise_placement(scenario: Scenario) -> Found:
         )
 
 
+def budgets(scenario: Scenario) -> Found:
+    """A budget is of noised sums; members of secure sums cannot leave theirs out one by one."""
+    privacy, exchange = scenario.privacy, scenario.protocol.exchange
+    if privacy is None:
+        return
+    if privacy.budget is None:
+        if privacy.when_spent != "node":
+            yield ("privacy", "when_spent"), "there is no budget to spend; give privacy.budget"
+    elif exchange == "plain":
+        yield (
+            ("privacy", "budget"),
+            'exchange = "plain" adds no noise, so a budget is spent before the first update',
+        )
+    elif has_integer_noise(scenario):
+        yield (
+            ("privacy", "budget"),
+            "budgets count Gaussian sums, and these have noise of integers; use target_epsilon, or law = "
+            '"gaussian"',
+        )
+    elif exchange == "secure" and privacy.when_spent == "node":
+        yield (
+            ("privacy", "when_spent"),
+            "a member that stops adding noise would leave others' sums with too little; use when_spent = "
+            '"run"',
+        )
+
+
 def correlated_noise(scenario: Scenario) -> Found:
     """Noise that cancels between neighbours is for models they show each other, on links that stay."""
     privacy = scenario.privacy
@@ -291,6 +318,7 @@ CHECKS: tuple[Check, ...] = (
     noise_is_given,
     noise_placement,
     integer_noise,
+    budgets,
     correlated_noise,
     surplus_noise,
     target_is_met,

@@ -72,6 +72,16 @@ class Privacy(Table):
     target_epsilon: float | None = Field(
         default=None, gt=0, description="largest certified epsilon over all rounds; picks or checks the noise"
     )
+    budget: float | None = Field(
+        default=None,
+        gt=0,
+        description="epsilon that a node's noised sums may cost, each charged on its own; a node that has spent it "
+        "trains no more",
+    )
+    when_spent: Literal["node", "run"] = Field(
+        default="node",
+        description="what stops when a node has spent its budget: its own training (it still mixes), or the run",
+    )
     noise: Literal["member", "sum"] | None = Field(
         default=None,
         description="noise_multiplier of each member's own noise, or of the noise left in an opened sum "

@@ -85,6 +85,8 @@ class Recorder:
     counts: Counter[str] = field(default_factory=Counter)
     snapshots: list[Snapshot] = field(default_factory=list)
     finished_s: dict[int, float] = field(default_factory=dict)
+    spent_s: dict[int, float] = field(default_factory=dict)
+    stop: Callable[[], None] | None = None
     rounds: dict[int, int] = field(default_factory=dict)
     masses: dict[int, float] = field(default_factory=dict)
     opened: Callable[[int, int, Vector], None] | None = None
@@ -112,6 +114,10 @@ class Recorder:
             self.masses[node] = fields["weight"]
         elif kind == "finished":
             self.finished_s[node] = t_s
+        elif kind == "budget spent":
+            self.spent_s[node] = t_s
+            if self.stop is not None:
+                self.stop()
         elif kind == "mixed" and "weights" in fields:
             self._note_weights(node, fields["round"], fields["weights"])
         elif kind == "opened":

@@ -117,6 +117,8 @@ def run(
         monitor_s=scenario.evaluation.every,
     )
     engine = _engine(world, parts, live)
+    if scenario.privacy is not None and scenario.privacy.when_spent == "run":
+        recorder.stop = engine.stop
     recorder.down = lambda: frozenset(engine.down)
     recorder.bytes_sent = lambda: engine.log.bytes_total
     manifest = _manifest(scenario, parts, "live" if live else "simulation")

@@ -218,6 +218,10 @@ class Engine(ABC):
         if self.world.detector is not None:
             self._start_heart(node)
 
+    def stop(self) -> None:
+        """End the run now; what is under way stays so."""
+        self._finish()
+
     def _finish(self) -> None:
         if not self._over.triggered:
             self._ended_ns = self.env.now_ns

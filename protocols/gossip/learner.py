@@ -22,6 +22,9 @@ VALUE_BYTES = 4
 OPTIMISER = "optimizer"
 """Where a node's disk holds the state of its optimiser, and what that is in the lineage."""
 
+CONTRIBUTED, SPENT = "contributed", "spent"
+"""Where a disk counts noised sums, and notes that no more are allowed."""
+
 
 class Model(NamedTuple):
     """Parameters, and the lineage state they are.
@@ -49,6 +52,7 @@ class Learner:
         sensitivity: largest norm of one unit's contribution to a clipped sum (inf without clipping).
         step_cost_s: virtual seconds of one local update.
         schedule: step sizes, where they change; ``gain`` is then that of a step of size 1 times the largest.
+        allowance: per node, how many noised sums it may contribute, over all its lives; None: any number.
 
     Guarantees:
         Each local update draws its noise once, from the stream (node, "noise", round), before anything of
@@ -66,6 +70,7 @@ class Learner:
     sensitivity: float
     step_cost_s: float
     schedule: Schedule | None = None
+    allowance: Sequence[int] | None = None
 
     @cached_property
     def size(self) -> int:
@@ -87,6 +92,9 @@ class Learner:
         :meth:`local_update` in one operation."""
         operations = self.operations
         recipe = operations.recipe
+        if self._spent(node, round):
+            alone = len(terms) == 1 and terms[0][0] == 1.0
+            return terms[0][1] if alone else await self.combine(node, round, terms)
         if len(terms) == 1 and terms[0][0] == 1.0:
             before = terms[0][1].state
             inputs: list[Any] = [terms[0][1].params]
@@ -113,6 +121,19 @@ class Learner:
         inputs = await self._summands(node, terms)
         params = await node.compute(self.operations.combine(len(inputs) - 1), *inputs, size=self.size)
         return Model(params, self._mixed(node, round, terms))
+
+    def _spent(self, node: Node, round: int) -> bool:
+        """Whether another update would be more than the node may contribute; counts it if not."""
+        if self.allowance is None:
+            return False
+        made = node.disk.get(CONTRIBUTED, 0) + self.operations.recipe.contributions
+        if made > self.allowance[node.id]:
+            if not node.disk.get(SPENT):
+                node.disk[SPENT] = True
+                node.record("budget spent", round=round)
+            return True
+        node.disk[CONTRIBUTED] = made
+        return False
 
     def _mixed(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> int:
         return self.lineage.combine(node.now_s, node.id, round, [(w, m.state) for w, m in terms])
