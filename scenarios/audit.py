@@ -16,7 +16,8 @@ import numpy as np
 from protocols.learning.bank import Bank
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy.accounting import epsilon_of, shift_factor
-from protocols.privacy.lower_bound import Counts, epsilon_from_errors, epsilon_if_gaussian
+from protocols.privacy.lower_bound import epsilon_from_errors, epsilon_if_gaussian
+from scenarios.attack_errors import errors
 from scenarios.build import build
 from scenarios.build_learner import Learning
 from scenarios.load import Loaded
@@ -68,7 +69,7 @@ def audit(loaded: Loaded, *, trials: int, on_progress: Callable[[float, str], No
     scores = {
         arm: _play(scenario, privacy, parts.learning, node, arm, trials, on_progress) for arm in (False, True)
     }
-    counts = _attack(scores[False], scores[True])
+    counts = errors(scores[False], scores[True])
     mu2 = sums_in_all(scenario) * (shift_factor(privacy.adjacency) * privacy.clip) ** 2
     claimed = epsilon_of(mu2 / parts.learner.sigma[node] ** 2, privacy.delta)
     general, gaussian = epsilon_from_errors(counts, privacy.delta), epsilon_if_gaussian(counts, privacy.delta)
@@ -142,16 +143,3 @@ def _arms(privacy: Privacy, bank: Bank, node: int) -> tuple[Bank, Bank]:
     x[0, -1] = CANARY_SCALE
     present, absent = (np.concatenate([mask, np.full((1, 1), here)], axis=1) for here in (True, False))
     return Bank(x, y, present), Bank(x, y, absent)
-
-
-def _attack(absent: Vector, present: Vector) -> Counts:
-    """Choose the threshold on the even trials, count errors on the odd ones."""
-    candidates = np.unique(np.concatenate([absent[::2], present[::2]]))
-    costs = [(absent[::2] > c).mean() + (present[::2] <= c).mean() for c in candidates]
-    threshold = candidates[int(np.argmin(costs))]
-    return Counts(
-        int((absent[1::2] > threshold).sum()),
-        len(absent[1::2]),
-        int((present[1::2] <= threshold).sum()),
-        len(present[1::2]),
-    )

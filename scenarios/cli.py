@@ -226,6 +226,12 @@ def _study(
 def audit(
     scenario: _ScenarioFile,
     trials: Annotated[int, typer.Option("--trials", min=2, help="Runs of the attacked game.")] = 1000,
+    sums: Annotated[
+        bool, typer.Option("--sums", help="Attack opened sums instead of single updates.")
+    ] = False,
+    one_run: Annotated[
+        bool, typer.Option("--one-run", help="With --sums: one sum with as many canaries as trials.")
+    ] = False,
     sets: _Sets = None,
     seed: _Seed = None,
     quiet: _Quiet = False,
@@ -234,14 +240,21 @@ def audit(
 
     The lower bound the attack finds must stay below what the ledger claims.
     """
+    if one_run and not sums:
+        raise ConfigurationError("--one-run puts its canaries into an opened sum; give --sums as well")
     from scenarios.load import load
 
     loaded = load(scenario, sets or (), seed, studies=False)
 
-    from scenarios.audit import audit as run_audit
-
     with progress("audit", quiet=quiet) as on_progress:
-        found = run_audit(loaded, trials=trials, on_progress=on_progress)
+        if sums:
+            from scenarios.audit_sums import audit_sums
+
+            found = audit_sums(loaded, trials=trials, on_progress=on_progress, one_run=one_run)
+        else:
+            from scenarios.audit import audit as run_audit
+
+            found = run_audit(loaded, trials=trials, on_progress=on_progress)
     show_rows([{"quantity": key, "value": value} for key, value in found.items()])
 
 
@@ -316,7 +329,8 @@ def privacy(
 
     from scenarios.reaccount import reaccount
 
-    show_rows(reaccount(folder, observers=observers, unit=unit, adjacency=adjacency, delta=delta))
+    cores = os.cpu_count() or 1
+    show_rows(reaccount(folder, jobs=cores, observers=observers, unit=unit, adjacency=adjacency, delta=delta))
 
 
 def _nodes(text: str, option: str) -> tuple[int, ...]:

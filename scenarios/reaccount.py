@@ -23,6 +23,7 @@ def reaccount(
     unit: str | None,
     adjacency: str | None,
     delta: float | None,
+    jobs: int = 1,
 ) -> list[dict[str, Any]]:
     """The ledger's claims about a run, one row per observer set and basis: its worst and median victim.
 
@@ -30,6 +31,7 @@ def reaccount(
         run: the run folder.
         observers: sets that pool what they see, as :mod:`scenarios.observers` has them; every single node if None.
         unit, adjacency, delta: in place of the run's own.
+        jobs: processes among which observers are divided.
 
     Raises:
         ConfigurationError: the run has no mechanism, or an observer is not one of its nodes.
@@ -79,6 +81,7 @@ def reaccount(
         delta=asked["delta"] if delta is None else delta,
         times_s=[folder.summary["simulated_s"] if folder.summary else float("inf")],
         rate=float(training.get("rate") or 1.0) if asked["unit"] == "record" else 1.0,
+        jobs=jobs,
         law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
     )
     return _rows(claims)

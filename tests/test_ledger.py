@@ -614,3 +614,23 @@ def test_wrong_questions_are_refused(wrong):
     with pytest.raises(ConfigurationError):
         account([], **(question | wrong))
     assert [c.mu2 for c in account([], **question)] == [0.0, 0.0]
+
+
+def test_observers_divided_among_processes_see_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocols.privacy.ledger.WORTH_PROCESSES", 0)
+    entries = gossip(torus(4), 3, secure=True)
+    found = [
+        account(
+            entries,
+            victims=range(16),
+            observers=[(node,) for node in range(5)] + [(1, 2)],
+            uncredited=frozenset(),
+            unit="node",
+            adjacency="zero-out",
+            delta=1e-5,
+            times_s=[1.0, END_S],
+            jobs=jobs,
+        )
+        for jobs in (1, 2)
+    ]
+    assert found[0] == found[1]

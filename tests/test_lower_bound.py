@@ -8,7 +8,12 @@ from __future__ import annotations
 import pytest
 
 from protocols.privacy.accounting import mu2_of
-from protocols.privacy.lower_bound import Counts, epsilon_from_errors, epsilon_if_gaussian
+from protocols.privacy.lower_bound import (
+    Counts,
+    epsilon_from_errors,
+    epsilon_if_gaussian,
+    epsilon_one_run,
+)
 
 CASES = [
     (Counts(0, 1000, 0, 1000), 5.600587531298923, 5.359822537549039),
@@ -31,3 +36,29 @@ def test_reference_counts(counts: Counts, epsilon: float, mu: float) -> None:
 def test_an_attack_that_always_errs_proves_nothing() -> None:
     assert epsilon_from_errors(Counts(10, 10, 10, 10), 1e-5) == 0.0
     assert epsilon_if_gaussian(Counts(10, 10, 10, 10), 1e-5) == 0.0
+
+
+# (canaries, guesses, right, delta, bound), computed independently from the published formula at confidence 95 %.
+ONE_RUN = [
+    (100, 20, 20, 0, 1.8227081298828125),
+    (100, 20, 20, 0.001, 1.4762802124023438),
+    (100, 50, 40, 1e-05, 0.7735137939453125),
+    (1000, 100, 90, 0, 1.6308212280273438),
+    (1000, 100, 90, 0.001, 0.3884735107421875),
+    (1000, 100, 100, 1e-05, 3.4653701782226562),
+    (1000, 500, 300, 0, 0.251678466796875),
+    (1000, 1000, 600, 1e-05, 0.2972259521484375),
+    (5000, 500, 450, 0, 1.9471359252929688),
+    (5000, 500, 450, 0.001, 0.21142578125),
+    (200, 200, 120, 1e-05, 0.1588287353515625),
+]
+
+
+@pytest.mark.parametrize(("canaries", "guesses", "right", "delta", "epsilon"), ONE_RUN)
+def test_one_run(canaries: int, guesses: int, right: int, delta: float, epsilon: float) -> None:
+    assert epsilon_one_run(canaries, guesses, right, delta) == pytest.approx(epsilon, abs=2e-4)
+
+
+def test_one_run_that_guesses_badly_proves_nothing() -> None:
+    assert epsilon_one_run(100, 100, 50, 1e-5) == 0.0
+    assert epsilon_one_run(100, 0, 0, 1e-5) == 0.0

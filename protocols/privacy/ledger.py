@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
+from joblib import Parallel, delayed
 
 from protocols.privacy.accounting import UNITS, epsilon_of, shift_factor
 from protocols.privacy.certified import certified_losses, charges, local_charges, local_losses
@@ -36,6 +37,8 @@ from simulator.errors import ConfigurationError
 
 Price: TypeAlias = Callable[[Mapping[tuple[float, float], int]], float]
 """From how often each (shift, variance) was released to ε."""
+WORTH_PROCESSES = 3_000_000
+"""Coalitions times states beyond which it pays to start processes."""
 CERTIFIED, OPEN_LOOP, LDP_FALLBACK = "certified", "open-loop", "ldp-fallback"
 
 
@@ -83,6 +86,7 @@ def account(
     max_work: float = MAX_WORK,
     law: SumLaw | None = None,
     rate: float = 1.0,
+    jobs: int = 1,
 ) -> list[Claim]:
     """The losses of every victim towards every set of observers it is not part of, at every time.
 
@@ -105,6 +109,7 @@ def account(
             is no Gaussian one, so nothing is said of sums that hold parts of one another.
         rate: with what probability a record takes part in a contribution, drawn by chance that nobody sees (unit
             record only). The local bound is amplified by it; a claim that it improves has no μ².
+        jobs: processes among which observers are divided, where there is work for them.
 
     Returns:
         For every set of observers, victim and time a ``certified`` claim, and beside it an ``open-loop``
@@ -161,11 +166,18 @@ def account(
             Claim(t_s, victim, label, adjacency, unit, None, epsilon, delta, CERTIFIED)
             for (t_s, victim, label), epsilon in found.items()
         ]
+    coalitions = list(dict.fromkeys(frozenset(group) | uncredited for group in observers))
+    if jobs > 1 and len(coalitions) * len(record.kinds) > WORTH_PROCESSES:
+        chunks = [coalitions[start::jobs] for start in range(min(jobs, len(coalitions)))]
+        for chunk in Parallel(n_jobs=jobs)(
+            delayed(_all_figures)(record, rows, chunk, factor, times, nodes, max_cells, max_work)
+            for chunk in chunks
+        ):
+            done |= chunk
+    else:
+        done = _all_figures(record, rows, coalitions, factor, times, nodes, max_cells, max_work)
     for group in observers:
         coalition = frozenset(group) | uncredited
-        if coalition not in done:
-            exposure = expose(record, coalition, factor)
-            done[coalition] = _figures(record, rows, exposure, times, nodes, max_cells, max_work)
         figures, lower = done[coalition]
         label = label_of(group)
         for victim in victims:
@@ -251,6 +263,25 @@ def _by_release(
 def label_of(group: Sequence[int]) -> str:
     """What a set of observers is called in claims."""
     return ",".join(NAMES.get(node, str(node)) for node in group)
+
+
+def _all_figures(
+    record: Record,
+    rows: Floats | None,
+    coalitions: Sequence[frozenset[int]],
+    factor: float,
+    times_s: Floats,
+    nodes: int,
+    max_cells: int,
+    max_work: float,
+) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
+    """:func:`_figures` of several coalitions."""
+    return {
+        coalition: _figures(
+            record, rows, expose(record, coalition, factor), times_s, nodes, max_cells, max_work
+        )
+        for coalition in coalitions
+    }
 
 
 def _figures(

@@ -6,10 +6,11 @@ errors seen less often than that, with confidence, give a lower bound on ε.
 
 from __future__ import annotations
 
-from math import log
+from math import exp, log
 from typing import NamedTuple
 
-from scipy.stats import beta, norm
+import numpy as np
+from scipy.stats import beta, binom, norm
 
 from protocols.privacy.accounting import epsilon_of
 
@@ -59,3 +60,39 @@ def _upper_rates(counts: Counts, alpha: float) -> tuple[float, float]:
         upper(counts.false_positives, counts.negatives),
         upper(counts.false_negatives, counts.positives),
     )
+
+
+def epsilon_one_run(canaries: int, guesses: int, right: int, delta: float, alpha: float = 0.05) -> float:
+    """Lower bound on ε at δ from a single run in which every canary was put in with probability 1/2, independently.
+
+    Of ``guesses`` canaries the attacker says which were in, ``right`` of them correctly; it abstains on the others.
+    Under (ε, δ) that many right guesses have probability at most
+    P[Bin(r, q) ≥ v] + 2 m δ max_i P[v − i ≤ Bin(r, q) < v] / i with q = e^ε / (1 + e^ε);
+    the result is the largest ε for which that is below ``alpha``.
+
+    Source: Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846), theorem 5.2 and algorithm 2.
+
+    Args:
+        canaries: m.
+        guesses: r.
+        right: v.
+        delta: δ.
+        alpha: one minus the confidence.
+    """
+
+    def probability(epsilon: float) -> float:
+        q = 1 / (1 + exp(-epsilon))
+        tail = float(binom.sf(right - 1, guesses, q))
+        below = binom.pmf(np.arange(right - 1, -1, -1), guesses, q)
+        worst = float(np.max(np.cumsum(below) / np.arange(1, right + 1), initial=0.0))
+        return tail + 2 * canaries * delta * worst
+
+    if right == 0 or probability(0.0) >= alpha:
+        return 0.0
+    low, high = 0.0, 1.0
+    while probability(high) < alpha:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if probability(middle) < alpha else (low, middle)
+    return low

@@ -1,0 +1,158 @@
+"""Audits of opened sums: below the claim where noise is right, above it where it was broken on purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from protocols.sharing.modulus import Words
+from scenarios.audit_sums import Clerk, Pipeline, audit_sums
+from scenarios.load import Loaded, resolve
+from simulator.compute import Vector
+from simulator.errors import ConfigurationError, SottovoceError
+
+
+def loaded(law: str = "gaussian", z: float = 1.0, seed: int = 1, **changes: Any) -> Loaded:
+    scenario = resolve(
+        {
+            "format": 1,
+            "name": "audited",
+            "seed": seed,
+            "topology": {"kind": "star", "nodes": 9},
+            "network": {"latency": {"kind": "constant", "value": "50 ms"}, "uplink": "10 Mbit/s"},
+            "data": {"kind": "blobs", "samples": 300, "features": 40, "classes": 3},
+            "model": {"kind": "softmax"},
+            "training": {"step": 0.5, "divisor": 40, "step_cost": "20 ms"},
+            "protocol": {
+                "kind": "fedavg",
+                "rounds": 4,
+                "exchange": "secure",
+                "inner_train": False,
+                "timeout": "2 s",
+            },
+            "secure": {"tolerated_dropouts": 2},
+            "privacy": {
+                "unit": "node",
+                "adjacency": "zero-out",
+                "clip": 1.0,
+                "noise_multiplier": z,
+                "law": law,
+            },
+        }
+        | changes
+    )
+    return Loaded(scenario=scenario, path=Path("audited.toml"), raw={})
+
+
+def play(made_of: type[Pipeline] = Pipeline, trials: int = 240, **options: Any) -> dict[str, Any]:
+    one_run = options.pop("one_run", False)
+    return audit_sums(
+        loaded(**options), trials=trials, on_progress=lambda f, t: None, made_of=made_of, one_run=one_run
+    )
+
+
+class Lazy(Pipeline):
+    """All members but the canary's add no noise."""
+
+    def noise(self, clerk: Clerk, round: int) -> Vector:
+        own = super().noise(clerk, round)
+        return own if clerk.id == self.members[0] else np.zeros_like(own)
+
+
+class OneLazy(Pipeline):
+    """One of six members adds no noise."""
+
+    def noise(self, clerk: Clerk, round: int) -> Vector:
+        own = super().noise(clerk, round)
+        return np.zeros_like(own) if clerk.id == self.members[1] else own
+
+
+class Shared(Pipeline):
+    """The target's standard deviation divided by the number of members instead of its root."""
+
+    def noise(self, clerk: Clerk, round: int) -> Vector:
+        return super().noise(clerk, round) / np.float32(np.sqrt(len(self.members)))
+
+
+class Late(Pipeline):
+    """Noise is added to the opened sum, which its aggregator has seen by then."""
+
+    def noise(self, clerk: Clerk, round: int) -> Vector:
+        return np.zeros_like(super().noise(clerk, round))
+
+
+class Reused(Pipeline):
+    """The noise of round 0 in every round."""
+
+    def noise(self, clerk: Clerk, round: int) -> Vector:
+        return super().noise(clerk, 0)
+
+
+class SameSeed(Pipeline):
+    """All members draw the same noise."""
+
+    def noise(self, clerk: Clerk, round: int) -> Vector:
+        return super().noise(Clerk(self.members[0], clerk.seed, clerk.trial), round)
+
+
+@pytest.mark.parametrize("law", ["gaussian", "skellam", "discrete-gaussian"])
+def test_the_noise_of_sums_is_as_much_as_claimed(law: str) -> None:
+    found = play(law=law, trials=160)
+    claimed = found["claimed epsilon (zero-out)"]
+    assert found["members counted on"] == 6
+    assert 9.9 < claimed < 11.5
+    lower = max(value for key, value in found.items() if key.startswith("lower bound"))
+    assert (0.3 if law == "gaussian" else 0.1) * claimed < lower < claimed
+
+
+@pytest.mark.parametrize("broken", [Lazy, Shared, Late, Reused])
+def test_broken_noise_is_caught(broken: type[Pipeline]) -> None:
+    with pytest.raises(SottovoceError, match="the audit contradicts the mechanism"):
+        play(broken)
+
+
+@pytest.mark.parametrize("unseen", [OneLazy, SameSeed])
+def test_what_is_not_within_the_power_of_the_audit(unseen: type[Pipeline]) -> None:
+    """A sixth of the noise missing costs a tenth of mu; equal noises add up to more, which hides more from sums."""
+    assert play(unseen)["claimed epsilon (zero-out)"] > 0
+
+
+def test_integer_noise_that_is_missing_is_caught() -> None:
+    class Bare(Pipeline):
+        def said(self, clerk: Clerk, weight: float, canary: Vector, round: int) -> Words:
+            encoding = self.security.rules.encoding
+            parts, encoding.parts = encoding.parts, (0.0,)  # type: ignore[attr-defined]
+            try:
+                return super().said(clerk, weight, canary, round)
+            finally:
+                encoding.parts = parts  # type: ignore[attr-defined]
+
+    assert play(law="skellam", z=4.0, trials=160)
+    with pytest.raises(SottovoceError, match="the audit contradicts the mechanism"):
+        play(Bare, law="skellam", z=4.0, trials=160)
+
+
+def test_one_run_with_many_canaries() -> None:
+    found = play(one_run=True, trials=120, z=0.5)
+    assert found["canaries"] == 120
+    assert found["guesses"] == 12
+    assert 0 < found["lower bound, one run (95 %)"] < found["claimed epsilon (zero-out)"]
+    with pytest.raises(ConfigurationError, match="room for 123 canaries"):
+        play(one_run=True, trials=124)
+    with pytest.raises(SottovoceError, match="contradicts"):
+        play(Late, one_run=True, trials=120, z=8.0)
+
+
+def test_single_updates_are_no_sums() -> None:
+    protocol = {"kind": "fedavg", "rounds": 4, "exchange": "ldp", "timeout": "2 s"}
+    privacy = {"unit": "node", "adjacency": "zero-out", "clip": 1.0, "noise_multiplier": 1.0}
+    made = loaded()
+    scenario = resolve(
+        made.scenario.model_dump(mode="json", exclude_none=True, exclude={"secure"})
+        | {"protocol": protocol, "privacy": privacy}
+    )
+    with pytest.raises(ConfigurationError, match="alone"):
+        audit_sums(Loaded(scenario, Path("x.toml"), {}), trials=2, on_progress=lambda f, t: None)
