@@ -57,6 +57,14 @@ def test_the_aggregation_benchmark_prints_a_line_a_case() -> None:
         assert line["ratio"] is None or line["ratio"] > 0
 
 
+def test_the_ledger_benchmark_prints_a_line_a_case() -> None:
+    lines = benchmark("ledger", "--small")
+    assert [line["case"] for line in lines] == ["messages"] * 2 + ["secure sums"] * 2 + ["asynchronous"]
+    for line in lines:
+        assert line["largest_loss"] > 0
+        assert line["ratio"] > 0
+
+
 def benchmark(name: str, *asked: str) -> list[Any]:
     """The lines that a benchmark prints."""
     told = subprocess.run(

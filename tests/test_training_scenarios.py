@@ -90,9 +90,7 @@ def test_two_steps_a_round_cost_what_twice_as_many_rounds_of_one_cost(tmp_path: 
         privacy=PRIVATE,
     )
     assert halves["epsilon_worst"] == pytest.approx(whole["epsilon_worst"], rel=1e-9)
-    assert poisson["epsilon_worst"] == pytest.approx(
-        whole["epsilon_worst"], rel=1e-9
-    )  # no amplification is claimed
+    assert 0.45 * whole["epsilon_worst"] < poisson["epsilon_worst"] < 0.6 * whole["epsilon_worst"]
 
 
 @pytest.mark.parametrize(
