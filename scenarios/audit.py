@@ -59,6 +59,10 @@ def audit(loaded: Loaded, *, trials: int, on_progress: Callable[[float, str], No
         raise ConfigurationError(
             f'{loaded.path}: the audit follows single updates; it needs training.optimizer_state = "fresh"'
         )
+    if privacy.bands is not None:
+        raise ConfigurationError(
+            f"{loaded.path}: the audit follows noise that forgets; leave out privacy.bands"
+        )
     if not is_full_batch(scenario.training) or scenario.training.schedule is not None:
         raise ConfigurationError(
             f"{loaded.path}: the audit knows full batches and constant step sizes alone; leave out training.batch, "

@@ -16,6 +16,7 @@ from protocols.learning.evaluate import Evaluator
 from protocols.learning.local_test import LocalEvaluator
 from protocols.learning.task import Task
 from protocols.privacy.accounting import shift_factor
+from protocols.privacy.bands import normalised, square_root_bands
 from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.privacy.mechanism import member_sigma
 from scenarios import protocol_tables, training_tables
@@ -88,11 +89,20 @@ def build_learning(
         step_cost_s=training.step_cost,
         schedule=build_schedule(training),
         allowance=allowances(scenario, sigma),
+        bands=build_bands(scenario),
     )
     local = None
     if shares.local_test:
         local = LocalEvaluator(task, Bank.of(dataset.train_x, dataset.train_y, shares.holdings.test))
     return Learning(learner, Evaluator(task, dataset), local, shares, bank, initial)
+
+
+def build_bands(scenario: Scenario) -> tuple[float, ...] | None:
+    """Coefficients of noise that is correlated over rounds."""
+    bands = None if scenario.privacy is None else scenario.privacy.bands
+    if bands is None:
+        return None
+    return square_root_bands(bands) if isinstance(bands, int) else normalised(bands)
 
 
 def build_task(spec: training_tables.Model, dataset: data.Dataset) -> Task:

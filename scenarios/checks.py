@@ -30,7 +30,7 @@ from scenarios.secure_facts import LEAST_HONEST, asked, is_federated, per_positi
 from scenarios.secure_tables import CorrelatedAggregation
 from scenarios.study_tables import Series, Whatif
 from scenarios.topology_tables import DYNAMIC, node_count
-from scenarios.training_facts import has_integer_noise, sums_in_all, sums_per_round
+from scenarios.training_facts import has_integer_noise, is_linear, sums_in_all, sums_per_round
 from simulator.errors import ConfigurationError
 
 Check: TypeAlias = Callable[[Scenario], Found]
@@ -156,6 +156,32 @@ def budgets(scenario: Scenario) -> Found:
             "a member that stops adding noise would leave others' sums with too little; use when_spent = "
             '"run"',
         )
+
+
+def banded_noise(scenario: Scenario) -> Found:
+    """Noise that remembers is of one linear sum a round, and is seen in the clear."""
+    privacy, key = scenario.privacy, ("privacy", "bands")
+    if privacy is None or privacy.bands is None:
+        return
+    bands = privacy.bands
+    if isinstance(bands, int):
+        if not 2 <= bands <= 1000:
+            yield key, f"bands are 2 to 1000 rounds, not {bands}"
+    elif not 2 <= len(bands) <= 1000 or bands[0] == 0:
+        yield key, "give 2 to 1000 coefficients, the first of which is not zero"
+    if scenario.protocol.exchange != "ldp":
+        yield key, 'noise that remembers is seen with every model; use exchange = "ldp"'
+    elif sums_per_round(scenario) != 1 or not is_linear(scenario.training):
+        yield (
+            key,
+            "noise that remembers is of one noised sum of gradients a round: one step of plain gradient descent",
+        )
+    for name in ("budget", "target_epsilon"):
+        if getattr(privacy, name) is not None:
+            yield (
+                ("privacy", name),
+                "rounds with noise that remembers are not charged one by one; give noise_multiplier",
+            )
 
 
 def correlated_noise(scenario: Scenario) -> Found:
@@ -319,6 +345,7 @@ CHECKS: tuple[Check, ...] = (
     noise_placement,
     integer_noise,
     budgets,
+    banded_noise,
     correlated_noise,
     surplus_noise,
     target_is_met,

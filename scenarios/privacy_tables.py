@@ -30,6 +30,17 @@ def _nodes(value: Any) -> tuple[int, ...] | None:
     return None
 
 
+def _bands(value: Any) -> Any:
+    if value is None or is_count(value, 0):
+        return value
+    numbers = value if isinstance(value, list | tuple) else ()
+    if numbers and all(isinstance(c, int | float) and not isinstance(c, bool) for c in numbers):
+        return tuple(map(float, numbers))
+    raise PydanticCustomError(
+        "choice", "expected how many rounds, or a list of coefficients, like [0.7, 0.4]"
+    )
+
+
 class PairNoise(Table):
     """Noise that pairs of neighbours share."""
 
@@ -96,6 +107,23 @@ class Privacy(Table):
     correlated: CorrelatedNoise | None = Field(
         default=None,
         description="noise on top of each node's own that cancels in averages; only D-PSGD with exchange = ldp",
+    )
+    bands: Annotated[
+        int | tuple[float, ...] | None,
+        BeforeValidator(_bands),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 2},
+                    {"type": "array", "items": {"type": "number"}},
+                    {"type": "null"},
+                ]
+            }
+        ),
+    ] = Field(
+        default=None,
+        description="noise correlated over so many rounds (banded matrix factorisation): how many, or the "
+        "coefficients, which are scaled to norm 1; only with exchange = ldp and one noised sum a round",
     )
     surplus: Literal["keep", "remove"] = Field(
         default="keep",

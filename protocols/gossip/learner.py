@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from protocols.privacy.bands import remember
 from protocols.privacy.lineage import ORIGIN, Lineage
 from simulator.compute import Handle, Vector
 from simulator.node import Node
@@ -52,6 +53,7 @@ class Learner:
         sensitivity: largest norm of one unit's contribution to a clipped sum (inf without clipping).
         step_cost_s: virtual seconds of one local update.
         schedule: step sizes, where they change; ``gain`` is then that of a step of size 1 times the largest.
+        bands: coefficients of noise that remembers earlier rounds; None: every draw is its own.
         allowance: per node, how many noised sums it may contribute, over all its lives; None: any number.
 
     Guarantees:
@@ -71,6 +73,7 @@ class Learner:
     step_cost_s: float
     schedule: Schedule | None = None
     allowance: Sequence[int] | None = None
+    bands: Sequence[float] | None = None
 
     @cached_property
     def size(self) -> int:
@@ -107,14 +110,20 @@ class Learner:
             inputs.append(self._kept(node)[0])
             size += recipe.optimiser.state_size(size)
         inputs.append(node.id)
+        remembered = None
         if recipe.noised:
-            inputs.append(self.noise(node.id, node.rng("noise", round)))
+            noise = self.noise(node.id, node.rng("noise", round))
+            if self.bands is not None:
+                remembered = remember(node, self.lineage, round, self.bands, noise, self.sigma[node.id])
+                noise = remembered.vector
+            inputs.append(noise)
         if recipe.sampled:
             inputs.append(operations.batches.draw(node.id, node.rng("batch", round)))
         if recipe.scheduled:
             inputs.append(tuple(self._rates(round)))
         params = await node.compute(operations.update(count), *inputs, size=size, cost_s=self.step_cost_s)
-        return await self._updated(node, round, params, before)
+        source = None if remembered is None else remembered.state
+        return await self._updated(node, round, params, before, source)
 
     async def combine(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:
         """The weighted sum of models."""
@@ -138,13 +147,16 @@ class Learner:
     def _mixed(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> int:
         return self.lineage.combine(node.now_s, node.id, round, [(w, m.state) for w, m in terms])
 
-    async def _updated(self, node: Node, round: int, params: Handle, before: int) -> Model:
+    async def _updated(
+        self, node: Node, round: int, params: Handle, before: int, noise: int | None = None
+    ) -> Model:
         """The model after an update, in the lineage; what the node keeps of it goes to its disk."""
         recipe, lineage, now_s = self.operations.recipe, self.lineage, node.now_s
-        state, sigma, sensitivity = before, self.sigma[node.id], self.sensitivity
+        state, sensitivity = before, self.sensitivity
+        sigma = self.sigma[node.id] if noise is None else 0.0
         for gain in self._gains(round):
             state = lineage.contribute(
-                now_s, node.id, round, state, gain=-gain, sigma=sigma, sensitivity=sensitivity
+                now_s, node.id, round, state, gain=-gain, sigma=sigma, sensitivity=sensitivity, noise=noise
             )
         if recipe.noised and not (recipe.linear and recipe.keeps == "fresh"):
             others = [self._kept(node)[1]] if recipe.keeps == "node" else []

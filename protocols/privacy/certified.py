@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from protocols.privacy.exposure import Exposure, accumulate, loss_ratio
 from protocols.privacy.linear_view import Floats, Ints, Record, sight_rows
+from protocols.privacy.remembered import columns_that_remember, remembered_losses
 
 SAME_RATIO = 1e-9  # relative difference below which two coefficients are taken to differ by rounding only
 _UNSEEN, _KNOWN = -1, -2
@@ -31,9 +32,12 @@ class Charges:
     variance: Floats
 
 
-def local_charges(record: Record, exposure: Exposure) -> Charges:
-    """What :func:`local_losses` adds up."""
-    shown = np.flatnonzero(np.isfinite(exposure.reach.first_s))
+def local_charges(record: Record, exposure: Exposure, *, remembering: bool = True) -> Charges:
+    """What :func:`local_losses` adds up, and, if asked for, what remembers its noise as if it had none."""
+    there = np.isfinite(exposure.reach.first_s)
+    if not remembering:
+        there[columns_that_remember(record)] = False
+    shown = np.flatnonzero(there)
     return Charges(
         exposure.reach.first_s[shown],
         record.owner[shown],
@@ -54,9 +58,10 @@ def local_losses(record: Record, exposure: Exposure, times_s: Floats, nodes: int
     Returns:
         Array [times, nodes].
     """
-    charged = local_charges(record, exposure)
+    charged = local_charges(record, exposure, remembering=False)
     loss = loss_ratio(charged.shift, np.sqrt(charged.variance))
-    return accumulate(times_s, charged.t_s, charged.owner, loss, nodes)
+    alone = accumulate(times_s, charged.t_s, charged.owner, loss, nodes)
+    return alone + remembered_losses(record, exposure, times_s, nodes)
 
 
 def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:

@@ -220,13 +220,16 @@ class _Walk:
         for those in parents:
             self._used(those)
         in_place = len(set(parents)) == len(parents) and all(
-            record.kinds[state] == CONTRIBUTE and self._uses[those[0]] == 0 and those[0] in self._row
+            record.kinds[state] == CONTRIBUTE
+            and len(those) == 1
+            and self._uses[those[0]] == 0
+            and those[0] in self._row
             for state, those in zip(states, parents, strict=True)
         )
         mixing = None
         if in_place:
-            for state, (parent,) in zip(states, parents, strict=True):
-                self._row[state] = self._row.pop(parent)
+            for state, those in zip(states, parents, strict=True):
+                self._row[state] = self._row.pop(those[0])
         else:
             mixing = self._mixing(states, parents)
             self._covariance = mixing @ np.ascontiguousarray((mixing @ self._covariance).T)
@@ -254,7 +257,7 @@ class _Walk:
         for place, (state, those) in enumerate(zip(states, parents, strict=True), start=len(kept)):
             coefs: Iterable[float] = record.coefs[state]
             if record.kinds[state] == CONTRIBUTE:
-                coefs = (1.0,)
+                coefs = (1.0, *record.coefs[state][1:])
             for parent, coef in zip(those, coefs, strict=False):  # opaque states have no coefficients
                 if parent in old and coef != 0.0:
                     above.append(place)

@@ -33,7 +33,8 @@ class Entry(NamedTuple):
 
     ``contribute``: state ``id`` = state ``parents[0]`` + gain · (g + z), with ``gain`` = ``coefs[0]``,
     noise of standard deviation ``sigma`` per coordinate, and ‖g‖ changing by at most ``sensitivity`` between
-    zero-out (add/remove) neighbours.
+    zero-out (add/remove) neighbours. With a second parent, noise that remembers earlier rounds: coefs[1] · parents[1]
+    is added, and ``sigma`` is 0.
     ``combine``: state ``id`` = Σ coefs · parents.
     ``opaque``: state ``id`` is some other (non-linear, data-dependent) function of its parents.
     ``release``: Σ coefs · parents became visible to ``node`` at ``t_s``; ``id`` is −2 for an opened sum, else −1.
@@ -189,12 +190,26 @@ class Lineage:
         return list(map(Entry._make, self.rows()))
 
     def contribute(
-        self, t_s: float, node: int, round: int, parent: int, *, gain: float, sigma: float, sensitivity: float
+        self,
+        t_s: float,
+        node: int,
+        round: int,
+        parent: int,
+        *,
+        gain: float,
+        sigma: float,
+        sensitivity: float,
+        noise: int | None = None,
     ) -> int:
-        """A node adds its clipped, noised contribution of ``round`` to a state; returns the new state."""
+        """A node adds its clipped, noised contribution of ``round`` to a state; returns the new state.
+
+        Args:
+            noise: a state that is its noise, in place of ``sigma``.
+        """
         state = self._next
         self._next = state + 1
-        self._rows.append((CONTRIBUTE, state, t_s, node, round, (parent,), (gain,), sigma, sensitivity))
+        parents, coefs = ((parent,), (gain,)) if noise is None else ((parent, noise), (gain, gain))
+        self._rows.append((CONTRIBUTE, state, t_s, node, round, parents, coefs, sigma, sensitivity))
         return state
 
     def combine(self, t_s: float, node: int, round: int, terms: Sequence[tuple[float, int]]) -> int:

@@ -58,7 +58,8 @@ class Record:
     Args:
         kinds: kind of every state; state 0 is the public initial model.
         parents: states each state was made from.
-        coefs: with which coefficients; the gain for a contribution, nothing for an opaque state.
+        coefs: with which coefficients; the gain for a contribution (and that of its noise, if that is a state),
+            nothing for an opaque state.
         column: column of the contribution that made a state, −1 for other states.
         owner: node of every column.
         round: round of every column.
@@ -116,11 +117,12 @@ def read_record(entries: Iterable[Entry]) -> Record:
                 raise ContractError(f"entry {index} belongs to session {entry.id}, announced nowhere")
             sessions[entry.id].note(entry)
             continue
-        expected = {CONTRIBUTE: 1, OPAQUE: 0}.get(entry.kind, len(entry.parents))
+        expected = 0 if entry.kind == OPAQUE else len(entry.parents)
         if any(not ORIGIN <= parent < len(kinds) for parent in entry.parents):
             raise ContractError(f"entry {index} ({entry.kind}) refers to a state that no earlier entry made")
-        single = entry.kind in (CONTRIBUTE, SHARE, TERM)
-        if len(entry.coefs) != expected or (single and len(entry.parents) != 1):
+        most = {CONTRIBUTE: 2, SHARE: 1, TERM: 1}.get(entry.kind)
+        wrong = most is not None and not 1 <= len(entry.parents) <= most
+        if len(entry.coefs) != expected or wrong:
             raise ContractError(f"entry {index} ({entry.kind}) has {len(entry.coefs)} coefficients")
         if not all(map(math.isfinite, entry.coefs)):
             raise ContractError(f"entry {index} ({entry.kind}) has a coefficient that is not finite")
@@ -204,6 +206,8 @@ def state_rows(record: Record, max_cells: int = MAX_CELLS) -> Floats:
         parents, kind = record.parents[state], record.kinds[state]
         if kind == CONTRIBUTE:
             rows[state, :width] = rows[parents[0], :width]
+            if len(parents) > 1:
+                rows[state, :width] += record.coefs[state][1] * rows[parents[1], :width]
             rows[state, width] = record.coefs[state][0]
             width += 1
         elif kind == COMBINE and parents:

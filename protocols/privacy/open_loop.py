@@ -20,6 +20,7 @@ from protocols.privacy.linear_view import (
     state_rows,
     whiten,
 )
+from protocols.privacy.supremum import supremum
 
 MAX_WORK = 2e11
 """Multiplications for one observer's losses over all rounds, some ten to a hundred seconds."""
@@ -150,16 +151,6 @@ def _both(
                     continue
                 gram += moves[start:end].T @ moves[start:end]
                 start = end
-                upper[at, victim] = _supremum(gram)
+                upper[at, victim] = supremum(gram)
                 same[at, victim] = max(0.0, float(gram.sum()))
     return OpenLoop(upper, same)
-
-
-def _supremum(gram: Floats) -> float:
-    """min(Σ|G|, T · λ_max(G)) over the rounds that were seen at all."""
-    used = np.flatnonzero(gram.diagonal())
-    total = float(np.abs(gram).sum())
-    if not len(used) or float(gram.min()) >= 0:
-        return total
-    largest = float(np.linalg.eigvalsh(gram[np.ix_(used, used)])[-1])
-    return min(total, len(used) * largest)

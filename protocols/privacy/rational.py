@@ -65,6 +65,9 @@ def _states(record: Record, place: dict[int, int], denominator: int | None) -> l
         parents, coefs = record.parents[state], record.coefs[state]
         if record.kinds[state] == CONTRIBUTE:
             row = list(states[parents[0]])
+            if len(parents) > 1:
+                noise = _fraction(coefs[1], denominator)
+                row = [a + noise * b for a, b in zip(row, states[parents[1]], strict=True)]
             column = int(record.column[state])
             if column in place:
                 row[place[column]] += _fraction(coefs[0], denominator)

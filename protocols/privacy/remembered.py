@@ -1,0 +1,77 @@
+"""The local bound where a node's noise remembers: contributions whose noises are correlated over time.
+
+Handing over everything a node contributes, with its noise, gives y_t = g_t + w_t with w of covariance K. However the
+gradients depend on what was handed over before, a shift of size δ_t in every round moves the innovations of y by a
+total of δᵀ K⁻¹ δ on every path, and what is bounded on every path composes like one Gaussian release (Denisov et al.
+2022 for matrix factorisation; Smith and Thakurta 2022 for adaptively chosen shifts). Over shifts of bounded size in
+any directions that is at most min(Σ|G|, T λ_max(G)) with G = K⁻¹ in units of the shifts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from protocols.privacy.exposure import Exposure
+from protocols.privacy.lineage import CONTRIBUTE
+from protocols.privacy.linear_view import Floats, Ints, Record, ancestors
+from protocols.privacy.supremum import supremum
+
+
+def columns_that_remember(record: Record) -> Ints:
+    """Columns whose noise is a state of its own."""
+    return np.flatnonzero(
+        np.fromiter(
+            (len(record.parents[state]) > 1 for state in record.state.tolist()), bool, len(record.state)
+        )
+    )
+
+
+def remembered_losses(record: Record, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
+    """Losses of contributions with remembered noise that can have influenced a sight.
+
+    Returns:
+        Array [times, nodes].
+    """
+    losses = np.zeros((len(times_s), nodes))
+    columns = columns_that_remember(record)
+    columns = columns[np.isfinite(exposure.reach.first_s[columns]) & (exposure.shift[columns] > 0)]
+    for owner in np.unique(record.owner[columns]).tolist():
+        mine = columns[record.owner[columns] == owner]
+        noise = _noise_rows(record, mine)
+        for at, t_s in enumerate(times_s):
+            shown = exposure.reach.first_s[mine] <= t_s
+            losses[at, owner] = _loss(noise[shown], exposure.shift[mine[shown]])
+    return losses
+
+
+def _loss(noise: Floats, shift: Floats) -> float:
+    if not len(noise):
+        return 0.0
+    # Rows are made one after another, each with noise that none before had: a triangular system.
+    lower = np.linalg.qr(noise.T)[1].T
+    size = np.abs(lower.diagonal()) if lower.shape[0] == lower.shape[1] else np.zeros(len(noise))
+    if not (np.isfinite(shift).all() and (size > 1e-11 * np.linalg.norm(noise, axis=1)).all()):
+        return float("inf")
+    moves = np.linalg.solve(lower, np.diag(shift))
+    return supremum(moves.T @ moves)
+
+
+def _noise_rows(record: Record, columns: Ints) -> Floats:
+    """The noises of contributions, in units of the contributions, over unit-variance draws."""
+    states = [int(state) for state in record.state[columns]]
+    sources = [record.parents[state][1] for state in states]
+    order = sorted(state for state in ancestors(record, sources, bytearray(len(record.kinds))) if state)
+    drawn = {state: at for at, state in enumerate(s for s in order if record.kinds[s] == CONTRIBUTE)}
+    rows = {0: np.zeros(len(drawn))}
+    for state in order:
+        parents, coefs = record.parents[state], record.coefs[state]
+        if record.kinds[state] == CONTRIBUTE:
+            row = rows[parents[0]].copy()
+            row[drawn[state]] += coefs[0] * record.sigma[record.column[state]]
+        else:
+            row = np.zeros(len(drawn))
+            for parent, coef in zip(parents, coefs, strict=True):
+                row += coef * rows[parent]
+        rows[state] = row
+    scale = [record.coefs[state][1] / record.coefs[state][0] for state in states]
+    return np.stack([c * rows[source] for c, source in zip(scale, sources, strict=True)])
