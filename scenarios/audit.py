@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,14 @@ def audit(loaded: Loaded, *, trials: int, on_progress: Callable[[float, str], No
     scores = {
         arm: _play(scenario, privacy, parts.learning, node, arm, trials, on_progress) for arm in (False, True)
     }
-    counts = errors(scores[False], scores[True])
+    tallies = {
+        bound: errors(scores[False], scores[True], partial(bound, delta=privacy.delta))
+        for bound in (epsilon_from_errors, epsilon_if_gaussian)
+    }
     mu2 = sums_in_all(scenario) * (shift_factor(privacy.adjacency) * privacy.clip) ** 2
     claimed = epsilon_of(mu2 / parts.learner.sigma[node] ** 2, privacy.delta)
-    general, gaussian = epsilon_from_errors(counts, privacy.delta), epsilon_if_gaussian(counts, privacy.delta)
+    general, gaussian = (bound(counts, privacy.delta) for bound, counts in tallies.items())
+    counts = tallies[epsilon_if_gaussian]
     lower = max(general, gaussian)
     found = {
         "unit": privacy.unit,
@@ -86,8 +91,8 @@ def audit(loaded: Loaded, *, trials: int, on_progress: Callable[[float, str], No
         "lower bound, Gaussian trade-off (95 %)": gaussian,
         "delta": privacy.delta,
         "trials per arm (half to choose the threshold)": trials,
-        "false positive rate": counts.false_positives / counts.negatives,
-        "false negative rate": counts.false_negatives / counts.positives,
+        "false positive rate (Gaussian)": counts.false_positives / counts.negatives,
+        "false negative rate (Gaussian)": counts.false_negatives / counts.positives,
         "node": node,
     }
     if lower > claimed:

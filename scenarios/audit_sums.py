@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -225,15 +226,16 @@ def _often(
                 scores[arm][trial] += sign * float(seen.astype(np.float64) @ direction)
             if trial % 16 == 0:
                 on_progress((arm + trial / trials) / 2, f"{trial} of {trials} trials of an arm")
-    counts = errors(scores[False], scores[True])
-    found: dict[str, Any] = {
-        "lower bound, any mechanism (95 %)": epsilon_from_errors(counts, privacy.delta),
-        "trials per arm (half to choose the threshold)": trials,
-        "false positive rate": counts.false_positives / counts.negatives,
-        "false negative rate": counts.false_negatives / counts.positives,
-    }
+    found: dict[str, Any] = {"trials per arm (half to choose the threshold)": trials}
+    bounds = {"any mechanism": epsilon_from_errors}
     if not has_integer_noise(scenario):
-        found["lower bound, Gaussian trade-off (95 %)"] = epsilon_if_gaussian(counts, privacy.delta)
+        bounds["Gaussian trade-off"] = epsilon_if_gaussian
+    for name, bound in bounds.items():
+        counts = errors(scores[False], scores[True], partial(bound, delta=privacy.delta))
+        found[f"lower bound, {name} (95 %)"] = bound(counts, privacy.delta)
+        found[f"false positive and negative rates, {name}"] = (
+            f"{counts.false_positives / counts.negatives:.3g}, {counts.false_negatives / counts.positives:.3g}"
+        )
     return found
 
 
