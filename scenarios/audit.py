@@ -60,9 +60,10 @@ def audit(loaded: Loaded, *, trials: int, on_progress: Callable[[float, str], No
         raise ConfigurationError(
             f'{loaded.path}: the audit follows single updates; it needs training.optimizer_state = "fresh"'
         )
-    if privacy.bands is not None:
+    if privacy.bands is not None or privacy.adaptive_clip is not None:
         raise ConfigurationError(
-            f"{loaded.path}: the audit follows noise that forgets; leave out privacy.bands"
+            f"{loaded.path}: the audit follows noise that forgets and a norm that stays; leave out privacy.bands and "
+            "privacy.adaptive_clip"
         )
     if not is_full_batch(scenario.training) or scenario.training.schedule is not None:
         raise ConfigurationError(

@@ -16,6 +16,7 @@ from protocols.learning.evaluate import Evaluator
 from protocols.learning.local_test import LocalEvaluator
 from protocols.learning.task import Task
 from protocols.privacy.accounting import shift_factor
+from protocols.privacy.adaptive_clip import AdaptiveClip
 from protocols.privacy.bands import normalised, square_root_bands
 from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.privacy.mechanism import member_sigma
@@ -90,6 +91,7 @@ def build_learning(
         schedule=build_schedule(training),
         allowance=allowances(scenario, sigma),
         bands=build_bands(scenario),
+        adaptive=build_adaptive(scenario, sigma),
     )
     local = None
     if shares.local_test:
@@ -103,6 +105,15 @@ def build_bands(scenario: Scenario) -> tuple[float, ...] | None:
     if bands is None:
         return None
     return square_root_bands(bands) if isinstance(bands, int) else normalised(bands)
+
+
+def build_adaptive(scenario: Scenario, sigma: Sequence[float]) -> AdaptiveClip | None:
+    """How the clipping norm follows the norms of updates."""
+    privacy = scenario.privacy
+    if privacy is None or privacy.adaptive_clip is None:
+        return None
+    spec = privacy.adaptive_clip
+    return AdaptiveClip(privacy.clip, spec.quantile, spec.rate, max(sigma) / privacy.clip, spec.bit_noise)
 
 
 def build_task(spec: training_tables.Model, dataset: data.Dataset) -> Task:

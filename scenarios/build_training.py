@@ -32,6 +32,7 @@ def build_operations(scenario: Scenario, task: Task, bank: Bank, divisor: int) -
         keeps=training.optimizer_state,
         scheduled=training.schedule is not None,
         proximal=training.proximal > 0,
+        adapts=privacy is not None and privacy.adaptive_clip is not None,
     )
     return Operations(
         task=task,

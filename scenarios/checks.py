@@ -158,6 +158,23 @@ def budgets(scenario: Scenario) -> Found:
         )
 
 
+def adaptive_clipping(scenario: Scenario) -> Found:
+    """A norm that moves is a server's, of whole updates of clients that all noise on their own."""
+    privacy, protocol, key = scenario.privacy, scenario.protocol, ("privacy", "adaptive_clip")
+    if privacy is None or privacy.adaptive_clip is None:
+        return
+    if not isinstance(protocol, FedavgProtocol) or protocol.exchange != "ldp" or protocol.inner_train:
+        yield (
+            key,
+            'a server moves the norm by what its clients say: use protocol.kind = "fedavg", exchange = "ldp" and '
+            "inner_train = false",
+        )
+    elif privacy.unit != "node" or scenario.training.optimizer_state != "fresh":
+        yield key, 'whole updates are clipped: use unit = "node" and training.optimizer_state = "fresh"'
+    elif privacy.bands is not None:
+        yield key, "noise that remembers is of a fixed norm; leave out bands"
+
+
 def banded_noise(scenario: Scenario) -> Found:
     """Noise that remembers is of one linear sum a round, and is seen in the clear."""
     privacy, key = scenario.privacy, ("privacy", "bands")
@@ -345,6 +362,7 @@ CHECKS: tuple[Check, ...] = (
     noise_placement,
     integer_noise,
     budgets,
+    adaptive_clipping,
     banded_noise,
     correlated_noise,
     surplus_noise,

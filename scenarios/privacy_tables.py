@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from scenarios.tables import Table, is_count, written
-from scenarios.units import Duration
+from scenarios.units import Duration, Fraction
 
 
 def _observers(value: Any) -> Any:
@@ -67,6 +67,23 @@ class ZeroSumNoise(Table):
 CorrelatedNoise: TypeAlias = Annotated[PairNoise | ZeroSumNoise, Field(discriminator="kind")]
 
 
+class AdaptiveClipping(Table):
+    """A clipping norm that follows a quantile of the norms of updates."""
+
+    quantile: Fraction = Field(
+        default=0.5, gt=0, lt=1, description="of the norms, that the clipping norm follows"
+    )
+    rate: float = Field(
+        default=0.2, gt=0, description="how fast: the norm changes by at most this factor's exponential"
+    )
+    bit_noise: float = Field(
+        default=10.0,
+        gt=0,
+        description="standard deviation of the noise of what a client says about its norm; more than half of "
+        "noise_multiplier",
+    )
+
+
 class Privacy(Table):
     """Clipping, noise and the question asked of the accountant."""
 
@@ -107,6 +124,11 @@ class Privacy(Table):
     correlated: CorrelatedNoise | None = Field(
         default=None,
         description="noise on top of each node's own that cancels in averages; only D-PSGD with exchange = ldp",
+    )
+    adaptive_clip: AdaptiveClipping | None = Field(
+        default=None,
+        description="let clip follow the norms of whole updates; only federated averaging on a star with exchange = "
+        "ldp and unit = node",
     )
     bands: Annotated[
         int | tuple[float, ...] | None,

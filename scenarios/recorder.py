@@ -87,6 +87,7 @@ class Recorder:
     finished_s: dict[int, float] = field(default_factory=dict)
     spent_s: dict[int, float] = field(default_factory=dict)
     stop: Callable[[], None] | None = None
+    clip: float | None = None
     rounds: dict[int, int] = field(default_factory=dict)
     masses: dict[int, float] = field(default_factory=dict)
     opened: Callable[[int, int, Vector], None] | None = None
@@ -114,6 +115,8 @@ class Recorder:
             self.masses[node] = fields["weight"]
         elif kind == "finished":
             self.finished_s[node] = t_s
+        elif kind == "clip":
+            self.clip = fields["value"]
         elif kind == "budget spent":
             self.spent_s[node] = t_s
             if self.stop is not None:

@@ -85,6 +85,7 @@ def summarise(
         "sums_opened": recorder.counts["opened"],
         "sums_skipped": recorder.counts["skipped"],
         "lists_refused": recorder.counts["refused"],
+        "clip": recorder.clip,
         "budget_spent": sorted(recorder.spent_s),
         "late_answers": recorder.counts["late"],
         "wrong_shares": recorder.counts["wrong_share"],

@@ -48,7 +48,7 @@ def clips_whole_updates(scenario: Scenario) -> bool:
     privacy, training = scenario.privacy, scenario.training
     if privacy is None or privacy.unit != "node":
         return False
-    return not (is_linear(training) and is_single_step(training))
+    return privacy.adaptive_clip is not None or not (is_linear(training) and is_single_step(training))
 
 
 def sums_per_round(scenario: Scenario) -> int:

@@ -108,6 +108,20 @@ def test_a_coalition_reads_what_the_definitions_say(
     assert found - {frozenset()} == seen(told, frozenset(coalition), states)
 
 
+def test_colluders_need_not_send_what_they_know() -> None:
+    """The aggregator has one member's masked vector and enough answers; the other two members are its own."""
+    lineage = Lineage()
+    states = contributions(lineage, 3)
+    every = sessions(3, 2, False, states)
+    for step, index in enumerate((0, 6, 7)):
+        lineage.delivered(1.0 + step, every[index].receiver, 3, every[index].tag)
+    record = read_record(lineage.record())
+    assert not sights_of(record, frozenset({0}))
+    (sight,) = sights_of(record, frozenset({0, 2, 3}))
+    assert sight.parents == (states[1],)
+    assert sight.t_s == 3.0
+
+
 def own(states: dict[int, int], coalition: set[int]) -> set[int]:
     return {state for member, state in states.items() if member in coalition}
 

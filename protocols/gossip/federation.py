@@ -21,6 +21,7 @@ from protocols.aggregation.sums import participants
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import call, numbers_of, show, shown, tell
 from protocols.gossip.peers import PATIENCE, Peers, pump
+from protocols.privacy.adaptive_clip import BIT, CLIP
 from simulator.node import Delivery, Message, Node
 
 ROOT = 0
@@ -124,7 +125,9 @@ class Member:
             if task is None:
                 node.record("gave up", round=self.round)
                 return
-            first, (count,) = task.round, numbers_of(task)
+            first, (count, *norm) = task.round, numbers_of(task)
+            if norm:
+                node.disk[CLIP] = norm[0]
             model = shown(task)[0]
             self._know(model, first)
             result, weight = await self._work(model, first, count)
@@ -133,7 +136,8 @@ class Member:
     async def _report(self, parent: int, round: int, start: Model, result: Model, weight: float) -> None:
         """Tell the parent what came of its task."""
         said: Model = self._node.outgoing(result, to=parent, round=round)
-        self._node.send(parent, show(self._learner, RESULT, round, [said], (weight,)))
+        bit = () if self._learner.adaptive is None else (self._node.disk[BIT],)
+        self._node.send(parent, show(self._learner, RESULT, round, [said], (weight, *bit)))
 
     def _silence_s(self) -> float:
         """How long the parent may be silent: as long as the rest of the run could take."""
@@ -183,17 +187,28 @@ class Member:
         for _, message in sorted(self._results.items()):
             terms.append((numbers_of(message)[0], shown(message)[0]))
         node.record("mixed", round=first, heard=len(self._results))
+        self._adapt(first)
         total = sum(weight for weight, _ in terms)
         if total == 0:
             return model, 0.0
         return await self._learner.combine(node, first, [(w / total, m) for w, m in terms if w]), total
+
+    def _adapt(self, round: int) -> None:
+        """Move the clipping norm by what the results say about it."""
+        adaptive, node = self._learner.adaptive, self._node
+        if adaptive is not None:
+            bits = [numbers_of(message)[1] for _, message in sorted(self._results.items())]
+            node.disk[CLIP] = adaptive.moved(adaptive.norm(node), bits)
+            node.record("clip", round=round, value=node.disk[CLIP])
 
     def _ask(self, model: Model, first: int, count: int) -> None:
         """Send the task to those who take part in this cycle."""
         self._cycle, self._results = first, {}
         self._asked = self._participants(first)
         self._peers.meet(self._asked)
-        message = partial(show, self._learner, TASK, first, numbers=(count,))
+        adaptive = self._learner.adaptive
+        norm = () if adaptive is None else (adaptive.norm(self._node),)
+        message = partial(show, self._learner, TASK, first, numbers=(count, *norm))
         tell(self._node, self._asked, first, [model], message)
 
     def _participants(self, round: int) -> tuple[int, ...]:

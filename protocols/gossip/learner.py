@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from protocols.privacy.adaptive_clip import BIT, AdaptiveClip
 from protocols.privacy.bands import remember
 from protocols.privacy.lineage import ORIGIN, Lineage
 from simulator.compute import Handle, Vector
@@ -53,6 +54,7 @@ class Learner:
         sensitivity: largest norm of one unit's contribution to a clipped sum (inf without clipping).
         step_cost_s: virtual seconds of one local update.
         schedule: step sizes, where they change; ``gain`` is then that of a step of size 1 times the largest.
+        adaptive: how the clipping norm of whole updates follows their norms; None: it stays.
         bands: coefficients of noise that remembers earlier rounds; None: every draw is its own.
         allowance: per node, how many noised sums it may contribute, over all its lives; None: any number.
 
@@ -74,6 +76,7 @@ class Learner:
     schedule: Schedule | None = None
     allowance: Sequence[int] | None = None
     bands: Sequence[float] | None = None
+    adaptive: AdaptiveClip | None = None
 
     @cached_property
     def size(self) -> int:
@@ -116,12 +119,21 @@ class Learner:
             if self.bands is not None:
                 remembered = remember(node, self.lineage, round, self.bands, noise, self.sigma[node.id])
                 noise = remembered.vector
+            if self.adaptive is not None:
+                own = self.adaptive.update_multiplier / self.adaptive.multiplier
+                noise = noise * np.float32(self._grown(node) * own)
             inputs.append(noise)
         if recipe.sampled:
             inputs.append(operations.batches.draw(node.id, node.rng("batch", round)))
         if recipe.scheduled:
             inputs.append(tuple(self._rates(round)))
+        if self.adaptive is not None:
+            inputs.append(np.float32(self.adaptive.norm(node)))
+            size += 1
         params = await node.compute(operations.update(count), *inputs, size=size, cost_s=self.step_cost_s)
+        if self.adaptive is not None:
+            node.disk[BIT] = self.adaptive.bit(node, round, bool(node.read(params)[-1] > 0.5))
+            params = await node.compute(operations.head(self.size), params, size=self.size)
         source = None if remembered is None else remembered.state
         return await self._updated(node, round, params, before, source)
 
@@ -144,6 +156,10 @@ class Learner:
         node.disk[CONTRIBUTED] = made
         return False
 
+    def _grown(self, node: Node) -> float:
+        """The clipping norm over that of the start."""
+        return 1.0 if self.adaptive is None else self.adaptive.norm(node) / self.adaptive.initial
+
     def _mixed(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> int:
         return self.lineage.combine(node.now_s, node.id, round, [(w, m.state) for w, m in terms])
 
@@ -154,6 +170,8 @@ class Learner:
         recipe, lineage, now_s = self.operations.recipe, self.lineage, node.now_s
         state, sensitivity = before, self.sensitivity
         sigma = self.sigma[node.id] if noise is None else 0.0
+        if self.adaptive is not None:  # the update and its bit together are what one release of this noise is
+            sigma, sensitivity = sigma * self._grown(node), sensitivity * self._grown(node)
         for gain in self._gains(round):
             state = lineage.contribute(
                 now_s, node.id, round, state, gain=-gain, sigma=sigma, sensitivity=sensitivity, noise=noise

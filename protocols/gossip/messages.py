@@ -22,7 +22,8 @@ def show(
     """A message that shows models, with public numbers beside them.
 
     Its body is the parameters alone if there is one model and no number, and a tuple of both otherwise. The
-    numbers must not depend on data: they are in no ledger.
+    numbers must not depend on data: they are in no ledger. (The one that does, the noised bit of adaptive clipping,
+    is paid for by its update's contribution.)
     """
     size = HEADER_BYTES + VALUE_BYTES * learner.size * len(models) + NUMBER_BYTES * len(numbers)
     if len(models) == 1:

@@ -39,6 +39,8 @@ class Recipe:
         partial: a node may have fewer batches than others; empty ones are no steps.
         keeps: the optimiser's state: made anew for every update, kept by the node, or part of the model.
         scheduled: step sizes are an input.
+        adapts: the clipping norm is an input, and whether the update was within it comes behind the parameters; with
+            ``whole`` and an optimiser made anew.
         proximal: a pull towards the model at the start of the update (Li et al. 2020, arXiv:1812.06127).
     """
 
@@ -52,6 +54,7 @@ class Recipe:
     keeps: Keeps = "fresh"
     scheduled: bool = False
     proximal: bool = False
+    adapts: bool = False
 
     @property
     def contributions(self) -> int:
@@ -66,7 +69,7 @@ class Recipe:
 
 @lru_cache(maxsize=256)
 def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
-    """``fn(model, [state], node, [noise], [batches], [rates], x, y, mask, rate, share, clip, pull) -> vector``.
+    """``fn(model, [state], node, [noise], [batches], [rates], [clip], x, y, mask, …) -> vector``.
 
     Args:
         task: the model.
@@ -74,8 +77,8 @@ def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
 
     The inputs: the model (d,), with its optimiser state behind it if that travels; a kept state as this function
     returned it; the node's number; noise, already scaled, (d,) or (steps, d); batches (steps, size) of sample
-    numbers; step sizes (steps,). Then what all nodes share: the data bank, the constant step size, 1 / divisor, the
-    clipping norm and the proximal coefficient.
+    numbers; step sizes (steps,); a clipping norm. Then what all nodes share: the data bank (x, y, mask), the constant
+    step size, 1 / divisor, the clipping norm and the proximal coefficient.
 
     A step is: parameters −= rate · direction(share · (clipped sum + noise) + pull · (parameters − start)).
 
@@ -104,6 +107,7 @@ def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
         noise = next(inputs) if recipe.noised else None
         batches = next(inputs) if recipe.sampled else None
         rates = next(inputs) if recipe.scheduled else None
+        clip = next(inputs) if recipe.adapts else clip
         x, y, mask = x[node], y[node], mask[node]
         start = model[:size]
 
@@ -146,8 +150,12 @@ def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
 
             (params, state), _ = jax.lax.scan(scanned, (start, state), (constant, every_step, batches))
         if recipe.whole:
-            moved = clip_vector(start - params, clip) if recipe.unit else start - params
+            whole = start - params
+            within = jnp.linalg.norm(whole) <= clip
+            moved = clip_vector(whole, clip) if recipe.unit else whole
             params = start - (moved if noise is None else moved + noise.reshape(size))
+        if recipe.adapts:
+            return jnp.append(params, within)
         if recipe.keeps == "fresh" or not state_size:
             return params
         return jnp.concatenate([params, flatten(state, params.dtype)])

@@ -47,7 +47,7 @@ class Session:
             self.answers.setdefault(entry.parents, {}).setdefault(entry.node, entry.t_s)
 
     def seen_by(self, coalition: frozenset[int], holders: frozenset[int] | None = None) -> Iterator[Sight]:
-        """What a coalition reads by shares that it holds itself; without any, the releases say it all.
+        """What a coalition reads by shares and terms of its own; without any, the releases say it all.
 
         Args:
             coalition: who pools what was delivered.
@@ -58,10 +58,10 @@ class Session:
         may still be enough for a sum.
         """
         inside = [share for share in self.held if share[1] in (coalition if holders is None else holders)]
-        if not inside:
-            return
-        yield from self._vectors(inside, coalition)
-        if self.aggregator in coalition:
+        if inside:
+            yield from self._vectors(inside, coalition)
+        # Members in the coalition need not have sent their terms for it to know them.
+        if self.aggregator in coalition and (inside or any(coalition & {*of} for of in self.answers)):
             yield from self._sums(inside, coalition)
 
     def _vectors(
