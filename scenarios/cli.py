@@ -307,6 +307,10 @@ def privacy(
         str | None, typer.Option("--adjacency", help="add-remove, replace or zero-out.")
     ] = None,
     delta: Annotated[float | None, typer.Option("--delta", help="Strictly between 0 and 1.")] = None,
+    target: Annotated[
+        float | None,
+        typer.Option("--target", help="An epsilon: also say which noise_multiplier would give it."),
+    ] = None,
 ) -> None:
     """Account a finished run again.
 
@@ -320,6 +324,8 @@ def privacy(
             raise ConfigurationError(
                 f"--{option} is one of {', '.join(KINDS[f'privacy.{option}'])}, got {word}"
             )
+    if target is not None and not target > 0:
+        raise ConfigurationError(f"--target must be above 0, got {target:g}")
     if delta is not None and not 0 < delta < 1:
         raise ConfigurationError(f"--delta must lie strictly between 0 and 1, got {delta:g}")
     for text in observers or ():
@@ -330,7 +336,17 @@ def privacy(
     from scenarios.reaccount import reaccount
 
     cores = os.cpu_count() or 1
-    show_rows(reaccount(folder, jobs=cores, observers=observers, unit=unit, adjacency=adjacency, delta=delta))
+    show_rows(
+        reaccount(
+            folder,
+            jobs=cores,
+            observers=observers,
+            unit=unit,
+            adjacency=adjacency,
+            delta=delta,
+            target=target,
+        )
+    )
 
 
 def _nodes(text: str, option: str) -> tuple[int, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
 
 from analysis.store import read_run
+from protocols.privacy.accounting import mu2_of
 from protocols.privacy.ledger import Claim, account
 from protocols.privacy.lineage import CONTRIBUTE, WIRE, Entry
 from protocols.privacy.sum_law import SumLaw
@@ -24,6 +26,7 @@ def reaccount(
     adjacency: str | None,
     delta: float | None,
     jobs: int = 1,
+    target: float | None = None,
 ) -> list[dict[str, Any]]:
     """The ledger's claims about a run, one row per observer set and basis: its worst and median victim.
 
@@ -32,6 +35,8 @@ def reaccount(
         observers: sets that pool what they see, as :mod:`scenarios.observers` has them; every single node if None.
         unit, adjacency, delta: in place of the run's own.
         jobs: processes among which observers are divided.
+        target: an ε; rows then say with which noise_multiplier the worst victim would lose just that. The trace does
+            not depend on the noise, and Gaussian losses fall with its square, so nothing has to be run for it.
 
     Raises:
         ConfigurationError: the run has no mechanism, or an observer is not one of its nodes.
@@ -84,7 +89,7 @@ def reaccount(
         jobs=jobs,
         law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
     )
-    return _rows(claims)
+    return _rows(claims, asked.get("noise_multiplier"), target)
 
 
 def in_unit(
@@ -107,7 +112,7 @@ def _entries(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
     return [Entry(**(dict(row) | {k: tuple(row[k]) for k in ("parents", "coefs")})) for row in rows]
 
 
-def _rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+def _rows(claims: Sequence[Claim], multiplier: float | None, target: float | None) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[Claim]] = {}
     for claim in claims:
         groups.setdefault((claim.observers, claim.basis), []).append(claim)
@@ -127,4 +132,15 @@ def _rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
                 "unit": worst.unit,
             }
         )
+        if target is not None:
+            rows[-1] |= _needed(group, multiplier, target)
     return rows
+
+
+def _needed(claims: Sequence[Claim], multiplier: float | None, target: float) -> dict[str, Any]:
+    """The noise with which the worst of some claims would be the target; "–" where none would, or none is known."""
+    losses = [claim.mu2 for claim in claims if claim.mu2 is not None]
+    key = f"noise_multiplier for epsilon {target:g}"
+    if len(losses) < len(claims) or multiplier is None or not isfinite(max(losses)):
+        return {key: "–"}
+    return {key: multiplier * sqrt(max(losses) / mu2_of(target, claims[0].delta))}

@@ -120,6 +120,23 @@ def test_a_wire_on_one_link_reads_what_its_receiver_reads(tmp_path: Path) -> Non
     assert 0 < seen["wire"] <= seen["0"]
 
 
+def test_the_noise_for_a_target_is_found_without_another_run(tmp_path: Path) -> None:
+    """And a run with that noise loses just the target, on either basis."""
+    secure = {"secure": {"tolerated_dropouts": 0}}
+    run(ring("secure", [[0, 3]], **secure), tmp_path / "first")
+    asked = {"observers": ["0,3"], "unit": None, "adjacency": None, "delta": None}
+    rows = {row["basis"]: row for row in reaccount(tmp_path / "first", **asked, target=1.5)}
+    for basis in ("certified", "open-loop"):
+        needed = rows[basis]["noise_multiplier for epsilon 1.5"]
+        made = ring("secure", [[0, 3]], **secure)
+        louder = made.model_copy(
+            update={"privacy": made.privacy.model_copy(update={"noise_multiplier": needed})}
+        )
+        run(louder, tmp_path / basis)
+        again = {row["basis"]: row for row in reaccount(tmp_path / basis, **asked)}
+        assert again[basis]["epsilon (worst victim)"] == pytest.approx(1.5, rel=1e-6)
+
+
 def test_a_wire_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ScenarioErrors, match="nobody listens"):
         ring("ldp", ["wire"])

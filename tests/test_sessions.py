@@ -84,7 +84,7 @@ def seen(deliveries: list[Delivery], coalition: frozenset[int], states: dict[int
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     st.integers(3, 5),
     st.integers(2, 4),
