@@ -196,3 +196,36 @@ def test_noise_that_pairs_share(row: dict[str, Any], rounds: int) -> None:
     losses = figures(lineage.entries, (nodes, *row["colluders"]), "open-loop", nodes=nodes)
     # Differences of very loud pair noises cost digits: the reference itself is given to seven.
     assert max(losses.values()) == pytest.approx(rounds * row["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize(("nodes", "out", "colluding"), [(100, 10, 0), (60, 10, 30), (50, 49, 25)])
+def test_correlated_noise_on_random_graphs(nodes: int, out: int, colluding: int) -> None:
+    """GOPA: one vector of each, all of them public; (own^2 I + pair^2 L)^-1 over the honest nodes."""
+    own, pair = 1.0, 10.0
+    drawn = np.random.Generator(np.random.PCG64(5))
+    partners = {i: {int(v) for v in drawn.choice(nodes - 1, out, replace=False)} for i in range(nodes)}
+    edges = {
+        (min(i, w), max(i, w)) for i, those in partners.items() for v in those if (w := v + (v >= i)) != i
+    }
+    lineage = Lineage()
+    terms = [
+        [(1.0, lineage.contribute(0, i, 0, ORIGIN, gain=1.0, sigma=own, sensitivity=1.0))]
+        for i in range(nodes)
+    ]
+    honest = range(colluding, nodes)
+    matrix = own**2 * np.eye(len(honest))
+    for i, j in sorted(edges):
+        noise = lineage.contribute(0, i, 0, ORIGIN, gain=1.0, sigma=pair, sensitivity=0.0)
+        lineage.delivered(0, j, 0, Visible(noise))
+        terms[i].append((1.0, noise))
+        terms[j].append((-1.0, noise))
+        if i >= colluding:
+            a, b = i - colluding, j - colluding
+            matrix[[a, b], [a, b]] += pair**2
+            matrix[[a, b], [b, a]] -= pair**2
+    for i in range(nodes):
+        lineage.delivered(1, nodes, 0, Visible(lineage.combine(0.5, i, 0, terms[i])))
+    losses = figures(lineage.entries, (nodes, *range(colluding)), "open-loop", nodes=nodes)
+    expected = np.linalg.inv(matrix).diagonal()
+    np.testing.assert_allclose([losses[i] for i in honest], expected, rtol=1e-7)
+    assert 1 / len(honest) <= expected.max() < 1.2 / len(honest)

@@ -15,19 +15,24 @@ from scenarios.load import resolve
 from scenarios.reaccount import reaccount
 from scenarios.run import run
 
-# Privacy loss distributions of dp-accounting 0.6.0 (add or remove one), delta 1e-5; the first row lies in the
-# interval [1.5054, 1.5254] of prv-accountant 0.2.0.
+# Privacy loss distributions of dp-accounting 0.6.0 (add or remove one); the first row lies in the interval
+# [1.5054, 1.5254] of prv-accountant 0.2.0, the last two (no sampling) are the exact Gaussian values.
 DPSGD = [
-    (0.01, 1.1, 1000, 1.5153702482034066),
-    (0.01, 1.0, 10000, 6.187744996636386),
-    (0.02, 1.0, 2000, 5.615800829994957),
+    (0.01, 1.1, 1000, 1e-5, 1.5153702482034066),
+    (0.01, 1.0, 10000, 1e-5, 6.187744996636386),
+    (0.02, 1.0, 2000, 1e-5, 5.615800829994957),
+    (0.1, 2.0, 200, 1e-5, 3.3596607441369803),
+    (0.25, 4.0, 300, 1e-5, 4.969184220691825),
+    (0.001, 0.7, 5000, 1e-6, 1.3805690247844569),
+    (1.0, 5.0, 1, 1e-5, 0.725521750857797),
+    (1.0, 20.0, 400, 1e-6, 4.886554117462215),
 ]
 
 
-@pytest.mark.parametrize(("rate", "z", "steps", "epsilon"), DPSGD)
-def test_reference_values(rate: float, z: float, steps: int, epsilon: float) -> None:
+@pytest.mark.parametrize(("rate", "z", "steps", "delta", "epsilon"), DPSGD)
+def test_reference_values(rate: float, z: float, steps: int, delta: float, epsilon: float) -> None:
     clip = 3.0
-    found = sampled_epsilon(rate, {(clip, (z * clip) ** 2): steps}, 1.0, "add-remove", 1e-5)
+    found = sampled_epsilon(rate, {(clip, (z * clip) ** 2): steps}, 1.0, "add-remove", delta)
     assert found == pytest.approx(epsilon, rel=1e-4)
 
 
