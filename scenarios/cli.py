@@ -311,6 +311,10 @@ def privacy(
         float | None,
         typer.Option("--target", help="An epsilon: also say which noise_multiplier would give it."),
     ] = None,
+    per_message: Annotated[
+        bool,
+        typer.Option("--per-message", help="Also what a published sum over messages would say; no bound."),
+    ] = False,
 ) -> None:
     """Account a finished run again.
 
@@ -345,6 +349,7 @@ def privacy(
             adjacency=adjacency,
             delta=delta,
             target=target,
+            per_message=per_message,
         )
     )
 

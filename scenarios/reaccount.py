@@ -10,9 +10,12 @@ from typing import Any
 import networkx as nx
 
 from analysis.store import read_run
-from protocols.privacy.accounting import mu2_of
-from protocols.privacy.ledger import Claim, account
+from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
+from protocols.privacy.exposure import expose
+from protocols.privacy.ledger import Claim, account, label_of
 from protocols.privacy.lineage import CONTRIBUTE, WIRE, Entry
+from protocols.privacy.linear_view import MAX_CELLS, read_record
+from protocols.privacy.published import as_if_fresh
 from protocols.privacy.sum_law import SumLaw
 from scenarios.observers import observers_from
 from simulator.errors import ConfigurationError
@@ -27,6 +30,7 @@ def reaccount(
     delta: float | None,
     jobs: int = 1,
     target: float | None = None,
+    per_message: bool = False,
 ) -> list[dict[str, Any]]:
     """The ledger's claims about a run, one row per observer set and basis: its worst and median victim.
 
@@ -35,6 +39,7 @@ def reaccount(
         observers: sets that pool what they see, as :mod:`scenarios.observers` has them; every single node if None.
         unit, adjacency, delta: in place of the run's own.
         jobs: processes among which observers are divided.
+        per_message: add what a sum over messages, each as if its noise were fresh, would say; no bound.
         target: an ε; rows then say with which noise_multiplier the worst victim would lose just that. The trace does
             not depend on the noise, and Gaussian losses fall with its square, so nothing has to be run for it.
 
@@ -74,10 +79,11 @@ def reaccount(
             "for --adjacency replace or zero-out"
         )
     byzantine = frozenset(manifest["byzantine"])
+    entries = in_unit(
+        _entries(folder.releases.to_dicts()), asked["unit"], unit, adjacency, manifest["samples_per_node"]
+    )
     claims = account(
-        in_unit(
-            _entries(folder.releases.to_dicts()), asked["unit"], unit, adjacency, manifest["samples_per_node"]
-        ),
+        entries,
         victims=[node for node in range(nodes) if node not in byzantine],
         observers=sets,
         uncredited=byzantine,
@@ -89,7 +95,15 @@ def reaccount(
         jobs=jobs,
         law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
     )
-    return _rows(claims, asked.get("noise_multiplier"), target)
+    rows = _rows(claims, asked.get("noise_multiplier"), target)
+    if per_message:
+        honest = [node for node in range(nodes) if node not in byzantine]
+        told = _per_message(
+            entries, sets, byzantine, adjacency, asked["delta"] if delta is None else delta, honest
+        )
+        for row in rows:
+            row["per message (no bound)"] = told[row["observers"]]
+    return rows
 
 
 def in_unit(
@@ -144,3 +158,23 @@ def _needed(claims: Sequence[Claim], multiplier: float | None, target: float) ->
     if len(losses) < len(claims) or multiplier is None or not isfinite(max(losses)):
         return {key: "–"}
     return {key: multiplier * sqrt(max(losses) / mu2_of(target, claims[0].delta))}
+
+
+def _per_message(
+    entries: Sequence[Entry],
+    sets: Sequence[tuple[int, ...]],
+    byzantine: frozenset[int],
+    adjacency: str,
+    delta: float,
+    honest: Sequence[int],
+) -> dict[str, float]:
+    """ε of each set's worst victim, if every message had noise of its own."""
+    record = read_record(entries)
+    found = {}
+    for members in sets:
+        coalition = frozenset(members) | byzantine
+        exposure = expose(record, coalition, shift_factor(adjacency))
+        losses = as_if_fresh(record, exposure, max(honest) + 1, MAX_CELLS)
+        worst = max((losses[victim] for victim in honest if victim not in coalition), default=0.0)
+        found[label_of(members)] = epsilon_of(float(worst), delta)
+    return found

@@ -9,10 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from protocols.privacy.published import per_message_losses
+from protocols.privacy.accounting import epsilon_of
+from protocols.privacy.exposure import expose
+from protocols.privacy.linear_view import read_record
+from protocols.privacy.published import as_if_fresh, per_message_losses
 from scenarios.load import resolve
+from scenarios.reaccount import reaccount
 from scenarios.run import run
-from tests.gossip_records import ring
+from tests.gossip_records import gossip as gossip_records
+from tests.gossip_records import ring, torus
 
 
 def gossip(correlated: Any = None, *, nodes: int = 8, degree: int = 4, **changes: Any) -> Any:
@@ -132,4 +137,21 @@ def test_averaging_after_one_draw_is_not_what_its_formula_says(tmp_path: Path) -
     )
     found = dict(zip(last["victim"], last["mu2"], strict=True))
     assert all(found[v] == pytest.approx(1 / 4, rel=1e-6) for v in range(1, 8))
-    assert per_message_losses(ring(8), 0, 4)[4] / 4 < 0.004
+    formula = per_message_losses(ring(8), 0, 4) / 4
+    assert formula[4] < 0.004
+    rows = reaccount(
+        tmp_path / "run", observers=["0"], unit=None, adjacency=None, delta=None, per_message=True
+    )
+    for row in rows:
+        expected = epsilon_of(float(formula[1:].max()), 1e-5)
+        assert row["per message (no bound)"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_formula_of_a_record_is_the_published_one() -> None:
+    """For every victim of a ring and of a torus, gossip after one draw."""
+    for weights, steps in ((ring(8), 4), (torus(4), 3)):
+        entries = gossip_records(weights, steps, secure=False, contributes=lambda v, t: t == 0)
+        record = read_record(entries)
+        found = as_if_fresh(record, expose(record, frozenset({0}), 1.0), len(weights), 10**7)
+        own = per_message_losses(weights, 0, steps)
+        np.testing.assert_allclose(found[1:], own[1:], rtol=1e-9, atol=1e-12)

@@ -1,19 +1,22 @@
-"""Published formulas that are shown beside exact losses, and are no bounds for them."""
+"""Accounting as published, shown beside exact losses: no bound for them.
+
+Network privacy of gossip averaging has been stated message by message: Σ over messages of (what of it is the
+victim's)² over its noise (Cyffers, Even, Bellet and Massoulié 2022, Muffliato; there for one noise draw at the
+start). Messages of a run carry the same noise again and again, so their losses do not add up like this: an observer
+who solves for them may learn everything where the formula sees almost nothing.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from protocols.privacy.exposure import Exposure
+from protocols.privacy.linear_view import Floats, Record, sight_rows, state_rows
 
 
-def per_message_losses(weights: Floats, observer: int, steps: int) -> Floats:
-    """What messages of gossip averaging with one noise draw would lose if each were a release of its own.
-
-    Σ_t Σ_w (W^t)_wu² / ‖(W^t)_w‖² over the observer's neighbours w: the formula for Muffliato's pairwise network
-    privacy (Cyffers, Even, Bellet and Massoulié 2022), from the messages at t = 0 on. All messages carry the *same*
-    noise, so their losses do not add up like this: an observer who solves for them learns more, up to everything.
+def per_message_losses(weights: NDArray[np.float64], observer: int, steps: int) -> Floats:
+    """Σ_t Σ_w (W^t)_wu² / ‖(W^t)_w‖² over the observer's neighbours w, from the messages at t = 0 on.
 
     Args:
         weights: (n, n), row = receiver.
@@ -31,3 +34,24 @@ def per_message_losses(weights: Floats, observer: int, steps: int) -> Floats:
         losses += (said**2 / (said**2).sum(axis=1, keepdims=True)).sum(axis=0)
         power = weights @ power
     return losses
+
+
+def as_if_fresh(record: Record, exposure: Exposure, nodes: int, max_cells: int) -> Floats:
+    """The same from a record: every sight as a release with noise of its own.
+
+    As published, the noise of the observers themselves counts, although they know it.
+
+    Returns:
+        By node, μ²; infinite where a sight has no noise at all.
+
+    Raises:
+        ViewTooLarge: the dense rows would have more than ``max_cells`` cells.
+    """
+    rows = sight_rows(state_rows(record, max_cells), exposure.sights)
+    noise = (rows**2) @ (record.sigma**2)
+    moved = np.zeros((len(rows), nodes))
+    np.add.at(moved.T, record.owner, (np.abs(rows) * exposure.shift).T)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        losses = np.where(moved == 0, 0.0, moved**2 / noise[:, None])
+    total: Floats = losses.sum(axis=0)
+    return total
