@@ -25,6 +25,7 @@ from protocols.gossip.pull import pull
 from protocols.gossip.push import push
 from protocols.gossip.push_pull import push_pull
 from protocols.gossip.push_sum import push_sum
+from protocols.gossip.robust_mix import RobustMix
 from protocols.gossip.secure_fedavg import secure_fedavg
 from protocols.gossip.tracking import tracking
 from protocols.gossip.zero_sum import ZeroSum
@@ -32,7 +33,9 @@ from protocols.privacy.sum_law import SumLaw
 from scenarios import privacy_tables, protocol_tables
 from scenarios.build_keys import build_keys, name_of
 from scenarios.build_learner import Learning, update_weights
+from scenarios.build_robust import build_rule
 from scenarios.build_secure import build_security
+from scenarios.robust_tables import least_models
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
 from simulator.node import Program
@@ -80,8 +83,16 @@ def build_program(
             else:
                 rescale = spec.missing == "rescale"
                 disguised = build_disguise(scenario, learner, overlay)
+                robust = None
+                if spec.robust is not None:
+                    robust = RobustMix(learner, build_rule(spec.robust), least_models(spec.robust))
                 exchange = lambda node: DirectExchange(  # noqa: E731
-                    node, learner, spec.timeout, rescale=rescale, disguise=disguised and disguised(node)
+                    node,
+                    learner,
+                    spec.timeout,
+                    rescale=rescale,
+                    disguise=disguised and disguised(node),
+                    robust=robust,
                 )
             return Built(lambda node: dsgd(node, learner, exchange, rounds, spec.mix_every, spec.mixes))
         case protocol_tables.AsynchronousProtocol():

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from scenarios import protocol_tables
+from scenarios.checks_world import least_degree
 from scenarios.locate import Key
+from scenarios.robust_tables import least_models
 from scenarios.schema import Scenario
 from scenarios.topology_tables import EpidemicTopology, OnePeerExponentialTopology, Topology
 
@@ -119,4 +121,31 @@ def bounds(scenario: Scenario) -> Found:
             )
 
 
-CHECKS = (fitting_links, used_keys, bounds)
+def robust_rules(scenario: Scenario) -> Found:
+    """Rules compare models that are seen, and enough of them."""
+    protocol = scenario.protocol
+    if not isinstance(protocol, protocol_tables.DsgdProtocol) or protocol.robust is None:
+        return
+    key: Key = ("protocol", "robust")
+    if protocol.exchange == "secure":
+        yield (
+            key,
+            f"{protocol.robust.kind} compares single models, and secure sums hide them: only their sum is opened. Use "
+            'exchange = "plain" or "ldp", or leave out the rule',
+        )
+        return
+    if protocol.missing != "own":
+        yield (
+            ("protocol", "missing"),
+            "a robust rule uses no weights, so none can be spread; leave this key out",
+        )
+    least, degree = least_models(protocol.robust), least_degree(scenario)
+    if degree is not None and degree + 1 < least:
+        yield (
+            key,
+            f"{protocol.robust.kind} with this f needs {least} models, and a node of this {scenario.topology.kind} graph "
+            f"compares {degree + 1}, its own included; use a denser topology or a smaller f",
+        )
+
+
+CHECKS = (fitting_links, used_keys, bounds, robust_rules)

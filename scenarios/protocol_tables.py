@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from scenarios.robust_tables import RobustRule
 from scenarios.tables import Table, written
 from scenarios.units import Duration, Fraction
 
@@ -47,6 +48,9 @@ class DsgdProtocol(Table):
         le=1_000_000,
         description="mixes with the neighbours, one after another, when it is time to mix; many of them average "
         "(rounds = 1: Muffliato)",
+    )
+    robust: RobustRule | None = Field(
+        default=None, description="how a node mixes what it hears with its own model, if not by weights"
     )
     missing: Literal["own", "rescale"] = Field(
         default="own",

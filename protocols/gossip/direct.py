@@ -9,6 +9,7 @@ from protocols.gossip.disguise import Disguise
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import show, shown, tell
 from protocols.gossip.peers import Barrier, shares
+from protocols.gossip.robust_mix import RobustMix
 from simulator.node import Node
 
 
@@ -17,7 +18,7 @@ class DirectExchange:
 
     The weight of neighbours that are not heard falls to the node's own model, or is spread over everybody who is
     there in proportion (``rescale``). Either way rows of the mixing matrix sum to 1, and only without losses do
-    columns.
+    columns. With a robust rule weights play no part (:mod:`protocols.gossip.robust_mix`).
 
     Guarantees:
         None beyond the noise already in the model: every neighbour (and anybody on the link) reads it. With
@@ -33,8 +34,10 @@ class DirectExchange:
         *,
         rescale: bool = False,
         disguise: Disguise | None = None,
+        robust: RobustMix | None = None,
     ) -> None:
         self._node = node
+        self._robust = robust
         self._timeout_s = timeout_s
         self._disguise = disguise
         self._learner = learner
@@ -71,6 +74,9 @@ class DirectExchange:
             for peer in links.to:
                 tell(node, (peer,), round, [said[peer]], message)
         heard = await self._barrier.collect(round, links.sources)
+        if self._robust is not None:
+            node.record("mixed", round=round, heard=len(heard))
+            return await self._robust.mix(node, round, mine, [shown(m)[0] for m in heard.values()])
         own, weights = shares(links.weights, heard, rescale=self._rescale)
         terms = [(own, mine), *((weights[v], shown(message)[0]) for v, message in heard.items())]
         node.record("mixed", round=round, heard=len(heard))

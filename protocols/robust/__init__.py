@@ -1,0 +1,1 @@
+"""Aggregation that a few wrong inputs cannot move far: pure functions of stacked vectors."""

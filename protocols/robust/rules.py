@@ -1,0 +1,240 @@
+"""Rules that aggregate stacked vectors although some of them may be anything.
+
+Every rule is a function of x (n, d), one vector a row, and of what it is told; ``f`` is how many of *these rows* may
+be wrong. Whether a receiver's own vector is among them is up to the caller, and part of what f then counts. All are
+traceable by JAX and batched over receivers with :func:`jax.vmap`; ties go to the row that comes first. Infinite and
+NaN inputs are the caller's to reject: a rule that sorts puts infinities at its ends, one that measures distances may
+return NaN.
+
+Sources: Yin et al. 2018 (median, trimmed mean); Xie et al. 2018 (mean around median); Blanchard et al. 2017 (Krum);
+Pillutla et al. 2022 (smoothed Weiszfeld); El Mhamdi et al. 2018 (minimum diameter averaging); Karimireddy et al. 2021
+(centred clipping), 2022 (bucketing); Farhadkhani et al. 2022, 2023 (nearest-neighbour averaging and mixing); Allouah
+et al. 2025 (adaptive robust clipping).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+from math import comb
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from protocols.robust.ordering import sorted_rows
+from simulator.errors import ConfigurationError
+
+MOST_SUBSETS = 200_000
+"""Subsets beyond which looking at all of them is refused."""
+Scores = Literal["others", "blanchard"]
+
+
+def mean(x: jax.Array) -> jax.Array:
+    """No rule at all: one wrong vector moves it anywhere."""
+    return jnp.mean(x, axis=0)
+
+
+def median(x: jax.Array) -> jax.Array:
+    """Position by position; of an even number the mean of the middle two."""
+    rows = sorted_rows(x)
+    return (rows[(len(rows) - 1) // 2] + rows[len(rows) // 2]) / 2
+
+
+def trimmed_mean(x: jax.Array, f: int) -> jax.Array:
+    """Position by position the mean without the f smallest and the f largest.
+
+    Raises:
+        ConfigurationError: 2 f is not below n.
+    """
+    _check(x, f, 2 * f < x.shape[0], "2 f must be below n")
+    rows = sorted_rows(x)[f : x.shape[0] - f]
+    total = rows[0]
+    for row in rows[1:]:
+        total = total + row
+    return total / len(rows)
+
+
+def mean_around_median(x: jax.Array, f: int) -> jax.Array:
+    """Position by position the mean of the n − f values nearest the median.
+
+    Raises:
+        ConfigurationError: f is not below n.
+    """
+    _check(x, f, f < x.shape[0], "f must be below n")
+    order = jnp.argsort(jnp.abs(x - median(x)), axis=0, stable=True)
+    return jnp.mean(jnp.take_along_axis(x, order[: x.shape[0] - f], axis=0), axis=0)
+
+
+def distances(x: jax.Array) -> jax.Array:
+    """Squared, (n, n), from differences: exact zeros for equal rows, at n² d operations."""
+    return jax.vmap(lambda row: jnp.sum((x - row) ** 2, axis=1))(x)
+
+
+def krum(x: jax.Array, f: int, chosen: int = 1, scores: Scores = "others") -> jax.Array:
+    """The mean of the vectors that are nearest to their nearest neighbours (Multi-Krum; Krum with one).
+
+    Args:
+        x: (n, d).
+        f: how many may be wrong.
+        chosen: how many are averaged.
+        scores: a vector's score sums its squared distances to its n − f − 1 nearest others (``others``, all that are
+            right), or to n − f − 2 (``blanchard``, as the paper has it). The two may choose differently.
+
+    Raises:
+        ConfigurationError: no distance is left for a score, or ``chosen`` is not 1 … n.
+    """
+    count = x.shape[0]
+    near = count - f - (1 if scores == "others" else 2)
+    _check(x, f, near >= 1 and 1 <= chosen <= count, "too few vectors for a score, or to choose")
+    away = jnp.sort(distances(x), axis=1)[:, 1 : near + 1]
+    best = jnp.argsort(jnp.sum(away, axis=1), stable=True)[:chosen]
+    return jnp.mean(x[best], axis=0)
+
+
+def smoothed_geometric_median(x: jax.Array, nu: float, steps: int) -> jax.Array:
+    """Smoothed Weiszfeld from zero with a given number of steps, converged or not."""
+
+    def step(_: int, z: jax.Array) -> jax.Array:
+        weight = 1.0 / jnp.maximum(jnp.linalg.norm(x - z, axis=1), nu)
+        return weight @ x / jnp.sum(weight)
+
+    found: jax.Array = jax.lax.fori_loop(0, steps, step, jnp.zeros_like(x[0]))
+    return found
+
+
+def geometric_median(x: jax.Array, tolerance: float = 1e-6, most: int = 1000) -> jax.Array:
+    """The point with the least sum of distances, by Weiszfeld's steps from the mean, until they are short.
+
+    Args:
+        x: (n, d).
+        tolerance: length of a step, relative to the spread of x, that ends it.
+        most: steps at most.
+    """
+    start = jnp.mean(x, axis=0)
+    spread = jnp.sqrt(jnp.mean(jnp.sum((x - start) ** 2, axis=1)))
+    least = jnp.maximum(tolerance * spread, 1e-30)
+
+    def go_on(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        _, moved, count = state
+        return (moved > least) & (count < most)
+
+    def step(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        z, _, count = state
+        weight = 1.0 / jnp.maximum(jnp.linalg.norm(x - z, axis=1), 1e-3 * least)
+        after = weight @ x / jnp.sum(weight)
+        return after, jnp.linalg.norm(after - z), count + 1
+
+    first = (start, jnp.asarray(jnp.inf, x.dtype), jnp.asarray(0))
+    return jax.lax.while_loop(go_on, step, first)[0]
+
+
+def minimum_diameter_mean(x: jax.Array, f: int) -> jax.Array:
+    """The mean of the n − f vectors whose largest distance is least; of several sets the first in order.
+
+    Raises:
+        ConfigurationError: f is not below n, or there are too many sets to look at.
+    """
+    count = x.shape[0]
+    _check(x, f, f < count, "f must be below n")
+    if comb(count, f) > MOST_SUBSETS:
+        raise ConfigurationError(
+            f"{comb(count, f)} sets of {count - f} of {count} vectors are too many to look at all"
+        )
+    sets = np.array(list(combinations(range(count), count - f)), np.int32)
+    away = distances(x)
+    widest = jax.lax.map(
+        lambda members: jnp.max(away[members][:, members]), jnp.asarray(sets), batch_size=4096
+    )
+    return jnp.mean(x[jnp.asarray(sets)[jnp.argmin(widest)]], axis=0)
+
+
+def centred_clipping(x: jax.Array, start: jax.Array, radius: float, steps: int) -> jax.Array:
+    """From a start, the mean of what leads to all vectors, each cut to a radius; repeated.
+
+    Args:
+        x: (n, d).
+        start: (d,), the last result, or a receiver's own vector.
+        radius: τ.
+        steps: L.
+    """
+
+    def step(_: int, v: jax.Array) -> jax.Array:
+        return v + jnp.mean(clipped(x - v, radius), axis=0)
+
+    found: jax.Array = jax.lax.fori_loop(0, steps, step, start)
+    return found
+
+
+def nearest_mean(x: jax.Array, f: int, pivot: int) -> jax.Array:
+    """The mean of the n − f vectors nearest one of them, itself included (MoNNA, NNA).
+
+    Raises:
+        ConfigurationError: f is not below n.
+    """
+    _check(x, f, f < x.shape[0], "f must be below n")
+    away = jnp.sum((x - x[pivot]) ** 2, axis=1)
+    return jnp.mean(x[jnp.argsort(away, stable=True)[: x.shape[0] - f]], axis=0)
+
+
+# What is done to vectors before a rule.
+
+
+def clipped(x: jax.Array, radius: jax.Array | float) -> jax.Array:
+    """Rows longer than a radius are cut to it."""
+    norms = jnp.linalg.norm(x, axis=1, keepdims=True)
+    return x * jnp.where(norms > radius, radius / norms, 1.0)
+
+
+def adaptively_clipped(x: jax.Array, f: int) -> jax.Array:
+    """The int(2 f / n · (n − f)) longest rows are cut to the length of the next one (ARC).
+
+    Raises:
+        ConfigurationError: f is not below n.
+    """
+    count = x.shape[0]
+    _check(x, f, f < count, "f must be below n")
+    longest = int(2 * f / count * (count - f))
+    norms = jnp.linalg.norm(x, axis=1)
+    radius = -jnp.sort(-norms)[min(longest, count - 1)]
+    return clipped(x, radius)
+
+
+def nearest_mixed(x: jax.Array, f: int) -> jax.Array:
+    """Each vector replaced by the mean of its n − f nearest, itself included (NNM).
+
+    Raises:
+        ConfigurationError: f is not below n.
+    """
+    count = x.shape[0]
+    _check(x, f, f < count, "f must be below n")
+    near = jnp.argsort(distances(x), axis=1, stable=True)[:, : count - f]
+    chosen = jnp.zeros((count, count), x.dtype).at[jnp.arange(count)[:, None], near].set(1.0 / (count - f))
+    return chosen @ x
+
+
+def bucketed(x: jax.Array, order: jax.Array, size: int) -> jax.Array:
+    """Means of buckets of vectors in a given order; the last bucket may be smaller, and counts as much.
+
+    Args:
+        x: (n, d).
+        order: a permutation of the rows.
+        size: of a bucket.
+    """
+    count = x.shape[0]
+    buckets = -(-count // size)
+    place = jnp.arange(count) // size
+    total = jnp.zeros((buckets, x.shape[1]), x.dtype).at[place].add(x[order])
+    sizes = np.minimum(size, count - size * np.arange(buckets))
+    return total / jnp.asarray(sizes, x.dtype)[:, None]
+
+
+def batched(rule: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+    """A rule for many receivers at once, (receivers, n, d) -> (receivers, d), compiled."""
+    return jax.jit(jax.vmap(rule))
+
+
+def _check(x: jax.Array, f: int, fine: bool, wanted: str) -> None:
+    if f < 0 or not fine:
+        raise ConfigurationError(f"f = {f} of n = {x.shape[0]} vectors: {wanted}")

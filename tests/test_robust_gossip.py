@@ -1,0 +1,117 @@
+"""Robust rules in whole runs: what they save from attacks, what they cost, and where they are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from protocols.gossip.robust_mix import compared
+from protocols.robust import rules
+from scenarios.load import ScenarioErrors, resolve
+from scenarios.run import run
+
+RULES: dict[str, dict[str, Any]] = {
+    "median": {"kind": "median"},
+    "trimmed mean": {"kind": "trimmed-mean", "f": 2},
+    "trimmed mean, mixed": {"kind": "trimmed-mean", "f": 2, "before": "nearest-mixing"},
+    "around the median": {"kind": "mean-around-median", "f": 2, "before": "adaptive-clipping"},
+    "krum": {"kind": "krum", "f": 2},
+    "multi-krum": {"kind": "krum", "f": 2, "chosen": 3, "scores": "others"},
+    "geometric median": {"kind": "geometric-median"},
+    "minimum diameter": {"kind": "minimum-diameter", "f": 2},
+    "nearest": {"kind": "nearest", "f": 2},
+    "centred clipping": {"kind": "centred-clipping", "radius": 0.3},
+}
+
+
+def gossip(robust: Any = None, attacked: bool = True, exchange: str = "plain", **changes: Any) -> Any:
+    protocol: dict[str, Any] = {"kind": "dsgd", "rounds": 25, "exchange": exchange, "timeout": "2 s"}
+    if robust is not None:
+        protocol["robust"] = robust
+    adversary = {"byzantine": {"nodes": [0, 5], "attack": "sign-flip", "scale": 10.0}} if attacked else {}
+    return resolve(
+        {
+            "format": 1,
+            "name": "robust",
+            "topology": {"kind": "complete", "nodes": 10},
+            "network": {"latency": {"kind": "constant", "value": "50 ms"}, "uplink": "10 Mbit/s"},
+            "data": {"kind": "blobs", "samples": 1200, "features": 8, "classes": 3},
+            "model": {"kind": "softmax"},
+            "training": {"step": 0.5, "divisor": 100, "step_cost": "20 ms"},
+            "protocol": protocol,
+            "adversary": adversary,
+        }
+        | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, float]:
+    folder = tmp_path_factory.mktemp("plain")
+    return {
+        attacked: run(gossip(attacked=attacked), folder / str(attacked))["accuracy_worst"]
+        for attacked in (False, True)
+    }
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_learns_where_an_average_fails(name: str, plain: dict[bool, float], tmp_path: Path) -> None:
+    """Two of ten nodes send ten times the negative of their models."""
+    assert plain[False] > 0.85
+    assert plain[True] < 0.5
+    summary = run(gossip(RULES[name]), tmp_path / "run")
+    assert summary["status"] == "finished"
+    assert summary["accuracy_worst"] > plain[False] - 0.08
+
+
+def test_a_model_that_is_no_number_is_not_compared() -> None:
+    own, other = np.ones(3, np.float32), np.full(3, 2.0, np.float32)
+    for wrong in (np.nan, np.inf, -np.inf):
+        broken = np.array([wrong, 0.0, 0.0], np.float32)
+        found = compared(rules.mean)(own, other, broken)
+        np.testing.assert_allclose(found, [4 / 3] * 3)
+
+
+def test_what_is_compared_is_no_linear_function_for_the_ledger(tmp_path: Path) -> None:
+    privacy = {"unit": "node", "adjacency": "zero-out", "clip": 1.0, "noise_multiplier": 5.0}
+    run(gossip(RULES["median"], exchange="ldp", privacy=privacy), tmp_path / "run")
+    table = pl.read_parquet(tmp_path / "run" / "privacy.parquet")
+    last = table.filter(pl.col("t_s") == table["t_s"].max())
+    assert set(last["basis"]) == {"certified", "ldp-fallback"}
+
+
+def test_too_few_models_leave_a_node_its_own(tmp_path: Path) -> None:
+    """Five of ten nodes are down from the start, and a rule for nine models cannot work with five."""
+    fault = [{"kind": "outage", "nodes": [5, 6, 7, 8, 9], "down_at": "10 ms"}]
+    protocol = {"kind": "dsgd", "rounds": 5, "exchange": "plain", "timeout": "200 ms"}
+    made = gossip(
+        None, attacked=False, fault=fault, protocol=protocol | {"robust": {"kind": "trimmed-mean", "f": 4}}
+    )
+    summary = run(made, tmp_path / "run")
+    alone = run(
+        gossip(None, attacked=False, protocol={"kind": "local", "rounds": 5, "exchange": "plain"}),
+        tmp_path / "x",
+    )
+    assert summary["status"] == "finished"
+    assert summary["consensus_distance"] == pytest.approx(alone["consensus_distance"], rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("robust", "changes", "said"),
+    [
+        ({"kind": "median"}, {"exchange": "secure", "privacy": {}}, "secure sums hide"),
+        ({"kind": "trimmed-mean", "f": 5}, {}, "needs 11 models"),
+        ({"kind": "krum", "f": 8}, {}, "needs 11 models"),
+    ],
+)
+def test_where_rules_are_refused(robust: Any, changes: dict[str, Any], said: str) -> None:
+    if changes:
+        changes = changes | {
+            "privacy": {"unit": "node", "adjacency": "zero-out", "clip": 1.0, "noise_multiplier": 1.0}
+        }
+    with pytest.raises(ScenarioErrors, match=said):
+        gossip(robust, **changes)
