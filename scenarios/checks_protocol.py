@@ -130,8 +130,8 @@ def robust_rules(scenario: Scenario) -> Found:
     if protocol.exchange == "secure":
         yield (
             key,
-            f"{protocol.robust.kind} compares single models, and secure sums hide them: only their sum is opened. Use "
-            'exchange = "plain" or "ldp", or leave out the rule',
+            f"{protocol.robust.kind} compares single models, and secure sums hide them: only their sum is opened; "
+            'use exchange = "plain" or "ldp", or leave out the rule',
         )
         return
     if protocol.missing != "own":
@@ -143,8 +143,8 @@ def robust_rules(scenario: Scenario) -> Found:
     if degree is not None and degree + 1 < least:
         yield (
             key,
-            f"{protocol.robust.kind} with this f needs {least} models, and a node of this {scenario.topology.kind} graph "
-            f"compares {degree + 1}, its own included; use a denser topology or a smaller f",
+            f"{protocol.robust.kind} with this f needs {least} models, and a node of this {scenario.topology.kind} "
+            f"graph compares {degree + 1}, its own included; use a denser topology or a smaller f",
         )
 
 

@@ -14,8 +14,8 @@ Wrong: TypeAlias = Annotated[
 Before: TypeAlias = Annotated[
     Literal["nothing", "nearest-mixing", "adaptive-clipping"],
     Field(
-        description="what is done to the models first: nearest-mixing (NNM, each replaced by the mean of its nearest) "
-        "or adaptive-clipping (ARC, the longest cut)"
+        description="what is done to the models first: nearest-mixing (NNM, each replaced by the mean of its "
+        "nearest) or adaptive-clipping (ARC, the longest cut)"
     ),
 ]
 

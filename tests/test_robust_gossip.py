@@ -87,7 +87,7 @@ def test_what_is_compared_is_no_linear_function_for_the_ledger(tmp_path: Path) -
 def test_too_few_models_leave_a_node_its_own(tmp_path: Path) -> None:
     """Five of ten nodes are down from the start, and a rule for nine models cannot work with five."""
     fault = [{"kind": "outage", "nodes": [5, 6, 7, 8, 9], "down_at": "10 ms"}]
-    protocol = {"kind": "dsgd", "rounds": 5, "exchange": "plain", "timeout": "200 ms"}
+    protocol: dict[str, Any] = {"kind": "dsgd", "rounds": 5, "exchange": "plain", "timeout": "200 ms"}
     made = gossip(
         None, attacked=False, fault=fault, protocol=protocol | {"robust": {"kind": "trimmed-mean", "f": 4}}
     )
