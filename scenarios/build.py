@@ -99,7 +99,7 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
     if byzantine is not None and stage.cast.byzantine:
         attack = {"sign-flip": sign_flip, "two-faced": two_faced}[byzantine.attack]
         claims = dict.fromkeys(sorted(stage.cast.byzantine), attack(learner, executor, byzantine.scale))
-    built = build_program(scenario, learning, overlay, bank.counts)
+    built = build_program(scenario, learning, overlay, bank.counts, stage.cast.dishonest)
     return Parts(
         network=network,
         faults=build_faults(scenario, nodes, base),

@@ -59,6 +59,7 @@ def build_program(
     learning: Learning,
     overlay: Overlay,
     samples: Sequence[int],
+    dishonest: frozenset[int],
 ) -> Built:
     """The protocol every node runs.
 
@@ -67,6 +68,7 @@ def build_program(
         learning: what there is to learn, and how.
         overlay: who is linked to whom.
         samples: how many each node holds (public).
+        dishonest: who does not follow the protocol, for rules with an oracle.
 
     Raises:
         ConfigurationError: the links are no tree, where the protocol needs one.
@@ -85,7 +87,7 @@ def build_program(
                 disguised = build_disguise(scenario, learner, overlay)
                 robust = None
                 if spec.robust is not None:
-                    robust = RobustMix(learner, build_rule(spec.robust), least_models(spec.robust))
+                    robust = RobustMix(learner, build_rule(spec.robust), least_models(spec.robust), dishonest)
                 exchange = lambda node: DirectExchange(  # noqa: E731
                     node,
                     learner,

@@ -137,7 +137,13 @@ def robust_rules(scenario: Scenario) -> Found:
     if protocol.missing != "own":
         yield (
             ("protocol", "missing"),
-            "a robust rule uses no weights, so none can be spread; leave this key out",
+            "with a robust rule the weight of missing models falls to the own one; leave this key out",
+        )
+    if protocol.robust.kind == "ubar" and protocol.exchange == "ldp":
+        yield (
+            key,
+            "ubar chooses models by the node's own samples, and noise on updates does not cover that choice; use "
+            'another rule, or exchange = "plain"',
         )
     least, degree = least_models(protocol.robust), least_degree(scenario)
     if degree is not None and degree + 1 < least:

@@ -7,10 +7,17 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from scenarios.tables import Table
+from scenarios.units import Fraction
 
 Wrong: TypeAlias = Annotated[
     int, Field(ge=0, description="wrong models among those compared: a node's neighbours and itself")
 ]
+Outsiders: TypeAlias = Annotated[int, Field(ge=0, description="wrong models among a node's neighbours")]
+Budget: TypeAlias = Annotated[
+    Fraction,
+    Field(gt=0, lt=1, description="of a node's mixing weight that wrong neighbours may have together"),
+]
+Radius: TypeAlias = Annotated[float, Field(gt=0)] | Literal["adaptive", "oracle"]
 Before: TypeAlias = Annotated[
     Literal["nothing", "nearest-mixing", "adaptive-clipping"],
     Field(
@@ -93,6 +100,75 @@ class CentredClippingRule(Table):
     steps: int = Field(default=1, ge=1, le=100, description="how often, each time around the last result")
 
 
+class ClippedGossipRule(Table):
+    """Around the own model, by the weights of links."""
+
+    kind: Literal["clipped-gossip"] = Field(
+        description="the own model, moved by the weighted sum of all differences to it, each cut to a radius"
+    )
+    radius: Radius = Field(
+        description="longest difference that counts in full; adaptive: the second largest of the round; oracle: the "
+        "proven one, which takes knowing who is honest"
+    )
+
+
+class ClippedGossipHeRule(Table):
+    """Around the own model, by the weights of links."""
+
+    kind: Literal["clipped-gossip-he"] = Field(
+        description="clipped gossip with the proven radius, the furthest models being taken for the wrong ones"
+    )
+    budget: Budget
+
+
+class CsPlusRule(Table):
+    """Around the own model, by the weights of links."""
+
+    kind: Literal["cs-plus"] = Field(
+        description="clipped gossip with the largest distance beyond which models of twice the budget lie (CS+)"
+    )
+    budget: Budget
+
+
+class GtsRule(Table):
+    """Around the own model, by the weights of links."""
+
+    kind: Literal["gts"] = Field(
+        description="gossip without the furthest models, up to the weight of the budget (NNA with weights)"
+    )
+    budget: Budget
+
+
+class IosRule(Table):
+    """By the weights of links."""
+
+    kind: Literal["ios"] = Field(
+        description="f times the model furthest from the weighted mean is left out, never the own one (IOS)"
+    )
+    f: Outsiders
+
+
+class RemoveFurthestRule(Table):
+    """Around the own model, by the weights of links."""
+
+    kind: Literal["remove-furthest"] = Field(
+        description="gossip without the f models furthest from the own one, whose weight falls to it"
+    )
+    f: Outsiders
+
+
+class UbarRule(Table):
+    """By distances to the own model and by losses on the own samples."""
+
+    kind: Literal["ubar"] = Field(
+        description="of the nearest models, the mean of those no worse than the own one on the own samples (UBAR)"
+    )
+    keep: Fraction = Field(
+        default=0.5, gt=0, le=1, description="fraction of the neighbours that is looked at, the nearest ones"
+    )
+    own_share: Fraction = Field(default=0.5, ge=0, le=1, description="weight of the own model in the result")
+
+
 RobustRule: TypeAlias = Annotated[
     MedianRule
     | TrimmedMeanRule
@@ -101,7 +177,14 @@ RobustRule: TypeAlias = Annotated[
     | GeometricMedianRule
     | MinimumDiameterRule
     | NearestRule
-    | CentredClippingRule,
+    | CentredClippingRule
+    | ClippedGossipRule
+    | ClippedGossipHeRule
+    | CsPlusRule
+    | GtsRule
+    | IosRule
+    | RemoveFurthestRule
+    | UbarRule,
     Field(
         discriminator="kind",
         description="how a node mixes what it hears with its own model, if not by weights",
@@ -118,5 +201,9 @@ def least_models(rule: RobustRule) -> int:
             return max(chosen, f + (3 if scores == "blanchard" else 2))
         case MeanAroundMedianRule(f=f) | MinimumDiameterRule(f=f) | NearestRule(f=f):
             return 2 * f + 1
+        case IosRule(f=f) | RemoveFurthestRule(f=f):
+            return f + 2
+        case UbarRule():
+            return 2
         case _:
             return 1

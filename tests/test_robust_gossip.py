@@ -25,6 +25,15 @@ RULES: dict[str, dict[str, Any]] = {
     "minimum diameter": {"kind": "minimum-diameter", "f": 2},
     "nearest": {"kind": "nearest", "f": 2},
     "centred clipping": {"kind": "centred-clipping", "radius": 0.3},
+    "clipped gossip": {"kind": "clipped-gossip", "radius": 0.3},
+    "clipped gossip, adaptive": {"kind": "clipped-gossip", "radius": "adaptive"},
+    "clipped gossip, oracle": {"kind": "clipped-gossip", "radius": "oracle"},
+    "clipped gossip of He": {"kind": "clipped-gossip-he", "budget": "20 %"},
+    "cs+": {"kind": "cs-plus", "budget": "20 %"},
+    "gts": {"kind": "gts", "budget": "20 %"},
+    "ios": {"kind": "ios", "f": 2},
+    "remove furthest": {"kind": "remove-furthest", "f": 2},
+    "ubar": {"kind": "ubar", "keep": "50 %"},
 }
 
 
@@ -72,7 +81,9 @@ def test_a_model_that_is_no_number_is_not_compared() -> None:
     own, other = np.ones(3, np.float32), np.full(3, 2.0, np.float32)
     for wrong in (np.nan, np.inf, -np.inf):
         broken = np.array([wrong, 0.0, 0.0], np.float32)
-        found = compared(rules.mean)(own, other, broken)
+        fn = compared(lambda heard: rules.mean(heard.models), lambda *_: np.zeros(3))
+        bank = (np.zeros((1, 1)),) * 3
+        found = fn(own, other, broken, np.ones(3), np.ones(3), 0, *bank)
         np.testing.assert_allclose(found, [4 / 3] * 3)
 
 
@@ -106,6 +117,8 @@ def test_too_few_models_leave_a_node_its_own(tmp_path: Path) -> None:
         ({"kind": "median"}, {"exchange": "secure", "privacy": {}}, "secure sums hide"),
         ({"kind": "trimmed-mean", "f": 5}, {}, "needs 11 models"),
         ({"kind": "krum", "f": 8}, {}, "needs 11 models"),
+        ({"kind": "ios", "f": 9}, {}, "needs 11 models"),
+        ({"kind": "ubar"}, {"exchange": "ldp", "privacy": {}}, "by the node's own samples"),
     ],
 )
 def test_where_rules_are_refused(robust: Any, changes: dict[str, Any], said: str) -> None:

@@ -18,7 +18,7 @@ class DirectExchange:
 
     The weight of neighbours that are not heard falls to the node's own model, or is spread over everybody who is
     there in proportion (``rescale``). Either way rows of the mixing matrix sum to 1, and only without losses do
-    columns. With a robust rule weights play no part (:mod:`protocols.gossip.robust_mix`).
+    columns. With a robust rule it decides what weights mean (:mod:`protocols.gossip.robust_mix`).
 
     Guarantees:
         None beyond the noise already in the model: every neighbour (and anybody on the link) reads it. With
@@ -74,10 +74,11 @@ class DirectExchange:
             for peer in links.to:
                 tell(node, (peer,), round, [said[peer]], message)
         heard = await self._barrier.collect(round, links.sources)
+        own, weights = shares(links.weights, heard, rescale=self._rescale)
         if self._robust is not None:
             node.record("mixed", round=round, heard=len(heard))
-            return await self._robust.mix(node, round, mine, [shown(m)[0] for m in heard.values()])
-        own, weights = shares(links.weights, heard, rescale=self._rescale)
+            compared = {v: (weights[v], shown(message)[0]) for v, message in heard.items()}
+            return await self._robust.mix(node, round, mine, own, compared)
         terms = [(own, mine), *((weights[v], shown(message)[0]) for v, message in heard.items())]
         node.record("mixed", round=round, heard=len(heard))
         return await self._learner.combine(node, round, terms)

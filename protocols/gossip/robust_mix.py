@@ -1,60 +1,98 @@
 """Mixing by a robust rule in place of a weighted average: models are compared, and what stands out counts little.
 
-A node's own model is the first of the vectors a rule sees, so f of a rule counts wrong ones among the neighbours and
-the node together. Weights of links play no part, and the average of all models is not kept, even without attacks. A
-model with a number that is not finite is replaced by the node's own before anything is compared.
+A node's own model is the first of the vectors a rule sees. Rules that count wrong models by number use no weights
+of links and do not keep the average of all models, even without attacks. The weight of neighbours that are not heard
+falls to the own model. A model with a number that is not finite is replaced by the node's own before anything is
+compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from protocols.gossip.learner import Learner, Model
+from protocols.learning.own_loss import own_losses
 from simulator.compute import Op
 from simulator.node import Node
 
-Rule = Callable[[jax.Array], jax.Array]
-"""From (n, d), the own vector first, to (d,)."""
+
+@dataclass(frozen=True)
+class Heard:
+    """What a node compares in one mix.
+
+    Args:
+        models: (n, d), the own one first.
+        weights: (n,), mixing weights of these rows; they sum to 1.
+        honest: (n,), 1 or 0: what no real node knows, for rules with an oracle.
+        losses: gives (n,), every model's mean loss on the node's own samples.
+    """
+
+    models: jax.Array
+    weights: jax.Array
+    honest: jax.Array
+    losses: Callable[[], jax.Array]
+
+
+Rule = Callable[[Heard], jax.Array]
 
 
 class RobustMix:
     """The mixes of one run.
 
     Args:
-        learner: whose lineage records them.
+        learner: how nodes train; its lineage records mixes.
         rule: what is done with the vectors.
         least: how many it needs; a node that hears fewer keeps its own model.
+        dishonest: for oracles.
     """
 
-    def __init__(self, learner: Learner, rule: Rule, least: int) -> None:
+    def __init__(self, learner: Learner, rule: Rule, least: int, dishonest: frozenset[int]) -> None:
         self._learner = learner
         self._least = least
-        self._op = lru_cache(maxsize=None)(lambda count: Op(f"robust mix of {count}", compared(rule)))
+        self._dishonest = dishonest
+        operations = learner.operations
+        bank = operations.bank
+        fn = compared(rule, own_losses(operations.task))
+        self._op = lru_cache(maxsize=None)(
+            lambda count: Op(f"robust mix of {count}", fn, (bank.x, bank.y, bank.mask))
+        )
 
-    async def mix(self, node: Node, round: int, mine: Model, heard: Sequence[Model]) -> Model:
-        """The rule over the own model and those heard."""
+    async def mix(
+        self, node: Node, round: int, mine: Model, own: float, heard: Mapping[int, tuple[float, Model]]
+    ) -> Model:
+        """The rule over the own model and those heard, each with its weight."""
         if 1 + len(heard) < self._least:
             node.record("too few to compare", round=round)
             return mine
-        models = [mine, *heard]
         learner = self._learner
+        models = [mine, *(model for _, model in heard.values())]
+        weights = (own, *(weight for weight, _ in heard.values()))
+        honest = (1.0, *(float(peer not in self._dishonest) for peer in heard))
         params = await node.compute(
-            self._op(len(models)), *(model.params for model in models), size=learner.size
+            self._op(len(models)),
+            *(model.params for model in models),
+            weights,
+            honest,
+            node.id,
+            size=learner.size,
         )
         states = [model.state for model in models]
         return Model(params, learner.lineage.opaque(node.now_s, node.id, round, states))
 
 
-def compared(rule: Rule) -> Callable[..., jax.Array]:
-    """A rule as an operation on separate vectors, the own one first."""
+def compared(rule: Rule, losses: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """A rule as an operation: vectors, the own one first, weights, who is honest, the node, then the data bank."""
 
-    def mixed(*vectors: jax.Array) -> jax.Array:
+    def mixed(*inputs: Any) -> jax.Array:
+        *vectors, weights, honest, node, x, y, mask = inputs
         own = vectors[0]
-        sound = [jnp.where(jnp.all(jnp.isfinite(vector)), vector, own) for vector in vectors]
-        return rule(jnp.stack(sound))
+        sound = jnp.stack([jnp.where(jnp.all(jnp.isfinite(vector)), vector, own) for vector in vectors])
+        return rule(Heard(sound, weights, honest, lambda: losses(sound, x[node], y[node], mask[node])))
 
     return mixed
