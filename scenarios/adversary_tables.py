@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from scenarios.attack_tables import Attack
 from scenarios.tables import AllOrPairs, Node, Nodes, Pairs, Table
 from scenarios.units import Duration, Fraction
 
@@ -27,10 +28,9 @@ class Placed(Table):
 class Byzantine(Placed):
     """Nodes that say something else than the protocol tells them to."""
 
-    attack: Literal["sign-flip", "two-faced"] = Field(
-        description="sign-flip: send -scale times the own model; two-faced: that to nodes of odd number only"
-    )
-    scale: float = Field(default=1.0, gt=0, description="strength of the attack")
+    attack: Attack
+    at: Duration | None = Field(default=None, ge=0, description="from when they lie; absent: from the start")
+    until: Duration | None = Field(default=None, description="until when; absent: for ever")
 
 
 class Curious(Placed):
@@ -151,5 +151,5 @@ class Adversary(Table):
     )
     knowledge: Literal["own", "received", "rushing", "neighbourhood", "omniscient"] = Field(
         default="own",
-        description="what meddling nodes know besides the message at hand; each has all before it",
+        description="what Byzantine and meddling nodes know besides what they say themselves; each has all before it",
     )

@@ -9,11 +9,12 @@ from pathlib import Path
 import networkx as nx
 from scipy.sparse import csr_array
 
-from protocols.attacks.byzantine import sign_flip, two_faced
 from protocols.gossip.learner import Learner
 from protocols.learning.bank import Bank
+from protocols.learning.evaluate import Evaluator
 from protocols.privacy.sum_law import SumLaw
 from scenarios.build_adversary import Cast, Stage
+from scenarios.build_attacks import build_claims, build_probe, poisoned
 from scenarios.build_faults import build_detector, build_faults, build_speeds
 from scenarios.build_learner import Learning, build_learning
 from scenarios.build_network import NetworkParts, build_network
@@ -42,6 +43,7 @@ class Parts:
     law: SumLaw | None
     cast: Cast
     claims: dict[int, Claim]
+    probe: Evaluator | None
 
     @property
     def learner(self) -> Learner:
@@ -92,14 +94,9 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
         check_links(network.neighbors, scenario)
     check_degrees([len(around) for around in network.neighbors], scenario)
     learning = build_learning(scenario, overlay, base, executor, len(stage.cast.sybils))
-    learner, bank = learning.learner, learning.bank
-    check_noise(learner.sigma, scenario)
-    claims: dict[int, Claim] = {}
-    byzantine = scenario.adversary.byzantine
-    if byzantine is not None and stage.cast.byzantine:
-        attack = {"sign-flip": sign_flip, "two-faced": two_faced}[byzantine.attack]
-        claims = dict.fromkeys(sorted(stage.cast.byzantine), attack(learner, executor, byzantine.scale))
-    built = build_program(scenario, learning, overlay, bank.counts, stage.cast.dishonest)
+    check_noise(learning.learner.sigma, scenario)
+    learning = poisoned(scenario, stage.cast, learning)
+    built = build_program(scenario, learning, overlay, learning.bank.counts, stage.cast)
     return Parts(
         network=network,
         faults=build_faults(scenario, nodes, base),
@@ -109,5 +106,6 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
         program=built.program,
         law=built.law,
         cast=stage.cast,
-        claims=claims,
+        claims=build_claims(scenario, stage.cast, learning, overlay, executor),
+        probe=build_probe(scenario, learning),
     )

@@ -31,6 +31,7 @@ from protocols.gossip.tracking import tracking
 from protocols.gossip.zero_sum import ZeroSum
 from protocols.privacy.sum_law import SumLaw
 from scenarios import privacy_tables, protocol_tables
+from scenarios.build_adversary import Cast
 from scenarios.build_keys import build_keys, name_of
 from scenarios.build_learner import Learning, update_weights
 from scenarios.build_robust import build_rule
@@ -59,7 +60,7 @@ def build_program(
     learning: Learning,
     overlay: Overlay,
     samples: Sequence[int],
-    dishonest: frozenset[int],
+    cast: Cast,
 ) -> Built:
     """The protocol every node runs.
 
@@ -68,7 +69,7 @@ def build_program(
         learning: what there is to learn, and how.
         overlay: who is linked to whom.
         samples: how many each node holds (public).
-        dishonest: who does not follow the protocol, for rules with an oracle.
+        cast: who plays which part: for rules with an oracle, and for liars that speak last.
 
     Raises:
         ConfigurationError: the links are no tree, where the protocol needs one.
@@ -87,7 +88,10 @@ def build_program(
                 disguised = build_disguise(scenario, learner, overlay)
                 robust = None
                 if spec.robust is not None:
-                    robust = RobustMix(learner, build_rule(spec.robust), least_models(spec.robust), dishonest)
+                    rule = build_rule(spec.robust)
+                    robust = RobustMix(learner, rule, least_models(spec.robust), cast.dishonest)
+                rushing = scenario.adversary.knowledge not in ("own", "received")
+                late = cast.byzantine if rushing else frozenset[int]()
                 exchange = lambda node: DirectExchange(  # noqa: E731
                     node,
                     learner,
@@ -95,6 +99,7 @@ def build_program(
                     rescale=rescale,
                     disguise=disguised and disguised(node),
                     robust=robust,
+                    late=late,
                 )
             return Built(lambda node: dsgd(node, learner, exchange, rounds, spec.mix_every, spec.mixes))
         case protocol_tables.AsynchronousProtocol():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from scenarios import (
+    checks_attacks,
     checks_data,
     checks_faults,
     checks_network,
@@ -352,6 +353,7 @@ CHECKS: tuple[Check, ...] = (
     *checks_network.CHECKS,
     named_nodes,
     *checks_faults.CHECKS,
+    *checks_attacks.CHECKS,
     *checks_protocol.CHECKS,
     somebody_honest,
     observer_sets,

@@ -31,6 +31,7 @@ class Snapshot:
         bytes_sent: by all nodes so far.
         rounds: finished rounds of each node.
         local: the same as accuracy and loss, on the test samples each node keeps of its own; None without any.
+        backdoor: how often a trigger makes each model say what the attacker wants; None without a backdoor.
     """
 
     t_s: float
@@ -40,6 +41,7 @@ class Snapshot:
     bytes_sent: int
     rounds: tuple[int, ...]
     local: LocalEvaluation | None = None
+    backdoor: Vector | None = None
 
     @property
     def accuracy(self) -> Vector:
@@ -70,6 +72,7 @@ class Recorder:
         total_rounds: nodes x rounds, for progress.
         on_progress: called with (fraction done, what is happening).
         local: accuracy and loss of each node's model on test samples of its own, if nodes keep any.
+        probe: how often a backdoor works, where there is one.
     """
 
     executor: Executor
@@ -80,6 +83,7 @@ class Recorder:
     total_rounds: int
     on_progress: Callable[[float, str], None]
     local: LocalEvaluator | None = None
+    probe: Evaluator | None = None
     down: Callable[[], frozenset[int]] = frozenset
     bytes_sent: Callable[[], int] = int
     counts: Counter[str] = field(default_factory=Counter)
@@ -183,6 +187,7 @@ class Recorder:
             self.bytes_sent(),
             tuple(self.rounds.get(n, 0) for n in nodes),
             None if self.local is None else self.local.evaluate(nodes, params),
+            None if self.probe is None else self.probe.evaluate(params).accuracy,
         )
         self.snapshots.append(snapshot)
         return snapshot
@@ -221,6 +226,8 @@ class Recorder:
             each = {"accuracy": s.accuracy, "loss": s.loss} | s.found.others
             if s.local is not None:
                 each |= {"local_accuracy": s.local.accuracy, "local_loss": s.local.loss}
+            if s.backdoor is not None:
+                each["backdoor_success"] = s.backdoor
             for metric, values in each.items():
                 if not np.isnan(values).all():  # no accuracy in regression
                     for node, round, value in zip(s.nodes, s.rounds, values.tolist(), strict=True):
@@ -246,6 +253,8 @@ class Recorder:
             yield f"accuracy_class_{label}", s.found.by_class[:, label].mean()
         if s.local is not None:
             yield "local_accuracy_mean", s.local.accuracy.mean()
+        if s.backdoor is not None:
+            yield "backdoor_success_mean", s.backdoor.mean()
 
     def _progress(self, t_s: float) -> None:
         done = self._rounds_done / self.total_rounds

@@ -92,6 +92,7 @@ def run(
         executor=executor,
         evaluator=parts.learning.evaluator,
         local=parts.learning.local,
+        probe=parts.probe,
         initial=parts.learning.initial,
         honest=parts.honest,
         curious=parts.cast.curious,

@@ -60,6 +60,7 @@ def summarise(
         "loss_mean": float(last.loss.mean()) if last.nodes else None,
         "loss_worst": float(last.loss.max()) if last.nodes else None,
         "local_accuracy_mean": float(last.local.accuracy.mean()) if classified and last.local else None,
+        "backdoor_success_mean": None if last.backdoor is None else float(last.backdoor.mean()),
         "consensus_distance": last.consensus_distance,
         "simulated_s": end_s,
         "rounds": scenario.protocol.rounds,
@@ -93,6 +94,7 @@ def summarise(
         "withheld": recorder.counts["withheld"],
         "keys_refused": recorder.counts["key_refused"],
         "malformed": recorder.counts["malformed"],
+        "attacks_in_the_dark": recorder.counts["attack in the dark"],
         "nodes_down": sorted(recorder.down()),
         "diverged": bool(last.diverged.any()),
     }

@@ -11,25 +11,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Generic, TypeAlias, TypeVar, get_args, overload
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from simulator import streams
 from simulator.errors import ConfigurationError, ContractError
+from simulator.knowledge import LEVELS, Context, Knowledge, Sighting
 from simulator.node import Delivery, Message, Node
-from simulator.tampering import Context, Knowledge, Sealed, Sent, Sighting, Tamper, reads
+from simulator.tampering import Sealed, Sent, Tamper, reads
 from simulator.taps import Link, Wiretap, check_link
 
 Tap: TypeAlias = "Callable[[int, Delivery], None]"
 """Sees (curious node, delivery) the moment a message reaches that node."""
 
-Claim: TypeAlias = "Callable[[Node, Any, int, int], Any]"
-"""(node, content, to, round) -> what the node claims instead of its true content."""
+Claim: TypeAlias = "Callable[[Context, Node, Any, int, int], Any]"
+"""(what is known, node, content, to, round) -> what the node claims instead of its true content."""
 
 REMEMBERED_ROUNDS = 64
 """A message sent again after that many later rounds on its link draws as if it were sent for the first time."""
 
-_LEVELS: tuple[Knowledge, ...] = get_args(Knowledge)
 _T = TypeVar("_T")
 
 
@@ -47,8 +47,8 @@ class Adversary:
         on_links: directed link -> what an attacker on it does to messages that have left the uplink.
         encrypted: whether the links under attack are encrypted (and authenticated): the attacker can drop, delay
             and replay, but neither read nor alter.
-        knowledge: what tampers are shown, each level with all before it.
-            ``own``: the message at hand, its time, its receiver.
+        knowledge: what claims and tampers are shown, each level with all before it.
+            ``own``: the content or message at hand, its time, its receiver.
             ``received``: what members of the coalition have received (K1, not rushing).
             ``rushing``: what others have sent to members, from the moment it was sent, lost or not (K2). A member
             that wants all of a round before it speaks has to speak last: delay its computing.
@@ -66,8 +66,8 @@ class Adversary:
         protected at every level, ``omniscient`` included, unless the oracle opens it.
         Whatever leaves in place of a message keeps its release, unless it has another: its receiver is charged with
         what the true message would have told it, the larger loss.
-        A tamper is trusted to be a function of its context; one that closes over a run's objects knows more than
-        its level says.
+        Claims and tampers are trusted to be functions of their context; one that closes over a run's objects knows
+        more than its level says.
         With all fields at their defaults nothing is recorded, drawn or called.
     """
 
@@ -83,9 +83,9 @@ class Adversary:
     remember: int = 1024
 
     def __post_init__(self) -> None:
-        if self.knowledge not in _LEVELS:
+        if self.knowledge not in LEVELS:
             raise ConfigurationError(
-                f"knowledge {self.knowledge!r} is unknown; expected one of {', '.join(_LEVELS)}",
+                f"knowledge {self.knowledge!r} is unknown; expected one of {', '.join(LEVELS)}",
                 "adversary.knowledge",
             )
         if self.oracle is not None and self.knowledge != "omniscient":
@@ -112,14 +112,14 @@ class Adversary:
                 )
 
     @property
+    def tampers(self) -> bool:
+        """Whether messages are changed on their way."""
+        return bool(self.tamper or self.on_links)
+
+    @property
     def members(self) -> frozenset[int]:
         """The coalition: every node that is curious, claims or tampers."""
         return self.curious | self.byzantine.keys() | self.tamper.keys()
-
-    def outgoing(self, node: Node, content: Any, to: int, round: int) -> Any:
-        """What ``node`` says in place of ``content``."""
-        claim = self.byzantine.get(node.id)
-        return content if claim is None else claim(node, content, to, round)
 
     def observe(self, dst: int, delivery: Delivery) -> None:
         """Show a delivery to the tap, if its receiver is curious."""
@@ -127,20 +127,20 @@ class Adversary:
             self.tap(dst, delivery)
 
     def start(self, seed: int, neighbors: Callable[[int], Sequence[int]]) -> Coalition | None:
-        """The adversary at work in one run; None if it tampers with nothing.
+        """The adversary at work in one run; None if it only looks.
 
         Args:
             seed: of the run.
             neighbors: whom a node can send to, as the topology is now.
         """
-        return Coalition(self, seed, neighbors) if self.tamper or self.on_links else None
+        return Coalition(self, seed, neighbors) if self.tampers or self.byzantine else None
 
 
 class Coalition:
-    """What an adversary that tampers has come to know in a run, and what it makes of messages.
+    """What an adversary that acts has come to know in a run, and what it makes of content and messages.
 
     Attributes:
-        nodes: whose messages have to pass through :meth:`outgoing`.
+        nodes: whose messages have to pass through :meth:`outgoing`; content of any node through :meth:`claimed`.
         links: the links whose messages have to pass through :meth:`crossing`.
         listens: whether it wants to hear of deliveries (:meth:`delivered`).
         watches: whether it wants to hear of everything that is sent (:meth:`sent`).
@@ -149,13 +149,14 @@ class Coalition:
     def __init__(self, adversary: Adversary, seed: int, neighbors: Callable[[int], Sequence[int]]) -> None:
         self.nodes = frozenset(adversary.tamper)
         self.links = frozenset(adversary.on_links)
-        level = _LEVELS.index(adversary.knowledge)
-        self.listens = level >= _LEVELS.index("received")
-        self.watches = level >= _LEVELS.index("rushing")
+        level = LEVELS.index(adversary.knowledge)
+        self.listens = level >= LEVELS.index("received")
+        self.watches = level >= LEVELS.index("rushing")
         self._adversary = adversary
         self._seed = seed
         self._neighbors = neighbors
         self._members = adversary.members
+        self._speakers = self.nodes | adversary.byzantine.keys()
         self._link_ends = frozenset(dst for _, dst in self.links)
         self._seen: _Memory[Delivery] = _Memory(adversary.remember)
         self._sightings: _Memory[Sighting] = _Memory(adversary.remember)
@@ -184,6 +185,14 @@ class Coalition:
         if self.listens and dst in self._members:
             self._seen.add(delivery)
 
+    def claimed(self, node: Node, content: Any, to: int, round: int) -> Any:
+        """What ``node`` says in place of ``content``."""
+        claim = self._adversary.byzantine.get(node.id)
+        if claim is None:
+            return content
+        context = self._context("claim", node.now_s, node.id, to, "", round, None)
+        return claim(context, node, content, to, round)
+
     def outgoing(self, now_s: float, src: int, dst: int, message: Message) -> Sequence[Sent]:
         """What really leaves when the protocol of Byzantine node ``src`` sends a message.
 
@@ -191,7 +200,9 @@ class Coalition:
             ContractError: the tamper sends to a stranger, or at a time that is none.
         """
         tamper = self._adversary.tamper[src]
-        leaving = tamper(self._context("node", now_s, src, dst, message, None), dst, message)
+        leaving = tamper(
+            self._context("tamper", now_s, src, dst, message.kind, message.round, None), dst, message
+        )
         for sent in leaving:
             _check_delay(sent, f"node {src}")
             if sent.dst != dst and sent.dst not in self._neighbors(src):
@@ -210,7 +221,7 @@ class Coalition:
         link = (src, dst)
         tamper = self._adversary.on_links[link]
         encrypted = self._adversary.encrypted
-        context = self._context("link", now_s, src, dst, message, link)
+        context = self._context("tamper-link", now_s, src, dst, message.kind, message.round, link)
         leaving = tamper(context, dst, self._seal(link, message) if encrypted else message)
         for sent in leaving:
             _check_delay(sent, f"link {link}")
@@ -223,15 +234,13 @@ class Coalition:
         return _marked(leaving, dst, message)
 
     def _context(
-        self, place: str, now_s: float, src: int, dst: int, message: Message, link: Link | None
+        self, purpose: str, now_s: float, src: int, dst: int, kind: str, round: int, link: Link | None
     ) -> Context:
-        kind, round = message.kind, message.round
-        times = self._times.setdefault((place, src, dst, kind), {})
+        times = self._times.setdefault((purpose, src, dst, kind), {})
         repeat = times[round] = times.get(round, -1) + 1
         if len(times) > REMEMBERED_ROUNDS:
             del times[next(iter(times))]
         # Links have streams of their own, so that an attacker on a link draws apart from the node behind it.
-        purpose = "tamper" if place == "node" else "tamper-link"
         stream = streams.digest(self._seed, purpose, src, kind, round, dst, repeat)
         ahead: Sequence[Sighting] = self._sightings.so_far()
         if dst in self._around:
@@ -248,7 +257,7 @@ class Coalition:
         )
 
     def _in_reach(self, node: int) -> bool:
-        return node in self._link_ends or not self.nodes.isdisjoint(self._neighbors(node))
+        return node in self._link_ends or not self._speakers.isdisjoint(self._neighbors(node))
 
     def _near(self, target: int) -> _Memory[Sighting]:
         if target not in self._around:

@@ -8,6 +8,7 @@ import numpy as np
 
 from simulator.adversary import Adversary
 from simulator.errors import ContractError
+from simulator.knowledge import Context
 from simulator.node import Match, Node
 from simulator.testing import LINE, TICK_S, Case, Said, equal, message, nothing, require, said_of
 
@@ -197,7 +198,7 @@ def _check_lies(said: Said) -> None:
     equal(sorted(said_of(said, "says")), [(0, 1, 10), (1, 0, -10), (1, 2, 30), (2, 1, 10)])
 
 
-def _liar(node: Node, content: Any, to: int, round: int) -> Any:
+def _liar(known: Context, node: Node, content: Any, to: int, round: int) -> Any:
     return -content if to == 0 else 3 * content
 
 

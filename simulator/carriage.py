@@ -97,11 +97,9 @@ class Carriage(Network):
             return
         coalition = self._meddling.coalition
         for i, dst in enumerate(dsts):
-            if coalition is not None:
-                coalition.sent(to_s(self._env.now_ns), src, dst, message)
-                if src in coalition.nodes:
-                    self._tampered(coalition, src, dst, message, row, i)
-                    continue
+            if coalition is not None and src in coalition.nodes:
+                self._tampered(coalition, src, dst, message, row, i)
+                continue
             self._launch(self._parcel(src, dst, message), row, i)
 
     def crashed(self, node: int) -> None:

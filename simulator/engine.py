@@ -7,7 +7,7 @@ kinds of run share one meaning of every clause of the node contract that is not 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import simpy
@@ -249,6 +249,13 @@ class Engine(ABC):
         if coalition is not None and coalition.listens:
             watched |= world.adversary.members
         self.post.prompt = watched
+
+    def _watched(self, src: int, dsts: Sequence[int], message: Message) -> None:
+        """A node hands a message to its uplink; some adversaries see that."""
+        coalition = self.coalition
+        if coalition is not None and coalition.watches and src not in self.down:
+            for dst in dsts:
+                coalition.sent(self.now_s, src, dst, message)
 
     def _heard(self, dst: int, entry: Entry) -> bool:
         """A message reaches its receiver; False if it is not for the program."""

@@ -58,7 +58,7 @@ class Kernel(Engine):
         calendar = Calendar(world.tie_seed)
         adversary = world.adversary
         closures = [fault for fault in world.faults if isinstance(fault, Cut | Hold)]
-        free = not closures and not adversary.tamper and not adversary.on_links and adversary.wires is None
+        free = not closures and not adversary.tampers and adversary.wires is None
         direct = link.direct and free
         super().__init__(world, program, calendar, MessageLog(explicit=not direct))
         self.network = self._network(link, direct)
@@ -79,7 +79,7 @@ class Kernel(Engine):
             cuts=[fault for fault in world.faults if isinstance(fault, Cut)],
             holds=[fault for fault in world.faults if isinstance(fault, Hold)],
             wires=world.adversary.wires,
-            coalition=self.coalition,
+            coalition=self.coalition if world.adversary.tampers else None,
         )
         copies = Draws(world.seed, link, usual, "copy")
         return Carriage(fixtures, seed=world.seed, copies=copies, meddling=meddling)
@@ -110,6 +110,7 @@ class Kernel(Engine):
 
     def transmit(self, src: int, dsts: tuple[int, ...], message: Message) -> None:
         """Put a message on the sender's modelled uplink."""
+        self._watched(src, dsts, message)
         self.network.send(src, dsts, message)
 
     def _node(self, id: int) -> SimNode:

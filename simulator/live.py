@@ -92,7 +92,7 @@ def _only_simulated(world: World) -> Iterator[tuple[str, bool]]:
     yield "compute", world.speeds is not None
     yield "tie_seed", world.tie_seed is not None
     yield "adversary.wiretap", adversary.wires is not None
-    yield "adversary.tamper", bool(adversary.tamper or adversary.on_links)
+    yield "adversary.tamper", adversary.tampers
 
 
 class LiveNode(Participant):
@@ -148,6 +148,7 @@ class Live(Engine):
         if self._sockets is None:
             raise ContractError("a message was sent before the run began or after it was over")
         plain = message._replace(body=self._plain(message.body))
+        self._watched(src, dsts, plain)
         for dst in dsts:
             self._sockets.send(src, dst, plain)
 

@@ -182,7 +182,8 @@ class Participant(ABC):
 
     def outgoing(self, content: Any, to: int, round: int) -> Any:
         """What this node claims."""
-        return self._world.adversary.outgoing(self, content, to, round)
+        coalition = self._engine.coalition
+        return content if coalition is None else coalition.claimed(self, content, to, round)
 
     def tasks(self) -> SimTaskGroup:
         """A group of concurrent tasks."""

@@ -13,18 +13,17 @@ a message carries once it is made: masked vectors, shares, public arrays, bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator import streams
 from simulator.errors import ConfigurationError, ContractError
-from simulator.node import Delivery, Message
+from simulator.knowledge import Context
+from simulator.node import Message
 
-Knowledge: TypeAlias = Literal["own", "received", "rushing", "neighbourhood", "omniscient"]
 Law: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -45,15 +44,6 @@ class Sent(NamedTuple):
     copy: bool = False
 
 
-class Sighting(NamedTuple):
-    """A message that somebody outside the coalition has handed to its uplink."""
-
-    t_s: float
-    src: int
-    dst: int
-    message: Message
-
-
 class Sealed:
     """Content that its holder cannot open; it can only be passed on, whole."""
 
@@ -61,47 +51,6 @@ class Sealed:
 
     def __repr__(self) -> str:
         return "<sealed>"
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What the adversary knows as it tampers with one message, and nothing else.
-
-    Args:
-        node: whose message it is; on a link under attack, the node at its source.
-        now_s: seconds since the start.
-        knowledge: the level that decided what is below.
-        link: the link under attack; None when a Byzantine node tampers with what it sends itself.
-        seen: what members of the coalition have received so far, oldest first. Empty for ``own``.
-        ahead: what others have sent so far as the level shows it, delivered or not, oldest first.
-            Empty below ``rushing``.
-        oracle: whatever an ``omniscient`` adversary was handed; None below.
-
-    Guarantees:
-        Holds no reference to engine, network, coalition or seed. ``seen`` and ``ahead`` end at this moment. The
-        stream behind :meth:`rng` is one-way: from it no other stream of the run can be computed.
-    """
-
-    node: int
-    now_s: float
-    knowledge: Knowledge = "own"
-    link: tuple[int, int] | None = None
-    seen: Sequence[Delivery] = ()
-    ahead: Sequence[Sighting] = ()
-    oracle: Any = None
-    _stream: int = field(default=0, repr=False)
-
-    def rng(self, purpose: str, *key: int) -> np.random.Generator:
-        """A fresh generator that belongs to this message, ``purpose`` and ``key``."""
-        return streams.generator(self._stream, purpose, *key)
-
-    def uniform(self, purpose: str, *key: int) -> float:
-        """One number in the open interval (0, 1); cheaper than a generator."""
-        return streams.Prefix(self._stream, purpose, *key).uniforms()[0]
-
-    def within(self, *key: int) -> Context:
-        """The same knowledge with streams of its own, for an action that is part of another."""
-        return replace(self, _stream=int.from_bytes(streams.digest(self._stream, "within", *key), "little"))
 
 
 Tamper: TypeAlias = Callable[[Context, int, Message], Sequence[Sent]]

@@ -22,7 +22,7 @@ def built(*changes: str) -> Parts:
 
 
 def test_counted_nodes_play_one_part_each() -> None:
-    parts = built('adversary.byzantine={count=3, attack="sign-flip"}', "adversary.curious={count=3}")
+    parts = built('adversary.byzantine={count=3, attack={kind="sign-flip"}}', "adversary.curious={count=3}")
     assert len(parts.cast.byzantine) == len(parts.cast.curious) == 3
     assert parts.cast.byzantine.isdisjoint(parts.cast.curious)
     assert parts.claims.keys() == parts.cast.byzantine
@@ -49,7 +49,7 @@ def test_switched_off_nothing_is_placed() -> None:
     off: list[Any] = [
         "adversary.sybil={identities=4, links_each=2, enabled=false}",
         "adversary.eclipse={victim=5, attackers=[0, 1], enabled=false}",
-        'adversary.byzantine={count=3, attack="sign-flip", enabled=false}',
+        'adversary.byzantine={count=3, attack={kind="sign-flip"}, enabled=false}',
         'adversary.tamper=[{kind="drop", nodes=[3], enabled=false}]',
     ]
     parts = built(*off)

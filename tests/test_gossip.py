@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocols.attacks.byzantine import sign_flip
+from protocols.attacks.byzantine import Stage, sign_flip
 from protocols.gossip.asynchronous import Pace
 from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
@@ -18,7 +18,7 @@ from protocols.privacy.lineage import COMBINE, CONTRIBUTE, RELEASE
 from simulator import streams
 from simulator.adversary import Adversary
 from simulator.faults import Outage
-from simulator.node import Node
+from simulator.node import Links, Node
 from tests.worlds import Lab, complete, regular
 
 
@@ -110,7 +110,9 @@ def test_direct_exchange_releases_every_delivered_model() -> None:
 def test_sign_flip_is_linear_in_the_lineage_and_hurts() -> None:
     honest, attacked = Lab(regular(10, 4)), Lab(regular(10, 4))
     run_direct(honest, 10)
-    claim = sign_flip(attacked.learner, attacked.executor, 2.0)
+    nobody = frozenset[int]()
+    stage = Stage(attacked.learner, attacked.executor, lambda *_: Links((), (), {}), nobody, nobody)
+    claim = stage.claim(sign_flip(stage, 2.0))
     kernel, _ = run_direct(attacked, 10, adversary=Adversary(byzantine={0: claim}))
     flips = [e for e in attacked.learner.lineage.entries if e.kind == COMBINE and e.coefs == (-2.0,)]
     assert len(flips) == 4 * 10

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocols.attacks.byzantine import two_faced
+from protocols.attacks.byzantine import Stage, two_faced
 from protocols.gossip.messages import shown
 from protocols.learning.evaluate import Evaluator
 from protocols.privacy.lineage import CONTRIBUTE, RELEASE
@@ -16,7 +16,7 @@ from simulator.adversary import Adversary
 from simulator.compute import values_of
 from simulator.faults import Outage
 from simulator.live import Live
-from simulator.node import Delivery
+from simulator.node import Delivery, Links
 from simulator.world import World
 from tests.family import FAMILY, Traced, values_of_states, with_learner
 from tests.worlds import Lab
@@ -46,7 +46,9 @@ def test_every_value_that_is_shown_is_what_its_state_says(name: str, liar: bool)
     with_learner(lab, Traced)
     seen: list[Delivery] = []
     nodes = frozenset(range(len(lab.neighbors)))
-    claims = {3: two_faced(lab.learner, lab.executor, 2.0)} if liar else {}
+    liars = frozenset({3})
+    stage = Stage(lab.learner, lab.executor, lambda *_: Links((), (), {}), liars, liars)
+    claims = {3: stage.claim(two_faced(stage, 2.0))} if liar else {}
     watched = Adversary(nodes, lambda node, delivery: seen.append(delivery), byzantine=claims)
     lab.run(make(lab, 8), loss=0.1, faults=CHURN, adversary=watched)
     values = values_of_states(lab)

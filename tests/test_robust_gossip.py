@@ -41,7 +41,9 @@ def gossip(robust: Any = None, attacked: bool = True, exchange: str = "plain", *
     protocol: dict[str, Any] = {"kind": "dsgd", "rounds": 25, "exchange": exchange, "timeout": "2 s"}
     if robust is not None:
         protocol["robust"] = robust
-    adversary = {"byzantine": {"nodes": [0, 5], "attack": "sign-flip", "scale": 10.0}} if attacked else {}
+    adversary = (
+        {"byzantine": {"nodes": [0, 5], "attack": {"kind": "sign-flip", "scale": 10.0}}} if attacked else {}
+    )
     return resolve(
         {
             "format": 1,

@@ -215,7 +215,7 @@ def test_noise_is_required_where_it_is_used() -> None:
 
 def test_all_byzantine_and_all_observing() -> None:
     everybody = list(range(16))
-    liars = {"byzantine": {"nodes": everybody, "attack": "sign-flip"}}
+    liars = {"byzantine": {"nodes": everybody, "attack": {"kind": "sign-flip"}}}
     privacy = raw()["privacy"] | {"observers": [everybody, [3, 3]]}
     found = keys(raw(adversary=liars, privacy=privacy))
     assert found == ["adversary.byzantine.nodes", "privacy.observers[0]", "privacy.observers[1]"]

@@ -24,6 +24,7 @@ from protocols.privacy.lineage import RELEASE
 from protocols.sharing.modulus import P31
 from simulator.adversary import Adversary
 from simulator.faults import Cut, Outage
+from simulator.knowledge import Context
 from simulator.node import Message, Node
 from tests.meddling import meddle, mute, rewrite_payload
 from tests.suites import HIDING, KINDS
@@ -52,7 +53,7 @@ class Watched(Lab):
     def watch(self) -> Adversary:
         self.offered: dict[tuple[int, int, int], Any] = {}
 
-        def claim(node: Node, content: Any, to: int, round: int) -> Any:
+        def claim(known: Context, node: Node, content: Any, to: int, round: int) -> Any:
             self.offered[node.id, to, round] = content.params
             return content
 

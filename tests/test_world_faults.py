@@ -14,13 +14,14 @@ from simulator.compute import Op
 from simulator.detector import HeartbeatDetector
 from simulator.errors import ContractError, ProgramError
 from simulator.faults import Arrival, Cut, Hold, Outage, Sessions, Slow
+from simulator.knowledge import Context, Knowledge
 from simulator.latency import constant, exponential
 from simulator.links import LinkModel
 from simulator.node import Message, Node
 from simulator.overlay import epidemic, one_peer_exponential, schedule
 from simulator.repairing import churn_driven
 from simulator.speed import Speeds
-from simulator.tampering import Context, Knowledge, Sent
+from simulator.tampering import Sent
 from tests.networks import Played, complete, play
 
 LINK = LinkModel(constant(0.01))

@@ -18,7 +18,8 @@ class DirectExchange:
 
     The weight of neighbours that are not heard falls to the node's own model, or is spread over everybody who is
     there in proportion (``rescale``). Either way rows of the mixing matrix sum to 1, and only without losses do
-    columns. With a robust rule it decides what weights mean (:mod:`protocols.gossip.robust_mix`).
+    columns. With a robust rule it decides what weights mean (:mod:`protocols.gossip.robust_mix`). Nodes that rush
+    (``late``) hear all others before they speak.
 
     Guarantees:
         None beyond the noise already in the model: every neighbour (and anybody on the link) reads it. With
@@ -35,9 +36,11 @@ class DirectExchange:
         rescale: bool = False,
         disguise: Disguise | None = None,
         robust: RobustMix | None = None,
+        late: frozenset[int] = frozenset(),
     ) -> None:
         self._node = node
         self._robust = robust
+        self._late = late
         self._timeout_s = timeout_s
         self._disguise = disguise
         self._learner = learner
@@ -67,6 +70,8 @@ class DirectExchange:
         node = self._node
         links = node.links(round)
         message = partial(show, self._learner, "model", round)
+        if node.id in self._late:
+            await self._barrier.wait(round, [v for v in links.sources if v not in self._late])
         if self._disguise is None:
             tell(node, links.to, round, [mine], message)
         else:

@@ -96,7 +96,8 @@ def outliers_cut(x: jax.Array, w: jax.Array, f: int) -> jax.Array:
     _check(x, f)
 
     def mean(left: jax.Array) -> jax.Array:
-        return jnp.matmul(left, x) / jnp.sum(left)
+        found: jax.Array = left @ x / jnp.sum(left)
+        return found
 
     def cut(_: int, left: jax.Array) -> jax.Array:
         away = jnp.sum((x - mean(left)) ** 2, axis=1)
@@ -122,13 +123,16 @@ def useful_mean(x: jax.Array, losses: jax.Array, keep: int, own_share: float) ->
     if not 1 <= keep < x.shape[0]:
         raise ConfigurationError(f"{keep} of {x.shape[0] - 1} neighbours to keep, expected 1 or more of them")
     near = 1 + jnp.argsort(_away(x), stable=True)[:keep]
-    useful = (losses[near] <= losses[0]).astype(x.dtype)
+    useful: jax.Array = (losses[near] <= losses[0]).astype(x.dtype)
     useful = jnp.where(jnp.any(useful > 0), useful, jnp.zeros_like(useful).at[0].set(1.0))
-    return own_share * x[0] + (1.0 - own_share) * (useful @ x[near]) / jnp.sum(useful)
+    mean: jax.Array = useful @ x[near] / jnp.sum(useful)
+    mixed: jax.Array = own_share * x[0] + (1.0 - own_share) * mean
+    return mixed
 
 
 def _away(x: jax.Array) -> jax.Array:
-    return jnp.linalg.norm(x[1:] - x[0], axis=1)
+    away: jax.Array = jnp.linalg.norm(x[1:] - x[0], axis=1)
+    return away
 
 
 def _from_furthest(x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -1,0 +1,124 @@
+"""What Byzantine nodes say, as functions of vectors: the mathematics of content attacks.
+
+``x`` (n, d) are honest vectors, ``target`` (d,) the one of whom is spoken to. Traceable by JAX.
+
+Sources: Baruch et al. 2019 (a little is enough); Xie et al. 2020 (inner product manipulation); Karimireddy et al.
+2022 (mimic); He, Karimireddy, Jaggi 2022 (dissensus); Gaucher, Dieuleveut, Hendrikx 2025 (spectral heterogeneity);
+Shejwalkar and Houmansadr 2021 (factors that suit a defence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from simulator.compute import Vector
+
+FACTORS = 64
+"""Factors tried by a search, and again between the neighbours of the best one."""
+FACTOR_RANGE = (1e-2, 1e3)
+
+
+def inner_product(x: jax.Array, factor: jax.Array | float) -> jax.Array:
+    """Minus a multiple of the honest mean (IPM, fall of empires)."""
+    return -factor * jnp.mean(x, axis=0)
+
+
+def little(x: jax.Array, z: jax.Array | float) -> jax.Array:
+    """The honest mean plus z standard deviations, position by position (ALIE). One vector has none."""
+    count = x.shape[0]
+    mean = jnp.mean(x, axis=0)
+    spread = jnp.sqrt(jnp.sum((x - mean) ** 2, axis=0) / max(count - 1, 1))
+    return mean + z * spread
+
+
+def mimicked(x: jax.Array) -> jax.Array:
+    """The honest vector that lies furthest along the direction in which honest vectors differ most."""
+    centred = x - jnp.mean(x, axis=0)
+    _, vectors = jnp.linalg.eigh(centred @ centred.T)
+    # The projections on the first right singular vector are a multiple of the first left one.
+    return x[jnp.argmax(jnp.abs(vectors[:, -1]))]
+
+
+def dissensus(target: jax.Array, x: jax.Array, w: jax.Array, wrong: float, factor: float) -> jax.Array:
+    """What moves a target against the pull of its honest neighbours.
+
+    Args:
+        target: (d,).
+        x: (n, d), its honest neighbours.
+        w: (n,), their mixing weights at the target.
+        wrong: total weight of the Byzantine neighbours there.
+        factor: 1 holds the target where it is, under plain gossip; more drives it away.
+    """
+    return target - factor * (w @ (x - target)) / wrong
+
+
+def override(target: jax.Array, x: jax.Array, w: jax.Array, wrong: float, aim: jax.Array) -> jax.Array:
+    """What makes the next model of a target, under plain gossip, exactly ``aim``; arguments as above."""
+    own = 1.0 - jnp.sum(w) - wrong
+    return (aim - own * target - w @ x) / wrong
+
+
+def fiedler(weights: Vector) -> Vector:
+    """The Fiedler vector of a weighted graph, (n, n) symmetric -> (n,): unit length, its largest entry positive."""
+    off = np.array(weights, float)
+    np.fill_diagonal(off, 0.0)
+    _, vectors = np.linalg.eigh(np.diag(off.sum(axis=1)) - off)
+    vector: Vector = vectors[:, min(1, len(off) - 1)]
+    signed: Vector = vector * np.sign(vector[np.argmax(np.abs(vector))])
+    return signed
+
+
+def spectral(
+    target: jax.Array, entry: float, x: jax.Array, entries: jax.Array, factor: jax.Array | float
+) -> jax.Array:
+    """The target, pushed further along the slowest mode of disagreement.
+
+    Args:
+        target: (d,).
+        entry: of the Fiedler vector at the target.
+        x: (n, d), all honest vectors.
+        entries: (n,), of the Fiedler vector at theirs.
+        factor: how far.
+    """
+    return target + factor * entry * (entries @ x)
+
+
+def suited(
+    say: Callable[[jax.Array], jax.Array],
+    outcome: Callable[[jax.Array], jax.Array],
+    wanted: jax.Array,
+) -> jax.Array:
+    """What is said with the factor that takes a defence furthest from what is wanted.
+
+    Args:
+        say: from a factor to what is said, (d,).
+        outcome: what the defence makes of it, (d,).
+        wanted: the result without an attack.
+
+    Zero and factors from 10^-2 to 10^3 are tried, then those around the best one.
+    """
+    low, high = FACTOR_RANGE
+
+    def deviation(factor: jax.Array) -> jax.Array:
+        found = jnp.sum((outcome(say(factor)) - wanted) ** 2)
+        return jnp.where(jnp.isfinite(found), found, -1.0)
+
+    def best(factors: jax.Array) -> tuple[jax.Array, jax.Array]:
+        deviations = jax.lax.map(deviation, factors)
+        return jnp.argmax(deviations), deviations
+
+    coarse = jnp.asarray(np.concatenate([[0.0], np.geomspace(low, high, FACTORS)]), wanted.dtype)
+    at, _ = best(coarse)
+    last = len(coarse) - 1
+    fine = jnp.linspace(coarse[jnp.maximum(at - 1, 0)], coarse[jnp.minimum(at + 1, last)], FACTORS + 1)
+    fine = jnp.concatenate([fine, coarse[at][None]])
+    return say(fine[best(fine)[0]])
+
+
+def mislabelled(y: Vector, classes: int) -> Vector:
+    """Every label c as classes − 1 − c."""
+    return (classes - 1 - y).astype(y.dtype)

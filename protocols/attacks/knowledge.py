@@ -1,0 +1,51 @@
+"""The models of honest nodes that an adversary has really seen: its transcript, and nothing else.
+
+Guarantees:
+    A model is here only if a message of the transcript shows it: messages whose release is a masked vector, a share
+    or nothing at all hold no model for anybody, at any level of knowledge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from protocols.gossip.learner import Model
+from protocols.gossip.messages import shown
+from protocols.privacy.lineage import Visible
+from simulator.knowledge import Context
+from simulator.node import Message
+
+REACH = 3
+"""Rounds back from the newest one, after which older messages are not looked at."""
+
+
+def models_seen(context: Context, members: Collection[int]) -> dict[int, Model]:
+    """The latest model of every node outside a coalition, as far as its transcript shows it, by node."""
+    latest: dict[int, tuple[int, Model]] = {}
+    for messages in (_received(context), _ahead(context)):
+        newest = -1
+        for src, message in messages:
+            newest = max(newest, message.round)
+            if message.round < newest - REACH:
+                break
+            known = latest.get(src)
+            if src in members or (known is not None and known[0] >= message.round):
+                continue
+            if (model := _model_in(message)) is not None:
+                latest[src] = (message.round, model)
+    return {src: latest[src][1] for src in sorted(latest)}
+
+
+def _received(context: Context) -> Iterator[tuple[int, Message]]:
+    return ((delivery.src, delivery.message) for delivery in reversed(context.seen))
+
+
+def _ahead(context: Context) -> Iterable[tuple[int, Message]]:
+    return ((sighting.src, sighting.message) for sighting in reversed(context.ahead))
+
+
+def _model_in(message: Message) -> Model | None:
+    """The first model that a message shows; None if it shows none."""
+    release = message.release
+    first = release[0] if isinstance(release, tuple) and release else release
+    return shown(message)[0] if isinstance(first, Visible) else None
