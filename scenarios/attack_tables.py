@@ -116,6 +116,14 @@ class MimicAttack(Table):
     )
 
 
+class EchoAttack(Table):
+    """Knows the receiver's model."""
+
+    kind: Literal["echo"] = Field(
+        description="send each receiver its own last model: it stays close to what it learnt alone, for others to see"
+    )
+
+
 class DissensusAttack(Table):
     """Knows models of the receiver and its neighbours."""
 
@@ -157,6 +165,7 @@ Attack: TypeAlias = Annotated[
     | AlieAttack
     | IpmAttack
     | MimicAttack
+    | EchoAttack
     | DissensusAttack
     | SpectralAttack
     | OverrideAttack,
@@ -169,7 +178,7 @@ def knowledge_needed(attack: Attack) -> str:
     match attack:
         case SpectralAttack() | AlieAttack(z="search") | IpmAttack(factor="search"):
             return "omniscient"
-        case AlieAttack() | IpmAttack() | MimicAttack() | DissensusAttack() | OverrideAttack():
+        case AlieAttack() | IpmAttack() | MimicAttack() | EchoAttack() | DissensusAttack() | OverrideAttack():
             return "received"
         case BackdoorAttack(boost=boost) if boost > 1:
             return "received"

@@ -16,6 +16,7 @@ from scenarios.schema import Scenario
 from simulator import placement, tampering
 from simulator.adversary import Adversary, Claim, Tap
 from simulator.errors import ConfigurationError
+from simulator.node import Message
 from simulator.taps import Link, Wiretap
 
 
@@ -92,6 +93,7 @@ def build_adversary(
     cast: Cast,
     claims: Mapping[int, Claim],
     tap: Tap | None,
+    tap_own: Callable[[float, int, Message], None],
     overheard: Callable[[float, int, Any], None],
 ) -> Adversary:
     """The adversary at work.
@@ -100,7 +102,8 @@ def build_adversary(
         scenario: what it says.
         cast: who plays which part.
         claims: how Byzantine nodes lie.
-        tap: what curious nodes keep.
+        tap: what curious nodes keep of what they receive.
+        tap_own: and of what they send.
         overheard: told what a wiretap hears in the clear.
 
     Raises:
@@ -122,6 +125,7 @@ def build_adversary(
     return Adversary(
         curious=cast.curious,
         tap=tap if cast.curious else None,
+        tap_own=tap_own if cast.curious else None,
         byzantine=claims,
         tamper={node: _chained(acts) for node, acts in at_nodes.items()},
         wires=wires,

@@ -130,6 +130,8 @@ def _attack(attack: tables.Attack, stage: byzantine.Stage, mode: dict[int, float
             return byzantine.inner_product(stage, None if isinstance(factor, str) else factor)
         case tables.MimicAttack(victim=victim):
             return byzantine.mimic(stage, victim)
+        case tables.EchoAttack():
+            return byzantine.echo(stage)
         case tables.DissensusAttack(factor=factor):
             return byzantine.dissensus(stage, factor)
         case tables.SpectralAttack(factor=factor):

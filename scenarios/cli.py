@@ -258,6 +258,33 @@ def audit(
     show_rows([{"quantity": key, "value": value} for key, value in found.items()])
 
 
+@app.command()
+def infer(
+    folder: _RunFolder,
+    coalition: Annotated[
+        str | None,
+        typer.Option(
+            "--coalition", metavar="NODES", help="Curious nodes that pool their views: 3,7; all if absent."
+        ),
+    ] = None,
+    shadows: Annotated[
+        int, typer.Option("--shadows", min=0, help="Shadow models of likelihood-ratio attacks; 0: none.")
+    ] = 32,
+    quiet: _Quiet = False,
+) -> None:
+    """Attack what curious nodes of a run recorded.
+
+    Reconstruction, gradient inversion, membership and traffic analysis, beside the ledger's epsilon.
+    """
+    from scenarios.infer import infer as attack
+    from scenarios.infer import table
+
+    members = None if coalition is None else _nodes(coalition, "--coalition")
+    with progress("infer", quiet=quiet) as on_progress:
+        findings = attack(folder, coalition=members, shadow_models=shadows, on_progress=on_progress)
+    show_rows(table(findings))
+
+
 # ---------------------------------------------------------------- looking
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
 
-from analysis.store import read_run
+from analysis.store import Run, read_run
 from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
 from protocols.privacy.exposure import expose
 from protocols.privacy.ledger import Claim, account, label_of
@@ -51,6 +52,76 @@ def reaccount(
         As the ledger's. A run clipped per record is asked about whole nodes by group privacy over |D_i| records
         (public); a run clipped per node is asked about records with the bound 2C that clipping leaves.
     """
+    told = _retold(run, observers, unit, adjacency, delta)
+    rows = _rows(told.claims(jobs), told.asked.get("noise_multiplier"), target)
+    if per_message:
+        losses = _per_message(told)
+        for row in rows:
+            row["per message (no bound)"] = losses[row["observers"]]
+    return rows
+
+
+def claims_about(run: Path, observers: str) -> list[Claim]:
+    """What the ledger says at the end of a run about one set of observers, in the run's own terms.
+
+    Args:
+        run: the run folder.
+        observers: as for :func:`reaccount`.
+
+    Raises:
+        ConfigurationError, StorageError: as :func:`reaccount`.
+    """
+    return _retold(run, [observers], None, None, None).claims(1)
+
+
+@dataclass(frozen=True)
+class _Retold:
+    """A finished run's record, ready to be accounted."""
+
+    folder: Run
+    entries: list[Entry]
+    sets: list[tuple[int, ...]]
+    unit: str
+    adjacency: str
+    delta: float
+
+    @property
+    def asked(self) -> Any:
+        """The run's own [privacy] table."""
+        return self.folder.manifest["scenario"]["privacy"]
+
+    @property
+    def byzantine(self) -> frozenset[int]:
+        """Whose noise is not credited."""
+        return frozenset(self.folder.manifest["byzantine"])
+
+    @property
+    def honest(self) -> list[int]:
+        """Whose loss is asked for."""
+        return [n for n in range(self.folder.manifest["topology"]["nodes"]) if n not in self.byzantine]
+
+    def claims(self, jobs: int) -> list[Claim]:
+        """The ledger's, at the end of the run."""
+        manifest, summary = self.folder.manifest, self.folder.summary
+        rate = manifest["scenario"]["training"].get("rate")
+        return account(
+            self.entries,
+            victims=self.honest,
+            observers=self.sets,
+            uncredited=self.byzantine,
+            unit=self.unit,
+            adjacency=self.adjacency,
+            delta=self.delta,
+            times_s=[summary["simulated_s"] if summary else float("inf")],
+            rate=float(rate or 1.0) if self.asked["unit"] == "record" else 1.0,
+            jobs=jobs,
+            law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
+        )
+
+
+def _retold(
+    run: Path, observers: list[str] | None, unit: str | None, adjacency: str | None, delta: float | None
+) -> _Retold:
     folder = read_run(run)
     manifest = folder.manifest
     asked = manifest["scenario"].get("privacy")
@@ -78,32 +149,10 @@ def reaccount(
             f"{run}: batches of this run have a fixed size, so a record that is added takes another one's place; ask "
             "for --adjacency replace or zero-out"
         )
-    byzantine = frozenset(manifest["byzantine"])
     entries = in_unit(
         _entries(folder.releases.to_dicts()), asked["unit"], unit, adjacency, manifest["samples_per_node"]
     )
-    claims = account(
-        entries,
-        victims=[node for node in range(nodes) if node not in byzantine],
-        observers=sets,
-        uncredited=byzantine,
-        unit=unit,
-        adjacency=adjacency,
-        delta=asked["delta"] if delta is None else delta,
-        times_s=[folder.summary["simulated_s"] if folder.summary else float("inf")],
-        rate=float(training.get("rate") or 1.0) if asked["unit"] == "record" else 1.0,
-        jobs=jobs,
-        law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
-    )
-    rows = _rows(claims, asked.get("noise_multiplier"), target)
-    if per_message:
-        honest = [node for node in range(nodes) if node not in byzantine]
-        told = _per_message(
-            entries, sets, byzantine, adjacency, asked["delta"] if delta is None else delta, honest
-        )
-        for row in rows:
-            row["per message (no bound)"] = told[row["observers"]]
-    return rows
+    return _Retold(folder, entries, sets, unit, adjacency, asked["delta"] if delta is None else delta)
 
 
 def in_unit(
@@ -160,21 +209,14 @@ def _needed(claims: Sequence[Claim], multiplier: float | None, target: float) ->
     return {key: multiplier * sqrt(max(losses) / mu2_of(target, claims[0].delta))}
 
 
-def _per_message(
-    entries: Sequence[Entry],
-    sets: Sequence[tuple[int, ...]],
-    byzantine: frozenset[int],
-    adjacency: str,
-    delta: float,
-    honest: Sequence[int],
-) -> dict[str, float]:
+def _per_message(told: _Retold) -> dict[str, float]:
     """ε of each set's worst victim, if every message had noise of its own."""
-    record = read_record(entries)
+    record, honest = read_record(told.entries), told.honest
     found = {}
-    for members in sets:
-        coalition = frozenset(members) | byzantine
-        exposure = expose(record, coalition, shift_factor(adjacency))
+    for members in told.sets:
+        coalition = frozenset(members) | told.byzantine
+        exposure = expose(record, coalition, shift_factor(told.adjacency))
         losses = as_if_fresh(record, exposure, max(honest) + 1, MAX_CELLS)
         worst = max((losses[victim] for victim in honest if victim not in coalition), default=0.0)
-        found[label_of(members)] = epsilon_of(float(worst), delta)
+        found[label_of(members)] = epsilon_of(float(worst), told.delta)
     return found

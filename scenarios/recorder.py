@@ -13,7 +13,7 @@ from protocols.learning.evaluate import Evaluation, Evaluator, consensus_distanc
 from protocols.learning.local_test import LocalEvaluation, LocalEvaluator
 from protocols.privacy.lineage import Visible
 from simulator.compute import Executor, Handle, Vector, values_of
-from simulator.node import Delivery
+from simulator.node import Delivery, Message
 
 PROGRESS_STEP = 1 / 1000
 """Progress is told in steps of this, as telling it costs more than most of what happens in between."""
@@ -162,6 +162,11 @@ class Recorder:
         body = message.body if shown else _arrays_in(message.body)
         row = (delivery.delivered_s, delivery.src, message.kind, message.round, message.size_bytes, body)
         self._see(node, row)
+
+    def tap_own(self, t_s: float, node: int, message: Message) -> None:
+        """A curious node shows a model of its own, which it knows too."""
+        if message.release is not None and _is_shown(message.release):
+            self._see(node, (t_s, node, message.kind, message.round, message.size_bytes, message.body))
 
     def view(self, node: int) -> list[tuple[Any, ...]]:
         """What a curious node saw, with the values it could read."""

@@ -109,7 +109,12 @@ def run(
         speeds=parts.speeds,
         detector=parts.detector,
         adversary=build_adversary(
-            scenario, parts.cast, parts.claims, recorder.tap, parts.learner.lineage.overheard
+            scenario,
+            parts.cast,
+            parts.claims,
+            recorder.tap,
+            recorder.tap_own,
+            parts.learner.lineage.overheard,
         ),
         tie_seed=scenario.tie_seed,
         record=recorder.record,

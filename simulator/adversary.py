@@ -40,6 +40,7 @@ class Adversary:
     Args:
         curious: nodes whose received messages are shown to ``tap``; they follow the protocol.
         tap: called for every delivery to a curious node.
+        tap_own: called with (seconds, node, message) for everything that a curious node sends itself.
         byzantine: node -> the function its contributions pass through before they are protected and sent.
             The way to change content that is a handle.
         tamper: node -> what it does to the messages that its protocol hands to its uplink.
@@ -73,6 +74,7 @@ class Adversary:
 
     curious: frozenset[int] = frozenset()
     tap: Tap | None = None
+    tap_own: Callable[[float, int, Message], None] | None = None
     byzantine: Mapping[int, Claim] = field(default_factory=dict)
     tamper: Mapping[int, Tamper] = field(default_factory=dict)
     wires: Wiretap | None = None

@@ -252,7 +252,9 @@ class Engine(ABC):
 
     def _watched(self, src: int, dsts: Sequence[int], message: Message) -> None:
         """A node hands a message to its uplink; some adversaries see that."""
-        coalition = self.coalition
+        adversary, coalition = self.world.adversary, self.coalition
+        if adversary.tap_own is not None and src in adversary.curious and src not in self.down:
+            adversary.tap_own(self.now_s, src, message)
         if coalition is not None and coalition.watches and src not in self.down:
             for dst in dsts:
                 coalition.sent(self.now_s, src, dst, message)

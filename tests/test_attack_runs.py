@@ -73,7 +73,7 @@ def test_averages_are_ruined(name: str, peace: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "attack", [{"kind": "mimic"}, {"kind": "mimic", "victim": 3}, {"kind": "free-rider"}]
+    "attack", [{"kind": "mimic"}, {"kind": "mimic", "victim": 3}, {"kind": "echo"}, {"kind": "free-rider"}]
 )
 def test_attacks_that_only_bend(attack: Any, peace: float, tmp_path: Path) -> None:
     plain_loss = run(gossip(), tmp_path / "peace")["loss_mean"]

@@ -188,6 +188,11 @@ def mimic(stage: Stage, victim: int | None) -> Attack:
     return attack
 
 
+def echo(stage: Stage) -> Attack:
+    """The receiver's own last model, so that it mixes little but itself (Pasquini, Raynal, Troncoso 2023)."""
+    return lambda scene: scene.seen.get(scene.to, scene.own)
+
+
 def dissensus(stage: Stage, factor: float) -> Attack:
     """What holds a target against its honest neighbours (1), or drives it away from them (more)."""
 

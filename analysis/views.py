@@ -1,0 +1,66 @@
+"""What curious nodes recorded, as attacks read it: models by sender and round, opened sums, metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis.store import Run
+from simulator.errors import StorageError
+
+SUM = "opened sum"
+_COLUMNS = ("t_s", "src", "kind", "round", "size_bytes", "values")
+
+
+class Views:
+    """The pooled views of a coalition.
+
+    Args:
+        run: the run folder.
+        coalition: curious nodes of that run.
+
+    Raises:
+        StorageError: somebody of the coalition recorded nothing, or the table is damaged.
+    """
+
+    def __init__(self, run: Run, coalition: Collection[int]) -> None:
+        self.coalition = tuple(sorted(coalition))
+        frames = [_read(run.path / "views" / f"{node}.parquet", node) for node in self.coalition]
+        self.frame = pl.concat(frames).sort("t_s", maintain_order=True)
+
+    def models(self, kinds: Collection[str], size: int) -> dict[tuple[int, int], NDArray[np.float64]]:
+        """(sender, round) -> the model it showed, the coalition's own included.
+
+        Args:
+            kinds: of message that show models.
+            size: how many of the numbers are parameters.
+        """
+        shown = self.frame.filter(pl.col("values").list.len() >= size, pl.col("kind").is_in(list(kinds)))
+        return {
+            (src, round): np.array(values[:size], float)
+            for src, round, values in shown.select("src", "round", "values").iter_rows()
+        }
+
+    def sums(self) -> dict[tuple[int, int], NDArray[np.float64]]:
+        """(member, round) -> the sum that it opened."""
+        opened = self.frame.filter(pl.col("kind") == SUM)
+        return {
+            (src, round): np.array(values, float)
+            for src, round, values in opened.select("src", "round", "values").iter_rows()
+        }
+
+
+def _read(path: Path, node: int) -> pl.DataFrame:
+    if not path.exists():
+        raise StorageError(
+            f"{path} is missing: node {node} recorded nothing in this run; make it curious and run again"
+        )
+    try:
+        frame = pl.read_parquet(path)
+        return frame.select(pl.lit(node).alias("member"), *_COLUMNS)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StorageError(f"{path}: is damaged ({error})") from error

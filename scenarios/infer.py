@@ -1,0 +1,371 @@
+"""What curious nodes of a finished run can infer from their views, beside what the ledger says they may.
+
+Attacks see the views of their coalition and public facts: links, weights, protocol, model, step size and initial
+model, all rebuilt from the scenario. The private data are rebuilt too, but only to judge how well an attack did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.inference import inversion, membership, reconstruction, traffic
+from analysis.inference.elimination import PRIME
+from analysis.store import Run, read_run
+from analysis.views import Views
+from protocols.learning.executor import BatchedExecutor
+from protocols.learning.network import Dense
+from protocols.privacy.ledger import Claim
+from scenarios.build import Parts, build
+from scenarios.load import resolve
+from scenarios.protocol_tables import MESSAGES
+from scenarios.reaccount import claims_about
+from scenarios.schema import Scenario
+from simulator import streams
+from simulator.errors import ConfigurationError, StorageError
+
+FORMAT = 1
+SMALL = 24
+"""Nodes up to which reconstruction sets are computed in fractions; beyond, modulo a large prime."""
+CLEAR_DB = 20.0
+"""A sample found at least this well counts as recognised."""
+
+Floats: TypeAlias = NDArray[np.float64]
+Sent: TypeAlias = Mapping[tuple[int, int], Floats]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number about one attack.
+
+    Args:
+        attack: which.
+        victim: whom it is about; None for all of them.
+        measure: what the number is.
+        value: the number.
+        epsilon: what the ledger says about the victim (the worst one for all) and this coalition; infinite without
+            a mechanism.
+        delta: of that; None without a mechanism.
+        basis: of that.
+    """
+
+    attack: str
+    victim: int | None
+    measure: str
+    value: float
+    epsilon: float
+    delta: float | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A run as its attackers see it, and the truth to judge them by."""
+
+    run: Run
+    scenario: Scenario
+    parts: Parts
+    views: Views
+    shadow_models: int
+
+    @property
+    def victims(self) -> list[int]:
+        return sorted(self.parts.honest - set(self.views.coalition))
+
+    @property
+    def sent(self) -> Sent:
+        """(sender, round) -> model, as far as it was shown."""
+        protocol = self.scenario.protocol
+        kinds = () if protocol.exchange == "secure" else MESSAGES[protocol.kind]
+        return self.views.models(kinds, self.parts.learner.operations.task.size)
+
+    @property
+    def weights(self) -> Floats:
+        return np.asarray(self.parts.weights.toarray(), float)
+
+    def samples(self, node: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        bank = self.parts.bank
+        real = bank.mask[node]
+        return bank.x[node, real], bank.y[node, real]
+
+
+def infer(
+    run: Path,
+    *,
+    coalition: Sequence[int] | None,
+    shadow_models: int,
+    on_progress: Callable[[float, str], None],
+    base: Path | None = None,
+) -> list[Finding]:
+    """Carry out every attack that the views allow, and write inference.json into the run folder.
+
+    Args:
+        run: a finished run with curious nodes.
+        coalition: which of them pool their views; None: all.
+        shadow_models: for likelihood-ratio attacks; 0: leave those out.
+        on_progress: called with (fraction done, text).
+        base: where relative file names of the scenario start.
+
+    Raises:
+        ConfigurationError: nobody was curious, or not those that are asked for.
+        StorageError: the folder cannot be read or written.
+    """
+    folder = read_run(run)
+    curious = folder.manifest["curious"]
+    chosen = sorted(set(curious if coalition is None else coalition))
+    if not chosen or not set(chosen) <= set(curious):
+        said = ", ".join(map(str, curious)) or "nobody"
+        raise ConfigurationError(
+            f"{run}: curious nodes of this run are {said}; views of others were not recorded"
+        )
+    if not folder.finished:
+        raise ConfigurationError(f"{run} is not finished, so its views are not written")
+    scenario = resolve(folder.manifest["scenario"], base)
+    parts = build(scenario, BatchedExecutor(), base or Path.cwd())
+    case = _Case(folder, scenario, parts, Views(folder, chosen), shadow_models)
+    privacy = scenario.privacy
+    claims = [] if privacy is None else claims_about(run, ",".join(map(str, chosen)))
+    findings = []
+    attacks = (_reach, _updates, _samples, _members, _marginal_members, _traffic)
+    for i, attack in enumerate(attacks):
+        on_progress(i / len(attacks), attack.__name__.strip("_").replace("_", " "))
+        findings += [_beside(claims, *found) for found in attack(case)]
+    on_progress(1.0, "done")
+    _write(run / "inference.json", chosen, findings)
+    return findings
+
+
+def _beside(claims: Sequence[Claim], attack: str, victim: int | None, measure: str, value: float) -> Finding:
+    """With the larger, certified loss of the victim."""
+    about = [c for c in claims if c.basis == "certified" and (victim is None or c.victim == victim)]
+    if not about:
+        return Finding(attack, victim, measure, value, float("inf"), None, "no mechanism")
+    worst = max(about, key=lambda claim: claim.epsilon)
+    return Finding(attack, victim, measure, value, worst.epsilon, worst.delta, worst.basis)
+
+
+_Found: TypeAlias = Iterator[tuple[str, int | None, str, float]]
+
+
+def _reach(case: _Case) -> _Found:
+    """Whose values are determined if what is gossiped never changes."""
+    if not case.parts.network.overlay.fixed or case.scenario.protocol.kind not in (
+        "dsgd",
+        "gradient-tracking",
+    ):
+        return
+    count = len(case.parts.neighbors)
+    view: reconstruction.View = "sums" if case.scenario.protocol.exchange == "secure" else "plain"
+    weights = reconstruction.rational(case.weights)
+    prime = None if count <= SMALL else PRIME
+    *_, last = reconstruction.reach(weights, case.views.coalition, count, view, prime)
+    others = len(set(last.nodes) - set(case.views.coalition))
+    yield "linear reconstruction", None, "others whose static value is determined", others / len(case.victims)
+
+
+def _updates(case: _Case) -> _Found:
+    """Everybody's mean update, solved for from models in the clear."""
+    sent, coalition = case.sent, set(case.views.coalition)
+    protocol = case.scenario.protocol
+    if protocol.kind != "dsgd" or not sent or not case.parts.network.overlay.fixed:
+        return
+    rounds = max(round for _, round in sent)
+    own = {key: value for key, value in sent.items() if key[0] in coalition}
+    shown = {key: value for key, value in sent.items() if key[0] not in coalition}
+    if not shown or any((a, t) not in own for a in coalition for t in range(rounds + 1)):
+        return
+    start = np.asarray(case.parts.learning.initial, float)
+    sigma = max(case.parts.learner.sigma) * case.parts.learner.gain
+    found = reconstruction.solve_updates(case.weights, coalition, shown, own, start, sigma)
+    for node, update in zip(found.nodes, found.updates, strict=True):
+        if node in case.victims:
+            truth = _first_update(case, node)
+            size = float(np.linalg.norm(truth))
+            angle = float(update @ truth / max(np.linalg.norm(update) * size, 1e-300))
+            yield "update reconstruction", node, "cosine to its first update", angle
+            yield (
+                "update reconstruction",
+                node,
+                "relative error",
+                float(np.linalg.norm(update - truth) / max(size, 1e-300)),
+            )
+
+
+def _samples(case: _Case) -> _Found:
+    """Samples from the first update of those whose models are seen: quotients of its first dense layer."""
+    network = case.parts.learner.operations.task.network
+    if network is None or not network.layers or not isinstance(network.layers[0], Dense):
+        return
+    sent, start = case.sent, np.asarray(case.parts.learning.initial, float)
+    units = network.layers[0].units
+    for node in case.victims:
+        if (node, 0) not in sent:
+            continue
+        x, _ = case.samples(node)
+        truth = x.reshape(len(x), -1).astype(float)
+        features = truth.shape[1]
+        step = start - sent[node, 0]
+        head = step[: (features + 1) * units]
+        weights, bias = head[: features * units].reshape(features, units), head[features * units :]
+        found = inversion.best_psnr(inversion.first_layer(weights, bias), truth, float(np.ptp(truth)))
+        yield (
+            "gradient inversion",
+            node,
+            f"samples found above {CLEAR_DB:g} dB",
+            float((found > CLEAR_DB).mean()),
+        )
+
+
+def _members(case: _Case) -> _Found:
+    """Members by loss, and by likelihood ratio, on the last model that was seen of each victim."""
+    task = case.parts.learner.operations.task
+    if task.classes is None:
+        return
+    sent, sums = case.sent, case.views.sums()
+    for node in case.victims:
+        rounds = [round for v, round in sent if v == node]
+        if rounds:
+            yield from _tested(case, node, sent[node, max(rounds)], "")
+    if sums:  # nobody's model was seen, but a member's own next one holds its neighbours' sum
+        for node in case.victims:
+            near = [a for a in case.views.coalition if node in case.parts.neighbors[a]]
+            ends = [(round, a) for a, round in sums if a in near]
+            if ends:
+                round, member = max(ends)
+                total = sum(w for v, w in enumerate(case.weights[member]) if v != member)
+                yield from _tested(case, node, sums[member, round] / total, " from sums")
+
+
+def _marginal_members(case: _Case) -> _Found:
+    """Members on the victim's model without its neighbours' part, where all of that is seen."""
+    if case.scenario.protocol.kind != "dsgd" or case.parts.learner.operations.task.classes is None:
+        return
+    sent, weights = case.sent, case.weights
+    for node in case.victims:
+        rounds = sorted((round for v, round in sent if v == node), reverse=True)
+        updates = ((round, membership.marginalised(weights, node, sent, round)) for round in rounds)
+        known = next(((round, update) for round, update in updates if update is not None), None)
+        if known is not None and weights[node, node] > 0:
+            round, update = known
+            alone = sent[node, round - 1] + update / weights[node, node]
+            yield from _tested(case, node, alone, " on the marginalised model", likelihoods=False)
+
+
+def _traffic(case: _Case) -> _Found:
+    """Who was away, from metadata alone; judged by what nodes were really doing."""
+    seen = case.views.frame.filter(~case.views.frame["src"].is_in(case.views.coalition))
+    down = {outage.node for outage in case.run.outages}
+    guesses = {habit.node: habit.missing for habit in traffic.habits(seen)}
+    if guesses:
+        right = sum(guess == (node in down) for node, guess in guesses.items())
+        yield (
+            "traffic analysis",
+            None,
+            "senders whose outage, or lack of one, is guessed",
+            right / len(guesses),
+        )
+
+
+def _tested(case: _Case, node: int, model: Floats, where: str, *, likelihoods: bool = True) -> _Found:
+    """Balanced: of every class as many of the victim's samples as of test samples, which nobody trained on."""
+    task, dataset = case.parts.learner.operations.task, case.parts.learning.shares.dataset
+    x, y = case.samples(node)
+    rng = streams.generator(case.scenario.seed, "membership", node)
+    inside, outside = _paired(y, dataset.test_y, rng)
+    count = len(inside)
+    if not count or not np.isfinite(model).all():
+        return
+    pool_x = np.concatenate([x[inside], dataset.test_x[outside]])
+    pool_y = np.concatenate([y[inside], dataset.test_y[outside]])
+    loss = membership.losses(task, model[None], pool_x, pool_y)[0]
+    scores = {"membership by loss": membership.yeom(loss)}
+    if likelihoods and case.shadow_models:
+        scores["membership by likelihood ratio"] = _ratio(case, rng, pool_x, pool_y, loss)
+    for name, score in scores.items():
+        result = membership.success(score[:count], score[count:])
+        yield name + where, node, "AUC", result.auc
+        yield name + where, node, "TPR at 1 % FPR", result.tpr
+
+
+def _paired(
+    members: NDArray[Any], others: NDArray[Any], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of equally many of both in every class: else an attack would only tell apart what classes there are."""
+    inside, outside = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for label in np.unique(members):
+        mine, theirs = (rng.permutation(np.flatnonzero(y == label)) for y in (members, others))
+        count = min(len(mine), len(theirs))
+        inside.append(mine[:count])
+        outside.append(theirs[:count])
+    return np.concatenate(inside), np.concatenate(outside)
+
+
+def _ratio(case: _Case, rng: np.random.Generator, x: NDArray[Any], y: NDArray[Any], loss: Floats) -> Floats:
+    """Online scores, from shadow models trained alone on halves of the candidates."""
+    task, training = case.parts.learner.operations.task, case.scenario.training
+    kept = membership.halves(case.shadow_models, len(x), rng)
+    starts = np.tile(np.asarray(case.parts.learning.initial, float), (case.shadow_models, 1))
+    models = membership.shadows(task, x, y, kept, case.scenario.protocol.rounds, training.step, starts)
+    shadow = membership.confidence(membership.losses(task, models, x, y))
+    return membership.online(
+        membership.confidence(loss), np.where(kept, shadow, np.nan), np.where(kept, np.nan, shadow)
+    )
+
+
+def _first_update(case: _Case, node: int) -> Floats:
+    """The truth: what the node's first local update is without noise."""
+    executor, operations = BatchedExecutor(), case.parts.learner.operations
+    initial, recipe = case.parts.learning.initial, operations.recipe
+    inputs: list[Any] = [case.parts.learner.start.params, node]
+    if recipe.noised:
+        inputs.append(np.zeros_like(case.parts.learner.noise(node, np.random.default_rng(0))))
+    handle = executor.submit(
+        operations.update(1), [np.asarray(initial), *inputs[1:]], node=node, size=len(initial)
+    )
+    return np.asarray(executor.read([handle])[0], float) - initial
+
+
+def _write(path: Path, coalition: Sequence[int], findings: Sequence[Finding]) -> None:
+    rows = [asdict(finding) for finding in findings]
+    for row in rows:
+        row.update({key: str(row[key]) for key in ("value", "epsilon") if not np.isfinite(row[key])})
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(
+            json.dumps({"format": FORMAT, "coalition": list(coalition), "findings": rows}, indent=2) + "\n"
+        )
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error}; what was written before is intact") from error
+
+
+def table(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """One row per attack and measure: mean and worst victim, beside the ledger's worst ε."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.attack, finding.measure), []).append(finding)
+    rows = []
+    for (attack, measure), group in groups.items():
+        values = [finding.value for finding in group]
+        low = measure == "relative error"
+        worst = group[int(np.argmin(values) if low else np.argmax(values))]
+        rows.append(
+            {
+                "attack": attack,
+                "measure": measure,
+                "victims": "all" if group[0].victim is None else len(group),
+                "mean": float(np.mean(values)),
+                "worst": worst.value,
+                "worst victim": "–" if worst.victim is None else worst.victim,
+                "epsilon": max(finding.epsilon for finding in group),
+                "basis": group[0].basis,
+            }
+        )
+    return rows
