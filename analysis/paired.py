@@ -41,6 +41,14 @@ METRICS = (
     Metric("simulated_s", "virtual time", "s"),
     Metric("bytes_sent", "traffic", "MiB", 1 / 2**20),
 )
+IF_THERE = (
+    Metric("backdoor_success_mean", "success of the backdoor", "percentage points", 100.0),
+    Metric("leak_determined", "others' static values determined", "percentage points", 100.0),
+    Metric("leak_updates", "updates reconstructed, cosine", "cosine"),
+    Metric("leak_samples", "samples found by inversion", "percentage points", 100.0),
+    Metric("leak_members", "membership by loss, AUC", "AUC"),
+)
+"""Compared only in studies that have them."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +111,16 @@ def differences(summaries: pl.DataFrame) -> list[Difference]:
     if BASELINE not in runs:
         raise StorageError("summaries.parquet: no finished baseline run (variant null) to compare with")
     baseline = runs.pop(BASELINE)
+    metrics = metrics_of(summaries)
     return [
-        _difference(variant, metric, rows, baseline) for variant, rows in runs.items() for metric in METRICS
+        _difference(variant, metric, rows, baseline) for variant, rows in runs.items() for metric in metrics
     ]
+
+
+def metrics_of(summaries: pl.DataFrame) -> tuple[Metric, ...]:
+    """What a study has to compare."""
+    there = [m for m in IF_THERE if m.key in summaries.columns and summaries[m.key].drop_nulls().len()]
+    return (*METRICS, *there)
 
 
 def _difference(

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from analysis import style
 from analysis.collusion_plot import collusion_figure, has_coalitions
 from analysis.cost_plot import cost_figure, has_costs
+from analysis.heat import has_heat
+from analysis.heat_plot import heat_figure
 from analysis.network_plot import network_figure
 from analysis.partition_plot import partition_figure
 from analysis.progress_plot import has_progress, progress_figure
@@ -56,6 +58,8 @@ def _study(study: Study) -> list[tuple[str, Figure]]:
         return [("cost", cost_figure(study))]
     if has_coalitions(study):
         return [("collusion", collusion_figure(study))]
+    if has_heat(study):
+        return [("heat", heat_figure(study))]
     watched = has_progress(study)
     found: list[tuple[str, Figure]] = []
     if study.kind == "whatif":

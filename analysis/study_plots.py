@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analysis import style
-from analysis.paired import METRICS, Difference, differences
+from analysis.paired import Difference, differences, metrics_of
 from analysis.store import Study
 from analysis.tradeoff import (
     Basis,
@@ -241,9 +241,13 @@ def paired_figure(study: Study) -> Figure:
     variants = list(dict.fromkeys(one.variant for one in found))
     if not variants:
         raise StorageError(f"{study.path}: no finished variant to compare with the baseline")
-    made, axes = style.figure(2, 3, sharey=True, height=1.9 + 0.56 * len(variants))
+    metrics = metrics_of(study.summaries)
+    rows = -(-len(metrics) // 3)
+    made, axes = style.figure(rows, 3, sharey=True, height=0.5 + rows * (0.7 + 0.28 * len(variants)))
     with style.applied():
-        for ax, metric in zip(axes, METRICS, strict=True):
+        for ax in axes[len(metrics) :]:
+            ax.set_visible(False)
+        for ax, metric in zip(axes, metrics, strict=False):
             of_metric = {one.variant: one for one in found if one.metric == metric}
             for row, variant in enumerate(variants):
                 _draw_difference(ax, of_metric[variant], row)

@@ -12,6 +12,7 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
+from analysis.heat import has_heat, heat_rows
 from analysis.store import Run, Study
 from analysis.tradeoff import BOUNDS, Estimate, epsilon_of, grid_points
 
@@ -156,6 +157,8 @@ def summary_table(summary: Mapping[str, Any], worst: int | None = None) -> Table
 
 def study_rows(study: Study) -> tuple[list[str], list[list[str]]]:
     """Header and rows of :func:`study_table`."""
+    if has_heat(study):
+        return heat_rows(study)
     certified = grid_points(study.summaries, "certified")
     open_loop = grid_points(study.summaries, "open-loop")
     keys = list(dict.fromkeys(key for point in certified for key, _ in point.setting))
@@ -195,12 +198,10 @@ def study_rows(study: Study) -> tuple[list[str], list[list[str]]]:
 def study_table(study: Study) -> Table:
     """A study at a glance: one row per series or variant and setting, mean ± half a 95 % t interval."""
     header, rows = study_rows(study)
-    table = Table(
-        title=Text(
-            f"{study.name}: mean ± 95 % interval over seeds (open-loop is no bound for adaptive training)"
-        ),
-        title_justify="left",
-    )
+    about = "mean ± 95 % interval over seeds (open-loop is no bound for adaptive training)"
+    if has_heat(study):
+        about = "mean accuracy of honest nodes in %, mean over seeds"
+    table = Table(title=Text(f"{study.name}: {about}"), title_justify="left")
     for i, name in enumerate(header):
         table.add_column(Text(name), justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
     for row in rows:

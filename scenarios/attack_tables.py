@@ -13,6 +13,14 @@ Factor: TypeAlias = Annotated[float, Field(gt=0)] | Literal["search"]
 SEARCH = "; search: the one that takes the receivers' rule furthest from the honest result"
 
 
+class NoAttack(Table):
+    """Knows nothing, says the truth."""
+
+    kind: Literal["none"] = Field(
+        description="follow the protocol: what the same nodes do if nobody lies, for comparison"
+    )
+
+
 class SignFlipAttack(Table):
     """Knows its own model."""
 
@@ -154,7 +162,8 @@ class OverrideAttack(Table):
 
 
 Attack: TypeAlias = Annotated[
-    SignFlipAttack
+    NoAttack
+    | SignFlipAttack
     | TwoFacedAttack
     | GaussianAttack
     | NotFiniteAttack
@@ -184,6 +193,11 @@ def knowledge_needed(attack: Attack) -> str:
             return "received"
         case _:
             return "own"
+
+
+def speaks(attack: Attack) -> bool:
+    """Whether an attack is in what a node says."""
+    return not isinstance(attack, NoAttack) and not poisons(attack)
 
 
 def poisons(attack: Attack) -> bool:

@@ -86,7 +86,7 @@ def build_claims(
 ) -> dict[int, Claim]:
     """What Byzantine nodes say in place of their models, by node."""
     attack, table = attack_of(scenario), scenario.adversary.byzantine
-    if attack is None or table is None or not cast.byzantine or tables.poisons(attack):
+    if attack is None or table is None or not cast.byzantine or not tables.speaks(attack):
         return {}
 
     def links(node: int, round: int, now_s: float) -> Links:
@@ -138,7 +138,7 @@ def _attack(attack: tables.Attack, stage: byzantine.Stage, mode: dict[int, float
             return byzantine.spectral(stage, factor, mode)
         case tables.OverrideAttack(aim=aim):
             return byzantine.override(stage, aim)
-        case tables.LabelFlipAttack() | tables.NoiseFreeRiderAttack():
+        case tables.NoAttack() | tables.LabelFlipAttack() | tables.NoiseFreeRiderAttack():
             raise AssertionError("an attack that is not in what nodes say")
 
 

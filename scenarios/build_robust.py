@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 
@@ -12,8 +12,9 @@ from protocols.robust import rules, weighted
 from scenarios import robust_tables as tables
 
 
+@lru_cache(maxsize=256)
 def build_rule(table: tables.RobustRule) -> Rule:
-    """What is done with the own model and those heard."""
+    """What is done with the own model and those heard; the same function for equal tables, to be compiled once."""
     match table:
         case tables.MedianRule():
             return _plain(rules.median)

@@ -223,6 +223,46 @@ def _study(
 
 
 @app.command()
+def breaking(
+    scenario: _ScenarioFile,
+    out: _StudyOut = None,
+    drop: Annotated[
+        float, typer.Option("--drop", min=0.001, max=1.0, help="Accuracy lost that counts as broken.")
+    ] = 0.1,
+    most: Annotated[int, typer.Option("--most", min=1, help="Liars to try at most.")] = 8,
+    jobs: _Jobs = None,
+    sets: _Sets = None,
+    quiet: _Quiet = False,
+) -> None:
+    """Find the smallest number of liars that breaks a scenario.
+
+    Bisects over adversary.byzantine.count, on the seeds of [study].
+    """
+    from scenarios.breaking import breaking_point
+    from scenarios.load import load
+
+    loaded = load(scenario, sets or ())
+    folder = out or RUNS / f"{loaded.scenario.name}-breaking"
+    jobs = jobs or os.cpu_count() or 1
+    again = "; the same command goes on from there"
+    with keeping(folder, again=again), progress("breaking", quiet=quiet) as on_progress:
+        point = breaking_point(loaded, folder, drop=drop, most=most, jobs=jobs, on_progress=on_progress)
+    rows = [
+        {
+            "liars": cost.liars,
+            "accuracy lost": f"{100 * cost.mean:.1f} points",
+            "95 % interval": f"{100 * cost.low:.1f} to {100 * cost.high:.1f}",
+            "seeds": cost.seeds,
+        }
+        for cost in point.costs
+    ]
+    show_rows(rows)
+    found = f"more than {point.most}" if point.liars is None else str(point.liars)
+    typer.echo(f"breaking point (a loss of {100 * drop:g} points): {found} liars")
+    typer.echo(str(folder))
+
+
+@app.command()
 def audit(
     scenario: _ScenarioFile,
     trials: Annotated[int, typer.Option("--trials", min=2, help="Runs of the attacked game.")] = 1000,

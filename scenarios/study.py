@@ -27,6 +27,14 @@ from simulator.errors import ConfigurationError, SottovoceError, StorageError
 FORMAT = 1
 DONE = ("finished", "diverged")
 
+LEAKS = {
+    "leak_determined": ("linear reconstruction", "others"),
+    "leak_updates": ("update reconstruction", "cosine"),
+    "leak_samples": ("gradient inversion", "samples"),
+    "leak_members": ("membership by loss", "AUC"),
+}
+"""Columns of a study's summaries that hold the mean of some findings, by attack and measure."""
+
 Progress = Callable[[float, str], None]
 
 
@@ -38,6 +46,7 @@ class Planned:
         raw: its whole scenario, study tables removed.
         seed: its seed.
         set: what it changes, dotted key -> value.
+        infer: whether what its curious nodes recorded is attacked afterwards.
         series: its line in a sweep's figure.
         variant: its name in a what-if; None for the baseline.
         status: ``"planned"``, then what its run folder says.
@@ -46,6 +55,7 @@ class Planned:
     raw: dict[str, Any] = field(repr=False)
     seed: int
     set: dict[str, Any]
+    infer: bool = False
     series: str | None = None
     variant: str | None = None
     status: str = "planned"
@@ -90,12 +100,12 @@ def plan_whatif(loaded: Loaded) -> list[Planned]:
 
 def sweep(loaded: Loaded, out: Path, *, jobs: int, on_progress: Progress) -> Path:
     """Run the sweep of a scenario, or what is left of it, into ``out``."""
-    return _study("sweep", loaded, plan_sweep(loaded), out, jobs, on_progress)
+    return carry_out("sweep", loaded, plan_sweep(loaded), out, jobs, on_progress)
 
 
 def whatif(loaded: Loaded, out: Path, *, jobs: int, on_progress: Progress) -> Path:
     """Run baseline and variants of a scenario, or what is left of them, into ``out``."""
-    return _study("whatif", loaded, plan_whatif(loaded), out, jobs, on_progress)
+    return carry_out("whatif", loaded, plan_whatif(loaded), out, jobs, on_progress)
 
 
 def _planned(
@@ -108,13 +118,24 @@ def _planned(
 ) -> Planned:
     raw = merged(loaded.raw, changes | {"seed": seed})
     return Planned(
-        {k: v for k, v in raw.items() if k not in STUDY_TABLES}, seed, changes, series=series, variant=variant
+        {k: v for k, v in raw.items() if k not in STUDY_TABLES},
+        seed,
+        changes,
+        loaded.scenario.study.infer,
+        series=series,
+        variant=variant,
     )
 
 
-def _study(
+def carry_out(
     kind: str, loaded: Loaded, runs: list[Planned], out: Path, jobs: int, on_progress: Progress
 ) -> Path:
+    """Carry out what is left of a list of runs, in a study folder of some kind.
+
+    Raises:
+        StorageError: the folder is another study's, or cannot be written.
+        SottovoceError: runs failed; the others are there.
+    """
     head = {"format": FORMAT, "kind": kind, "name": loaded.scenario.name, "scenario": loaded.raw}
     _claim(out, head)
     for run in runs:
@@ -188,12 +209,20 @@ def _execute(run: Planned, base: Path, folder: Path) -> tuple[str, str, str | No
     try:
         scenario = resolve(run.raw, base)
         summary = run_scenario(scenario, part, base=base, series=run.series, variant=run.variant)
+        if run.infer and scenario.adversary.curious is not None and scenario.adversary.curious.enabled:
+            _attack(part, base)
         part.rename(folder)
     except SottovoceError as error:
         return run.id, "failed", str(error)
     except OSError as error:
         return run.id, "failed", f"{folder}: {error}"
     return run.id, str(summary["status"]), None
+
+
+def _attack(folder: Path, base: Path) -> None:
+    from scenarios.infer import infer
+
+    infer(folder, coalition=None, shadow_models=0, on_progress=lambda *_: None, base=base)
 
 
 def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> None:
@@ -208,13 +237,25 @@ def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> No
             }
             changed = {f"set.{key}": value for key, value in run.set.items()}
             place = {"id": run.id, "series": run.series, "variant": run.variant, "seed": run.seed}
-            rows.append(summary | place | changed)
+            rows.append(summary | leaks_in(file.with_name("inference.json")) | place | changed)
     try:
         (out / "study.json").write_text(json.dumps({**head, "runs": listed}, indent=2))
         if rows:
             _frame(rows).write_parquet(out / "summaries.parquet")
     except OSError as error:
         raise StorageError(f"cannot write the tables of the study {out}: {error}") from error
+
+
+def leaks_in(file: Path) -> dict[str, float]:
+    """What the attacks on one run found, one number each; nothing if there were none."""
+    if not file.exists():
+        return {}
+    values: dict[str, list[float]] = {}
+    for finding in json.loads(file.read_text())["findings"]:
+        for key, (attack, measure) in LEAKS.items():
+            if finding["attack"].startswith(attack) and finding["measure"].startswith(measure):
+                values.setdefault(key, []).append(float(finding["value"]))
+    return {key: sum(found) / len(found) for key, found in values.items()}
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -62,9 +62,13 @@ class Sweep(Table):
 
 
 class Study(Table):
-    """How a what-if study repeats."""
+    """How a what-if study repeats, and what it looks at besides."""
 
     seeds: Seeds = Field(default=1, description="how many seeds, from the scenario's own on, or which")
+    infer: bool = Field(
+        default=False,
+        description="also attack what curious nodes recorded, in every run of a what-if or sweep (sottovoce infer)",
+    )
 
 
 class Whatif(Table):

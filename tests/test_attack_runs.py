@@ -183,7 +183,7 @@ def test_attacks_use_nothing_but_their_transcript(
 
     monkeypatch.setattr(Adversary, "observe", observe)
     run(gossip(attack, knowledge, exchange=exchange, **changes), tmp_path / "run", executor=spy)
-    name = {"alie": "a little", "ipm": "inner product", "dissensus": "dissensus"}[attack["kind"]]
+    name = {"alie": "little", "ipm": "inner_product", "dissensus": "dissensus"}[attack["kind"]]
     lies = [vectors for node, op, vectors in spy.used if op.startswith(name)]
     others = [v for vectors in lies for v in vectors if id(v) not in shown_to_members]
     if exchange == "secure":

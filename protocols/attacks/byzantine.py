@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeAlias
 
 import jax
@@ -26,6 +26,8 @@ from simulator.knowledge import Context
 from simulator.node import Links, Node
 
 Attack: TypeAlias = "Callable[[Scene], Model]"
+Direction: TypeAlias = Callable[[jax.Array, Any], jax.Array]
+"""From honest vectors (n, d) and a factor to what is said, (d,)."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ class Stage:
     def claim(
         self, attack: Attack, from_s: float = 0.0, until_s: float = float("inf")
     ) -> Callable[..., Model]:
-        """An attack as a claim of the simulator, in a window of time."""
+        """An attack as a claim of the simulator, in a window of time; liars do not lie to each other."""
 
         def claim(known: Context, node: Node, content: Any, to: int, round: int) -> Model:
             model: Model = content
-            if not from_s <= node.now_s < until_s:
+            if not from_s <= node.now_s < until_s or to in self.speakers:
                 return model
             return attack(Scene(self, known, node, model, to, round))
 
@@ -91,9 +93,12 @@ class Scene:
 
     def models(self) -> list[Model]:
         """The same as a list that is never empty."""
-        if not self.around:
-            self.node.record("attack in the dark", round=self.round)
-        return list(self.around.values()) or [self.own]
+        return list(self.around.values()) or [self.in_the_dark()]
+
+    def in_the_dark(self) -> Model:
+        """The own model, for want of others'."""
+        self.node.record("attack in the dark", round=self.round)
+        return self.own
 
     def pull(self) -> tuple[list[Model], tuple[float, ...], float] | None:
         """Target and honest neighbours seen, the neighbours' weights, and the weight of liars; None if unseen."""
@@ -167,25 +172,20 @@ def stale(stage: Stage) -> Attack:
 
 def inner_product(stage: Stage, factor: float | None) -> Attack:
     """Minus a multiple of the mean of the honest models around the target; None: the factor that hurts most."""
-    return _spread(stage, "inner product", lambda x, f: directions.inner_product(x, f), factor)
+    return _spread(stage, directions.inner_product, factor)
 
 
 def little(stage: Stage, z: float | None) -> Attack:
     """The mean of the honest models around the target plus z standard deviations; None: as many as hurt most."""
-    return _spread(stage, "a little", lambda x, f: directions.little(x, f), z)
+    return _spread(stage, directions.little, z)
 
 
 def mimic(stage: Stage, victim: int | None) -> Attack:
     """The model of one honest node once more: a given one, or the one furthest out where they differ most."""
-    ops = _by_count("mimic", lambda count: lambda *rows: directions.mimicked(jnp.stack(rows)))
-
-    def attack(scene: Scene) -> Model:
-        if victim is not None:
-            return scene.seen.get(victim, scene.own)
-        models = scene.models()
-        return scene.said(ops(len(models)), models)
-
-    return attack
+    if victim is not None:
+        chosen = victim
+        return lambda scene: scene.seen.get(chosen, scene.own)
+    return _of_models("mimic", _mimicked)
 
 
 def echo(stage: Stage) -> Attack:
@@ -195,32 +195,12 @@ def echo(stage: Stage) -> Attack:
 
 def dissensus(stage: Stage, factor: float) -> Attack:
     """What holds a target against its honest neighbours (1), or drives it away from them (more)."""
-
-    def make(count: int) -> Callable[..., jax.Array]:
-        def say(*inputs: Any) -> jax.Array:
-            *rows, w, wrong = inputs
-            x = jnp.stack(rows[1:]) if count > 1 else jnp.zeros((0, rows[0].shape[0]), rows[0].dtype)
-            return directions.dissensus(rows[0], x, w[: count - 1], wrong, factor)
-
-        return say
-
-    return _pulled(stage, "dissensus", make)
+    return _pulled("dissensus", _dissensus(factor))
 
 
 def override(stage: Stage, aim: Literal["start", "opposite"]) -> Attack:
     """What makes the target's next model, under plain gossip, the public initial one or minus the honest mean."""
-    start = np.asarray(stage.executor.read([stage.learner.start.params])[0])
-
-    def make(count: int) -> Callable[..., jax.Array]:
-        def say(*inputs: Any) -> jax.Array:
-            *rows, w, wrong = inputs
-            x = jnp.stack(rows)
-            wanted = jnp.asarray(start) if aim == "start" else -jnp.mean(x, axis=0)
-            return directions.override(rows[0], x[1:], w[: count - 1], wrong, wanted)
-
-        return say
-
-    return _pulled(stage, "state override", make)
+    return _pulled("state override", _override(aim), stage.learner.start)
 
 
 def spectral(stage: Stage, factor: float, entries: Mapping[int, float]) -> Attack:
@@ -231,19 +211,12 @@ def spectral(stage: Stage, factor: float, entries: Mapping[int, float]) -> Attac
         factor: how far.
         entries: of the Fiedler vector of the honest graph, by node.
     """
-    ops = _by_count(
-        "spectral",
-        lambda count: (
-            lambda *inputs: directions.spectral(
-                inputs[0], inputs[-1], jnp.stack(inputs[1:-2]), inputs[-2], factor
-            )
-        ),
-    )
+    ops = _by_count("spectral", _spectral(factor))
 
     def attack(scene: Scene) -> Model:
         target = scene.seen.get(scene.to)
         if target is None:
-            return scene.own
+            return scene.in_the_dark()
         near = [v for v in scene.seen if v in entries]
         models = [target, *(scene.seen[v] for v in near)]
         mode = tuple(entries[v] for v in near)
@@ -254,14 +227,7 @@ def spectral(stage: Stage, factor: float, entries: Mapping[int, float]) -> Attac
 
 def boosted(stage: Stage, factor: float) -> Attack:
     """The own model, away from the mean of what is seen by a factor: model replacement, for a backdoor to survive."""
-    ops = _by_count(
-        "boosted",
-        lambda count: (
-            lambda own, *rows: (
-                jnp.mean(jnp.stack(rows), axis=0) + factor * (own - jnp.mean(jnp.stack(rows), axis=0))
-            )
-        ),
-    )
+    ops = _by_count("boosted", _boosted(factor))
 
     def attack(scene: Scene) -> Model:
         models = [scene.own, *scene.models()]
@@ -270,67 +236,134 @@ def boosted(stage: Stage, factor: float) -> Attack:
     return attack
 
 
-def _spread(
-    stage: Stage, name: str, say: Callable[[jax.Array, Any], jax.Array], factor: float | None
-) -> Attack:
+# ---------------------------------------------------------------- what attacks are made of
+
+
+def _spread(stage: Stage, say: Direction, factor: float | None) -> Attack:
     """An attack on the models around a target, with a given factor or one that suits the receivers' rule."""
     if factor is not None:
-        told = factor
-        ops = _by_count(name, lambda count: lambda *rows: say(jnp.stack(rows), told))
-
-        def attack(scene: Scene) -> Model:
-            models = scene.models()
-            return scene.said(ops(len(models)), models)
-
-        return attack
-
-    rule = stage.rule or (lambda heard: heard.weights @ heard.models)
-
-    @cache
-    def searching(honest: int, wrong: int) -> Op:
-        def search(*inputs: Any) -> jax.Array:
-            *rows, w = inputs
-            x = jnp.stack(rows)
-            weights = jnp.asarray(w)
-            truth = jnp.concatenate([jnp.ones(honest, x.dtype), jnp.zeros(wrong, x.dtype)])
-            own = 1.0 - jnp.sum(weights[1:])
-            weights = weights.at[0].set(own)
-
-            def outcome(lie: jax.Array) -> jax.Array:
-                heard = jnp.concatenate([x, jnp.tile(lie, (wrong, 1))])
-                return rule(Heard(heard, weights, truth, lambda: jnp.zeros(honest + wrong, x.dtype)))
-
-            kept = weights[:honest]
-            return directions.suited(lambda f: say(x, f), outcome, kept @ x / jnp.sum(kept))
-
-        return Op(f"{name}, suited to {honest} and {wrong}", search)
+        return _of_models(say.__name__, _along(say, factor))
+    ops = lru_cache(maxsize=None)(
+        lambda honest, wrong: Op(
+            f"{say.__name__}, suited to {honest} and {wrong}",
+            _suited(say, stage.rule or weighted_sum, honest, wrong),
+        )
+    )
 
     def suiting(scene: Scene) -> Model:
         found = scene.pull()
         if found is None:
-            return scene.own
+            return scene.in_the_dark()
         models, weights, _ = found
-        liars = [scene.links.weights[v] for v in scene.links.weights if v in stage.speakers]
-        return scene.said(searching(len(models), len(liars)), models, (0.0, *weights, *liars))
+        liars = [weight for v, weight in scene.links.weights.items() if v in stage.speakers]
+        return scene.said(ops(len(models), len(liars)), models, (0.0, *weights, *liars))
 
     return suiting
 
 
-def _pulled(stage: Stage, name: str, make: Callable[[int], Callable[..., jax.Array]]) -> Attack:
-    """An attack on what pulls a target; a liar that does not see the target says its own model."""
-    ops = _by_count(name, make)
+def _of_models(name: str, fn: Callable[..., jax.Array]) -> Attack:
+    """An attack that is a function of the models around a target."""
+    ops = _by_count(name, fn)
 
     def attack(scene: Scene) -> Model:
-        found = scene.pull()
-        if found is None:
-            scene.node.record("attack in the dark", round=scene.round)
-            return scene.own
-        models, weights, wrong = found
-        return scene.said(ops(len(models)), models, weights or (0.0,), wrong)
+        models = scene.models()
+        return scene.said(ops(len(models)), models)
 
     return attack
 
 
-def _by_count(name: str, make: Callable[[int], Callable[..., jax.Array]]) -> Callable[[int], Op]:
-    """An operation for every number of models, built once."""
-    return lru_cache(maxsize=None)(lambda count: Op(f"{name} of {count}", make(count)))
+def _pulled(name: str, fn: Callable[..., jax.Array], *others: Model) -> Attack:
+    """An attack on what pulls a target; a liar that does not see the target says its own model."""
+    ops = _by_count(name, fn)
+
+    def attack(scene: Scene) -> Model:
+        found = scene.pull()
+        if found is None:
+            return scene.in_the_dark()
+        models, weights, wrong = found
+        return scene.said(ops(len(models)), [*others, *models], weights or (0.0,), wrong)
+
+    return attack
+
+
+def _by_count(name: str, fn: Callable[..., jax.Array]) -> Callable[[int], Op]:
+    """One operation for every number of models: what it computes is the same function for all runs of a process."""
+    return lru_cache(maxsize=None)(lambda count: Op(f"{name} of {count}", fn))
+
+
+# Functions of vectors are cached, so that runs of one process share what was compiled.
+
+
+def weighted_sum(heard: Heard) -> jax.Array:
+    """What receivers do without a rule."""
+    return heard.weights @ heard.models
+
+
+def _mimicked(*rows: jax.Array) -> jax.Array:
+    return directions.mimicked(jnp.stack(rows))
+
+
+@lru_cache(maxsize=64)
+def _along(say: Direction, factor: float) -> Callable[..., jax.Array]:
+    return lambda *rows: say(jnp.stack(rows), factor)
+
+
+@lru_cache(maxsize=64)
+def _boosted(factor: float) -> Callable[..., jax.Array]:
+    def say(own: jax.Array, *rows: jax.Array) -> jax.Array:
+        mean = jnp.mean(jnp.stack(rows), axis=0)
+        return mean + factor * (own - mean)
+
+    return say
+
+
+@lru_cache(maxsize=64)
+def _spectral(factor: float) -> Callable[..., jax.Array]:
+    def say(*inputs: Any) -> jax.Array:
+        target, *rows, mode, entry = inputs
+        return directions.spectral(target, entry, jnp.stack(rows), mode, factor)
+
+    return say
+
+
+@lru_cache(maxsize=64)
+def _dissensus(factor: float) -> Callable[..., jax.Array]:
+    def say(*inputs: Any) -> jax.Array:
+        target, *rows, w, wrong = inputs
+        return directions.dissensus(target, _stacked(rows, target), w[: len(rows)], wrong, factor)
+
+    return say
+
+
+@lru_cache(maxsize=64)
+def _override(aim: Literal["start", "opposite"]) -> Callable[..., jax.Array]:
+    def say(*inputs: Any) -> jax.Array:
+        start, target, *rows, w, wrong = inputs
+        x = _stacked(rows, target)
+        wanted = start if aim == "start" else -jnp.mean(jnp.concatenate([x, target[None]]), axis=0)
+        return directions.override(target, x, w[: len(rows)], wrong, wanted)
+
+    return say
+
+
+@lru_cache(maxsize=256)
+def _suited(say: Direction, rule: Rule, honest: int, wrong: int) -> Callable[..., jax.Array]:
+    def search(*inputs: Any) -> jax.Array:
+        *rows, w = inputs
+        x = jnp.stack(rows)
+        weights = w.at[0].set(1.0 - jnp.sum(w[1:]))
+        truth = jnp.concatenate([jnp.ones(honest, x.dtype), jnp.zeros(wrong, x.dtype)])
+
+        def outcome(lie: jax.Array) -> jax.Array:
+            heard = jnp.concatenate([x, jnp.tile(lie, (wrong, 1))])
+            # What receivers find out on their own samples nobody else knows.
+            return rule(Heard(heard, weights, truth, lambda: jnp.zeros(honest + wrong, x.dtype)))
+
+        kept = weights[:honest]
+        return directions.suited(lambda factor: say(x, factor), outcome, kept @ x / jnp.sum(kept))
+
+    return search
+
+
+def _stacked(rows: Sequence[jax.Array], like: jax.Array) -> jax.Array:
+    return jnp.stack(rows) if rows else jnp.zeros((0, *like.shape), like.dtype)

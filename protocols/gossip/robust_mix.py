@@ -86,6 +86,7 @@ class RobustMix:
         return Model(params, learner.lineage.opaque(node.now_s, node.id, round, states))
 
 
+@lru_cache(maxsize=256)
 def compared(rule: Rule, losses: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """A rule as an operation: vectors, the own one first, weights, who is honest, the node, then the data bank."""
 
