@@ -78,18 +78,18 @@ def build_program(
     match spec:
         case protocol_tables.DsgdProtocol():
             exchange: ExchangeFactory
+            robust = None
+            if spec.robust is not None:
+                rule = build_rule(spec.robust)
+                robust = RobustMix(learner, rule, least_models(spec.robust), cast.dishonest)
             if spec.exchange == "secure":
                 security = build_security(scenario, learning, overlay, max(samples), ())
                 exchange = lambda node: NeighbourhoodExchange(  # noqa: E731
-                    node, learner, security.rules, security.suite(node)
+                    node, learner, security.rules, security.suite(node), robust
                 )
             else:
                 rescale = spec.missing == "rescale"
                 disguised = build_disguise(scenario, learner, overlay)
-                robust = None
-                if spec.robust is not None:
-                    rule = build_rule(spec.robust)
-                    robust = RobustMix(learner, rule, least_models(spec.robust), cast.dishonest)
                 rushing = scenario.adversary.knowledge not in ("own", "received")
                 late = cast.byzantine if rushing else frozenset[int]()
                 exchange = lambda node: DirectExchange(  # noqa: E731

@@ -21,7 +21,7 @@ from protocols.aggregation.share_sums import ShareSums
 from protocols.aggregation.single_masks import SingleMasks
 from protocols.aggregation.sparse import SparseMasks, SparsePlan
 from protocols.aggregation.suite import Suite
-from protocols.aggregation.sums import Rules, SumId, split_proof_threshold
+from protocols.aggregation.sums import NormProof, Rules, SumId, split_proof_threshold
 from protocols.aggregation.trusted import Trusted
 from protocols.aggregation.vector_shares import IdealShares, RealShares, SharingPlan
 from protocols.aggregation.verified_masks import VerifiedMasks
@@ -99,9 +99,20 @@ def build_security(
         mask_cost_s_per_byte=secure.mask_cost_per_mib / 2**20,
         share_cost_s_per_byte=secure.share_cost_per_mib / 2**20,
         commitment_cost_s=secure.commitment_cost,
+        buckets=secure.buckets,
+        proof=build_proof(secure, learning, isinstance(protocol, protocol_tables.FedavgProtocol)),
     )
     keys = build_keys(scenario, overlay, context, protocol.timeout, secure.key_agreement_cost)
     return Security(rules, _suite(scenario, secure, learning.learner, rules, keys, beacon), law)
+
+
+def build_proof(secure: tables.Secure, learning: Learning, updates: bool) -> NormProof | None:
+    """What members prove about their vectors: models, or updates of them."""
+    spec = secure.norm_proof
+    if spec is None:
+        return None
+    centre = np.zeros_like(learning.initial) if updates else learning.initial
+    return NormProof(centre, spec.radius, spec.size, spec.prove, spec.verify)
 
 
 def _bound(scenario: Scenario, learning: Learning, secure: tables.Secure, largest: int) -> float:

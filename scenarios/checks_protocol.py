@@ -8,8 +8,10 @@ from typing import TypeAlias
 from scenarios import protocol_tables
 from scenarios.checks_world import least_degree
 from scenarios.locate import Key
-from scenarios.robust_tables import least_models
+from scenarios.robust_tables import ClippedGossipRule, RobustRule, least_models
 from scenarios.schema import Scenario
+from scenarios.secure_facts import LEAST_HONEST
+from scenarios.secure_tables import MasksAggregation
 from scenarios.topology_tables import EpidemicTopology, OnePeerExponentialTopology, Topology
 
 Found: TypeAlias = Iterator[tuple[Key, str]]
@@ -128,11 +130,7 @@ def robust_rules(scenario: Scenario) -> Found:
         return
     key: Key = ("protocol", "robust")
     if protocol.exchange == "secure":
-        yield (
-            key,
-            f"{protocol.robust.kind} compares single models, and secure sums hide them: only their sum is opened; "
-            'use exchange = "plain" or "ldp", or leave out the rule',
-        )
+        yield from _bucketed(scenario, protocol.robust)
         return
     if protocol.missing != "own":
         yield (
@@ -154,4 +152,57 @@ def robust_rules(scenario: Scenario) -> Found:
         )
 
 
-CHECKS = (fitting_links, used_keys, bounds, robust_rules)
+def _bucketed(scenario: Scenario, rule: RobustRule) -> Found:
+    """Behind secure sums a rule has nothing to compare but the sums of buckets, and must have enough of those."""
+    key: Key = ("protocol", "robust")
+    secure, privacy = scenario.secure, scenario.privacy
+    if secure is None or secure.buckets == 1:
+        yield (
+            key,
+            f"{rule.kind} compares single models, and secure sums hide them: only their sum is opened; split "
+            'neighbourhoods into several sums (secure.buckets), use exchange = "plain" or "ldp", or leave it out',
+        )
+        return
+    aggregation = secure.aggregation
+    if not isinstance(aggregation, MasksAggregation) or aggregation.on_dropout != "skip":
+        yield (
+            ("secure", "aggregation"),
+            'buckets are sums of kind "masks" that are skipped when a member drops out; others do not split',
+        )
+    if rule.kind == "ubar" or (isinstance(rule, ClippedGossipRule) and rule.radius == "oracle"):
+        yield key, f"{rule.kind} in this form asks more of a bucket than its sum; use another rule"
+    if privacy is not None and privacy.noise == "sum":
+        yield (
+            ("privacy", "noise"),
+            'every bucket is opened on its own, and noise = "sum" is meant for whole neighbourhoods; use "member"',
+        )
+    least, degree = least_models(rule), least_degree(scenario)
+    if secure.buckets + 1 < least:
+        yield (
+            ("secure", "buckets"),
+            f"{rule.kind} with this f needs {least} vectors, and there are {secure.buckets} buckets and the own "
+            "model; f members spoil up to f buckets, so more than 2 f must be there",
+        )
+    needed = LEAST_HONEST + secure.colluders
+    if degree is not None and degree // secure.buckets - secure.tolerated_dropouts < needed:
+        yield (
+            ("secure", "buckets"),
+            f"{secure.buckets} buckets of {degree} neighbours are of {degree // secure.buckets}; each must hide its "
+            f"members among {needed} after {secure.tolerated_dropouts} dropped out; use fewer buckets or more links",
+        )
+
+
+def lonely_buckets(scenario: Scenario) -> Found:
+    """Buckets are for rules."""
+    secure = scenario.secure
+    if secure is None or secure.buckets == 1:
+        return
+    if getattr(scenario.protocol, "robust", None) is None:
+        yield (
+            ("secure", "buckets"),
+            "several sums of a neighbourhood tell more than one, and only protocol.robust has a use for that; set "
+            "it, or leave this key out",
+        )
+
+
+CHECKS = (lonely_buckets, fitting_links, used_keys, bounds, robust_rules)

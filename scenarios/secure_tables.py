@@ -143,6 +143,17 @@ _DOUBLE = ("hello", "list", "dealt", "relayed", "masked", "opening", "revealed",
 _CHECKED = ("checked", "complaints", "answered", "verdicts")
 
 
+class NormProof(Table):
+    """A proof about vectors that nobody sees; its price is the protocol's that one has in mind."""
+
+    radius: float = Field(
+        gt=0, description="largest distance of a model from the public initial one; longer: no proof"
+    )
+    size: int = Field(ge=0, description="bytes of one proof")
+    prove: Duration = Field(ge=0, description='time to make one: "300 ms"')
+    verify: Duration = Field(ge=0, description='time to check one: "10 ms"')
+
+
 class Secure(Table):
     """Secure aggregation; only with exchange = "secure"."""
 
@@ -182,6 +193,17 @@ class Secure(Table):
         default=written("5 ms"),
         ge=0,
         description='time to make one commitment, or to check one share against them: "5 ms"',
+    )
+
+    buckets: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="sums into which a neighbourhood is split, drawn anew every round, for a robust rule to compare; "
+        "only with protocol.robust",
+    )
+    norm_proof: NormProof | None = Field(
+        default=None, description="a proof that every masked model is near the initial one, modelled"
     )
 
 

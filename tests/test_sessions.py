@@ -160,6 +160,16 @@ def test_two_stories_are_two_releases() -> None:
     assert linear[1] == pytest.approx(1 / 3)
 
 
+def test_what_happened_first_may_be_reported_last() -> None:
+    """A share that arrived before the one that was reported first belongs to the same sum."""
+    lineage = Lineage()
+    states = contributions(lineage, 3)
+    for at, delivery in zip((3.0, 2.0, 1.0), sessions(3, 2, True, states)[3:6], strict=True):
+        lineage.delivered(at, delivery.receiver, 3, delivery.tag)
+    (session,) = read_record(lineage.record()).sessions
+    assert [t_s for t_s, *_ in session.held] == [1.0, 2.0, 3.0]
+
+
 def test_what_a_trusted_aggregator_opens_is_a_release() -> None:
     lineage = Lineage()
     states = contributions(lineage, 3)

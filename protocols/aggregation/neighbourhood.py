@@ -5,6 +5,9 @@ from this round and opens the sum of their models. As *member* of each neighbour
 neighbour's requests. Which sub-rounds there are is the protocol's business
 (:class:`~protocols.aggregation.suite.Suite`); ``hello``, a sign of life sent before the local step, is common to all.
 
+With buckets a neighbourhood is split into several sums, drawn anew every round, whose means a robust rule compares
+with the own model: f Byzantine members spoil at most f buckets (SHARE, Velicheti, Xia, Koyejo 2021).
+
 Where a sum stays closed the aggregator keeps its own model for the round: rows of the mixing matrix stay stochastic,
 and what columns lack is recorded (``mixed``: the sum of the weights that were heard).
 """
@@ -22,6 +25,7 @@ from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.peers import Peers, pump
+from protocols.gossip.robust_mix import RobustMix
 from simulator.node import Delivery, Message, Node
 
 
@@ -34,13 +38,16 @@ class NeighbourhoodExchange:
         accounts for all of them.
     """
 
-    def __init__(self, node: Node, learner: Learner, rules: Rules, suite: Suite) -> None:
+    def __init__(
+        self, node: Node, learner: Learner, rules: Rules, suite: Suite, robust: RobustMix | None = None
+    ) -> None:
         self._node = node
+        self._robust = robust
         self._learner = learner
         self._rules = rules
         self._suite = suite
         # A neighbour in the middle of its sum is as silent as long as all its sub-rounds take.
-        self._wait_s = rules.timeout_s * len(suite.steps)
+        self._wait_s = rules.timeout_s * len(suite.steps) * rules.buckets
         self._peers = Peers(node, self._wait_s)
         self._offers = Offers(
             node,
@@ -84,8 +91,30 @@ class NeighbourhoodExchange:
         listed = tuple(v for v in node.neighbors if self._can_list(v, round))
         greetings = {v: self._greetings.get((v, round)) for v in listed}
         self._greetings = {key: said for key, said in self._greetings.items() if key[1] > round}
+        if self._robust is not None:
+            return await self._compared(self._robust, round, listed, greetings, mine)
         opened = await self._sessions.open_round(round, listed, greetings, self._pump, len(node.neighbors))
         return mine if opened is None else await self._mixed(round, opened, mine)
+
+    async def _compared(
+        self, robust: RobustMix, round: int, listed: tuple[int, ...], greetings: dict[int, Any], mine: Model
+    ) -> Model:
+        """A rule over the own model and the mean of every bucket that opens, one sum after another."""
+        node, lineage = self._node, self._learner.lineage
+        heard: dict[int, tuple[float, Model]] = {}
+        for number, bucket in enumerate(self._rules.bucketed(node.id, round, node.neighbors)):
+            there = tuple(v for v in listed if v in bucket)
+            opened = await self._sessions.open_round(
+                round, there, greetings, self._pump, len(bucket), first=number
+            )
+            if opened is not None:
+                total = sum(weight for weight, _ in opened.terms)
+                terms = [(weight / total, state) for weight, state in opened.terms]
+                state = lineage.combine(node.now_s, node.id, round, terms)
+                heard[number] = (total, Model((opened.value / np.float32(total)).astype(np.float32), state))
+        node.record("mixed", round=round, heard=len(heard))
+        own = 1.0 - sum(weight for weight, _ in heard.values())
+        return await robust.mix(node, round, mine, own, heard)
 
     async def linger(self, rounds: int) -> None:
         """Answer requests until every neighbour that seems alive has reached the end too."""

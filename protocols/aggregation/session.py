@@ -19,6 +19,9 @@ from protocols.aggregation.sums import KEPT_ROUNDS, SUM_BYTES, Opened, Refused, 
 from protocols.sharing.codec import OutOfRange
 from simulator.node import Delivery, Message, Node
 
+VECTOR = "masked"
+"""Kind of the answer that carries a member's vector, and the proof about it."""
+
 
 def listed_in(payload: Any) -> Any:
     """The member list in the first request of any protocol: the payload itself, or its first part."""
@@ -77,6 +80,7 @@ class Sessions:
         greetings: Mapping[int, Any],
         pump: Pump,
         neighbourhood: int,
+        first: int = 0,
     ) -> Opened | None:
         """Open a sum of one round, with as many attempts as the protocol knows; None if it stays closed.
 
@@ -86,15 +90,18 @@ class Sessions:
             greetings: what they said in their signs of life.
             pump: handles messages meanwhile.
             neighbourhood: how many might have been listed.
+            first: number of the first attempt: that of the bucket, where a neighbourhood has several.
         """
         node = self._node
-        for attempt in range(self.suite.attempts):
+        for attempt in range(first, first + self.suite.attempts):
             if len(listed) < self._rules.minimum(neighbourhood):
                 node.record("skipped", round=round, reason="too few members alive", listed=len(listed))
                 return None
             sum = SumId(node.id, round, attempt)
             opened, answered = await self._open(sum, listed, greetings, pump, neighbourhood)
             if isinstance(opened, Opened):
+                if (proof := self._rules.proof) is not None:
+                    await node.sleep(proof.verify_s * len(opened.members))
                 opened.value.setflags(write=False)
                 node.record("opened", round=round, members=opened.members, value=opened.value)
                 return opened
@@ -143,6 +150,9 @@ class Sessions:
                 raise Refused("a step is missing")
             part.answered.append(payload)
             reply = await self.suite.answer(part, payload)
+            if (proof := self._rules.proof) is not None and self.suite.steps[step][1] == VECTOR:
+                await self._node.sleep(proof.prove_s)
+                reply = reply._replace(size_bytes=reply.size_bytes + proof.size_bytes)
         except (Refused, OutOfRange, KeyRefused) as objection:
             if part is not None and step == len(part.answered) - 1:
                 part.closed = True
@@ -155,7 +165,7 @@ class Sessions:
     def _begin(self, sum: SumId, step: int, payload: Any) -> Part:
         """Enter a sum, if its list is in order."""
         node = self._node
-        neighbourhood, listed = node.members(sum.aggregator), listed_in(payload)
+        neighbourhood, listed = self._might_be_listed(sum), listed_in(payload)
         if step > 0:
             raise Refused("a step is missing")
         if not isinstance(listed, tuple) or not all(isinstance(peer, int) for peer in listed):
@@ -165,13 +175,25 @@ class Sessions:
         if len(listed) < self._rules.minimum(len(neighbourhood)):
             raise Refused("the list is too short")
         before = [other for other in self._parts if other[:2] == sum[:2]]
-        if len(before) >= self.suite.attempts or sum.attempt != len(before):
+        bucketed = self._rules.buckets > 1
+        if len(before) >= self.suite.attempts or (sum.attempt != len(before) and not bucketed):
             raise Refused("this round was answered already")
         if before and not set(listed) < set(self._parts[max(before)].listed):
             raise Refused("a repeated list must leave somebody out, and nobody may join")
         if not self._offers.has(sum.round):
             raise Refused("this round is over here")
-        return Part(sum, listed, self._offers.offer(sum.aggregator, sum.round), included=listed)
+        offer = self._offers.offer(sum.aggregator, sum.round)
+        if (proof := self._rules.proof) is not None and not proof.holds(offer.values):
+            raise Refused("there is no proof for a vector so long")
+        return Part(sum, listed, offer, included=listed)
+
+    def _might_be_listed(self, sum: SumId) -> tuple[int, ...]:
+        """The neighbourhood of an aggregator, or the bucket of it that this sum is about."""
+        everybody = self._node.members(sum.aggregator)
+        buckets = self._rules.bucketed(sum.aggregator, sum.round, everybody)
+        if self._rules.buckets == 1:
+            return buckets[0]
+        return buckets[sum.attempt] if 0 <= sum.attempt < len(buckets) else ()
 
     def _refuse(self, sum: SumId, objection: Exception) -> None:
         node = self._node

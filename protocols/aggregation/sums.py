@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from protocols.aggregation.encoding import Encoding
 from protocols.aggregation.keys import ID_BYTES
@@ -127,6 +130,29 @@ def split_proof_threshold(members: int, colluders: int) -> int:
     return (members + colluders) // 2 + 1
 
 
+@dataclass(frozen=True, eq=False)
+class NormProof:
+    """A proof that a masked vector is near a public point, modelled: its statement holds, and it costs what is said.
+
+    Args:
+        centre: the public point, (d,).
+        radius: largest distance that can be proven.
+        size_bytes: of one proof.
+        prove_s: virtual seconds to make one.
+        verify_s: virtual seconds to check one.
+    """
+
+    centre: Vector
+    radius: float
+    size_bytes: int
+    prove_s: float
+    verify_s: float
+
+    def holds(self, vector: Vector) -> bool:
+        """Whether it can be made for a vector."""
+        return bool(np.linalg.norm(vector - self.centre) <= self.radius)
+
+
 @dataclass(frozen=True)
 class Rules:
     """What all nodes agree on before the run, whatever the protocol of their sums.
@@ -143,6 +169,8 @@ class Rules:
         mask_cost_s_per_byte: virtual seconds to generate and add one byte of mask.
         share_cost_s_per_byte: virtual seconds to make, or to combine, one byte of a share.
         commitment_cost_s: virtual seconds to make one commitment, or to check one share against them.
+        buckets: sums into which a neighbourhood is split in every round.
+        proof: that vectors are not long; None: nothing is proven.
     """
 
     encoding: Encoding
@@ -156,6 +184,17 @@ class Rules:
     mask_cost_s_per_byte: float = 0.0
     share_cost_s_per_byte: float = 0.0
     commitment_cost_s: float = 0.0
+    buckets: int = 1
+    proof: NormProof | None = None
+
+    def bucketed(self, aggregator: int, round: int, members: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """The members of each of an aggregator's sums of a round: drawn anew every round, and public."""
+        if self.buckets == 1:
+            return (tuple(members),)
+        order = sorted(
+            members, key=lambda v: sha256(self.context + repr((aggregator, round, v)).encode()).digest()
+        )
+        return tuple(tuple(sorted(order[bucket :: self.buckets])) for bucket in range(self.buckets))
 
     def minimum(self, neighbourhood: int) -> int:
         """The shortest list that members of a neighbourhood of this size answer."""

@@ -105,12 +105,14 @@ def read_record(entries: Iterable[Entry]) -> Record:
     members: dict[int, tuple[int, frozenset[int]]] = {}
     arrivals: list[tuple[float, _Arrival]] = []
     sessions: dict[int, Session] = {}
-    for index, entry in enumerate(entries):
+    entries = list(entries)
+    for entry in entries:  # announced by what was reported first, which need not be what happened first
         if entry.kind == OPENING:
             members[entry.id] = (entry.node, frozenset(entry.parents))
-            continue
-        if entry.kind == SESSION:
+        elif entry.kind == SESSION:
             sessions[entry.id] = Session(entry.node, int(entry.coefs[0]))
+    for index, entry in enumerate(entries):
+        if entry.kind in (OPENING, SESSION):
             continue
         if entry.kind in (HELD, REVEALED):
             if entry.id not in sessions:
