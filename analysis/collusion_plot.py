@@ -48,7 +48,9 @@ class Seen:
 
 
 def has_coalitions(study: Study) -> bool:
-    """Whether a study's runs were accounted for coalitions of several sizes."""
+    """Whether a sweep's runs were accounted for coalitions of several sizes."""
+    if study.kind != "sweep":
+        return False
     try:
         return len({(seen.size) for seen in coalitions(study)}) >= FEWEST
     except StorageError:

@@ -52,7 +52,9 @@ class Grid:
 
 def has_heat(study: Study) -> bool:
     """Whether a study sweeps attacks."""
-    return study.kind == "sweep" and ATTACK in study.summaries.columns
+    if study.kind != "sweep" or ATTACK not in study.summaries.columns:
+        return False
+    return ATTACK.removeprefix("set.") in (study.description["scenario"].get("sweep") or {}).get("grid", {})
 
 
 def heat(study: Study, metric: str) -> Grid:
