@@ -76,3 +76,12 @@ def benchmark(name: str, *asked: str) -> list[Any]:
         check=True,
     )
     return [json.loads(line) for line in told.stdout.splitlines()]
+
+
+def test_the_rules_benchmark_prints_a_line_a_rule() -> None:
+    asked = ["--receivers", "4", "--vectors", "9", "--parameters", "50", "--block", "2", "--repeats", "1"]
+    lines = benchmark("rules", *asked)
+    assert len(lines) == 13
+    for line in lines:
+        assert line["ratio_to_partition"] > 0
+        assert line["ratio_to_copy"] > 0

@@ -59,12 +59,31 @@ def trimmed_mean(x: jax.Array, f: int) -> jax.Array:
 def mean_around_median(x: jax.Array, f: int) -> jax.Array:
     """Position by position the mean of the n − f values nearest the median.
 
+    They are neighbours in order of size, so of the f + 1 such windows the one whose further end is nearest is taken,
+    the lower one of equals.
+
     Raises:
         ConfigurationError: f is not below n.
     """
-    _check(x, f, f < x.shape[0], "f must be below n")
-    order = jnp.argsort(jnp.abs(x - median(x)), axis=0, stable=True)
-    return jnp.mean(jnp.take_along_axis(x, order[: x.shape[0] - f], axis=0), axis=0)
+    count = x.shape[0]
+    _check(x, f, f < count, "f must be below n")
+    rows = sorted_rows(x)
+    middle = (rows[(count - 1) // 2] + rows[count // 2]) / 2
+    kept = count - f
+    nearest, total = None, None
+    for start in range(f + 1):
+        window = rows[start : start + kept]
+        reach = jnp.maximum(middle - window[0], window[-1] - middle)
+        summed = window[0]
+        for row in window[1:]:
+            summed = summed + row
+        if nearest is None or total is None:
+            nearest, total = reach, summed
+        else:
+            total = jnp.where(reach < nearest, summed, total)
+            nearest = jnp.minimum(reach, nearest)
+    assert total is not None
+    return total / kept
 
 
 def distances(x: jax.Array) -> jax.Array:
