@@ -31,6 +31,9 @@ class Byzantine(Placed):
     attack: Attack
     at: Duration | None = Field(default=None, ge=0, description="from when they lie; absent: from the start")
     until: Duration | None = Field(default=None, description="until when; absent: for ever")
+    records: bool = Field(
+        default=False, description="whether they also keep what they see, as curious nodes do (views/)"
+    )
 
 
 class Curious(Placed):

@@ -26,7 +26,7 @@ class Cast:
 
     Args:
         byzantine: nodes that lie.
-        curious: nodes that follow the protocol and keep what they see.
+        curious: nodes that keep what they see; they follow the protocol, unless they are Byzantine too.
         meddling: nodes whose messages are tampered with.
         sybils: identities added to the graph, among the curious or the Byzantine.
     """
@@ -80,9 +80,10 @@ class Stage:
             node for table in adversary.tamper if table.enabled and table.nodes for node in table.nodes
         }
         byzantine = frozenset(roles["byzantine"])
-        self.cast = Cast(
-            byzantine, frozenset(roles["curious"]) - byzantine, frozenset(meddling), frozenset(sybils)
-        )
+        curious = frozenset(roles["curious"]) - byzantine
+        if adversary.byzantine is not None and adversary.byzantine.records:
+            curious |= byzantine
+        self.cast = Cast(byzantine, curious, frozenset(meddling), frozenset(sybils))
         if len(self.cast.dishonest) >= len(graph):
             raise ConfigurationError("nobody honest is left to measure", "adversary")
         return graph

@@ -146,6 +146,8 @@ def build_partition(scenario: Scenario, dataset: Dataset, nodes: int) -> partiti
             return partition.dirichlet(labels, nodes, spec.alpha, least, rng)
         case data_tables.ShardsPartition():
             return partition.shards(labels, nodes, spec.shards, least, rng)
+        case data_tables.LabelBlocksPartition():
+            return partition.label_blocks(labels, nodes, spec.blocks, least, rng)
         case data_tables.DirichletSizesPartition():
             return partition.dirichlet_sizes(total, nodes, spec.alpha, least, rng)
         case data_tables.LognormalSizesPartition():

@@ -212,6 +212,15 @@ class ShardsPartition(_Partition):
     shards: int = Field(default=2, ge=1, description="shards of each node; few means few labels")
 
 
+class LabelBlocksPartition(_Partition):
+    """Groups of nodes with different labels (He, Karimireddy, Jaggi 2022, arXiv 2202.01545)."""
+
+    kind: Literal["label-blocks"] = Field(
+        description="groups of neighbouring numbers hold different labels, evenly within a group"
+    )
+    blocks: int = Field(default=2, ge=1, description="groups")
+
+
 class DirichletSizesPartition(_Partition):
     """Parts of different sizes, drawn from a Dirichlet law (Li et al. 2022, arXiv 2102.02079)."""
 
@@ -238,6 +247,7 @@ Partition: TypeAlias = Annotated[
     IidPartition
     | DirichletPartition
     | ShardsPartition
+    | LabelBlocksPartition
     | DirichletSizesPartition
     | LognormalSizesPartition
     | UsersPartition,

@@ -33,6 +33,8 @@ from simulator.errors import ConfigurationError, StorageError
 FORMAT = 1
 SMALL = 24
 """Nodes up to which reconstruction sets are computed in fractions; beyond, modulo a large prime."""
+SINGLE = 1e-8
+"""Relative accuracy of differences of models in single precision, roughly."""
 CLEAR_DB = 20.0
 """A sample found at least this well counts as recognised."""
 
@@ -182,44 +184,39 @@ def _updates(case: _Case) -> _Found:
         return
     start = np.asarray(case.parts.learning.initial, float)
     sigma = max(case.parts.learner.sigma) * case.parts.learner.gain
-    found = reconstruction.solve_updates(case.weights, coalition, shown, own, start, sigma)
+    found = reconstruction.solve_updates(case.weights, coalition, shown, own, start, sigma, SINGLE)
     for node, update in zip(found.nodes, found.updates, strict=True):
         if node in case.victims:
             truth = _first_update(case, node)
             size = float(np.linalg.norm(truth))
             angle = float(update @ truth / max(np.linalg.norm(update) * size, 1e-300))
             yield "update reconstruction", node, "cosine to its first update", angle
-            yield (
-                "update reconstruction",
-                node,
-                "relative error",
-                float(np.linalg.norm(update - truth) / max(size, 1e-300)),
-            )
+            apart = float(np.linalg.norm(update - truth)) / max(size, 1e-300)
+            yield "update reconstruction", node, "relative error", apart
+            yield from _inverted(case, node, update, "inversion of reconstructed updates")
 
 
 def _samples(case: _Case) -> _Found:
-    """Samples from the first update of those whose models are seen: quotients of its first dense layer."""
+    """Samples from the first update of those whose models are seen."""
+    sent, start = case.sent, np.asarray(case.parts.learning.initial, float)
+    for node in case.victims:
+        if (node, 0) in sent:
+            yield from _inverted(case, node, sent[node, 0] - start, "gradient inversion")
+
+
+def _inverted(case: _Case, node: int, update: Floats, attack: str) -> _Found:
+    """Samples from quotients of an update's first dense layer."""
     network = case.parts.learner.operations.task.network
     if network is None or not network.layers or not isinstance(network.layers[0], Dense):
         return
-    sent, start = case.sent, np.asarray(case.parts.learning.initial, float)
     units = network.layers[0].units
-    for node in case.victims:
-        if (node, 0) not in sent:
-            continue
-        x, _ = case.samples(node)
-        truth = x.reshape(len(x), -1).astype(float)
-        features = truth.shape[1]
-        step = start - sent[node, 0]
-        head = step[: (features + 1) * units]
-        weights, bias = head[: features * units].reshape(features, units), head[features * units :]
-        found = inversion.best_psnr(inversion.first_layer(weights, bias), truth, float(np.ptp(truth)))
-        yield (
-            "gradient inversion",
-            node,
-            f"samples found above {CLEAR_DB:g} dB",
-            float((found > CLEAR_DB).mean()),
-        )
+    x, _ = case.samples(node)
+    truth = x.reshape(len(x), -1).astype(float)
+    features = truth.shape[1]
+    head = -update[: (features + 1) * units]
+    weights, bias = head[: features * units].reshape(features, units), head[features * units :]
+    found = inversion.best_psnr(inversion.first_layer(weights, bias), truth, float(np.ptp(truth)))
+    yield attack, node, f"samples found above {CLEAR_DB:g} dB", float((found > CLEAR_DB).mean())
 
 
 def _members(case: _Case) -> _Found:

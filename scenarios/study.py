@@ -209,7 +209,7 @@ def _execute(run: Planned, base: Path, folder: Path) -> tuple[str, str, str | No
     try:
         scenario = resolve(run.raw, base)
         summary = run_scenario(scenario, part, base=base, series=run.series, variant=run.variant)
-        if run.infer and scenario.adversary.curious is not None and scenario.adversary.curious.enabled:
+        if run.infer and (part / "views").is_dir():
             _attack(part, base)
         part.rename(folder)
     except SottovoceError as error:

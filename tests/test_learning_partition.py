@@ -234,3 +234,18 @@ def assert_disjoint(parts, samples):
 def assert_same(parts, again):
     for part, same in zip(parts, again, strict=True):
         np.testing.assert_array_equal(part, same)
+
+
+def test_blocks_of_nodes_hold_blocks_of_labels() -> None:
+    drawn = np.random.Generator(np.random.PCG64(3))
+    labels = np.repeat(np.arange(10), 40)
+    parts = partition.label_blocks(labels, 20, 2, 5, drawn)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(400))
+    assert {len(part) for part in parts} == {20}
+    for node, part in enumerate(parts):
+        assert set(labels[part]) <= (set(range(5)) if node < 10 else set(range(5, 10)))
+    assert len(set(labels[parts[0]])) > 2
+    with pytest.raises(ConfigurationError, match="expected 1 to 20"):
+        partition.label_blocks(labels, 20, 21, 1, drawn)
+    with pytest.raises(ConfigurationError, match="fewer than"):
+        partition.label_blocks(labels[:10], 5, 2, 2, drawn)

@@ -128,6 +128,7 @@ def solve_updates(
     own: Mapping[tuple[int, int], Floats],
     start: Floats,
     sigma: float = 0.0,
+    precision: float = 1e-12,
 ) -> Estimate:
     """Everybody's update from decentralised gradient descent, taken to be the same in every round.
 
@@ -141,6 +142,7 @@ def solve_updates(
         own: (node of A, round) -> the same of the coalition, for every round up to the last one shown.
         start: (d,), everybody's first model.
         sigma: standard deviation of fresh noise in every update; then equations are weighted by their covariance.
+        precision: relative accuracy of what was shown; equations that say less than that are left out.
 
     Returns:
         Least squares estimates; smallest ones where the equations leave a choice.
@@ -170,7 +172,7 @@ def solve_updates(
         whitening = _whitening(among, at, sigma)
         left, right = whitening @ left, whitening @ right
     u, s, vt = np.linalg.svd(left, full_matrices=False)
-    kept = s > s[0] * max(left.shape) * np.finfo(np.float64).eps
+    kept = s > s[0] * precision
     updates = (vt[kept].T / s[kept]) @ (u[:, kept].T @ right)
     spanned = np.einsum("ij,ij->j", vt[kept], vt[kept])
     return Estimate(outside, updates, 1.0 - spanned < DETERMINED)
