@@ -85,6 +85,10 @@ def build_shares(scenario: Scenario, base: Path, nodes: int, without: int = 0) -
         rng = streams.generator(scenario.seed, "feature shift")
         train_x = shifted(dataset.train_x, parts, spec.shift.noise, spec.shift.rotations, rng)
         dataset = replace(dataset, train_x=train_x)
+    if spec.label_noise > 0:
+        dataset = partition.with_label_noise(
+            dataset, spec.label_noise, streams.generator(scenario.seed, "label noise")
+        )
     held = hold_out(parts, spec.local_test, streams.generator(scenario.seed, "local test"))
     nothing = [np.zeros(0, np.int64)] * without
     return Shares(dataset, Holdings(held.train + nothing, held.test + nothing))

@@ -181,6 +181,12 @@ class _Partition(Table):
         description="share of its own samples that a node keeps to test on and never trains on, 0 to 1",
     )
     shift: Shift | None = Field(default=None, description="features that differ from node to node")
+    label_noise: Fraction = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="of all labels, of training and test samples alike, that are drawn anew",
+    )
 
 
 class IidPartition(_Partition):

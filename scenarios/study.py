@@ -28,10 +28,10 @@ FORMAT = 1
 DONE = ("finished", "diverged")
 
 LEAKS = {
-    "leak_determined": ("linear reconstruction", "others"),
-    "leak_updates": ("update reconstruction", "cosine"),
-    "leak_samples": ("gradient inversion", "samples"),
-    "leak_members": ("membership by loss", "AUC"),
+    "leak_determined": (("linear reconstruction",), "others"),
+    "leak_updates": (("update reconstruction",), "cosine"),
+    "leak_samples": (("gradient inversion",), "samples"),
+    "leak_members": (("membership by loss", "membership by loss from sums"), "AUC"),
 }
 """Columns of a study's summaries that hold the mean of some findings, by attack and measure."""
 
@@ -252,8 +252,8 @@ def leaks_in(file: Path) -> dict[str, float]:
         return {}
     values: dict[str, list[float]] = {}
     for finding in json.loads(file.read_text())["findings"]:
-        for key, (attack, measure) in LEAKS.items():
-            if finding["attack"].startswith(attack) and finding["measure"].startswith(measure):
+        for key, (attacks, measure) in LEAKS.items():
+            if finding["attack"] in attacks and finding["measure"].startswith(measure):
                 values.setdefault(key, []).append(float(finding["value"]))
     return {key: sum(found) / len(found) for key, found in values.items()}
 

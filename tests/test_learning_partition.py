@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.learning import partition
+from protocols.learning.dataset import Dataset
 from simulator.errors import ConfigurationError
 
 
@@ -249,3 +250,16 @@ def test_blocks_of_nodes_hold_blocks_of_labels() -> None:
         partition.label_blocks(labels, 20, 21, 1, drawn)
     with pytest.raises(ConfigurationError, match="fewer than"):
         partition.label_blocks(labels[:10], 5, 2, 2, drawn)
+
+
+def test_noise_of_labels_is_everywhere() -> None:
+    drawn = np.random.Generator(np.random.PCG64(3))
+    x, y = np.zeros((4000, 1), np.float32), np.repeat(np.arange(10), 400).astype(np.int32)
+    noisy = partition.with_label_noise(Dataset(x, y, x, y, 10), 0.3, drawn)
+    for labels in (noisy.train_y, noisy.test_y):
+        assert np.mean(labels != y) == pytest.approx(0.27, abs=0.03)  # one in ten is drawn as it was
+        assert set(labels) == set(range(10))
+    assert not np.array_equal(noisy.train_y, noisy.test_y)
+    numbers = Dataset(x, y.astype(np.float32), x, y.astype(np.float32), None)
+    with pytest.raises(ConfigurationError, match="no labels to draw anew"):
+        partition.with_label_noise(numbers, 0.3, drawn)

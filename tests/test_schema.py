@@ -23,7 +23,11 @@ from scenarios.study_tables import seeds_of
 from simulator.errors import ConfigurationError
 
 BROKEN = sorted((Path(__file__).parent / "scenarios_broken").glob("*.toml"))
-SHIPPED = sorted(Path(scenarios.__file__).parent.glob("*.toml"))
+SHIPPED = [
+    file
+    for where in ("*.toml", "papers/*.toml")
+    for file in sorted(Path(scenarios.__file__).parent.glob(where))
+]
 
 
 def raw(**tables: Any) -> dict[str, Any]:

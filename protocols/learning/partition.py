@@ -6,11 +6,13 @@ says otherwise. Results are functions of the arguments and of the generator's st
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from protocols.learning.dataset import Dataset
 from simulator.errors import ConfigurationError
 
 Parts: TypeAlias = list[NDArray[np.int64]]
@@ -190,6 +192,25 @@ def label_blocks(
             "partition.min_samples",
         )
     return parts
+
+
+def with_label_noise(dataset: Dataset, fraction: float, rng: np.random.Generator) -> Dataset:
+    """Labels drawn anew from all classes for a fraction of the samples, of training and for testing alike.
+
+    Raises:
+        ConfigurationError: the data have numbers to predict.
+    """
+    classes = dataset.classes
+    if classes is None:
+        raise ConfigurationError(
+            "partition: these data have numbers to predict, no labels to draw anew", "partition.label_noise"
+        )
+
+    def noisy(labels: NDArray[Any]) -> NDArray[Any]:
+        drawn = rng.integers(0, classes, len(labels)).astype(labels.dtype)
+        return np.where(rng.random(len(labels)) < fraction, drawn, labels)
+
+    return replace(dataset, train_y=noisy(dataset.train_y), test_y=noisy(dataset.test_y))
 
 
 def require_shards(total: int, nodes: int, each: int, min_samples: int) -> None:
