@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from analysis import style
+from analysis.breaking_plot import breaking_figure, has_breaking
 from analysis.collusion_plot import collusion_figure, has_coalitions
 from analysis.cost_plot import cost_figure, has_costs
 from analysis.heat import has_heat
@@ -58,6 +59,8 @@ def _study(study: Study) -> list[tuple[str, Figure]]:
         return [("cost", cost_figure(study))]
     if has_coalitions(study):
         return [("collusion", collusion_figure(study))]
+    if has_breaking(study):
+        return [("breaking", breaking_figure(study))]
     if has_heat(study):
         return [("heat", heat_figure(study))]
     watched = has_progress(study)

@@ -42,6 +42,8 @@ _CAPTIONS = {
     "intervals over seeds. Filled: certified; hollow: open-loop, not a bound for adaptive training.",
     "progress": "Mean accuracy of the honest nodes that are up, mean over seeds, against local updates, time and "
     "traffic. What sends nothing is a level line in the panel of traffic.",
+    "breaking": "Accuracy lost to so many liars, against the same nodes telling the truth: mean and 95 % bootstrap "
+    "interval over seeds. Dashed: the mark; red: the smallest number found that passes it.",
     "heat": "Accuracy under every attack (columns) with every defence (rows), means over seeds. Bold: the worst "
     "attack on each defence, repeated in the last column. Runs that diverged count as chance.",
     "cost": "Traffic and duration of secure sums against what each series varies. Bars: the range over seeds.",

@@ -21,7 +21,7 @@ class Views:
 
     Args:
         run: the run folder.
-        coalition: curious nodes of that run.
+        coalition: curious nodes of that run; nobody for what a wiretap alone may see.
 
     Raises:
         StorageError: somebody of the coalition recorded nothing, or the table is damaged.
@@ -30,7 +30,7 @@ class Views:
     def __init__(self, run: Run, coalition: Collection[int]) -> None:
         self.coalition = tuple(sorted(coalition))
         frames = [_read(run.path / "views" / f"{node}.parquet", node) for node in self.coalition]
-        self.frame = pl.concat(frames).sort("t_s", maintain_order=True)
+        self.frame = pl.concat(frames).sort("t_s", maintain_order=True) if frames else pl.DataFrame()
 
     def models(self, kinds: Collection[str], size: int) -> dict[tuple[int, int], NDArray[np.float64]]:
         """(sender, round) -> the model it showed, the coalition's own included.

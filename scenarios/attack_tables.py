@@ -65,6 +65,14 @@ class NoiseFreeRiderAttack(Table):
     )
 
 
+class InconsistentSharesAttack(Table):
+    """Knows its own vector."""
+
+    kind: Literal["inconsistent-shares"] = Field(
+        description="deal shares that lie on no polynomial: different holders together find different vectors"
+    )
+
+
 class LabelFlipAttack(Table):
     """Knows its own data."""
 
@@ -156,8 +164,13 @@ class OverrideAttack(Table):
     kind: Literal["state-override"] = Field(
         description="what makes the receiver's next model, under plain gossip, exactly what the attacker wants"
     )
-    aim: Literal["start", "opposite"] = Field(
-        default="start", description="the public initial model, or minus the mean of the honest ones around"
+    aim: Literal["start", "opposite", "dead"] = Field(
+        default="start",
+        description="the public initial model, minus the mean of the honest ones around, or a model whose hidden "
+        "rectified units never fire: it has no gradient but that of its output layer (model inconsistency)",
+    )
+    spare: Node | None = Field(
+        default=None, description="a node that is told the truth: its update is then the only one in a sum"
     )
 
 
@@ -169,6 +182,7 @@ Attack: TypeAlias = Annotated[
     | NotFiniteAttack
     | FreeRiderAttack
     | NoiseFreeRiderAttack
+    | InconsistentSharesAttack
     | LabelFlipAttack
     | BackdoorAttack
     | AlieAttack
@@ -201,7 +215,7 @@ def speaks(attack: Attack) -> bool:
 
 
 def poisons(attack: Attack) -> bool:
-    """Whether an attack is in what a node trains on or adds, and not in what it says."""
-    return isinstance(attack, LabelFlipAttack | NoiseFreeRiderAttack) or (
+    """Whether an attack is in what a node trains on, adds or deals, and not in what it says."""
+    return isinstance(attack, LabelFlipAttack | NoiseFreeRiderAttack | InconsistentSharesAttack) or (
         isinstance(attack, BackdoorAttack) and attack.boost == 1
     )

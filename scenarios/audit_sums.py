@@ -183,7 +183,7 @@ def _pipeline(scenario: Scenario, parts: Parts, made_of: type[Pipeline]) -> Pipe
     else:
         links = overlay.links(min(parts.honest), 0)
         weights = dict(zip(links.sources, [links.weights[v] for v in links.sources], strict=True))
-    security = build_security(scenario, parts.learning, overlay, max(bank.counts), shares)
+    security = build_security(scenario, parts.learning, overlay, max(bank.counts), shares, frozenset())
     counted = per_position(secure, asked(scenario, len(weights))) - secure.colluders
     # The canary is in the heaviest vector, the noise in the lightest ones.
     ordered = sorted(weights, key=lambda v: (weights[v], v))

@@ -98,7 +98,6 @@ def build_claims(
         learner=learning.learner,
         executor=executor,
         links=links,
-        members=cast.byzantine | cast.curious | cast.meddling,
         speakers=cast.byzantine,
         rule=None if robust is None else build_rule(robust),
     )
@@ -136,9 +135,14 @@ def _attack(attack: tables.Attack, stage: byzantine.Stage, mode: dict[int, float
             return byzantine.dissensus(stage, factor)
         case tables.SpectralAttack(factor=factor):
             return byzantine.spectral(stage, factor, mode)
-        case tables.OverrideAttack(aim=aim):
-            return byzantine.override(stage, aim)
-        case tables.NoAttack() | tables.LabelFlipAttack() | tables.NoiseFreeRiderAttack():
+        case tables.OverrideAttack(aim=aim, spare=spare):
+            return byzantine.override(stage, aim, spare)
+        case (
+            tables.NoAttack()
+            | tables.LabelFlipAttack()
+            | tables.NoiseFreeRiderAttack()
+            | tables.InconsistentSharesAttack()
+        ):
             raise AssertionError("an attack that is not in what nodes say")
 
 

@@ -75,6 +75,9 @@ def build_program(
         ConfigurationError: the links are no tree, where the protocol needs one.
     """
     spec, rounds, learner = scenario.protocol, scenario.protocol.rounds, learning.learner
+    byzantine = scenario.adversary.byzantine
+    deals = byzantine is not None and byzantine.attack.kind == "inconsistent-shares"
+    crooked = cast.byzantine if deals else frozenset[int]()
     match spec:
         case protocol_tables.DsgdProtocol():
             exchange: ExchangeFactory
@@ -83,7 +86,7 @@ def build_program(
                 rule = build_rule(spec.robust)
                 robust = RobustMix(learner, rule, least_models(spec.robust), cast.dishonest)
             if spec.exchange == "secure":
-                security = build_security(scenario, learning, overlay, max(samples), ())
+                security = build_security(scenario, learning, overlay, max(samples), (), crooked)
                 exchange = lambda node: NeighbourhoodExchange(  # noqa: E731
                     node, learner, security.rules, security.suite(node), robust
                 )
@@ -116,7 +119,7 @@ def build_program(
         case protocol_tables.FedavgProtocol():
             star = build_federation(spec, 1, overlay, samples)
             if spec.exchange == "secure":
-                secured = build_security(scenario, learning, overlay, max(samples), star.shares)
+                secured = build_security(scenario, learning, overlay, max(samples), star.shares, crooked)
                 return Built(
                     lambda node: secure_fedavg(node, learner, star, secured.rules, secured.suite(node)),
                     secured.law,

@@ -26,6 +26,7 @@ from protocols.aggregation.trusted import Trusted
 from protocols.aggregation.vector_shares import IdealShares, RealShares, SharingPlan
 from protocols.aggregation.verified_masks import VerifiedMasks
 from protocols.aggregation.verified_secrets import IdealVerifiedSecrets, RealVerifiedSecrets
+from protocols.attacks.dealing import CrookedShares
 from protocols.gossip.learner import Learner
 from protocols.privacy.sum_law import SumLaw
 from protocols.sharing.codec import codec_for, model_bound
@@ -57,7 +58,12 @@ class Security:
 
 
 def build_security(
-    scenario: Scenario, learning: Learning, overlay: Overlay, largest: int, shares: Sequence[float]
+    scenario: Scenario,
+    learning: Learning,
+    overlay: Overlay,
+    largest: int,
+    shares: Sequence[float],
+    crooked: frozenset[int],
 ) -> Security:
     """Codec, directory, keys and protocol of secure sums.
 
@@ -67,6 +73,7 @@ def build_security(
         overlay: who is linked to whom.
         largest: most samples of a node.
         shares: where a server opens sums, the weight of each node's update.
+        crooked: nodes that deal inconsistent shares.
     """
     secure, protocol = scenario.secure, scenario.protocol
     assert secure is not None
@@ -103,7 +110,7 @@ def build_security(
         proof=build_proof(secure, learning, isinstance(protocol, protocol_tables.FedavgProtocol)),
     )
     keys = build_keys(scenario, overlay, context, protocol.timeout, secure.key_agreement_cost)
-    return Security(rules, _suite(scenario, secure, learning.learner, rules, keys, beacon), law)
+    return Security(rules, _suite(scenario, secure, learning.learner, rules, keys, beacon, crooked), law)
 
 
 def build_proof(secure: tables.Secure, learning: Learning, updates: bool) -> NormProof | None:
@@ -139,7 +146,13 @@ def _modulus(secure: tables.Secure) -> Modulus:
 
 
 def _suite(
-    scenario: Scenario, secure: tables.Secure, learner: Learner, rules: Rules, keys: KeyPlan, beacon: bytes
+    scenario: Scenario,
+    secure: tables.Secure,
+    learner: Learner,
+    rules: Rules,
+    keys: KeyPlan,
+    beacon: bytes,
+    crooked: frozenset[int],
 ) -> Callable[[Node], Suite]:
     def threshold(holders: int) -> int:
         shares = recovering(secure, holders)
@@ -162,7 +175,7 @@ def _suite(
         case tables.SharingAggregation() | tables.LightAggregation() as spec:
             plan_ = SharingPlan(rules.encoding.modulus, threshold, lambda holders: packing(secure, holders))
             light = isinstance(spec, tables.LightAggregation)
-            return lambda node: _shared(node, rules, plan_, keys, light)
+            return lambda node: _shared(node, rules, plan_, keys, light, node.id in crooked)
         case tables.SparseAggregation() as spec:
             sparse = SparsePlan(spec.fraction, spec.choice, 3 + secure.colluders)
             return lambda node: SparseMasks(node, rules, sparse, learner, Keyring(node, keys))
@@ -185,9 +198,10 @@ def _double(node: Node, rules: Rules, plan: DoublePlan, keys: KeyPlan, verifiabl
     return DoubleMasks(node, rules, plan, RealSecrets(*real) if rules.real else IdealSecrets(node, modulus))
 
 
-def _shared(node: Node, rules: Rules, plan: SharingPlan, keys: KeyPlan, light: bool) -> Suite:
+def _shared(node: Node, rules: Rules, plan: SharingPlan, keys: KeyPlan, light: bool, crooked: bool) -> Suite:
     keyring = Keyring(node, keys)
-    shares = RealShares(node, plan, keyring, rules.context) if rules.real else IdealShares(node, plan)
+    real = CrookedShares if crooked else RealShares
+    shares = real(node, plan, keyring, rules.context) if rules.real else IdealShares(node, plan)
     return (LightSecAgg if light else ShareSums)(node, rules, plan, shares, keyring)
 
 

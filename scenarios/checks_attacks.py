@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from scenarios.attack_tables import NoiseFreeRiderAttack, knowledge_needed, poisons
+from scenarios.attack_tables import (
+    InconsistentSharesAttack,
+    NoiseFreeRiderAttack,
+    knowledge_needed,
+    poisons,
+)
 from scenarios.locate import Key
 from scenarios.schema import Scenario
+from scenarios.secure_tables import LightAggregation, SharingAggregation
 from scenarios.training_facts import has_integer_noise
 from simulator.knowledge import LEVELS
 
@@ -37,7 +43,7 @@ def window(scenario: Scenario) -> Found:
     if poisons(table.attack) and (table.at is not None or table.until is not None):
         yield (
             ("adversary", "byzantine", "at" if table.at is not None else "until"),
-            f"{table.attack.kind} lies in what a node trains on or adds, from start to end; leave the window out",
+            f"{table.attack.kind} lies in what a node trains on, adds or deals, from start to end: no window",
         )
 
 
@@ -53,4 +59,17 @@ def noise(scenario: Scenario) -> Found:
         yield key, 'noise drawn in whole numbers cannot be left out here; use privacy.law = "gaussian"'
 
 
-CHECKS = (knowledge, window, noise)
+def dealing(scenario: Scenario) -> Found:
+    """Only who deals shares can deal wrong ones."""
+    table, secure = scenario.adversary.byzantine, scenario.secure
+    if table is None or not isinstance(table.attack, InconsistentSharesAttack):
+        return
+    shared = secure is not None and isinstance(secure.aggregation, SharingAggregation | LightAggregation)
+    if scenario.protocol.exchange != "secure" or secure is None or not shared or secure.crypto != "real":
+        yield (
+            ("adversary", "byzantine", "attack", "kind"),
+            'shares of vectors are dealt by secure.aggregation of kind "sharing" or "lightsecagg", crypto = "real"',
+        )
+
+
+CHECKS = (knowledge, window, noise, dealing)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from analysis.inference import inversion, membership, reconstruction, traffic
@@ -121,7 +122,8 @@ def infer(
     folder = read_run(run)
     curious = folder.manifest["curious"]
     chosen = sorted(set(curious if coalition is None else coalition))
-    if not chosen or not set(chosen) <= set(curious):
+    tapped = (run / "views" / "wiretap.parquet").exists()
+    if not (chosen or tapped) or not set(chosen) <= set(curious):
         said = ", ".join(map(str, curious)) or "nobody"
         raise ConfigurationError(
             f"{run}: curious nodes of this run are {said}; views of others were not recorded"
@@ -132,9 +134,11 @@ def infer(
     parts = build(scenario, BatchedExecutor(), base or Path.cwd())
     case = _Case(folder, scenario, parts, Views(folder, chosen), shadow_models)
     privacy = scenario.privacy
-    claims = [] if privacy is None else claims_about(run, ",".join(map(str, chosen)))
+    claims = [] if privacy is None or not chosen else claims_about(run, ",".join(map(str, chosen)))
     findings = []
-    attacks = (_reach, _updates, _samples, _members, _marginal_members, _traffic)
+    attacks: tuple[Callable[[_Case], _Found], ...] = (_wire,)
+    if chosen:
+        attacks = (_reach, _updates, _samples, _members, _marginal_members, _traffic, _wire)
     for i, attack in enumerate(attacks):
         on_progress(i / len(attacks), attack.__name__.strip("_").replace("_", " "))
         findings += [_beside(claims, *found) for found in attack(case)]
@@ -255,18 +259,27 @@ def _marginal_members(case: _Case) -> _Found:
 
 
 def _traffic(case: _Case) -> _Found:
-    """Who was away, from metadata alone; judged by what nodes were really doing."""
-    seen = case.views.frame.filter(~case.views.frame["src"].is_in(case.views.coalition))
+    """Who was away, from what the coalition received."""
+    frame = case.views.frame
+    seen = frame.filter(~frame["src"].is_in(case.views.coalition)).with_columns(pl.col("member").alias("dst"))
+    yield from _absences(case, seen, "traffic analysis")
+
+
+def _wire(case: _Case) -> _Found:
+    """Who was away, from sizes and times on tapped links, encrypted or not."""
+    tapped = case.run.path / "views" / "wiretap.parquet"
+    if tapped.exists():
+        seen = pl.read_parquet(tapped).rename({"left_s": "t_s"})
+        yield from _absences(case, seen, "traffic analysis on the wire")
+
+
+def _absences(case: _Case, seen: pl.DataFrame, attack: str) -> _Found:
+    """Judged by what nodes were really doing."""
     down = {outage.node for outage in case.run.outages}
     guesses = {habit.node: habit.missing for habit in traffic.habits(seen)}
     if guesses:
         right = sum(guess == (node in down) for node, guess in guesses.items())
-        yield (
-            "traffic analysis",
-            None,
-            "senders whose outage, or lack of one, is guessed",
-            right / len(guesses),
-        )
+        yield attack, None, "senders whose outage, or lack of one, is guessed", right / len(guesses)
 
 
 def _tested(case: _Case, node: int, model: Floats, where: str, *, likelihoods: bool = True) -> _Found:

@@ -88,6 +88,9 @@ def test_the_breaking_point_is_where_the_cost_passes_the_mark(tmp_path: Path) ->
     assert written["liars"] == point.liars
     never = breaking_point(loaded, tmp_path / "study", drop=1.0, most=5, jobs=1, on_progress=quiet)
     assert never.liars is None
+    (picture,) = plot(tmp_path / "study")
+    assert picture.name == "breaking.png"
+    assert "data:image/png" in report(tmp_path / "study").read_text()
     runs = list((tmp_path / "study" / "runs").iterdir())
     assert len(runs) == 2 * 2 * len(point.costs)  # the second search repeated nothing
 

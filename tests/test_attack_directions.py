@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.attacks import directions
+from protocols.learning import models
 from protocols.robust import rules, weighted
+from simulator.errors import ConfigurationError
 
 DATA = Path(__file__).parent / "data"
 RECORD = json.loads((DATA / "attacks.json").read_text())
@@ -232,3 +234,23 @@ def test_mimicking_takes_the_row_furthest_along_the_widest_direction() -> None:
 def test_one_vector_has_no_spread() -> None:
     x = jnp.asarray([[1.0, 2.0]])
     np.testing.assert_array_equal(np.asarray(directions.little(x, 3.0)), [1.0, 2.0])
+
+
+def test_a_dead_model_has_no_gradient_before_its_output_layer() -> None:
+    """Of honest data: zero for all but the output layer's biases, which see the labels."""
+    task, drawn = models.mlp(12, 8, 3), np.random.Generator(np.random.PCG64(1))
+    start = task.init(drawn)
+    dead = directions.dead(task, start)
+    x, y = drawn.standard_normal((20, 12)).astype(np.float32), drawn.integers(0, 3, 20)
+
+    def total(params: Any) -> Any:
+        return jnp.sum(jax.vmap(task.loss, (None, 0, 0))(params, x, y))
+
+    gradient = np.asarray(jax.grad(total)(jnp.asarray(dead)))
+    assert (gradient[:-3] == 0).all()
+    assert (np.abs(gradient[-3:]) > 0).any()
+    assert np.abs(np.asarray(jax.grad(total)(jnp.asarray(start))))[: 12 * 8].max() > 0.1
+    np.testing.assert_array_equal(dead[13 * 8 :], start[13 * 8 :])
+    for other in (models.softmax(12, 3), models.mlp(12, 8, 3, "tanh")):
+        with pytest.raises(ConfigurationError, match="no hidden layer of rectified units"):
+            directions.dead(other, np.zeros(other.size))

@@ -98,12 +98,24 @@ def test_overfitted_models_tell_their_members(tmp_path: Path) -> None:
     assert ratio > 0.5
 
 
-def test_who_was_away_is_seen_from_silence(tmp_path: Path) -> None:
+def away(curious: list[int], **changes: Any) -> Any:
+    """Node 2 of six is down for a second, and nobody waits for it that long."""
     fault = [{"kind": "outage", "nodes": [2], "down_at": "300 ms", "up_at": "1.3 s"}]
-    findings = attacked(
-        gossip(6, [0], rounds=40, fault=fault, topology={"kind": "complete", "nodes": 6}), tmp_path / "run"
-    )
-    assert values(findings, "traffic analysis", "guessed")[None] >= 0.8
+    protocol = {"kind": "dsgd", "rounds": 40, "exchange": "plain", "timeout": "60 ms"}
+    topology = {"kind": "complete", "nodes": 6}
+    return gossip(6, curious, fault=fault, topology=topology, protocol=protocol, **changes)
+
+
+def test_who_was_away_is_seen_from_silence(tmp_path: Path) -> None:
+    findings = attacked(away([0]), tmp_path / "run")
+    assert values(findings, "traffic analysis", "guessed") == {None: 1.0}
+
+
+def test_a_wiretap_sees_absences_through_encryption(tmp_path: Path) -> None:
+    adversary: dict[str, Any] = {"wiretap": {"links": "all"}, "encrypted": True}
+    findings = attacked(away([0], adversary=adversary), tmp_path / "run")
+    assert {f.attack for f in findings} == {"traffic analysis on the wire"}
+    assert findings[0].value == 1.0
 
 
 def test_views_hold_what_was_sent_and_received_and_nothing_else(tmp_path: Path) -> None:

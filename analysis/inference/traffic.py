@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
-SILENCES = 3.0
-"""A gap this many times the usual one is taken for an outage."""
+SHORT = 1.5
+"""Messages on a link that a sender must lack, against the median of all, to look absent."""
 
 
 class Habit(NamedTuple):
@@ -15,16 +16,18 @@ class Habit(NamedTuple):
 
     Args:
         node: the sender.
-        messages: seen of it.
+        links: receivers seen.
+        messages: on each of them, on average.
         sizes: how many different message sizes.
-        gap_s: usual time between two of its rounds (the median).
-        silence_s: longest time without a message.
+        gap_s: usual time between two of its messages on a link (the median).
+        silence_s: longest time without a message on a link.
         silent_from_s: when that began.
-        missing: whether that is long enough to look like an outage.
+        missing: whether it sent so much less than others that it looks to have been away.
     """
 
     node: int
-    messages: int
+    links: int
+    messages: float
     sizes: int
     gap_s: float
     silence_s: float
@@ -33,33 +36,36 @@ class Habit(NamedTuple):
 
 
 def habits(frame: pl.DataFrame) -> list[Habit]:
-    """From metadata: columns ``t_s`` (when a message was seen), ``src`` and ``size_bytes``; senders ascending."""
+    """From metadata alone.
+
+    Args:
+        frame: ``t_s`` (when a message was seen), ``src``, ``dst`` and ``size_bytes``.
+
+    Returns:
+        Senders, ascending; those of which nothing but single messages were seen are left out.
+    """
+    seen = frame.drop_nulls("t_s")
     found = []
-    for (node,), rows in sorted(frame.partition_by("src", as_dict=True).items()):
-        times = rows["t_s"].drop_nulls().sort()
-        gaps = times.diff().drop_nulls()
-        usual = gaps.filter(gaps > 0).median()
-        longest = gaps.max()
-        if not isinstance(usual, float) or not isinstance(longest, float):
-            continue  # seen once: nothing to compare with
-        began = times[int((gaps == longest).arg_max() or 0)]
+    for (node,), rows in sorted(seen.partition_by("src", as_dict=True).items()):
+        per_link = [np.sort(link["t_s"].to_numpy()) for link in rows.partition_by("dst")]
+        gaps = [np.diff(times) for times in per_link if len(times) > 1]
+        if not gaps:
+            continue
+        longest = max(gaps, key=lambda g: float(g.max()))
+        times = next(
+            t for t in per_link if len(t) == len(longest) + 1 and np.array_equal(np.diff(t), longest)
+        )
         found.append(
             Habit(
                 int(node),
-                len(rows),
+                len(per_link),
+                len(rows) / len(per_link),
                 rows["size_bytes"].n_unique(),
-                usual,
-                longest,
-                float(began),
-                longest > SILENCES * max(usual, _round_s(times)),
+                float(np.median(np.concatenate(gaps))),
+                float(longest.max()),
+                float(times[int(longest.argmax())]),
+                False,
             )
         )
-    return found
-
-
-def _round_s(times: pl.Series) -> float:
-    """Time between bursts: messages of one round come close together."""
-    gaps = times.diff().drop_nulls()
-    wide = gaps.filter(gaps > gaps.mean())
-    usual = wide.median()
-    return usual if isinstance(usual, float) else 0.0
+    usual = float(np.median([habit.messages for habit in found])) if found else 0.0
+    return [habit._replace(missing=habit.messages < usual - SHORT) for habit in found]

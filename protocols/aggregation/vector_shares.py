@@ -125,15 +125,7 @@ class RealShares(VectorShares):
         self, sum: SumId, words: Words, holders: Sequence[int]
     ) -> tuple[Words, tuple[tuple[int, bytes], ...]]:
         """Share, and encrypt."""
-        plan, me = self.plan, self.node.id
-        rows = packed.deal(
-            plan.modulus,
-            words,
-            plan.packing(len(holders)),
-            plan.privacy(len(holders)),
-            range(1, len(holders) + 1),
-            self.node.secret(f"vector shares {sum.aggregator} {sum.round} {sum.attempt}", KEY_BYTES),
-        )
+        me, rows = self.node.id, self.rows(sum, words, holders)
         sealed = tuple(
             (
                 holder,
@@ -145,6 +137,18 @@ class RealShares(VectorShares):
             if holder != me
         )
         return rows[list(holders).index(me)], sealed
+
+    def rows(self, sum: SumId, words: Words, holders: Sequence[int]) -> Words:
+        """The share of every holder, (holders, words of a share)."""
+        plan = self.plan
+        return packed.deal(
+            plan.modulus,
+            words,
+            plan.packing(len(holders)),
+            plan.privacy(len(holders)),
+            range(1, len(holders) + 1),
+            self.node.secret(f"vector shares {sum.aggregator} {sum.round} {sum.attempt}", KEY_BYTES),
+        )
 
     def take(self, sum: SumId, dealer: int, sealed: Any) -> Words:
         """Decrypt."""

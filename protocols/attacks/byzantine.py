@@ -38,15 +38,13 @@ class Stage:
         learner: how nodes train, and the lineage of the run.
         executor: carries out what is computed.
         links: (node, round, seconds) -> the links of a node, with their weights: public.
-        members: the coalition.
-        speakers: those of it that lie.
+        speakers: those who lie.
         rule: what receivers do with what they hear, for attacks that suit their factor to it; None: a weighted sum.
     """
 
     learner: Learner
     executor: Executor
     links: Callable[[int, int, float], Links]
-    members: frozenset[int]
     speakers: frozenset[int]
     rule: Rule | None = None
 
@@ -78,7 +76,7 @@ class Scene:
     @cached_property
     def seen(self) -> dict[int, Model]:
         """The latest honest models in the transcript, by node."""
-        return models_seen(self.known, self.stage.members)
+        return models_seen(self.known, self.stage.speakers)
 
     @cached_property
     def links(self) -> Links:
@@ -198,9 +196,25 @@ def dissensus(stage: Stage, factor: float) -> Attack:
     return _pulled("dissensus", _dissensus(factor))
 
 
-def override(stage: Stage, aim: Literal["start", "opposite"]) -> Attack:
-    """What makes the target's next model, under plain gossip, the public initial one or minus the honest mean."""
-    return _pulled("state override", _override(aim), stage.learner.start)
+def override(stage: Stage, aim: Literal["start", "opposite", "dead"], spare: int | None = None) -> Attack:
+    """What makes the target's next model, under plain gossip, exactly what the attacker wants.
+
+    Args:
+        stage: of the run.
+        aim: ``start``: the public initial model. ``opposite``: minus the honest mean. ``dead``: a model whose hidden
+            units never fire (:func:`~protocols.attacks.directions.dead`).
+        spare: a node that is told the truth.
+
+    Raises:
+        ConfigurationError: ``dead`` for a model without a hidden layer of rectified units.
+    """
+    wanted = stage.learner.start
+    if aim == "dead":
+        initial = np.asarray(stage.executor.read([wanted.params])[0])
+        dead = directions.dead(stage.learner.operations.task, initial)
+        wanted = Model(stage.executor.constant(dead), ORIGIN)
+    attack = _pulled("state override", _override(aim == "opposite"), wanted)
+    return lambda scene: scene.own if scene.to == spare else attack(scene)
 
 
 def spectral(stage: Stage, factor: float, entries: Mapping[int, float]) -> Attack:
@@ -335,12 +349,13 @@ def _dissensus(factor: float) -> Callable[..., jax.Array]:
     return say
 
 
-@lru_cache(maxsize=64)
-def _override(aim: Literal["start", "opposite"]) -> Callable[..., jax.Array]:
+@lru_cache(maxsize=2)
+def _override(opposite: bool) -> Callable[..., jax.Array]:
     def say(*inputs: Any) -> jax.Array:
-        start, target, *rows, w, wrong = inputs
+        wanted, target, *rows, w, wrong = inputs
         x = _stacked(rows, target)
-        wanted = start if aim == "start" else -jnp.mean(jnp.concatenate([x, target[None]]), axis=0)
+        if opposite:
+            wanted = -jnp.mean(jnp.concatenate([x, target[None]]), axis=0)
         return directions.override(target, x, w[: len(rows)], wrong, wanted)
 
     return say

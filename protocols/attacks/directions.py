@@ -15,7 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from protocols.learning.network import Dense
+from protocols.learning.task import Task
 from simulator.compute import Vector
+from simulator.errors import ConfigurationError
 
 FACTORS = 64
 """Factors tried by a search, and again between the neighbours of the best one."""
@@ -119,6 +122,32 @@ def suited(
     return say(fine[best(fine)[0]])
 
 
-def mislabelled(y: Vector, classes: int) -> Vector:
-    """Every label c as classes − 1 − c."""
-    return (classes - 1 - y).astype(y.dtype)
+DEAD = 1e3
+"""Minus this is the bias of a unit that never fires on samples of usual size."""
+
+
+def dead(task: Task, params: Vector) -> Vector:
+    """A model whose first hidden layer never fires: it learns nothing but the biases of its output layer.
+
+    Whoever trains it sends back a gradient that is zero before the output layer, whatever its data, so that a sum
+    over many such nodes and one other shows that other one's (Pasquini, Francati, Ateniese 2022).
+
+    Args:
+        task: the model, with a first dense layer that is rectified.
+        params: (d,), for what is left as it is.
+
+    Raises:
+        ConfigurationError: another model.
+    """
+    network = task.network
+    layers = () if network is None else network.layers
+    if network is None or len(layers) < 3 or not isinstance(layers[0], Dense) or layers[1] != "relu":
+        raise ConfigurationError(
+            f'{task.name} has no hidden layer of rectified units to switch off; use model.kind = "mlp"',
+            "adversary.byzantine.attack.aim",
+        )
+    features, units = int(np.prod(network.shape)), layers[0].units
+    killed = np.array(params)
+    killed[: features * units] = 0.0
+    killed[features * units : (features + 1) * units] = -DEAD
+    return killed

@@ -19,8 +19,8 @@ REACH = 3
 """Rounds back from the newest one, after which older messages are not looked at."""
 
 
-def models_seen(context: Context, members: Collection[int]) -> dict[int, Model]:
-    """The latest model of every node outside a coalition, as far as its transcript shows it, by node."""
+def models_seen(context: Context, liars: Collection[int]) -> dict[int, Model]:
+    """The latest model of every node but some liars, as far as their coalition's transcript shows it, by node."""
     latest: dict[int, tuple[int, Model]] = {}
     for messages in (_received(context), _ahead(context)):
         newest = -1
@@ -29,7 +29,7 @@ def models_seen(context: Context, members: Collection[int]) -> dict[int, Model]:
             if message.round < newest - REACH:
                 break
             known = latest.get(src)
-            if src in members or (known is not None and known[0] >= message.round):
+            if src in liars or (known is not None and known[0] >= message.round):
                 continue
             if (model := _model_in(message)) is not None:
                 latest[src] = (message.round, model)

@@ -1,0 +1,62 @@
+"""What liars cost, by their number, and where that breaks a scenario."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis import style
+from analysis.store import Study
+from simulator.errors import StorageError
+
+
+def has_breaking(study: Study) -> bool:
+    """Whether a study looked for a breaking point."""
+    return study.kind == "breaking"
+
+
+def breaking_figure(study: Study) -> Figure:
+    """Accuracy lost to so many liars, against the same nodes telling the truth: mean and 95 % bootstrap interval.
+
+    Raises:
+        StorageError: the search did not finish.
+    """
+    found = _found(study)
+    costs = found["costs"]
+    made, (ax,) = style.figure(width=style.COLUMN_INCHES, height=2.3)
+    with style.applied():
+        liars = [cost["liars"] for cost in costs]
+        means = [100 * cost["mean"] for cost in costs]
+        below = [100 * (cost["mean"] - cost["low"]) for cost in costs]
+        above = [100 * (cost["high"] - cost["mean"]) for cost in costs]
+        ax.errorbar(liars, means, yerr=[below, above], color=style.BLUE, marker="o", lw=1.1, elinewidth=0.8)
+        ax.axhline(100 * found["drop"], color=style.BLACK, lw=0.7, ls=(0, (4, 2)))
+        if found["liars"] is not None:
+            ax.axvline(found["liars"], color=style.VERMILION, lw=0.9)
+            ax.annotate(
+                f"breaks at {found['liars']}",
+                (found["liars"], 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(-3, -2),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                fontsize=7,
+                color=style.VERMILION,
+            )
+        ax.set_xlabel("Byzantine nodes")
+        ax.set_ylabel("accuracy lost (percentage points)")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return made
+
+
+def _found(study: Study) -> dict[str, Any]:
+    file = study.path / "breaking.json"
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{file}: is not there or damaged ({error}); run the search to its end") from error
+    return found
