@@ -35,15 +35,15 @@ def breaking_figure(study: Study) -> Figure:
         ax.errorbar(liars, means, yerr=[below, above], color=style.BLUE, marker="o", lw=1.1, elinewidth=0.8)
         ax.axhline(100 * found["drop"], color=style.BLACK, lw=0.7, ls=(0, (4, 2)))
         if found["liars"] is not None:
-            ax.axvline(found["liars"], color=style.VERMILION, lw=0.9)
+            cost = means[liars.index(found["liars"])]
+            ax.plot(found["liars"], cost, marker="o", ms=6, color=style.VERMILION, zorder=4)
             ax.annotate(
                 f"breaks at {found['liars']}",
-                (found["liars"], 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(-3, -2),
+                (found["liars"], cost),
+                xytext=(-6, 3),
                 textcoords="offset points",
                 ha="right",
-                va="top",
+                va="bottom",
                 fontsize=7,
                 color=style.VERMILION,
             )

@@ -146,6 +146,33 @@ def test_secure_sums_leave_attacks_in_the_dark(tmp_path: Path) -> None:
         assert summary["attacks_in_the_dark"] >= 2 * 20
 
 
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "push": {"period": "100 ms"},
+    "pull": {"period": "100 ms"},
+    "push-pull": {"period": "100 ms"},
+    "ad-psgd": {"period": "100 ms"},
+    "push-sum": {},
+    "gradient-tracking": {},
+    "fedavg": {},
+}
+
+
+@pytest.mark.parametrize("kind", PROTOCOLS)
+@pytest.mark.parametrize("attack", [{"kind": "ipm", "factor": 8.0}, {"kind": "echo"}, {"kind": "not-finite"}])
+def test_attacks_compose_with_every_protocol(kind: str, attack: Any, tmp_path: Path) -> None:
+    protocol = {"kind": kind, "rounds": 12, "exchange": "plain"} | PROTOCOLS[kind]
+    topology = (
+        {"kind": "star", "nodes": 10} if kind == "fedavg" else {"kind": "regular", "nodes": 10, "degree": 4}
+    )
+    liars = {"nodes": [3, 5]}
+    peaceful = gossip({"kind": "none"}, "received", byzantine=liars, protocol=protocol, topology=topology)
+    attacked = gossip(attack, "received", byzantine=liars, protocol=protocol, topology=topology)
+    peace, war = run(peaceful, tmp_path / "peace"), run(attacked, tmp_path / "war")
+    assert war["loss_mean"] != peace["loss_mean"]
+    if attack["kind"] != "echo":
+        assert war["loss_mean"] > peace["loss_mean"]
+
+
 class Spy(BatchedExecutor):
     """Notes what Byzantine nodes compute with."""
 
