@@ -6,10 +6,14 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 
 import jax
+import jax.numpy as jnp
 
 from protocols.gossip.robust_mix import Heard, Rule
 from protocols.robust import rules, weighted
 from scenarios import robust_tables as tables
+
+PAIR = 2
+"""Models of a bucket."""
 
 
 @lru_cache(maxsize=256)
@@ -19,13 +23,15 @@ def build_rule(table: tables.RobustRule) -> Rule:
         case tables.MedianRule():
             return _plain(rules.median)
         case tables.TrimmedMeanRule(f=f, before=before):
-            return _plain(_after(before, f, partial(rules.trimmed_mean, f=f)))
+            return _after(before, f, partial(rules.trimmed_mean, f=f))
         case tables.MeanAroundMedianRule(f=f, before=before):
-            return _plain(_after(before, f, partial(rules.mean_around_median, f=f)))
+            return _after(before, f, partial(rules.mean_around_median, f=f))
         case tables.KrumRule(f=f, chosen=chosen, scores=scores, before=before):
-            return _plain(_after(before, f, partial(rules.krum, f=f, chosen=chosen, scores=scores)))
-        case tables.GeometricMedianRule():
+            return _after(before, f, partial(rules.krum, f=f, chosen=chosen, scores=scores))
+        case tables.GeometricMedianRule(steps=None):
             return _plain(rules.geometric_median)
+        case tables.GeometricMedianRule(steps=steps, smoothing=smoothing):
+            return _plain(partial(rules.smoothed_geometric_median, nu=smoothing, steps=steps or 1))
         case tables.MinimumDiameterRule(f=f):
             return _plain(partial(rules.minimum_diameter_mean, f=f))
         case tables.NearestRule(f=f):
@@ -71,8 +77,14 @@ def _plain(rule: Callable[[jax.Array], jax.Array]) -> Rule:
     return lambda heard: rule(heard.models)
 
 
-def _after(before: str, f: int, rule: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
-    if before == "nothing":
-        return rule
-    first = rules.nearest_mixed if before == "nearest-mixing" else rules.adaptively_clipped
-    return lambda x: rule(first(x, f))
+def _after(before: str, f: int, rule: Callable[[jax.Array], jax.Array]) -> Rule:
+    """A rule over what is made of the models first."""
+    match before:
+        case "bucketing":
+            return lambda heard: rule(rules.bucketed(heard.models, jnp.argsort(heard.lots), PAIR))
+        case "nearest-mixing":
+            return lambda heard: rule(rules.nearest_mixed(heard.models, f))
+        case "adaptive-clipping":
+            return lambda heard: rule(rules.adaptively_clipped(heard.models, f))
+        case _:
+            return _plain(rule)

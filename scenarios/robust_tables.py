@@ -19,10 +19,11 @@ Budget: TypeAlias = Annotated[
 ]
 Radius: TypeAlias = Annotated[float, Field(gt=0)] | Literal["adaptive", "oracle"]
 Before: TypeAlias = Annotated[
-    Literal["nothing", "nearest-mixing", "adaptive-clipping"],
+    Literal["nothing", "nearest-mixing", "adaptive-clipping", "bucketing"],
     Field(
         description="what is done to the models first: nearest-mixing (NNM, each replaced by the mean of its "
-        "nearest) or adaptive-clipping (ARC, the longest cut)"
+        "nearest), adaptive-clipping (ARC, the longest cut) or bucketing (means of random pairs, the last one alone "
+        "if they are odd: f of these may be wrong)"
     ),
 ]
 
@@ -70,6 +71,13 @@ class GeometricMedianRule(Table):
     """By distances."""
 
     kind: Literal["geometric-median"] = Field(description="the point with the least sum of distances")
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="steps of smoothed Weiszfeld from zero, converged or not; absent: until it has converged",
+    )
+    smoothing: float = Field(default=0.1, gt=0, description="with steps: least distance that is divided by")
 
 
 class MinimumDiameterRule(Table):
@@ -194,6 +202,8 @@ RobustRule: TypeAlias = Annotated[
 
 def least_models(rule: RobustRule) -> int:
     """How many models a rule has to see, the own one included."""
+    if getattr(rule, "before", None) == "bucketing":  # as many pairs, or one alone
+        return 2 * least_models(rule.model_copy(update={"before": "nothing"})) - 1
     match rule:
         case TrimmedMeanRule(f=f):
             return 2 * f + 1

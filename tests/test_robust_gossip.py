@@ -18,6 +18,8 @@ RULES: dict[str, dict[str, Any]] = {
     "median": {"kind": "median"},
     "trimmed mean": {"kind": "trimmed-mean", "f": 2},
     "trimmed mean, mixed": {"kind": "trimmed-mean", "f": 2, "before": "nearest-mixing"},
+    "krum of pairs": {"kind": "krum", "f": 2, "before": "bucketing"},
+    "median of few steps": {"kind": "geometric-median", "steps": 30},
     "around the median": {"kind": "mean-around-median", "f": 2, "before": "adaptive-clipping"},
     "krum": {"kind": "krum", "f": 2},
     "multi-krum": {"kind": "krum", "f": 2, "chosen": 3, "scores": "others"},
@@ -26,7 +28,6 @@ RULES: dict[str, dict[str, Any]] = {
     "nearest": {"kind": "nearest", "f": 2},
     "centred clipping": {"kind": "centred-clipping", "radius": 0.3},
     "clipped gossip": {"kind": "clipped-gossip", "radius": 0.3},
-    "clipped gossip, adaptive": {"kind": "clipped-gossip", "radius": "adaptive"},
     "clipped gossip, oracle": {"kind": "clipped-gossip", "radius": "oracle"},
     "clipped gossip of He": {"kind": "clipped-gossip-he", "budget": "20 %"},
     "cs+": {"kind": "cs-plus", "budget": "20 %"},
@@ -79,13 +80,23 @@ def test_a_rule_learns_where_an_average_fails(name: str, plain: dict[bool, float
     assert summary["accuracy_worst"] > plain[False] - 0.08
 
 
+def test_the_second_largest_distance_withstands_one_liar_and_no_more(tmp_path: Path) -> None:
+    """With two of them beside everybody it is a liar's distance, and nothing is cut: the rule is as published."""
+    rule, found = {"kind": "clipped-gossip", "radius": "adaptive"}, {}
+    for liars in (1, 2):
+        lies = {"nodes": [0, 5][:liars], "attack": {"kind": "sign-flip", "scale": 10.0}}
+        found[liars] = run(gossip(rule, adversary={"byzantine": lies}), tmp_path / str(liars))
+    assert found[1]["accuracy_worst"] > 0.85
+    assert found[2]["accuracy_worst"] < 0.5
+
+
 def test_a_model_that_is_no_number_is_not_compared() -> None:
     own, other = np.ones(3, np.float32), np.full(3, 2.0, np.float32)
     for wrong in (np.nan, np.inf, -np.inf):
         broken = np.array([wrong, 0.0, 0.0], np.float32)
         fn = compared(lambda heard: rules.mean(heard.models), lambda *_: np.zeros(3))
         bank = (np.zeros((1, 1)),) * 3
-        found = fn(own, other, broken, np.ones(3), np.ones(3), 0, *bank)
+        found = fn(own, other, broken, np.ones(3), np.ones(3), np.ones(3), 0, *bank)
         np.testing.assert_allclose(found, [4 / 3] * 3)
 
 
@@ -120,6 +131,7 @@ def test_too_few_models_leave_a_node_its_own(tmp_path: Path) -> None:
         ({"kind": "trimmed-mean", "f": 5}, {}, "needs 11 models"),
         ({"kind": "krum", "f": 8}, {}, "needs 11 models"),
         ({"kind": "ios", "f": 9}, {}, "needs 11 models"),
+        ({"kind": "trimmed-mean", "f": 3, "before": "bucketing"}, {}, "needs 13 models"),
         ({"kind": "ubar"}, {"exchange": "ldp", "privacy": {}}, "by the node's own samples"),
     ],
 )

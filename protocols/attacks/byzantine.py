@@ -371,8 +371,9 @@ def _suited(say: Direction, rule: Rule, honest: int, wrong: int) -> Callable[...
 
         def outcome(lie: jax.Array) -> jax.Array:
             heard = jnp.concatenate([x, jnp.tile(lie, (wrong, 1))])
-            # What receivers find out on their own samples nobody else knows.
-            return rule(Heard(heard, weights, truth, lambda: jnp.zeros(honest + wrong, x.dtype)))
+            # The lots receivers draw, and what they find out on their own samples, nobody else knows.
+            unknown = jnp.zeros(honest + wrong, x.dtype)
+            return rule(Heard(heard, weights, truth, unknown, lambda: unknown))
 
         kept = weights[:honest]
         return directions.suited(lambda factor: say(x, factor), outcome, kept @ x / jnp.sum(kept))

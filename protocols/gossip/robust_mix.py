@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from protocols.gossip.learner import Learner, Model
+from protocols.gossip.peers import draws
 from protocols.learning.own_loss import own_losses
 from simulator.compute import Op
 from simulator.node import Node
@@ -30,12 +31,14 @@ class Heard:
         models: (n, d), the own one first.
         weights: (n,), mixing weights of these rows; they sum to 1.
         honest: (n,), 1 or 0: what no real node knows, for rules with an oracle.
+        lots: (n,), drawn by the node for this mix: their order is a random one.
         losses: gives (n,), every model's mean loss on the node's own samples.
     """
 
     models: jax.Array
     weights: jax.Array
     honest: jax.Array
+    lots: jax.Array
     losses: Callable[[], jax.Array]
 
 
@@ -79,6 +82,7 @@ class RobustMix:
             *(model.params for model in models),
             weights,
             honest,
+            tuple(draws(node, "buckets", round, len(models))),
             node.id,
             size=learner.size,
         )
@@ -88,12 +92,12 @@ class RobustMix:
 
 @lru_cache(maxsize=256)
 def compared(rule: Rule, losses: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """A rule as an operation: vectors, the own one first, weights, who is honest, the node, then the data bank."""
+    """A rule as an operation: vectors, the own one first, weights, who is honest, lots, the node, the data bank."""
 
     def mixed(*inputs: Any) -> jax.Array:
-        *vectors, weights, honest, node, x, y, mask = inputs
+        *vectors, weights, honest, lots, node, x, y, mask = inputs
         own = vectors[0]
         sound = jnp.stack([jnp.where(jnp.all(jnp.isfinite(vector)), vector, own) for vector in vectors])
-        return rule(Heard(sound, weights, honest, lambda: losses(sound, x[node], y[node], mask[node])))
+        return rule(Heard(sound, weights, honest, lots, lambda: losses(sound, x[node], y[node], mask[node])))
 
     return mixed
