@@ -42,6 +42,7 @@ METRICS = (
     Metric("bytes_sent", "traffic", "MiB", 1 / 2**20),
 )
 IF_THERE = (
+    Metric("epsilon_median", "ε, certified, median victim", "ε"),
     Metric("backdoor_success_mean", "success of the backdoor", "percentage points", 100.0),
     Metric("leak_determined", "others' static values determined", "percentage points", 100.0),
     Metric("leak_updates", "updates reconstructed, cosine", "cosine"),
@@ -119,8 +120,12 @@ def differences(summaries: pl.DataFrame) -> list[Difference]:
 
 def metrics_of(summaries: pl.DataFrame) -> tuple[Metric, ...]:
     """What a study has to compare."""
-    there = [m for m in IF_THERE if m.key in summaries.columns and summaries[m.key].drop_nulls().len()]
-    return (*METRICS, *there)
+    return (*METRICS, *(m for m in IF_THERE if m.key in summaries.columns and _says(summaries[m.key])))
+
+
+def _says(column: pl.Series) -> bool:
+    """Whether some number in it is finite."""
+    return bool(column.drop_nulls().cast(pl.Float64, strict=False).is_finite().any())
 
 
 def _difference(

@@ -58,7 +58,7 @@ def test_the_whatif_is_paired(tmp_path: Path) -> None:
     loaded = load(Path("whatif_byzantine"), [*TINY, "study.seeds=2"])
     out = study.whatif(loaded, tmp_path / "study", jobs=2, on_progress=quiet)
     table = pl.read_parquet(out / "summaries.parquet")
-    assert len(table) == 2 * 4
+    assert len(table) == 2 * 5
     for seed in (1, 2):
         of_seed = table.filter(pl.col("seed") == seed)
         assert of_seed["trace_hash"].n_unique() == 1, "an attacker changed somebody's latency"
@@ -92,11 +92,11 @@ def test_a_failed_run_does_not_take_the_others_along(tmp_path: Path, monkeypatch
         )
 
     monkeypatch.setattr(study, "_execute", fail_once)
-    with pytest.raises(SottovoceError, match="1 of 4 runs failed"):
+    with pytest.raises(SottovoceError, match="1 of 5 runs failed"):
         study.whatif(loaded, tmp_path / "study", jobs=1, on_progress=quiet)
-    assert len(pl.read_parquet(tmp_path / "study" / "summaries.parquet")) == 3
+    assert len(pl.read_parquet(tmp_path / "study" / "summaries.parquet")) == 4
     listed = json.loads((tmp_path / "study" / "study.json").read_text())["runs"]
-    assert sorted(r["status"] for r in listed) == ["failed", "finished", "finished", "finished"]
+    assert sorted(r["status"] for r in listed) == ["failed", *["finished"] * 4]
 
 
 def test_plans_name_runs_by_their_content() -> None:
