@@ -10,9 +10,14 @@ import polars as pl
 import pytest
 
 from protocols.gossip.robust_mix import compared
+from protocols.learning.executor import BatchedExecutor
+from protocols.privacy.lineage import Visible
 from protocols.robust import rules
 from scenarios.load import ScenarioErrors, resolve
+from scenarios.recorder import Recorder
 from scenarios.run import run
+from simulator.adversary import Adversary
+from simulator.node import Delivery
 
 RULES: dict[str, dict[str, Any]] = {
     "median": {"kind": "median"},
@@ -142,3 +147,65 @@ def test_where_rules_are_refused(robust: Any, changes: dict[str, Any], said: str
         }
     with pytest.raises(ScenarioErrors, match=said):
         gossip(robust, **changes)
+
+
+class Spy(BatchedExecutor):
+    """Notes what goes into every mix, and what every node computes itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed: list[tuple[int, list[Any]]] = []
+        self.made: dict[int, set[int]] = {}
+        self.kept: list[Any] = []
+
+    def submit(self, op: Any, inputs: Any, *, node: int, size: int) -> Any:
+        if op.name.startswith("robust mix"):
+            self.mixed.append((node, [i for i in inputs if not isinstance(i, int | float | tuple)]))
+        handle = super().submit(op, inputs, node=node, size=size)
+        self.made.setdefault(node, set()).add(id(handle))
+        self.kept.append(handle)  # so that no other gets its number
+        return handle
+
+
+@pytest.mark.parametrize("exchange", ["plain", "secure"])
+def test_rules_compare_nothing_but_what_their_node_was_shown(
+    exchange: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models in messages to it; behind secure sums, sums that it opened."""
+    spy, shown, opened = Spy(), dict[int, set[int]](), dict[int, list[Any]]()
+    observed, recorded = Adversary.observe, Recorder.record
+
+    def observe(self: Adversary, dst: int, delivery: Delivery) -> None:
+        observed(self, dst, delivery)
+        if isinstance(delivery.message.release, Visible):
+            shown.setdefault(dst, set()).add(id(delivery.message.body))
+
+    def record(self: Recorder, t_s: float, node: int, kind: str, fields: Any) -> None:
+        recorded(self, t_s, node, kind, fields)
+        if kind == "opened":
+            opened.setdefault(node, []).append(fields["value"])
+
+    monkeypatch.setattr(Adversary, "observe", observe)
+    monkeypatch.setattr(Recorder, "record", record)
+    changes: dict[str, Any] = {"adversary": {"curious": {"nodes": list(range(9))}}}
+    if exchange == "secure":
+        changes["secure"] = {"buckets": 3, "tolerated_dropouts": 0, "crypto": "ideal"}
+        changes["privacy"] = {"unit": "node", "adjacency": "zero-out", "clip": 1.0, "noise_multiplier": 0.1}
+        changes["privacy"]["noise"] = "member"
+    run(gossip({"kind": "median"}, exchange=exchange, **changes), tmp_path / "run", executor=spy)
+    assert len(spy.mixed) == 10 * 25
+    for node, (own, *others) in spy.mixed:
+        assert id(own) in spy.made[node]
+        if node == 9:
+            continue  # somebody has to be neither liar nor looker
+        if exchange == "plain":
+            assert len(others) == 9
+            assert {id(other) for other in others} <= shown[node]
+        else:
+            assert len(others) == 3
+            for other in others:
+                scales = [float(value @ other) / float(value @ value) for value in opened[node]]
+                apart = [np.abs(other - k * v).max() for k, v in zip(scales, opened[node], strict=True)]
+                assert min(apart) < 1e-4 * np.abs(other).max() + 1e-7
+    if exchange == "secure":
+        assert shown == {}
