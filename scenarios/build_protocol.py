@@ -78,13 +78,11 @@ def build_program(
     byzantine = scenario.adversary.byzantine
     deals = byzantine is not None and byzantine.attack.kind == "inconsistent-shares"
     crooked = cast.byzantine if deals else frozenset[int]()
+    table = getattr(spec, "robust", None)
+    robust = table and RobustMix(learner, build_rule(table), least_models(table), cast.dishonest)
     match spec:
         case protocol_tables.DsgdProtocol():
             exchange: ExchangeFactory
-            robust = None
-            if spec.robust is not None:
-                rule = build_rule(spec.robust)
-                robust = RobustMix(learner, rule, least_models(spec.robust), cast.dishonest)
             if spec.exchange == "secure":
                 security = build_security(scenario, learning, overlay, max(samples), (), crooked)
                 exchange = lambda node: NeighbourhoodExchange(  # noqa: E731
@@ -117,7 +115,7 @@ def build_program(
         case protocol_tables.TrackingProtocol():
             return Built(lambda node: tracking(node, learner, rounds, spec.timeout))
         case protocol_tables.FedavgProtocol():
-            star = build_federation(spec, 1, overlay, samples)
+            star = build_federation(spec, 1, overlay, samples, robust)
             if spec.exchange == "secure":
                 secured = build_security(scenario, learning, overlay, max(samples), star.shares, crooked)
                 return Built(
@@ -126,7 +124,7 @@ def build_program(
                 )
             return Built(lambda node: fedavg(node, learner, star))
         case protocol_tables.HierarchicalProtocol():
-            tree = build_federation(spec, spec.global_every, overlay, samples)
+            tree = build_federation(spec, spec.global_every, overlay, samples, robust)
             return Built(lambda node: hierarchical(node, learner, tree))
         case protocol_tables.LocalProtocol():
             return Built(lambda node: local(node, learner, rounds))
@@ -151,7 +149,11 @@ def build_disguise(scenario: Scenario, learner: Learner, overlay: Overlay) -> Di
 
 
 def build_federation(
-    spec: protocol_tables.FederatedProtocol, global_every: int, overlay: Overlay, samples: Sequence[int]
+    spec: protocol_tables.FederatedProtocol,
+    global_every: int,
+    overlay: Overlay,
+    samples: Sequence[int],
+    robust: RobustMix | None,
 ) -> FederationPlan:
     """Who averages whose models, how often and with which weights."""
     return FederationPlan(
@@ -163,6 +165,7 @@ def build_federation(
         shares=update_weights(spec, samples),
         inner_train=spec.inner_train,
         timeout_s=spec.timeout,
+        robust=robust,
     )
 
 

@@ -8,11 +8,11 @@ from typing import TypeAlias
 from scenarios import protocol_tables
 from scenarios.checks_world import least_degree
 from scenarios.locate import Key
-from scenarios.robust_tables import ClippedGossipRule, RobustRule, least_models
+from scenarios.robust_tables import UNCENTRED, ClippedGossipRule, RobustRule, least_models
 from scenarios.schema import Scenario
-from scenarios.secure_facts import LEAST_HONEST
+from scenarios.secure_facts import LEAST_HONEST, asked
 from scenarios.secure_tables import MasksAggregation
-from scenarios.topology_tables import EpidemicTopology, OnePeerExponentialTopology, Topology
+from scenarios.topology_tables import EpidemicTopology, OnePeerExponentialTopology, Topology, node_count
 
 Found: TypeAlias = Iterator[tuple[Key, str]]
 
@@ -20,6 +20,7 @@ TREES = {"fedavg": ("star",), "hierarchical-fedavg": ("tree", "star")}
 """Kinds of topology that are the tree a protocol needs; a graph in a file is looked at when it is built."""
 ANSWERED = ("pull", "push-pull", "ad-psgd")
 """Protocols in which messages are answered."""
+FEDERATED = (protocol_tables.FedavgProtocol, protocol_tables.HierarchicalProtocol)
 BOUNDS = ("local", "centralised")
 """What sends no messages."""
 
@@ -126,9 +127,11 @@ def bounds(scenario: Scenario) -> Found:
 def robust_rules(scenario: Scenario) -> Found:
     """Rules compare models that are seen, and enough of them."""
     protocol = scenario.protocol
+    key: Key = ("protocol", "robust")
+    if isinstance(protocol, FEDERATED) and protocol.robust is not None:
+        yield from _served(scenario, protocol, protocol.robust)
     if not isinstance(protocol, protocol_tables.DsgdProtocol) or protocol.robust is None:
         return
-    key: Key = ("protocol", "robust")
     if protocol.exchange == "secure":
         yield from _bucketed(scenario, protocol.robust)
         return
@@ -150,6 +153,41 @@ def robust_rules(scenario: Scenario) -> Found:
             f"{protocol.robust.kind} with this f needs {least} models, and a node of this {scenario.topology.kind} "
             f"graph compares {degree + 1}, its own included; use a denser topology or a smaller f",
         )
+
+
+def _served(
+    scenario: Scenario,
+    protocol: protocol_tables.FedavgProtocol | protocol_tables.HierarchicalProtocol,
+    rule: RobustRule,
+) -> Found:
+    """A server sees results, and has a model of its own to trust only if it trains."""
+    key: Key = ("protocol", "robust")
+    if protocol.exchange == "secure":
+        yield (
+            key,
+            f"{rule.kind} compares single models, and secure sums hide them: a server opens one sum; use "
+            'exchange = "plain" or "ldp", or leave it out',
+        )
+        return
+    if rule.kind == "ubar":
+        yield (
+            key,
+            "ubar chooses by losses on a node's own samples, and a server serves others; use another rule",
+        )
+    elif not protocol.inner_train and not isinstance(rule, UNCENTRED):
+        yield (
+            key,
+            f"{rule.kind} compares with the own model, and a server that does not train has none; set inner_train, "
+            "or use a rule that compares all with all",
+        )
+    least, nodes = least_models(rule), node_count(scenario.topology)
+    if protocol.kind == "fedavg" and nodes is not None:
+        there = asked(scenario, nodes - 1) + protocol.inner_train
+        if there < least:
+            yield (
+                key,
+                f"{rule.kind} with this f needs {least} models, and the server compares {there}; use a smaller f",
+            )
 
 
 def _bucketed(scenario: Scenario, rule: RobustRule) -> Found:

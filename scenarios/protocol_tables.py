@@ -142,6 +142,7 @@ class FederatedProtocol(Table):
     inner_train: bool = Field(
         default=True, description="whether nodes that average train on their own data too"
     )
+    robust: RobustRule | None = Field(default=None, description="how results are averaged, if not by weights")
 
 
 class FedavgProtocol(FederatedProtocol):

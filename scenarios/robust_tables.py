@@ -200,6 +200,17 @@ RobustRule: TypeAlias = Annotated[
 ]
 
 
+UNCENTRED = (
+    MedianRule,
+    TrimmedMeanRule,
+    MeanAroundMedianRule,
+    KrumRule,
+    GeometricMedianRule,
+    MinimumDiameterRule,
+)
+"""Rules for which the own model is one like the others."""
+
+
 def least_models(rule: RobustRule) -> int:
     """How many models a rule has to see, the own one included."""
     if getattr(rule, "before", None) == "bucketing":  # as many pairs, or one alone

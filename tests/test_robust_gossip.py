@@ -85,6 +85,52 @@ def test_a_rule_learns_where_an_average_fails(name: str, plain: dict[bool, float
     assert summary["accuracy_worst"] > plain[False] - 0.08
 
 
+@pytest.mark.parametrize(
+    ("rule", "trains"),
+    [
+        ({"kind": "median"}, False),
+        ({"kind": "trimmed-mean", "f": 2}, True),
+        ({"kind": "krum", "f": 2, "chosen": 3}, False),
+        ({"kind": "clipped-gossip", "radius": 0.3}, True),
+    ],
+)
+@pytest.mark.parametrize("attack", [{"kind": "sign-flip", "scale": 10.0}, {"kind": "not-finite"}])
+def test_servers_compare_results(rule: Any, trains: bool, attack: Any, tmp_path: Path) -> None:
+    served: dict[str, Any] = {"kind": "fedavg", "rounds": 25, "exchange": "plain", "inner_train": trains}
+    lies = {"byzantine": {"nodes": [3, 5], "attack": attack}}
+    star = {"kind": "star", "nodes": 10}
+
+    def accuracy(name: str, adversary: Any, robust: Any) -> float:
+        protocol = served | ({} if robust is None else {"robust": robust})
+        made = gossip(protocol=protocol, topology=star, adversary=adversary)
+        return float(run(made, tmp_path / name)["accuracy_worst"])
+
+    peace = accuracy("peace", {}, None)
+    assert accuracy("ruined", lies, None) < 0.5 < peace
+    assert accuracy("kept", lies, rule) > peace - 0.08
+
+
+@pytest.mark.parametrize(
+    ("served", "said"),
+    [
+        (
+            {"robust": {"kind": "gts", "budget": 0.2}, "inner_train": False},
+            "a server that does not train has none",
+        ),
+        ({"robust": {"kind": "ubar"}}, "a server serves others"),
+        ({"robust": {"kind": "krum", "f": 9}}, "needs 12 models, and the server compares 10"),
+        ({"robust": {"kind": "median"}, "exchange": "secure"}, "a server opens one sum"),
+    ],
+)
+def test_what_servers_cannot_compare_is_refused(served: Any, said: str) -> None:
+    protocol = {"kind": "fedavg", "rounds": 5, "exchange": "plain"} | served
+    changes: dict[str, Any] = {}
+    if protocol["exchange"] == "secure":
+        changes["privacy"] = {"unit": "node", "adjacency": "zero-out", "clip": 1.0, "noise_multiplier": 1.0}
+    with pytest.raises(ScenarioErrors, match=said):
+        gossip(protocol=protocol, topology={"kind": "star", "nodes": 10}, attacked=False, **changes)
+
+
 def test_the_second_largest_distance_withstands_one_liar_and_no_more(tmp_path: Path) -> None:
     """With two of them beside everybody it is a liar's distance, and nothing is cut: the rule is as published."""
     rule, found = {"kind": "clipped-gossip", "radius": "adaptive"}, {}

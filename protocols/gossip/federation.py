@@ -21,6 +21,7 @@ from protocols.aggregation.sums import participants
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import call, numbers_of, show, shown, tell
 from protocols.gossip.peers import PATIENCE, Peers, pump
+from protocols.gossip.robust_mix import RobustMix
 from protocols.privacy.adaptive_clip import BIT, CLIP
 from simulator.node import Delivery, Message, Node
 
@@ -67,6 +68,7 @@ class FederationPlan:
     shares: Sequence[float]
     inner_train: bool
     timeout_s: float
+    robust: RobustMix | None = None
 
     def span(self, height: int) -> int:
         """Rounds in one cycle of a node of that height."""
@@ -191,7 +193,20 @@ class Member:
         total = sum(weight for weight, _ in terms)
         if total == 0:
             return model, 0.0
+        if plan.robust is not None:
+            return await self._compared(plan.robust, first, model, terms, total), total
         return await self._learner.combine(node, first, [(w / total, m) for w, m in terms if w]), total
+
+    async def _compared(
+        self, robust: RobustMix, round: int, before: Model, terms: Sequence[tuple[float, Model]], total: float
+    ) -> Model:
+        """A rule over the results, and over the own one where this node trains too."""
+        said = dict(zip(sorted(self._results), terms[-len(self._results) :], strict=False))
+        heard = {v: (weight / total, model) for v, (weight, model) in said.items()}
+        if not self._plan.inner_train:
+            return await robust.pool(self._node, round, before, heard)
+        own, mine = terms[0]
+        return await robust.mix(self._node, round, mine, own / total, heard)
 
     def _adapt(self, round: int) -> None:
         """Move the clipping norm by what the results say about it."""

@@ -61,16 +61,36 @@ class RobustMix:
         self._dishonest = dishonest
         operations = learner.operations
         bank = operations.bank
-        fn = compared(rule, own_losses(operations.task))
+        losses = own_losses(operations.task)
         self._op = lru_cache(maxsize=None)(
-            lambda count: Op(f"robust mix of {count}", fn, (bank.x, bank.y, bank.mask))
+            lambda count, counted: Op(
+                f"robust mix of {count}", compared(rule, losses, counted), (bank.x, bank.y, bank.mask)
+            )
         )
 
     async def mix(
         self, node: Node, round: int, mine: Model, own: float, heard: Mapping[int, tuple[float, Model]]
     ) -> Model:
         """The rule over the own model and those heard, each with its weight."""
-        if 1 + len(heard) < self._least:
+        return await self._over(node, round, mine, own, heard, counted=True)
+
+    async def pool(
+        self, node: Node, round: int, before: Model, results: Mapping[int, tuple[float, Model]]
+    ) -> Model:
+        """The rule over results alone, their weights summing to 1; what was there before replaces what is no number."""
+        return await self._over(node, round, before, 0.0, results, counted=False)
+
+    async def _over(
+        self,
+        node: Node,
+        round: int,
+        mine: Model,
+        own: float,
+        heard: Mapping[int, tuple[float, Model]],
+        *,
+        counted: bool,
+    ) -> Model:
+        if counted + len(heard) < self._least:
             node.record("too few to compare", round=round)
             return mine
         learner = self._learner
@@ -78,7 +98,7 @@ class RobustMix:
         weights = (own, *(weight for weight, _ in heard.values()))
         honest = (1.0, *(float(peer not in self._dishonest) for peer in heard))
         params = await node.compute(
-            self._op(len(models)),
+            self._op(len(models), counted),
             *(model.params for model in models),
             weights,
             honest,
@@ -91,13 +111,30 @@ class RobustMix:
 
 
 @lru_cache(maxsize=256)
-def compared(rule: Rule, losses: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """A rule as an operation: vectors, the own one first, weights, who is honest, lots, the node, the data bank."""
+def compared(rule: Rule, losses: Callable[..., jax.Array], counted: bool = True) -> Callable[..., jax.Array]:
+    """A rule as an operation: vectors, the own one first, weights, who is honest, lots, the node, the data bank.
+
+    Args:
+        rule: what is done.
+        losses: of models on a node's samples.
+        counted: whether the own vector is one of those compared; otherwise it only replaces what is no number.
+    """
+    first = 0 if counted else 1
 
     def mixed(*inputs: Any) -> jax.Array:
         *vectors, weights, honest, lots, node, x, y, mask = inputs
         own = vectors[0]
-        sound = jnp.stack([jnp.where(jnp.all(jnp.isfinite(vector)), vector, own) for vector in vectors])
-        return rule(Heard(sound, weights, honest, lots, lambda: losses(sound, x[node], y[node], mask[node])))
+        sound = jnp.stack(
+            [jnp.where(jnp.all(jnp.isfinite(vector)), vector, own) for vector in vectors[first:]]
+        )
+        return rule(
+            Heard(
+                sound,
+                weights[first:],
+                honest[first:],
+                lots[first:],
+                lambda: losses(sound, x[node], y[node], mask[node]),
+            )
+        )
 
     return mixed
