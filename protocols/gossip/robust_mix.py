@@ -77,7 +77,7 @@ class RobustMix:
     async def pool(
         self, node: Node, round: int, before: Model, results: Mapping[int, tuple[float, Model]]
     ) -> Model:
-        """The rule over results alone, their weights summing to 1; what was there before replaces what is no number."""
+        """The rule over results alone, weights summing to 1; what was there before replaces what is no number."""
         return await self._over(node, round, before, 0.0, results, counted=False)
 
     async def _over(
