@@ -14,7 +14,7 @@ from analysis.store import Run, read_run
 from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
 from protocols.privacy.exposure import expose
 from protocols.privacy.ledger import Claim, account, label_of
-from protocols.privacy.lineage import CONTRIBUTE, WIRE, Entry
+from protocols.privacy.lineage import CONTRIBUTE, WIRE, Entry, record_end_s
 from protocols.privacy.linear_view import MAX_CELLS, read_record
 from protocols.privacy.published import as_if_fresh
 from protocols.privacy.sum_law import SumLaw
@@ -112,7 +112,7 @@ class _Retold:
             unit=self.unit,
             adjacency=self.adjacency,
             delta=self.delta,
-            times_s=[summary["simulated_s"] if summary else float("inf")],
+            times_s=[record_end_s(self.entries, summary["simulated_s"] if summary else 0.0)],
             rate=float(rate or 1.0) if self.asked["unit"] == "record" else 1.0,
             jobs=jobs,
             law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,

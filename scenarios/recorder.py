@@ -172,10 +172,9 @@ class Recorder:
         """What a curious node saw, with the values it could read."""
 
         def values(body: Any) -> list[float] | None:
-            if body is None:
+            vectors = list(_vectors_in(body))
+            if not vectors:
                 return None
-            parts = body if isinstance(body, tuple) else (body,)
-            vectors = [np.atleast_1d(part) if isinstance(part, int | float) else part for part in parts]
             return [float(x) for vector in values_of(self.executor, vectors) for x in vector]
 
         return [(*row[:-1], values(row[-1])) for row in self._views.get(node, [])]
@@ -269,6 +268,19 @@ class Recorder:
 
     def _see(self, node: int, row: tuple[Any, ...]) -> None:
         self._views.setdefault(node, []).append(row)
+
+
+def _vectors_in(body: Any) -> Iterator[Any]:
+    """The vectors and numbers of a message that its receiver can read, in order; bytes (flags, keys) one by one."""
+    if isinstance(body, tuple):
+        for part in body:
+            yield from _vectors_in(part)
+    elif isinstance(body, bool | int | float):
+        yield np.atleast_1d(np.float64(body))
+    elif isinstance(body, bytes):
+        yield np.frombuffer(body, np.uint8)
+    elif body is not None and not isinstance(body, str):
+        yield body
 
 
 def _arrays_in(body: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy.ledger import Claim, account
+from protocols.privacy.lineage import record_end_s
 from scenarios.build import Parts, build
 from scenarios.build_adversary import build_adversary
 from scenarios.folder import FORMAT, METRICS, RunFolder
@@ -196,11 +197,13 @@ class _Underway:
         return summary
 
     def _end_s(self, ending: Ending | None) -> float:
-        """When the last program finished; when the run was stopped, if none did or it was cut short."""
-        finished_s = self.recorder.finished_s.values()
+        """When the last program finished; when the run was stopped, if that was while one was still under way."""
         if ending is None:
             return self.engine.now_s
-        return max(finished_s, default=ending.t_s)
+        finished_s = self.recorder.finished_s
+        if ending.unfinished - finished_s.keys():
+            return ending.t_s
+        return max(finished_s.values(), default=ending.t_s)
 
 
 def _peak_mib() -> float:
@@ -209,22 +212,28 @@ def _peak_mib() -> float:
 
 
 def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
-    """What the ledger says about this run, at evenly spaced times up to the end; nothing where data were pooled."""
+    """What the ledger says about this run; nothing where data were pooled.
+
+    At evenly spaced times, the last of which is the end of the record: what was delivered after the last program had
+    finished is counted too.
+    """
     privacy = scenario.privacy
     if privacy is None or isinstance(scenario.protocol, CentralisedProtocol):
         return []
     observers: list[tuple[int, ...]] = [(node,) for node in range(len(parts.neighbors))]
     if privacy.observers != "each node":
         observers = [observers_from(asked, parts.graph, scenario.seed) for asked in privacy.observers]
+    entries = parts.learner.lineage.record()
+    until_s = record_end_s(entries, end_s)
     return account(
-        parts.learner.lineage.record(),
+        entries,
         victims=sorted(parts.honest),
         observers=observers,
         uncredited=parts.cast.dishonest,
         unit=privacy.unit,
         adjacency=privacy.adjacency,
         delta=privacy.delta,
-        times_s=[end_s * (i + 1) / CHECKPOINTS for i in range(CHECKPOINTS)],
+        times_s=[*(until_s * (i / CHECKPOINTS) for i in range(1, CHECKPOINTS)), until_s],
         law=parts.law,
         rate=sampling_rate(scenario.training),
     )

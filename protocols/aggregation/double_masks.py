@@ -163,7 +163,8 @@ class DoubleMasks(Suite):
         await self.node.sleep(rules.mask_cost_s_per_byte * words.nbytes * (len(kept.dealers) + 1))
         size = rules.vector_bytes(words.size)
         body = self._secrets.mask(part.sum, words, kept.dealers, size)
-        tag = Masked(part.sum, self.node.id, part.offer.state, part.offer.weight)
+        partners = None if len(kept.partners) == len(part.listed) - 1 else kept.dealers
+        tag = Masked(part.sum, self.node.id, part.offer.state, part.offer.weight, partners)
         return Reply(body, size, tag)
 
     async def _sign(self, part: Part, payload: Any) -> Reply:

@@ -99,9 +99,11 @@ class Gathering:
         self._asked = frozenset()
         return dict(sorted(self.answers.items()))
 
-    def same(self, payload: Any, size_bytes: int, members: Iterable[int]) -> dict[int, Reply]:
-        """The same request for several members."""
-        return dict.fromkeys(members, Reply(payload, size_bytes))
+    def same(
+        self, payload: Any, size_bytes: int, members: Iterable[int], release: Any = None
+    ) -> dict[int, Reply]:
+        """The same request for several members, and what it shows each of them."""
+        return dict.fromkeys(members, Reply(payload, size_bytes, release))
 
     def collect(self, src: int, message: Message) -> None:
         """Take in an answer."""

@@ -15,7 +15,10 @@ from simulator.node import Node
 
 
 class PairNoises:
-    """The noise that pairs of one run share, as states of its lineage: made by whoever comes first, used by both.
+    """The noise that pairs of one run share, as states of its lineage: on record when it is first used.
+
+    Both ends hold the key it is made from, so from then on both know it, whether or not the other end uses it too:
+    one that is down, late or cut off can still make it, and so can whoever colludes with it.
 
     Args:
         lineage: of the run.
@@ -28,7 +31,7 @@ class PairNoises:
         self.sigma = sigma
 
     def state(self, node: Node, round: int, name: object, peer: int) -> int:
-        """What a pair's noise is in the lineage; both ends know it, so both are charged with having seen it.
+        """What a pair's noise is in the lineage.
 
         Args:
             node: one end.
@@ -43,8 +46,7 @@ class PairNoises:
                 node.now_s, node.id, round, ORIGIN, gain=1.0, sigma=self.sigma, sensitivity=0.0
             )
             self._states[key] = state
-        else:
-            self._lineage.delivered(node.now_s, node.id, round, Visible(state))
+            self._lineage.delivered(node.now_s, peer, round, Visible(state))
         return state
 
     def vector(self, node: int, peer: int, key: bytes, size: int) -> Vector:

@@ -7,7 +7,7 @@ fewer.
 
 Positions are chosen at random (by a stream of the node, whatever its data), or are those that changed most since the
 node last sent them; the choice then depends on the noised model, which it says something about, and is charged as if
-the model had been shown.
+the model had been shown to everybody who is told of the choice: the aggregator and all listed co-members.
 
 Source: Biswas et al. 2024 (CESAR, arXiv 2405.07708). Its index agreement is done here in one sub-round.
 
@@ -30,7 +30,7 @@ from protocols.aggregation.masks import keystream, mask_key
 from protocols.aggregation.suite import Keyed
 from protocols.aggregation.sums import Offer, Opened, Refused, Reply, Rules, Skipped, ids_bytes
 from protocols.gossip.learner import Learner
-from protocols.privacy.lineage import Share, Visible
+from protocols.privacy.lineage import ORIGIN, Share, Visible
 from protocols.sharing.modulus import Words
 from simulator.node import Node
 
@@ -87,7 +87,7 @@ class SparseMasks(Keyed):
         super().__init__(node, rules, keyring)
         self._plan = plan
         self._lineage = learner.lineage
-        self._chosen: tuple[int, Flags] = (-1, np.zeros(0, np.bool_))
+        self._chosen: tuple[int, Flags, int | None] = (-1, np.zeros(0, np.bool_), None)
 
     async def answer(self, part: Part, payload: Any) -> Reply:
         """Go through the next step."""
@@ -99,32 +99,37 @@ class SparseMasks(Keyed):
         """The same positions for all aggregators of a round: different ones would add up to more."""
         await self.agree(part)
         size = part.offer.words.size
-        chosen = self._choice(part.sum.round, part.offer)
-        part.kept = chosen
-        release = Visible(part.offer.state) if self._plan.choice == "largest" else None
+        chosen, state = self._choice(part.sum.round, part.offer)
+        part.kept = chosen, state
+        release = None if state is None else Visible(state)
         return Reply(np.packbits(chosen).tobytes(), self._plan.index_bytes(size), release)
 
-    def _choice(self, round: int, offer: Offer) -> Flags:
+    def _choice(self, round: int, offer: Offer) -> tuple[Flags, int | None]:
+        """The positions of a round, and the state they are a function of where they depend on values."""
         if self._chosen[0] == round:
-            return self._chosen[1]
+            return self._chosen[1:]
         size, count = offer.values.size, self._plan.count(offer.values.size)
         chosen = np.zeros(size, np.bool_)
+        state = None
         if self._plan.choice == "random":
             chosen[self.node.rng("positions", round).choice(size, count, replace=False)] = True
         else:
-            before = self.node.disk.get("sent positions", np.zeros(size, np.float32))
+            before, known = self.node.disk.get("sent positions", (np.zeros(size, np.float32), ORIGIN))
             change = np.abs(offer.values - before)
             # Ties by position, so that the choice is the same on every machine.
             chosen[np.argsort(-change, kind="stable")[:count]] = True
-            self.node.disk["sent positions"] = np.where(chosen, offer.values, before)
-        self._chosen = (round, chosen)
-        return chosen
+            # What was sent may be of an update that a crash has taken back: it is a parent of its own.
+            state = self._lineage.opaque(self.node.now_s, self.node.id, round, [offer.state, known])
+            self.node.disk["sent positions"] = (np.where(chosen, offer.values, before), state)
+        self._chosen = (round, chosen, state)
+        return chosen, state
 
     async def _mask(self, part: Part, payload: Any) -> Reply:
         """Mask what enough others have chosen too."""
-        node, rules, chosen, words = self.node, self.rules, part.kept, part.offer.words
-        if chosen is None:
+        node, rules, words = self.node, self.rules, part.offer.words
+        if part.kept is None:
             raise Refused("a step is missing")
+        chosen, by_value = part.kept
         theirs = _choices(payload, part.listed, words.size)
         if theirs is None or not np.array_equal(theirs[node.id], chosen):
             raise Refused("the choices are malformed")
@@ -146,7 +151,9 @@ class SparseMasks(Keyed):
             body = shown
         else:
             body = seal(words[sent], node.id, size, (part.sum, tuple(theirs)))
-        state = self._lineage.opaque(node.now_s, node.id, part.sum.round, [part.offer.state])
+        # Which values are in the sum depends on the choices of all, each of whom is in it.
+        parents = [part.offer.state] if by_value is None else [part.offer.state, by_value]
+        state = self._lineage.opaque(node.now_s, node.id, part.sum.round, parents)
         tag = Share(part.sum, node.id, frozenset(theirs), state, part.offer.weight)
         return Reply(body, size, tag)
 
@@ -166,7 +173,8 @@ class SparseMasks(Keyed):
             raise Skipped("too few members are left")
         payload = tuple((peer, answer.body) for peer, answer in told.items())
         each = ID_BYTES + self._plan.index_bytes(size)
-        agreed = gathering.same(payload, each * len(payload), told)
+        chosen_by_value = tuple(answer.release for answer in told.values() if answer.release is not None)
+        agreed = gathering.same(payload, each * len(payload), told, chosen_by_value or None)
         answers = await gathering.ask(agreed, _is_words_or_sealed, all_needed=True)
         if len(answers) < len(told):
             raise Skipped("a member refused" if gathering.refused else "a listed member did not answer")

@@ -73,7 +73,7 @@ def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: 
     Σ|a| over its own)² / Σ a²σ² once, and whatever later repeats the same sum costs nothing. A contribution
     that stands in the way of (1) or (2), because it is used on its own somewhere, is *revealed*: its noisy
     value is handed to the observers when it first had influence, at the local price, and its noise protects
-    nobody else.
+    nobody else. Noise that is no contribution's own (shared by a pair, or cancelling over copies) counts as known.
 
     Guarantees:
         Holds against adaptive training. The schedule does not depend on data, so it is fixed in advance which
@@ -120,9 +120,11 @@ class _Sums:
         self._member = np.full(len(record.owner), _UNSEEN)
         self._weight = np.zeros(len(record.owner))
         own = np.isin(record.owner, list(exposure.coalition))
+        # Noise that is shared, or cancels elsewhere, protects nobody here: more people know it than its owner.
+        shared = record.sensitivity == 0
         # An opaque state is known once everything it was made from is.
         self._revealed = exposure.reach.below_opaque & ~own
-        self._member[own | self._revealed] = _KNOWN
+        self._member[own | shared | self._revealed] = _KNOWN
         self._open_s: list[float] = []
         self.mixed: Ints = np.zeros(0, dtype=np.int64)
         self._starts: Ints = self.mixed

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 CONTRIBUTE, COMBINE, OPAQUE, RELEASE = "contribute", "combine", "opaque", "release"
 OPENING, SHARE = "opening", "share"
 SESSION, TERM, HELD, REVEALED = "session", "term", "held", "revealed"
+PARTNERS = "partners"
+TAPPED_SHARE, TAPPED_TERM, TAPPED_ANSWER = "tapped share", "tapped term", "tapped answer"
 ORIGIN = 0
 PUBLIC, WIRE = -1, -2
 """Observers that are no nodes: everybody who is told all opened sums, and a wiretap on links in the clear."""
@@ -50,6 +52,10 @@ class Entry(NamedTuple):
     empty if these are seeds of masks, (1,) if they are the vectors themselves.
     ``revealed``: the aggregator of sum ``id`` has received the answer of ``node`` that helps to open the sum over
     the *nodes* in ``parents``.
+    ``partners``: the vector of member ``node`` in sum ``id`` is masked towards the *nodes* in ``parents`` alone, not
+    towards all other members.
+    ``tapped share``, ``tapped term``, ``tapped answer``: what ``share``, ``term`` and ``revealed`` say, read off a link
+    by a wiretap, whether or not it was then delivered.
     """
 
     kind: str
@@ -61,6 +67,18 @@ class Entry(NamedTuple):
     coefs: tuple[float, ...]
     sigma: float
     sensitivity: float
+
+
+def record_end_s(entries: Sequence[Entry], end_s: float) -> float:
+    """The time by which everything in a record has happened: no release is later.
+
+    A figure about a whole run is one up to this time, however long after its last program messages still came.
+
+    Args:
+        entries: of the record, in any order.
+        end_s: when the run ended, seconds.
+    """
+    return max([end_s, *(entry.t_s for entry in entries)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +116,15 @@ class Masked:
         member: whose vector.
         state: what it is in the lineage.
         coef: the weight it was multiplied by.
+        partners: with whom alone it shares masks, where that is not everybody in the sum: whoever knows all masks
+            between two parts of the members opens the sums of the parts, not only that of all.
     """
 
     key: tuple[int, ...]
     member: int
     state: int
     coef: float
+    partners: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +175,14 @@ class Opened:
 
 @dataclass
 class _Session:
-    """What has been delivered of a sum that opens by threshold."""
+    """What has been delivered, or read off a link, of a sum that opens by threshold; ``early`` before its threshold
+    was known."""
 
     number: int
     threshold: int = 0
     terms: dict[int, tuple[float, int]] = field(default_factory=dict)
+    tapped: set[int | tuple[int, frozenset[int]]] = field(default_factory=set)
+    early: list[tuple[str, float, int, Masked]] = field(default_factory=list)
     held: set[tuple[int, tuple[int, ...]]] = field(default_factory=set)
     answers: dict[frozenset[int], set[int]] = field(default_factory=dict)
     opened: set[frozenset[int]] = field(default_factory=set)
@@ -172,7 +196,7 @@ class Lineage:
     """The entries as plain tuples, which cost a third: there are several for every message."""
     _next: int = 1
     _numbered: int = 0
-    _openings: dict[tuple[int, tuple[int, ...], frozenset[int]], int] = field(default_factory=dict)
+    _openings: dict[tuple[tuple[int, ...], frozenset[int]], int] = field(default_factory=dict)
     _arrived: dict[tuple[int, tuple[int, ...]], dict[int, Share]] = field(default_factory=dict)
     _sessions: dict[tuple[int, ...], _Session] = field(default_factory=dict)
 
@@ -255,19 +279,27 @@ class Lineage:
         """A message carrying ``tag`` passed a wiretap on a link in the clear.
 
         What is sealed for its receiver stays so. Of sums that open by threshold the wire is taken to see what their
-        aggregator does (:func:`~protocols.privacy.linear_view.sights_of`).
+        aggregator does, and what was on its way there and got lost
+        (:func:`~protocols.privacy.linear_view.sights_of`).
         """
         if isinstance(tag, tuple):
             for part in tag:
                 self.overheard(t_s, round, part)
         elif isinstance(tag, Visible | Share | Opened):
             self.delivered(t_s, WIRE, round, tag)
+        elif isinstance(tag, Masked):
+            self._term(TAPPED_TERM, t_s, round, self._session(t_s, round, tag.key, 0), tag)
+        elif isinstance(tag, Revealed):
+            session = self._session(t_s, round, tag.key, tag.threshold)
+            if (tag.holder, tag.members) not in session.tapped:
+                session.tapped.add((tag.holder, tag.members))
+                self._answer(TAPPED_ANSWER, t_s, round, session, tag)
 
     def _threshold(self, t_s: float, observer: int, round: int, tag: Masked | Held | Revealed) -> None:
         """Deliveries of sums that open by threshold; what comes twice counts once."""
         if isinstance(tag, Masked):
             session = self._session(t_s, round, tag.key, 0)
-            self._term(t_s, round, session, tag.member, tag.coef, tag.state)
+            self._term(TERM, t_s, round, session, tag)
             for answered_for in session.answers:
                 self._open(t_s, tag.key[0], round, session, answered_for)
             return
@@ -277,7 +309,7 @@ class Lineage:
                 session.held.add((observer, tag.dealers))
                 if tag.terms is not None:
                     for dealer, (state, coef) in zip(tag.dealers, tag.terms, strict=True):
-                        self._term(t_s, round, session, dealer, coef, state)
+                        self._term(TERM, t_s, round, session, Masked(tag.key, dealer, state, coef))
                 kind = () if tag.terms is None else (1.0,)
                 self._rows.append((HELD, session.number, t_s, observer, round, tag.dealers, kind, 0.0, 0.0))
             return
@@ -285,9 +317,12 @@ class Lineage:
         if tag.holder in answered:
             return
         answered.add(tag.holder)
-        members = tuple(sorted(tag.members))
-        self._rows.append((REVEALED, session.number, t_s, tag.holder, round, members, (), 0.0, 0.0))
+        self._answer(REVEALED, t_s, round, session, tag)
         self._open(t_s, tag.key[0], round, session, tag.members)
+
+    def _answer(self, kind: str, t_s: float, round: int, session: _Session, tag: Revealed) -> None:
+        members = tuple(sorted(tag.members))
+        self._rows.append((kind, session.number, t_s, tag.holder, round, members, (), 0.0, 0.0))
 
     def _open(
         self, t_s: float, observer: int, round: int, session: _Session, members: frozenset[int]
@@ -308,27 +343,45 @@ class Lineage:
             self._numbered += 1
             row = (SESSION, session.number, t_s, key[0], round, (), (float(threshold),), 0.0, 0.0)
             self._rows.append(row)
-            terms, session.terms = session.terms, {}
-            for member, (coef, state) in terms.items():
-                self._term(t_s, round, session, member, coef, state)
+            early, session.early = session.early, []
+            for kind, then_s, then, tag in early:
+                self._write_term(kind, then_s, then, session, tag)
         return session
 
-    def _term(self, t_s: float, round: int, session: _Session, member: int, coef: float, state: int) -> None:
-        if member not in session.terms:
-            session.terms[member] = (coef, state)
-            if session.number >= 0:
-                self._rows.append((TERM, session.number, t_s, member, round, (state,), (coef,), 0.0, 0.0))
+    def _term(self, kind: str, t_s: float, round: int, session: _Session, tag: Masked) -> None:
+        """A protected vector is there, or was read off a link; the first of a member counts."""
+        if kind == TAPPED_TERM:
+            if tag.member in session.tapped:
+                return
+            session.tapped.add(tag.member)
+        elif tag.member in session.terms:
+            return
+        else:
+            session.terms[tag.member] = (tag.coef, tag.state)
+        if session.number < 0:
+            session.early.append((kind, t_s, round, tag))
+        else:
+            self._write_term(kind, t_s, round, session, tag)
+
+    def _write_term(self, kind: str, t_s: float, round: int, session: _Session, tag: Masked) -> None:
+        row = (kind, session.number, t_s, tag.member, round, (tag.state,), (tag.coef,), 0.0, 0.0)
+        self._rows.append(row)
+        if tag.partners is not None:
+            self._rows.append((PARTNERS, session.number, t_s, tag.member, round, tag.partners, (), 0.0, 0.0))
 
     def _share(self, t_s: float, observer: int, round: int, tag: Share) -> None:
-        # Masks are bound to the member list, so shares for different lists belong to different sums.
-        opening = (observer, tag.key, tag.members)
+        # Masks are bound to the member list, so shares for different lists belong to different sums. Who reads a
+        # share does not matter: what a wiretap lacks of a sum its accomplice may have received.
+        opening = (tag.key, tag.members)
         number = self._openings.get(opening)
         if number is None:
             number = self._openings[opening] = self._numbered
             self._numbered += 1
             needed = tuple(sorted(tag.members))
-            self._rows.append((OPENING, number, t_s, observer, round, needed, (), 0.0, 0.0))
-        self._rows.append((SHARE, number, t_s, tag.member, round, (tag.state,), (tag.coef,), 0.0, 0.0))
+            aggregator = tag.key[0] if observer == WIRE else observer
+            self._rows.append((OPENING, number, t_s, aggregator, round, needed, (), 0.0, 0.0))
+        kind = TAPPED_SHARE if observer == WIRE else SHARE
+        self._rows.append((kind, number, t_s, tag.member, round, (tag.state,), (tag.coef,), 0.0, 0.0))
 
     def _release(self, t_s: float, observer: int, round: int, terms: tuple[tuple[float, int], ...]) -> None:
         coefs, parents = tuple([c for c, _ in terms]), tuple([p for _, p in terms])

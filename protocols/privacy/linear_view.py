@@ -23,13 +23,16 @@ from protocols.privacy.lineage import (
     ORIGIN,
     PUBLIC,
     RELEASE,
+    SESSION,
     SHARE,
     SUM,
+    TAPPED_SHARE,
+    TAPPED_TERM,
     TERM,
     WIRE,
     Entry,
 )
-from protocols.privacy.sessions import HELD, REVEALED, SESSION, Session, Sight
+from protocols.privacy.sessions import PARTS_OF_SESSIONS, Session, Sight
 from simulator.errors import ContractError, SottovoceError
 
 Floats = NDArray[np.float64]
@@ -49,6 +52,7 @@ class _Arrival:
     member: int
     state: int
     coef: float
+    tapped: bool
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -114,15 +118,15 @@ def read_record(entries: Iterable[Entry]) -> Record:
     for index, entry in enumerate(entries):
         if entry.kind in (OPENING, SESSION):
             continue
-        if entry.kind in (HELD, REVEALED):
-            if entry.id not in sessions:
-                raise ContractError(f"entry {index} belongs to session {entry.id}, announced nowhere")
-            sessions[entry.id].note(entry)
+        if entry.kind in PARTS_OF_SESSIONS and entry.id not in sessions:
+            raise ContractError(f"entry {index} belongs to session {entry.id}, announced nowhere")
+        if entry.kind in PARTS_OF_SESSIONS and entry.kind not in (TERM, TAPPED_TERM):
+            sessions[entry.id].note(entry)  # whose parents are nodes
             continue
         expected = 0 if entry.kind == OPAQUE else len(entry.parents)
         if any(not ORIGIN <= parent < len(kinds) for parent in entry.parents):
             raise ContractError(f"entry {index} ({entry.kind}) refers to a state that no earlier entry made")
-        most = {CONTRIBUTE: 2, SHARE: 1, TERM: 1}.get(entry.kind)
+        most = {CONTRIBUTE: 2, SHARE: 1, TAPPED_SHARE: 1, TERM: 1, TAPPED_TERM: 1}.get(entry.kind)
         wrong = most is not None and not 1 <= len(entry.parents) <= most
         if len(entry.coefs) != expected or wrong:
             raise ContractError(f"entry {index} ({entry.kind}) has {len(entry.coefs)} coefficients")
@@ -133,15 +137,14 @@ def read_record(entries: Iterable[Entry]) -> Record:
             if entry.id == SUM and entry.node != WIRE:
                 sums.append(releases[-1][1])
             continue
-        if entry.kind == TERM:
-            if entry.id not in sessions:
-                raise ContractError(f"entry {index} belongs to session {entry.id}, announced nowhere")
+        if entry.kind in (TERM, TAPPED_TERM):
             sessions[entry.id].note(entry)
             continue
-        if entry.kind == SHARE:
+        if entry.kind in (SHARE, TAPPED_SHARE):
             if entry.id not in members:
                 raise ContractError(f"entry {index} is a share of opening {entry.id}, announced nowhere")
-            share = _Arrival(entry.id, entry.node, entry.parents[0], entry.coefs[0])
+            tapped = entry.kind == TAPPED_SHARE
+            share = _Arrival(entry.id, entry.node, entry.parents[0], entry.coefs[0], tapped)
             arrivals.append((entry.t_s, share))
             continue
         if entry.kind not in (CONTRIBUTE, COMBINE, OPAQUE) or entry.id != len(kinds):
@@ -222,22 +225,25 @@ def sights_of(record: Record, coalition: frozenset[int]) -> list[Sight]:
 
     A secure sum opens towards a coalition as soon as all its members *outside* the coalition have delivered:
     members inside know their own term and masks, whether or not their share ever arrived. The public is told every
-    sum that any node opens. A wiretap sees what passes it in the clear, and of sums that open by threshold, to be on
-    the safe side, all that is opened.
+    sum that any node opens. A wiretap sees what passes it in the clear, delivered or not, and of sums that open by
+    threshold, to be on the safe side, all that is opened; with an aggregator it has what either has.
     """
     sights = [sight for node, sight in record.releases if node in coalition]
     if PUBLIC in coalition or (WIRE in coalition and record.sessions):
         own = set(map(id, sights))
         sights += [sight for sight in record.sums if id(sight) not in own]
+    wire = WIRE in coalition
     needed: dict[int, set[int]] = {
         opening: set(members - coalition)
         for opening, (aggregator, members) in record.members.items()
-        if aggregator in coalition and members & coalition
+        if wire or (aggregator in coalition and members & coalition)
     }
     terms: dict[int, dict[int, tuple[int, float]]] = {opening: {} for opening in needed}
     for t_s, share in record.arrivals:
         missing = needed.get(share.opening)
         if missing is None or share.member not in missing:
+            continue
+        if not (wire if share.tapped else record.members[share.opening][0] in coalition):
             continue
         missing.discard(share.member)
         terms[share.opening][share.member] = (share.state, share.coef)
@@ -245,8 +251,7 @@ def sights_of(record: Record, coalition: frozenset[int]) -> list[Sight]:
             states, coefs = zip(*terms[share.opening].values(), strict=True)
             sights.append(Sight(t_s, states, coefs))
     for session in record.sessions:
-        with_aggregator = coalition | {session.aggregator} if WIRE in coalition else coalition
-        sights += session.seen_by(with_aggregator, coalition)
+        sights += session.seen_by(coalition, wire=wire)
     return sorted(sights, key=lambda sight: sight.t_s)
 
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from protocols.privacy.lineage import HELD, REVEALED, SESSION, TERM, Entry
+from protocols.privacy.lineage import (
+    HELD,
+    PARTNERS,
+    REVEALED,
+    TAPPED_ANSWER,
+    TAPPED_TERM,
+    TERM,
+    Entry,
+)
 
-__all__ = ["HELD", "REVEALED", "SESSION", "Session", "Sight"]
+PARTS_OF_SESSIONS = frozenset({TERM, HELD, REVEALED, PARTNERS, TAPPED_TERM, TAPPED_ANSWER})
+"""Kinds of entries that :meth:`Session.note` takes in."""
+
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,8 @@ class Session:
         terms: by member, when its protected vector was there, its state and its weight.
         held: (when, holder, dealers, whether their vectors themselves are shared).
         answers: by members of a sum, when which holder helped to open it.
+        tapped_terms, tapped_answers: the same, as a wiretap read them.
+        partners: by member, with whom it shares masks, where that is not everybody.
     """
 
     aggregator: int
@@ -36,44 +52,65 @@ class Session:
     terms: dict[int, tuple[float, int, float]] = field(default_factory=dict)
     held: list[tuple[float, int, tuple[int, ...], bool]] = field(default_factory=list)
     answers: dict[tuple[int, ...], dict[int, float]] = field(default_factory=dict)
+    tapped_terms: dict[int, tuple[float, int, float]] = field(default_factory=dict)
+    tapped_answers: dict[tuple[int, ...], dict[int, float]] = field(default_factory=dict)
+    partners: dict[int, frozenset[int]] = field(default_factory=dict)
 
     def note(self, entry: Entry) -> None:
         """Take in an entry of the record."""
-        if entry.kind == TERM:
-            self.terms.setdefault(entry.node, (entry.t_s, entry.parents[0], entry.coefs[0]))
+        if entry.kind in (TERM, TAPPED_TERM):
+            terms = self.terms if entry.kind == TERM else self.tapped_terms
+            terms.setdefault(entry.node, (entry.t_s, entry.parents[0], entry.coefs[0]))
         elif entry.kind == HELD:
             self.held.append((entry.t_s, entry.node, entry.parents, bool(entry.coefs)))
+        elif entry.kind == PARTNERS:
+            self.partners.setdefault(entry.node, frozenset(entry.parents))
         else:
-            self.answers.setdefault(entry.parents, {}).setdefault(entry.node, entry.t_s)
+            answers = self.answers if entry.kind == REVEALED else self.tapped_answers
+            answers.setdefault(entry.parents, {}).setdefault(entry.node, entry.t_s)
 
-    def seen_by(self, coalition: frozenset[int], holders: frozenset[int] | None = None) -> Iterator[Sight]:
-        """What a coalition reads by shares and terms of its own; without any, the releases say it all.
+    def seen_by(self, coalition: frozenset[int], *, wire: bool = False) -> Iterator[Sight]:
+        """What a coalition reads beyond what its nodes opened: by shares and terms of its own, by masks that it knows,
+        by what a wiretap read.
 
         Args:
             coalition: who pools what was delivered.
-            holders: those of them whose shares count; the coalition if not given.
+            wire: whether a wiretap on links in the clear is with them. It is taken to have what the aggregator has.
 
         A coalition with enough holders reads every vector whose seed (with the aggregator) or whose elements it
         holds shares of. With fewer, its own shares and the answers that were sent to an aggregator of it together
-        may still be enough for a sum.
+        may still be enough for a sum. Where members share masks with some others only, a sum falls into the sums of
+        the parts of its members that masks unknown to the coalition hold together.
         """
-        inside = [share for share in self.held if share[1] in (coalition if holders is None else holders)]
+        collects = wire or self.aggregator in coalition
+        terms, answers = self.terms, self.answers
+        if wire:
+            terms = _earliest(terms, self.tapped_terms, lambda term: term[0])
+            answers = {
+                members: _earliest(answers.get(members, {}), self.tapped_answers.get(members, {}), float)
+                for members in [*answers, *(of for of in self.tapped_answers if of not in answers)]
+            }
+        inside = [share for share in self.held if share[1] in coalition]
         if inside:
-            yield from self._vectors(inside, coalition)
+            yield from self._vectors(inside, coalition, terms, collects)
         # Members in the coalition need not have sent their terms for it to know them.
-        if self.aggregator in coalition and (inside or any(coalition & {*of} for of in self.answers)):
-            yield from self._sums(inside, coalition)
+        if collects:
+            yield from self._sums(inside, coalition, terms, answers, wire)
 
     def _vectors(
-        self, inside: list[tuple[float, int, tuple[int, ...], bool]], coalition: frozenset[int]
+        self,
+        inside: list[tuple[float, int, tuple[int, ...], bool]],
+        coalition: frozenset[int],
+        terms: Mapping[int, tuple[float, int, float]],
+        collects: bool,
     ) -> Iterator[Sight]:
         if len({holder for _, holder, _, _ in inside}) < self.threshold:
             return
-        for dealer, (term_s, state, coef) in self.terms.items():
+        for dealer, (term_s, state, coef) in terms.items():
             if dealer in coalition:
                 continue
             shares: dict[int, float] = {}
-            alone = self.aggregator in coalition
+            alone = collects
             for t_s, holder, dealers, whole in inside:
                 if dealer in dealers:
                     shares.setdefault(holder, t_s)
@@ -83,17 +120,61 @@ class Session:
                 yield Sight(max(term_s, enough_s), (state,), (coef,))
 
     def _sums(
-        self, inside: list[tuple[float, int, tuple[int, ...], bool]], coalition: frozenset[int]
+        self,
+        inside: list[tuple[float, int, tuple[int, ...], bool]],
+        coalition: frozenset[int],
+        terms: Mapping[int, tuple[float, int, float]],
+        answers: Mapping[tuple[int, ...], Mapping[int, float]],
+        wire: bool,
     ) -> Iterator[Sight]:
         own: dict[int, float] = {}
         for t_s, holder, _, _ in inside:
             own.setdefault(holder, t_s)
-        for members, answers in self.answers.items():
+        for members, answered in answers.items():
             outside = [member for member in members if member not in coalition]
-            when = own | {holder: t_s for holder, t_s in answers.items() if holder not in own}
-            if len(when) < self.threshold or not outside or any(m not in self.terms for m in outside):
+            parts = self._parts(outside)
+            if not (own or wire or len(outside) < len(members) or len(parts) > 1):
+                continue  # nothing but what its aggregator opened, which is a release of its own
+            when = own | {holder: t_s for holder, t_s in answered.items() if holder not in own}
+            if len(when) < self.threshold:
                 continue
-            terms = [self.terms[member] for member in outside]
-            enough_s = sorted(when.values())[self.threshold - 1]
-            t_s = max(enough_s, min(answers.values()), *(term[0] for term in terms))
-            yield Sight(t_s, tuple(term[1] for term in terms), tuple(term[2] for term in terms))
+            opened_s = max(sorted(when.values())[self.threshold - 1], min(answered.values()))
+            for part in parts:
+                if all(member in terms for member in part):
+                    shown = [terms[member] for member in part]
+                    t_s = max(opened_s, *(term[0] for term in shown))
+                    yield Sight(t_s, tuple(term[1] for term in shown), tuple(term[2] for term in shown))
+
+    def _parts(self, members: Collection[int]) -> list[list[int]]:
+        """Members that masks hold together, ascending: those between two of them are known to nobody else."""
+        if not self.partners:
+            return [list(members)] if members else []
+        left = dict.fromkeys(members)
+        parts = []
+        while left:
+            first = next(iter(left))
+            del left[first]
+            part, reached = [first], [first]
+            while reached:
+                member = reached.pop()
+                partners = self.partners.get(member, frozenset())
+                near = [
+                    other for other in left if other in partners or member in self.partners.get(other, ())
+                ]
+                for other in near:
+                    del left[other]
+                part += near
+                reached += near
+            parts.append(sorted(part))
+        return parts
+
+
+def _earliest(
+    one: Mapping[_Key, _Value], other: Mapping[_Key, _Value], when: Callable[[_Value], float]
+) -> dict[_Key, _Value]:
+    """Both, and of what is in both what came first."""
+    merged = dict(one)
+    for key, value in other.items():
+        if key not in merged or when(value) < when(merged[key]):
+            merged[key] = value
+    return merged
