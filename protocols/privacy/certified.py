@@ -73,7 +73,7 @@ def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: 
     Σ|a| over its own)² / Σ a²σ² once, and whatever later repeats the same sum costs nothing. A contribution
     that stands in the way of (1) or (2), because it is used on its own somewhere, is *revealed*: its noisy
     value is handed to the observers when it first had influence, at the local price, and its noise protects
-    nobody else. Noise that is no contribution's own (shared by a pair, or cancelling over copies) counts as known.
+    nobody else. Noise that somebody beside its owner knows (that of pairs) is credited to nobody.
 
     Guarantees:
         Holds against adaptive training. The schedule does not depend on data, so it is fixed in advance which
@@ -107,6 +107,15 @@ def charges(record: Record, rows: Floats, exposure: Exposure) -> Charges:
     return sums.charges()
 
 
+def shared_noise(record: Record) -> Ints:
+    """Columns of noise alone that were shown on their own: to the other end of a pair, or to take them out again."""
+    states = [sight.parents[0] for _, sight in record.releases if len(sight.parents) == 1]
+    columns = record.column[np.unique(np.array(states, dtype=np.int64))]
+    columns = columns[columns >= 0]
+    noise: Ints = columns[record.sensitivity[columns] == 0]
+    return noise
+
+
 class _Sums:
     """Which contributions are known only as sums, and with which coefficients.
 
@@ -120,11 +129,10 @@ class _Sums:
         self._member = np.full(len(record.owner), _UNSEEN)
         self._weight = np.zeros(len(record.owner))
         own = np.isin(record.owner, list(exposure.coalition))
-        # Noise that is shared, or cancels elsewhere, protects nobody here: more people know it than its owner.
-        shared = record.sensitivity == 0
         # An opaque state is known once everything it was made from is.
         self._revealed = exposure.reach.below_opaque & ~own
-        self._member[own | shared | self._revealed] = _KNOWN
+        self._member[own | self._revealed] = _KNOWN
+        self._member[shared_noise(record)] = _KNOWN
         self._open_s: list[float] = []
         self.mixed: Ints = np.zeros(0, dtype=np.int64)
         self._starts: Ints = self.mixed

@@ -54,8 +54,8 @@ class Entry(NamedTuple):
     the *nodes* in ``parents``.
     ``partners``: the vector of member ``node`` in sum ``id`` is masked towards the *nodes* in ``parents`` alone, not
     towards all other members.
-    ``tapped share``, ``tapped term``, ``tapped answer``: what ``share``, ``term`` and ``revealed`` say, read off a link
-    by a wiretap, whether or not it was then delivered.
+    ``tapped share``, ``tapped term``, ``tapped answer``: what ``share``, ``term`` and ``revealed`` say, read off a
+    link by a wiretap, whether or not it was then delivered.
     """
 
     kind: str

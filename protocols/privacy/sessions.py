@@ -70,8 +70,9 @@ class Session:
             answers.setdefault(entry.parents, {}).setdefault(entry.node, entry.t_s)
 
     def seen_by(self, coalition: frozenset[int], *, wire: bool = False) -> Iterator[Sight]:
-        """What a coalition reads beyond what its nodes opened: by shares and terms of its own, by masks that it knows,
-        by what a wiretap read.
+        """What a coalition reads beyond what its nodes opened.
+
+        By shares and terms of its own, by masks that it knows, by what a wiretap read.
 
         Args:
             coalition: who pools what was delivered.
