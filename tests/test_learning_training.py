@@ -229,3 +229,35 @@ def test_schedules_are_their_formulas():
 def test_optimisers_out_of_range_are_refused(bad):
     with pytest.raises(ConfigurationError, match="optimiser: "):
         Optimiser("adam", **bad)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pull"),
+    [
+        ({"optimiser": Optimiser("sgd", weight_decay=0.9)}, 0.0),
+        ({"optimiser": Optimiser("adamw", weight_decay=0.9)}, 0.0),
+        ({"optimiser": Optimiser("momentum"), "keeps": "node"}, 0.0),
+        ({"proximal": True}, 0.8),
+    ],
+    ids=["decay", "decoupled decay", "kept momentum", "proximal pull"],
+)
+def test_a_node_without_data_says_nothing(changes, pull):
+    """Zeroing out a node's data moves its clipped update by at most C, though decay or a pull move models by themselves."""
+    clip = 0.05
+    counts = [len(PARTS[0]), 0]
+    bank = Bank.of(X, Y, [PARTS[0], PARTS[0][:0]])
+    recipe = Recipe(steps=3, unit="node", whole=True, noised=True, **changes)
+    operations = Operations(TASK, bank, recipe, Batches(counts, 3), 0.3, 10, clip, pull)
+    size = TASK.size
+    given = []
+    if recipe.keeps == "node":
+        size += recipe.optimiser.state_size(TASK.size)
+        given = [np.concatenate([np.zeros(TASK.size), np.full(size - TASK.size, 0.5)]).astype(np.float32)]
+    noise = np.zeros(TASK.size, np.float32)
+    moved = []
+    for node in (0, 1):
+        executor = BatchedExecutor()
+        handle = executor.submit(operations.update(), [START, *given, node, noise], node=node, size=size)
+        moved.append(executor.read([handle])[0][: TASK.size] - START)
+    assert np.linalg.norm(moved[0]) == pytest.approx(clip, rel=1e-3)
+    assert not moved[1].any()

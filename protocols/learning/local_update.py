@@ -85,6 +85,11 @@ def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
     Returns:
         (d,) parameters, or (d + s,) with the state behind them where it is kept or travels.
 
+    Guarantees:
+        With ``whole`` and unit ``node``, a node's update without noise has norm at most C, and a node without any data
+        has the update zero, whatever its optimiser, decay and pull: zeroing out its data moves the update by at most
+        C, replacing them by at most 2C, from any model and kept state.
+
     Source: Abadi et al. 2016 (arXiv:1607.00133), Algorithm 1, with a public divisor in place of the batch size;
         with ``whole``, McMahan et al. 2018 (arXiv:1710.06963).
     """
@@ -152,7 +157,10 @@ def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
         if recipe.whole:
             whole = start - params
             within = jnp.linalg.norm(whole) <= clip
-            moved = clip_vector(whole, clip) if recipe.unit else whole
+            moved = whole
+            if recipe.unit:
+                # Decay, a pull or kept momentum move a node without data too; its neighbour in privacy says nothing.
+                moved = jnp.where(jnp.any(mask), clip_vector(whole, clip), 0.0)
             params = start - (moved if noise is None else moved + noise.reshape(size))
         if recipe.adapts:
             return jnp.append(params, within)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 CONTRIBUTE, COMBINE, OPAQUE, RELEASE = "contribute", "combine", "opaque", "release"
 OPENING, SHARE = "opening", "share"
 SESSION, TERM, HELD, REVEALED = "session", "term", "held", "revealed"
-PARTNERS = "partners"
+PARTNERS, REPEATED = "partners", "repeated"
 TAPPED_SHARE, TAPPED_TERM, TAPPED_ANSWER = "tapped share", "tapped term", "tapped answer"
 ORIGIN = 0
 PUBLIC, WIRE = -1, -2
@@ -54,6 +54,7 @@ class Entry(NamedTuple):
     the *nodes* in ``parents``.
     ``partners``: the vector of member ``node`` in sum ``id`` is masked towards the *nodes* in ``parents`` alone, not
     towards all other members.
+    ``repeated``: ``node`` makes its update of ``round`` once more, with the noise that the first one had.
     ``tapped share``, ``tapped term``, ``tapped answer``: what ``share``, ``term`` and ``revealed`` say, read off a
     link by a wiretap, whether or not it was then delivered.
     """
@@ -235,6 +236,10 @@ class Lineage:
         parents, coefs = ((parent,), (gain,)) if noise is None else ((parent, noise), (gain, gain))
         self._rows.append((CONTRIBUTE, state, t_s, node, round, parents, coefs, sigma, sensitivity))
         return state
+
+    def repeated(self, t_s: float, node: int, round: int) -> None:
+        """A node is about to make an update of ``round`` again, with the same noise: it has lost its disk."""
+        self._rows.append((REPEATED, 0, t_s, node, round, (), (), 0.0, 0.0))
 
     def combine(self, t_s: float, node: int, round: int, terms: Sequence[tuple[float, int]]) -> int:
         """A node mixes states; returns the new state."""

@@ -23,6 +23,7 @@ from protocols.privacy.lineage import (
     ORIGIN,
     PUBLIC,
     RELEASE,
+    REPEATED,
     SESSION,
     SHARE,
     SUM,
@@ -68,13 +69,15 @@ class Record:
         owner: node of every column.
         round: round of every column.
         state: state every column's contribution made.
-        sigma: standard deviation of every column's noise.
+        sigma: standard deviation of every column's noise; 0 where the same noise was used for two contributions, whose
+            difference is then shown without any.
         sensitivity: zero-out sensitivity of every column.
         releases: (observer, what it saw), in time order; openings as whole sums.
         sums: those among them that nodes have opened.
         members: for every opening of a secure sum, its aggregator and whose shares it needs.
         arrivals: (time, share), in time order.
         sessions: secure sums that open by threshold.
+        repeated: (node, round) of updates that were made twice with the same noise, and when the second time was.
     """
 
     kinds: tuple[str, ...]
@@ -91,6 +94,7 @@ class Record:
     members: dict[int, tuple[int, frozenset[int]]]
     arrivals: tuple[tuple[float, _Arrival], ...]
     sessions: tuple[Session, ...]
+    repeated: dict[tuple[int, int], float]
 
 
 def read_record(entries: Iterable[Entry]) -> Record:
@@ -109,14 +113,17 @@ def read_record(entries: Iterable[Entry]) -> Record:
     members: dict[int, tuple[int, frozenset[int]]] = {}
     arrivals: list[tuple[float, _Arrival]] = []
     sessions: dict[int, Session] = {}
+    repeated: dict[tuple[int, int], float] = {}
     entries = list(entries)
     for entry in entries:  # announced by what was reported first, which need not be what happened first
         if entry.kind == OPENING:
             members[entry.id] = (entry.node, frozenset(entry.parents))
         elif entry.kind == SESSION:
             sessions[entry.id] = Session(entry.node, int(entry.coefs[0]))
+        elif entry.kind == REPEATED:
+            repeated.setdefault((entry.node, entry.round), entry.t_s)
     for index, entry in enumerate(entries):
-        if entry.kind in (OPENING, SESSION):
+        if entry.kind in (OPENING, SESSION, REPEATED):
             continue
         if entry.kind in PARTS_OF_SESSIONS and entry.id not in sessions:
             raise ContractError(f"entry {index} belongs to session {entry.id}, announced nowhere")
@@ -158,13 +165,14 @@ def read_record(entries: Iterable[Entry]) -> Record:
                     f"sensitivity ≥ 0, got {entry.sigma} and {entry.sensitivity}"
                 )
             column.append(len(columns))
-            columns.append((entry.node, entry.round, entry.id, entry.sigma, entry.sensitivity))
+            sigma = 0.0 if (entry.node, entry.round) in repeated else entry.sigma
+            columns.append((entry.node, entry.round, entry.id, sigma, entry.sensitivity))
         else:
             column.append(-1)
         kinds.append(entry.kind)
         parents.append(tuple(entry.parents))
         coefs.append(tuple(entry.coefs))
-    owner, rounds, states, sigma, sensitivity = zip(*columns, strict=True) if columns else ((),) * 5
+    owner, rounds, states, sigmas, sensitivity = zip(*columns, strict=True) if columns else ((),) * 5
     releases.sort(key=lambda release: release[1].t_s)
     arrivals.sort(key=lambda arrival: arrival[0])
     return Record(
@@ -175,13 +183,14 @@ def read_record(entries: Iterable[Entry]) -> Record:
         owner=np.array(owner, dtype=np.int64),
         round=np.array(rounds, dtype=np.int64),
         state=np.array(states, dtype=np.int64),
-        sigma=np.array(sigma, dtype=np.float64),
+        sigma=np.array(sigmas, dtype=np.float64),
         sensitivity=np.array(sensitivity, dtype=np.float64),
         releases=tuple(releases),
         sums=tuple(sums),
         members=members,
         arrivals=tuple(arrivals),
         sessions=tuple(sessions.values()),
+        repeated=repeated,
     )
 
 
