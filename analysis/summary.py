@@ -66,7 +66,8 @@ def epsilon_in_words(summary: Mapping[str, Any]) -> str:
     if value is None:
         return "none accounted"
     if math.isinf(value):
-        return "ε = ∞ (no guarantee)"
+        reason = summary.get("epsilon_reason")
+        return "ε = ∞ (no guarantee)" + (f": {reason}" if reason else "")
     basis = str(summary.get("basis"))
     if basis in BOUNDS:
         kind = "certified" if basis == "certified" else "certified, by the local bound: ldp-fallback"

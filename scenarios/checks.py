@@ -24,7 +24,7 @@ from scenarios import (
 )
 from scenarios.checks_world import Found, least_degree
 from scenarios.locate import Key, dotted
-from scenarios.observers import check_observers
+from scenarios.observers import NOTHING_PUBLIC, check_observers
 from scenarios.protocol_tables import DsgdProtocol, FedavgProtocol
 from scenarios.schema import Scenario
 from scenarios.secure_facts import LEAST_HONEST, asked, is_federated, per_position
@@ -75,6 +75,11 @@ def _all_byzantine(scenario: Scenario, nodes: int) -> Found:
         yield ("adversary", "byzantine", "nodes"), "all nodes are Byzantine; nobody honest is left to measure"
 
 
+def _is_tapped(scenario: Scenario) -> bool:
+    wiretap = scenario.adversary.wiretap
+    return wiretap is not None and wiretap.enabled
+
+
 def observer_sets(scenario: Scenario) -> Found:
     """Observer sets hold somebody, nobody twice, and leave a victim."""
     privacy, nodes = scenario.privacy, node_count(scenario.topology)
@@ -86,8 +91,10 @@ def observer_sets(scenario: Scenario) -> Found:
             wrong = check_observers(members)
             if wrong is not None:
                 yield key, wrong
-            elif "wire" in members and (scenario.adversary.wiretap is None):
+            elif "wire" in members and not _is_tapped(scenario):
                 yield key, "nobody listens on the wire; add [adversary.wiretap], or leave this observer out"
+            elif "public" in members and scenario.protocol.exchange != "secure":
+                yield key, NOTHING_PUBLIC
         elif not members:
             yield key, "an observer set without members sees nothing; name at least one node"
         elif len(set(members)) < len(members):

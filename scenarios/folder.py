@@ -45,6 +45,7 @@ PRIVACY = {
     "delta": pl.Float64,
     "basis": pl.String,
     "mu2_lower": pl.Float64,
+    "reason": pl.String,
 }
 MESSAGES = {
     "sent_s": pl.Float64,

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import networkx as nx
 
 FORMS = '3,7 (nodes), "public", "wire", "random:K", "degree:K", "betweenness:K", "neighbours:V", or several: "wire,3"'
+NOTHING_PUBLIC = (
+    'the public is told the sums that nodes open, and without exchange = "secure" there are none, while models '
+    'travel in the clear; ask for nodes, or for "wire" with [adversary.wiretap]'
+)
 PLACED = ("random", "degree", "betweenness", "neighbours")
 
 

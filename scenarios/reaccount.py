@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from analysis.store import Run, read_run
 from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
 from protocols.privacy.exposure import expose
 from protocols.privacy.ledger import Claim, account, label_of
-from protocols.privacy.lineage import CONTRIBUTE, WIRE, Entry, record_end_s
+from protocols.privacy.lineage import CONTRIBUTE, PUBLIC, WIRE, Entry, record_end_s
 from protocols.privacy.linear_view import MAX_CELLS, read_record
 from protocols.privacy.published import as_if_fresh
 from protocols.privacy.sum_law import SumLaw
-from scenarios.observers import observers_from
+from scenarios.observers import NOTHING_PUBLIC, observers_from
 from simulator.errors import ConfigurationError
 
 
@@ -135,8 +135,14 @@ def _retold(
         graph = nx.Graph(map(tuple, manifest["topology"]["edges"]))
         graph.add_nodes_from(range(nodes))
         sets = [observers_from(text, graph, manifest["seed"]) for text in observers]
-    if any(WIRE in members for members in sets) and not manifest["scenario"]["adversary"].get("wiretap"):
+    wiretap = manifest["scenario"]["adversary"].get("wiretap")
+    if any(WIRE in members for members in sets) and not (wiretap and wiretap.get("enabled", True)):
         raise ConfigurationError(f"{run}: nobody listened on the wire of this run")
+    if (
+        any(PUBLIC in members for members in sets)
+        and manifest["scenario"]["protocol"]["exchange"] != "secure"
+    ):
+        raise ConfigurationError(f"{run}: {NOTHING_PUBLIC}")
     unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
     if unit == "record" and (manifest["scenario"].get("partition") or {}).get("with_replacement"):
         raise ConfigurationError(
@@ -195,16 +201,23 @@ def _rows(claims: Sequence[Claim], multiplier: float | None, target: float | Non
                 "unit": worst.unit,
             }
         )
+        if worst.reason is not None:
+            rows[-1]["why infinite"] = worst.reason
         if target is not None:
             rows[-1] |= _needed(group, multiplier, target)
+    if any("why infinite" in row for row in rows):
+        rows = [row | {"why infinite": row.get("why infinite", "–")} for row in rows]
     return rows
 
 
 def _needed(claims: Sequence[Claim], multiplier: float | None, target: float) -> dict[str, Any]:
-    """The noise with which the worst of some claims would be the target; "–" where none would, or none is known."""
+    """The noise with which the worst of some claims would be the target; "–" where none would, or none is known.
+
+    Nor is any known where nothing was lost: without a release the record says nothing about noise.
+    """
     losses = [claim.mu2 for claim in claims if claim.mu2 is not None]
     key = f"noise_multiplier for epsilon {target:g}"
-    if len(losses) < len(claims) or multiplier is None or not isfinite(max(losses)):
+    if len(losses) < len(claims) or multiplier is None or not 0 < max(losses) < inf:
         return {key: "–"}
     return {key: multiplier * sqrt(max(losses) / mu2_of(target, claims[0].delta))}
 

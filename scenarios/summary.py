@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan
+from math import isinf, isnan
 from statistics import median
 from typing import Any
 
@@ -69,6 +69,7 @@ def summarise(
         "bytes_sent": log.bytes_total,
         "epsilon_worst": worst,
         "epsilon_median": middle,
+        "epsilon_reason": _why_infinite(scenario, claims, worst),
         "epsilon_worst_open_loop": worst_open,
         "epsilon_median_open_loop": middle_open,
         "delta": None if privacy is None else privacy.delta,
@@ -98,6 +99,19 @@ def summarise(
         "nodes_down": sorted(recorder.down()),
         "diverged": bool(last.diverged.any()),
     }
+
+
+def _why_infinite(scenario: Scenario, claims: Sequence[Claim], worst: float) -> str | None:
+    """Why the certified ε of the worst victim is infinite; None if it is not."""
+    if not isinf(worst):
+        return None
+    if scenario.privacy is None:
+        return "there is no [privacy] mechanism: models are shared as they are"
+    if not claims:
+        return "all data are at one place, and no privacy is claimed for that"
+    end_s = max(c.t_s for c in claims)
+    reasons = (c.reason for c in claims if c.t_s == end_s and c.basis == CERTIFIED and isinf(c.epsilon))
+    return next(reasons, "no honest node is left outside the observers")
 
 
 def losses(claims: Sequence[Claim], bases: set[str]) -> tuple[float, float]:

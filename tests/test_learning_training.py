@@ -242,7 +242,7 @@ def test_optimisers_out_of_range_are_refused(bad):
     ids=["decay", "decoupled decay", "kept momentum", "proximal pull"],
 )
 def test_a_node_without_data_says_nothing(changes, pull):
-    """Zeroing out a node's data moves its clipped update by at most C, though decay or a pull move models by themselves."""
+    """Zeroing out a node's data moves its clipped update by at most C; decay or a pull alone would move the rest."""
     clip = 0.05
     counts = [len(PARTS[0]), 0]
     bank = Bank.of(X, Y, [PARTS[0], PARTS[0][:0]])

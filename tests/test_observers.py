@@ -104,12 +104,11 @@ def test_the_public_sees_more_than_any_node_and_less_than_all_messages(kind: str
 def test_a_wire_in_the_clear_reads_what_is_not_masked_and_an_encrypted_one_nothing(tmp_path: Path) -> None:
     for encrypted in (False, True):
         adversary = {"wiretap": {"links": "all"}, "encrypted": encrypted}
-        made = ring("ldp", ["wire", "public"], adversary=adversary)
+        made = ring("ldp", ["wire"], adversary=adversary)
         run(made, tmp_path / str(encrypted))
     clear, sealed = losses(tmp_path / "False", "certified"), losses(tmp_path / "True", "certified")
     assert clear["wire"] == pytest.approx(4 / 4)  # four updates, each with noise of its own
     assert sealed["wire"] == 0
-    assert clear["public"] == sealed["public"] == 0  # no sum was ever opened
 
 
 def test_a_wire_on_one_link_reads_what_its_receiver_reads(tmp_path: Path) -> None:
@@ -140,6 +139,25 @@ def test_the_noise_for_a_target_is_found_without_another_run(tmp_path: Path) -> 
 def test_a_wire_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ScenarioErrors, match="nobody listens"):
         ring("ldp", ["wire"])
+    with pytest.raises(ScenarioErrors, match="nobody listens"):
+        ring("ldp", ["wire"], adversary={"wiretap": {"links": "all", "enabled": False}})
     run(ring("ldp", [[0]]), tmp_path / "run")
     with pytest.raises(ConfigurationError, match="nobody listened"):
         reaccount(tmp_path / "run", observers=["wire"], unit=None, adjacency=None, delta=None)
+
+
+def test_nothing_is_claimed_about_a_public_that_is_told_no_sums(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioErrors, match="travel in the clear"):
+        ring("ldp", ["public"])
+    run(ring("ldp", [[0]]), tmp_path / "run")
+    with pytest.raises(ConfigurationError, match="travel in the clear"):
+        reaccount(tmp_path / "run", observers=["public"], unit=None, adjacency=None, delta=None, target=4.0)
+
+
+def test_no_noise_is_needed_for_what_was_never_seen(tmp_path: Path) -> None:
+    """A ring of which node 4 hears nothing of node 0 in one round: no multiplier follows from a loss of zero."""
+    made = ring("ldp", [[4]], topology={"kind": "ring", "nodes": 8})
+    protocol = made.protocol.model_copy(update={"rounds": 1})
+    run(made.model_copy(update={"protocol": protocol}), tmp_path / "run")
+    rows = reaccount(tmp_path / "run", observers=["4"], unit=None, adjacency=None, delta=None, target=4.0)
+    assert all(row["noise_multiplier for epsilon 4"] != 0 for row in rows)

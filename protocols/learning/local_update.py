@@ -86,9 +86,9 @@ def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
         (d,) parameters, or (d + s,) with the state behind them where it is kept or travels.
 
     Guarantees:
-        With ``whole`` and unit ``node``, a node's update without noise has norm at most C, and a node without any data
-        has the update zero, whatever its optimiser, decay and pull: zeroing out its data moves the update by at most
-        C, replacing them by at most 2C, from any model and kept state.
+        With ``whole`` and unit ``node``, a node's update without noise has norm at most C, and a node without any
+        data has the update zero, whatever its optimiser, decay and pull: zeroing out its data moves the update by at
+        most C, replacing them by at most 2C, from any model and kept state.
 
     Source: Abadi et al. 2016 (arXiv:1607.00133), Algorithm 1, with a public divisor in place of the batch size;
         with ``whole``, McMahan et al. 2018 (arXiv:1710.06963).

@@ -31,6 +31,7 @@ from protocols.privacy.integer_accounting import ORDERS
 from protocols.privacy.lineage import NAMES, Entry
 from protocols.privacy.linear_view import MAX_CELLS, Floats, Record, ViewTooLarge, read_record, state_rows
 from protocols.privacy.open_loop import MAX_WORK, open_loop_losses
+from protocols.privacy.reasons import why_infinite
 from protocols.privacy.sampling import sampled_epsilon
 from protocols.privacy.sum_law import SumLaw
 from simulator.errors import ConfigurationError
@@ -58,6 +59,7 @@ class Claim:
         basis: ``"certified"``, ``"open-loop"`` or ``"ldp-fallback"``.
         mu2_lower: beside an open-loop μ², the loss for full shifts in one direction in all rounds: a lower bound of
             what that one bounds from above, and never an ε.
+        reason: of an infinite ε, which release or assumption leaves nothing to claim; None otherwise.
     """
 
     t_s: float
@@ -70,6 +72,7 @@ class Claim:
     delta: float
     basis: str
     mu2_lower: float | None = None
+    reason: str | None = None
 
 
 def account(
@@ -114,7 +117,8 @@ def account(
     Returns:
         For every set of observers, victim and time a ``certified`` claim, and beside it an ``open-loop``
         claim or, from the moment something non-linear was seen, an ``ldp-fallback`` claim with the local
-        bound.
+        bound. Observers never lose to a larger set that was asked about, nor, where a single node opens all sums, to
+        themselves together with that node: what bounds the larger view bounds theirs.
 
     Raises:
         ConfigurationError: an unknown unit or adjacency, δ outside (0, 1), or an empty set of observers.
@@ -149,67 +153,123 @@ def account(
         rows = None
     times = np.asarray(times_s, dtype=np.float64)
     nodes = 1 + max([*victims, *record.owner.tolist()], default=-1)
-    done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
-    claims = []
+    asked = list(dict.fromkeys(frozenset(group) | uncredited for group in observers))
+    coalitions = list(dict.fromkeys([*asked, *_with_opener(record, asked)]))
     if law is not None:
-        found = _by_release(
-            record,
-            rows,
-            victims,
-            observers,
-            uncredited,
-            factor,
-            times_s,
-            _priced_by(law, unit, adjacency, delta),
-        )
-        return [
-            Claim(t_s, victim, label, adjacency, unit, None, epsilon, delta, CERTIFIED)
-            for (t_s, victim, label), epsilon in found.items()
-        ]
-    coalitions = list(dict.fromkeys(frozenset(group) | uncredited for group in observers))
-    if jobs > 1 and len(coalitions) * len(record.kinds) > WORTH_PROCESSES:
-        chunks = [coalitions[start::jobs] for start in range(min(jobs, len(coalitions)))]
-        for chunk in Parallel(n_jobs=jobs)(
-            delayed(_all_figures)(record, rows, chunk, factor, times, nodes, max_cells, max_work)
-            for chunk in chunks
-        ):
-            done |= chunk
+        price = _priced_by(law, unit, adjacency, delta)
+        priced = _by_release(record, rows, victims, coalitions, factor, times, nodes, price)
+        _never_above_larger(priced)
+        figures = {coalition: [_Figure(CERTIFIED, None, priced[coalition])] for coalition in asked}
     else:
-        done = _all_figures(record, rows, coalitions, factor, times, nodes, max_cells, max_work)
-    for group in observers:
-        coalition = frozenset(group) | uncredited
-        figures, lower = done[coalition]
-        label = label_of(group)
-        for victim in victims:
-            if victim in coalition:
-                continue
-            for basis, mu2s in figures.items():
-                for at, mu2 in enumerate(mu2s[:, victim].tolist()):
-                    if math.isnan(mu2):  # a basis has no figure at times where it does not apply
-                        continue
-                    least = float(lower[at, victim]) if basis == OPEN_LOOP else None
-                    epsilon = epsilon_of(mu2, delta)
-                    who = (float(times_s[at]), victim, label, adjacency, unit)
-                    claims.append(Claim(*who, mu2, epsilon, delta, basis, least))
-    if rate < 1 and unit == "record":
+        measured = _measured(record, rows, coalitions, factor, times, nodes, max_cells, max_work, jobs)
+        for basis in (CERTIFIED, OPEN_LOOP):
+            _never_above_larger({who: by[basis] for who, (by, _) in measured.items() if basis in by})
+        figures = {
+            coalition: [
+                _Figure(
+                    basis, mu2, _converted(mu2, delta), measured[coalition][1] if basis == OPEN_LOOP else None
+                )
+                for basis, mu2 in measured[coalition][0].items()
+            ]
+            for coalition in asked
+        }
+    if rate < 1 and unit == "record" and law is None:
         # Contribution by contribution: several of one node in a sum are not one sample of its records.
         amplified = _by_release(
             record,
             None,
             victims,
-            observers,
-            uncredited,
+            asked,
             factor,
-            times_s,
+            times,
+            nodes,
             lambda charged: sampled_epsilon(rate, charged, factor, adjacency, delta),
         )
-        claims = [_least(claim, amplified[claim.t_s, claim.victim, claim.observers]) for claim in claims]
+        for coalition in asked:
+            figures[coalition] = [figure.at_most(amplified[coalition]) for figure in figures[coalition]]
+    claims = []
+    for group in observers:
+        coalition = frozenset(group) | uncredited
+        exposure = None
+        for victim, figure in ((v, f) for v in victims if v not in coalition for f in figures[coalition]):
+            for at, epsilon in enumerate(figure.epsilon[:, victim].tolist()):
+                if math.isnan(epsilon):  # a basis has no figure at times where it does not apply
+                    continue
+                reason = None
+                if math.isinf(epsilon):
+                    exposure = exposure or expose(record, coalition, factor)
+                    reason = why_infinite(record, exposure, victim, times[at], integers=law is not None)
+                mu2 = None if figure.mu2 is None else float(figure.mu2[at, victim])
+                least = None if figure.lower is None else float(figure.lower[at, victim])
+                claims.append(
+                    Claim(
+                        float(times_s[at]),
+                        victim,
+                        label_of(group),
+                        adjacency,
+                        unit,
+                        mu2 if mu2 is None or not math.isnan(mu2) else None,
+                        epsilon,
+                        delta,
+                        figure.basis,
+                        least,
+                        reason,
+                    )
+                )
     return claims
 
 
-def _least(claim: Claim, amplified: float) -> Claim:
-    """A claim, or what sampling leaves of the local bound, which holds on every basis, if that is less."""
-    return replace(claim, mu2=None, epsilon=amplified) if amplified < claim.epsilon else claim
+@dataclass(frozen=True, eq=False)
+class _Figure:
+    """What one coalition's claims on one basis say: arrays [times, nodes], NaN where the basis does not apply.
+
+    Args:
+        basis: of all of them.
+        mu2: Gaussian losses; None, or NaN, where the noise that counts is not Gaussian.
+        epsilon: at the δ that was asked for.
+        lower: lower bounds beside open-loop losses.
+    """
+
+    basis: str
+    mu2: Floats | None
+    epsilon: Floats
+    lower: Floats | None = None
+
+    def at_most(self, epsilon: Floats) -> _Figure:
+        """This, or what sampling leaves of the local bound, which holds on every basis, where that is less."""
+        less = epsilon < self.epsilon
+        mu2 = None if self.mu2 is None else np.where(less, np.nan, self.mu2)
+        return replace(self, mu2=mu2, epsilon=np.where(less, epsilon, self.epsilon))
+
+
+def _converted(mu2: Floats, delta: float) -> Floats:
+    """ε of Gaussian losses, each of them converted once."""
+    values, places = np.unique(mu2, return_inverse=True)
+    epsilon = np.array([v if math.isnan(v) else epsilon_of(v, delta) for v in values.tolist()])
+    converted: Floats = epsilon[places].reshape(mu2.shape)
+    return converted
+
+
+def _with_opener(record: Record, coalitions: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    """The same together with the one node that opened all sums, if it is one.
+
+    What a server's clients are told is made from its sums. Whoever sees all of those sees everything, so the larger
+    view is at times easier to bound: it still holds whole sums where a client has missed the model made from one.
+    """
+    openers = record.openers
+    return [coalition | openers for coalition in coalitions] if len(openers) == 1 else []
+
+
+def _never_above_larger(figures: Mapping[frozenset[int], Floats]) -> None:
+    """Lower every figure to that of any larger coalition: who sees more learns at least as much."""
+    ordered = sorted(figures, key=len, reverse=True)
+    for index, larger in enumerate(ordered):
+        for smaller in ordered[index + 1 :]:
+            if smaller < larger:
+                outside = np.ones(figures[smaller].shape[1], dtype=np.bool_)
+                outside[[node for node in larger if 0 <= node < len(outside)]] = False
+                mine, theirs = figures[smaller], figures[larger]
+                mine[:, outside] = np.fmin(mine[:, outside], theirs[:, outside])
 
 
 def _priced_by(law: SumLaw, unit: str, adjacency: str, delta: float) -> Price:
@@ -231,38 +291,61 @@ def _by_release(
     record: Record,
     rows: Floats | None,
     victims: Sequence[int],
-    observers: Sequence[tuple[int, ...]],
-    uncredited: frozenset[int],
+    coalitions: Sequence[frozenset[int]],
     factor: float,
-    times_s: Sequence[float],
+    times_s: Floats,
+    nodes: int,
     price: Price,
-) -> dict[tuple[float, int, str], float]:
-    """ε by (time, victim, observers), where releases are charged one by one, by a law that is not Gaussian."""
+) -> dict[frozenset[int], Floats]:
+    """ε by coalition, arrays [times, nodes], where releases are charged one by one, by a law that is not Gaussian."""
     priced: dict[frozenset[tuple[tuple[float, float], int]], float] = {}
-    found: dict[tuple[float, int, str], float] = {}
-    for group in observers:
-        coalition = frozenset(group) | uncredited
+    found: dict[frozenset[int], Floats] = {}
+    for coalition in coalitions:
         exposure = expose(record, coalition, factor)
         charged = local_charges(record, exposure) if rows is None else charges(record, rows, exposure)
-        label = label_of(group)
+        found[coalition] = np.full((len(times_s), nodes), np.nan)
         for victim in victims:
             if victim in coalition:
                 continue
             mine = np.flatnonzero((charged.owner == victim) & (charged.shift > 0))
-            for t_s in times_s:
+            for at, t_s in enumerate(times_s.tolist()):
                 seen = mine[charged.t_s[mine] <= t_s]
                 pairs = zip(charged.shift[seen].tolist(), charged.variance[seen].tolist(), strict=True)
                 counted = Counter(pairs)
                 key = frozenset(counted.items())
                 if key not in priced:
                     priced[key] = price(counted)
-                found[float(t_s), victim, label] = priced[key]
+                found[coalition][at, victim] = priced[key]
     return found
 
 
 def label_of(group: Sequence[int]) -> str:
     """What a set of observers is called in claims."""
     return ",".join(NAMES.get(node, str(node)) for node in group)
+
+
+def _measured(
+    record: Record,
+    rows: Floats | None,
+    coalitions: Sequence[frozenset[int]],
+    factor: float,
+    times_s: Floats,
+    nodes: int,
+    max_cells: int,
+    max_work: float,
+    jobs: int,
+) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
+    """:func:`_figures` of all coalitions, divided among processes where it pays."""
+    if jobs == 1 or len(coalitions) * len(record.kinds) <= WORTH_PROCESSES:
+        return _all_figures(record, rows, coalitions, factor, times_s, nodes, max_cells, max_work)
+    chunks = [coalitions[start::jobs] for start in range(min(jobs, len(coalitions)))]
+    done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
+    for chunk in Parallel(n_jobs=jobs)(
+        delayed(_all_figures)(record, rows, chunk, factor, times_s, nodes, max_cells, max_work)
+        for chunk in chunks
+    ):
+        done |= chunk
+    return done
 
 
 def _all_figures(
@@ -294,7 +377,8 @@ def _figures(
     max_work: float,
 ) -> tuple[dict[str, Floats], Floats]:
     """By basis, arrays [times, nodes], NaN where a basis does not apply; and the lower bound of the open-loop one."""
-    certified = local = local_losses(record, exposure, times_s, nodes)
+    local = local_losses(record, exposure, times_s, nodes)
+    certified = local.copy()
     if rows is not None:
         certified = np.minimum(certified_losses(record, rows, exposure, times_s, nodes), local)
     figures = {CERTIFIED: certified}
@@ -307,4 +391,8 @@ def _figures(
         lower[~fallback] = np.minimum(linear.same_direction, figures[OPEN_LOOP][~fallback])
     if fallback.any():
         figures[LDP_FALLBACK] = np.where(fallback[:, None], local, np.nan)
+    # A coalition's own nodes are no victims of it.
+    inside = [node for node in exposure.coalition if 0 <= node < nodes]
+    for figure in figures.values():
+        figure[:, inside] = np.nan
     return figures, lower

@@ -69,11 +69,12 @@ class Record:
         owner: node of every column.
         round: round of every column.
         state: state every column's contribution made.
-        sigma: standard deviation of every column's noise; 0 where the same noise was used for two contributions, whose
-            difference is then shown without any.
+        sigma: standard deviation of every column's noise; 0 where the same noise was used for two contributions,
+            whose difference is then shown without any.
         sensitivity: zero-out sensitivity of every column.
         releases: (observer, what it saw), in time order; openings as whole sums.
         sums: those among them that nodes have opened.
+        openers: the nodes that have opened any.
         members: for every opening of a secure sum, its aggregator and whose shares it needs.
         arrivals: (time, share), in time order.
         sessions: secure sums that open by threshold.
@@ -91,6 +92,7 @@ class Record:
     sensitivity: Floats
     releases: tuple[tuple[int, Sight], ...]
     sums: tuple[Sight, ...]
+    openers: frozenset[int]
     members: dict[int, tuple[int, frozenset[int]]]
     arrivals: tuple[tuple[float, _Arrival], ...]
     sessions: tuple[Session, ...]
@@ -110,6 +112,7 @@ def read_record(entries: Iterable[Entry]) -> Record:
     columns: list[tuple[int, int, int, float, float]] = []
     releases: list[tuple[int, Sight]] = []
     sums: list[Sight] = []
+    openers: set[int] = set()
     members: dict[int, tuple[int, frozenset[int]]] = {}
     arrivals: list[tuple[float, _Arrival]] = []
     sessions: dict[int, Session] = {}
@@ -143,6 +146,7 @@ def read_record(entries: Iterable[Entry]) -> Record:
             releases.append((entry.node, Sight(entry.t_s, entry.parents, entry.coefs)))
             if entry.id == SUM and entry.node != WIRE:
                 sums.append(releases[-1][1])
+                openers.add(entry.node)
             continue
         if entry.kind in (TERM, TAPPED_TERM):
             sessions[entry.id].note(entry)
@@ -187,6 +191,7 @@ def read_record(entries: Iterable[Entry]) -> Record:
         sensitivity=np.array(sensitivity, dtype=np.float64),
         releases=tuple(releases),
         sums=tuple(sums),
+        openers=frozenset(openers),
         members=members,
         arrivals=tuple(arrivals),
         sessions=tuple(sessions.values()),
@@ -259,9 +264,9 @@ def sights_of(record: Record, coalition: frozenset[int]) -> list[Sight]:
         if not missing:
             states, coefs = zip(*terms[share.opening].values(), strict=True)
             sights.append(Sight(t_s, states, coefs))
-    for session in record.sessions:
-        sights += session.seen_by(coalition, wire=wire)
-    return sorted(sights, key=lambda sight: sight.t_s)
+    # At one instant parts of a sum come before the whole, which is then nothing new.
+    parts = [sight for session in record.sessions for sight in session.seen_by(coalition, wire=wire)]
+    return sorted(parts + sights, key=lambda sight: sight.t_s)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
