@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +81,16 @@ class Parts:
         return frozenset(range(len(self.neighbors))) - self.cast.dishonest
 
 
-def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
-    """Make every part of a run from its scenario; ``base`` is where relative file names start.
+def build(
+    scenario: Scenario, executor: Executor, base: Path, altered: Callable[[Bank], Bank] | None = None
+) -> Parts:
+    """Make every part of a run from its scenario.
+
+    Args:
+        scenario: what to build.
+        executor: carries out model mathematics.
+        base: where relative file names start.
+        altered: puts other samples in place of some, as many of them: what neighbouring data sets are.
 
     Raises:
         ConfigurationError: what is asked for cannot be built.
@@ -95,6 +103,8 @@ def build(scenario: Scenario, executor: Executor, base: Path) -> Parts:
     check_degrees([len(around) for around in network.neighbors], scenario)
     learning = build_learning(scenario, overlay, base, executor, len(stage.cast.sybils))
     check_noise(learning.learner.sigma, scenario)
+    if altered is not None:
+        learning = learning.with_bank(altered(learning.bank))
     learning = poisoned(scenario, stage.cast, learning)
     built = build_program(scenario, learning, overlay, learning.bank.counts, stage.cast)
     return Parts(

@@ -8,7 +8,6 @@ from math import inf
 import numpy as np
 
 from protocols.attacks import byzantine, directions, poison
-from protocols.learning.bank import Bank
 from protocols.learning.dataset import Dataset
 from protocols.learning.evaluate import Evaluator
 from scenarios import attack_tables as tables
@@ -41,11 +40,11 @@ def poisoned(scenario: Scenario, cast: Cast, learning: Learning) -> Learning:
     match attack:
         case tables.LabelFlipAttack():
             classes = _classes(learning)
-            return _with_bank(learning, poison.mislabelled(learning.bank, cast.byzantine, classes))
+            return learning.with_bank(poison.mislabelled(learning.bank, cast.byzantine, classes))
         case tables.BackdoorAttack(fraction=fraction):
             trigger = build_trigger(attack, learning.shares.dataset, _classes(learning))
             bank = poison.triggered(learning.bank, cast.byzantine, trigger, fraction)
-            return _with_bank(learning, bank)
+            return learning.with_bank(bank)
         case tables.NoiseFreeRiderAttack():
             sigma = [0.0 if node in cast.byzantine else s for node, s in enumerate(learning.learner.sigma)]
             return replace(learning, learner=replace(learning.learner, sigma=sigma))
@@ -155,11 +154,6 @@ def _fiedler(overlay: Overlay, cast: Cast) -> dict[int, float]:
             if peer in place:
                 weights[place[node], place[peer]] = weight
     return dict(zip(honest, directions.fiedler((weights + weights.T) / 2).tolist(), strict=True))
-
-
-def _with_bank(learning: Learning, bank: Bank) -> Learning:
-    operations = replace(learning.learner.operations, bank=bank, _built={})
-    return replace(learning, bank=bank, learner=replace(learning.learner, operations=operations))
 
 
 def _classes(learning: Learning) -> int:

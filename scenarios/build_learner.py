@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,11 @@ class Learning:
     shares: Shares
     bank: Bank
     initial: NDArray[np.float32]
+
+    def with_bank(self, bank: Bank) -> Learning:
+        """The same with other training samples."""
+        operations = replace(self.learner.operations, bank=bank, _built={})
+        return replace(self, bank=bank, learner=replace(self.learner, operations=operations))
 
 
 def build_learning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -88,8 +88,33 @@ def run(
     executor = executor or BatchedExecutor()
     parts = build(scenario, executor, base or Path.cwd())
     folder = RunFolder(out)
-    nodes = len(parts.neighbors)
-    recorder = Recorder(
+    recorder = listener(scenario, parts, executor, on_progress or _quiet)
+    world = assemble(scenario, parts, executor, recorder)
+    engine = _engine(world, parts, live)
+    if scenario.privacy is not None and scenario.privacy.when_spent == "run":
+        recorder.stop = engine.stop
+    recorder.down = lambda: frozenset(engine.down)
+    recorder.bytes_sent = lambda: engine.log.bytes_total
+    manifest = _manifest(scenario, parts, "live" if live else "simulation")
+    folder.json("manifest", manifest | {"status": "running"})
+    underway = _Underway(folder, scenario, parts, recorder, engine, manifest, began)
+    status, ending = "failed", None
+    try:
+        ending = engine.run(scenario.stop_after)
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        summary = underway.conclude(status, ending, {"series": series, "variant": variant})
+    return summary
+
+
+def listener(
+    scenario: Scenario, parts: Parts, executor: Executor, on_progress: Callable[[float, str], None] = _quiet
+) -> Recorder:
+    """A recorder for one run."""
+    return Recorder(
         executor=executor,
         evaluator=parts.learning.evaluator,
         local=parts.learning.local,
@@ -97,10 +122,14 @@ def run(
         initial=parts.learning.initial,
         honest=parts.honest,
         curious=parts.cast.curious,
-        total_rounds=nodes * scenario.protocol.rounds,
-        on_progress=on_progress or _quiet,
+        total_rounds=len(parts.neighbors) * scenario.protocol.rounds,
+        on_progress=on_progress,
     )
-    world = World(
+
+
+def assemble(scenario: Scenario, parts: Parts, executor: Executor, recorder: Recorder) -> World:
+    """The world a scenario's programs run in, with a recorder that listens."""
+    return World(
         seed=scenario.seed,
         neighbors=parts.neighbors,
         weights=parts.weights,
@@ -123,24 +152,13 @@ def run(
         monitor=recorder.monitor,
         monitor_s=scenario.evaluation.every,
     )
-    engine = _engine(world, parts, live)
-    if scenario.privacy is not None and scenario.privacy.when_spent == "run":
-        recorder.stop = engine.stop
-    recorder.down = lambda: frozenset(engine.down)
-    recorder.bytes_sent = lambda: engine.log.bytes_total
-    manifest = _manifest(scenario, parts, "live" if live else "simulation")
-    folder.json("manifest", manifest | {"status": "running"})
-    underway = _Underway(folder, scenario, parts, recorder, engine, manifest, began)
-    status, ending = "failed", None
-    try:
-        ending = engine.run(scenario.stop_after)
-        status = "finished"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        raise
-    finally:
-        summary = underway.conclude(status, ending, {"series": series, "variant": variant})
-    return summary
+
+
+def end_of(ending: Ending, finished_s: Mapping[int, float]) -> float:
+    """When the last program finished; when the run was stopped, if that was while one was still under way."""
+    if ending.unfinished - finished_s.keys():
+        return ending.t_s
+    return max(finished_s.values(), default=ending.t_s)
 
 
 def _engine(world: World, parts: Parts, live: bool) -> Kernel | Live:
@@ -165,7 +183,7 @@ class _Underway:
 
     def conclude(self, status: str, ending: Ending | None, place: dict[str, str | None]) -> dict[str, Any]:
         """Write everything that was recorded, what is smallest and most wanted first."""
-        end_s = self._end_s(ending)
+        end_s = self.engine.now_s if ending is None else end_of(ending, self.recorder.finished_s)
         down = self.engine.activity.who(ActivityLog.DOWN, to_ns(end_s))
         last = self.recorder.conclude(end_s, down)
         if status == "finished" and last.diverged.any():
@@ -195,15 +213,6 @@ class _Underway:
             ended = {"status": written, "peak_mib": _peak_mib(), "down_at_end": sorted(down)}
             self.folder.json("manifest", self.manifest | facts | ended)
         return summary
-
-    def _end_s(self, ending: Ending | None) -> float:
-        """When the last program finished; when the run was stopped, if that was while one was still under way."""
-        if ending is None:
-            return self.engine.now_s
-        finished_s = self.recorder.finished_s
-        if ending.unfinished - finished_s.keys():
-            return ending.t_s
-        return max(finished_s.values(), default=ending.t_s)
 
 
 def _peak_mib() -> float:
