@@ -72,12 +72,14 @@ class Transcript:
     """Everything that observers got in one run, and what the ledger says of it.
 
     Args:
+        byzantine: nodes that side with all observers.
         seen: in order.
         opened: sums, by whoever opened them.
         entries: the record of releases.
         claims: the run's own.
     """
 
+    byzantine: frozenset[int]
     seen: list[Seen] = field(default_factory=list)
     opened: list[Seen] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
@@ -90,29 +92,35 @@ class Transcript:
         return [one for one in self.seen if one.observer in observers] + sums
 
 
-def altered(victim: int, classes: int) -> Callable[[Bank], Bank]:
-    """Other data of one node: as many samples, other features, other labels."""
+def altered(victim: int) -> Callable[[Bank], Bank]:
+    """Other data of one node: as many samples, other features, the labels of its own in another order."""
 
     def change(bank: Bank) -> Bank:
         x, y = bank.x.copy(), bank.y.copy()
         x[victim] = np.float32(1.0) - x[victim]
-        y[victim] = (y[victim] + 1) % classes
+        count = int(bank.mask[victim].sum())
+        y[victim, :count] = np.roll(y[victim, :count], 1)
         return Bank(x, y, bank.mask)
 
     return change
 
 
-def transcribe(scenario: Scenario, base: Path, change: Callable[[Bank], Bank] | None = None) -> Transcript:
+def transcribe(scenario: Scenario, base: Path, victim: int | None = None) -> Transcript:
     """Run a scenario on virtual time and keep everything that anybody receives, taps or opens.
+
+    Args:
+        scenario: what to run.
+        base: where relative file names start.
+        victim: whose data are changed, if anybody's.
 
     Raises:
         ContractError: a body that cannot be compared.
         ProgramError: a protocol failed.
     """
     executor = BatchedExecutor()
-    parts = build(scenario, executor, base, change)
+    parts = build(scenario, executor, base, None if victim is None else altered(victim))
     recorder = listener(scenario, parts, executor)
-    told = Transcript()
+    told = Transcript(byzantine=parts.cast.dishonest)
 
     def tap(node: int, delivery: Delivery) -> None:
         message = delivery.message
@@ -148,47 +156,59 @@ def transcribe(scenario: Scenario, base: Path, change: Callable[[Bank], Bank] | 
     return told
 
 
-def differences(
-    scenario: Scenario,
-    victim: int,
-    base: Path,
-    sets: Sequence[tuple[int, ...]],
-    byzantine: frozenset[int] = frozenset(),
-) -> list[str]:
-    """What breaks the law on a scenario; empty where all is charged.
+@dataclass(frozen=True)
+class Comparison:
+    """What two twin runs have shown.
 
     Args:
-        scenario: with a mechanism and a classification task of two classes or more.
+        broken: what breaks the law, in words; empty where all is charged.
+        messages: that anybody received or tapped, in the first run.
+        differing: things that were seen, or opened, in one run and not in the other.
+        sets: sets of observers that saw any of those.
+    """
+
+    broken: list[str]
+    messages: int
+    differing: int
+    sets: int
+
+
+def compare(scenario: Scenario, victim: int, base: Path, sets: Sequence[tuple[int, ...]]) -> Comparison:
+    """Run a scenario as it is and with one node's data changed, and hold both to the ledger.
+
+    Args:
+        scenario: with a mechanism, and data of classes.
         victim: an honest node, whose data are changed.
         base: where relative file names start.
-        sets: observers that pool what they get; single nodes are always looked at.
-        byzantine: nodes that side with all of them.
+        sets: observers that pool what they get; single nodes are always looked at. Byzantine nodes side with all.
     """
-    one = transcribe(scenario, base)
-    other = transcribe(scenario, base, altered(victim, 2))
-    found = list(_unnamed(one, other, victim))
+    one, other = transcribe(scenario, base), transcribe(scenario, base, victim)
+    broken = list(_unnamed(one, other, victim))
     for told in (one, other):
-        found += _left_out(told)
+        broken += _left_out(told)
     records = [read_record(told.entries) for told in (one, other)]
-    nodes = {seen.observer for seen in one.seen + other.seen if seen.observer >= 0} - {victim} - byzantine
-    for observers in dict.fromkeys([*((node,) for node in sorted(nodes)), *sets]):
-        coalition = frozenset(observers) | byzantine
+    nodes = {seen.observer for seen in one.seen + other.seen if seen.observer >= 0} - {victim}
+    differing_sets = 0
+    for observers in dict.fromkeys([*((node,) for node in sorted(nodes - one.byzantine)), *sets]):
+        coalition = frozenset(observers) | one.byzantine
         if victim in coalition:
             continue
-        seen = [_first_difference(one.of(coalition), other.of(coalition))]
+        seen = [min((d.t_s for d in _differing(one.of(coalition), other.of(coalition))), default=None)]
         seen += [_first_completed(told.of(coalition), coalition, victim) for told in (one, other)]
         first_s = min((t_s for t_s in seen if t_s is not None), default=None)
         if first_s is None:
             continue
+        differing_sets += 1
         who = label_of(observers)
-        charged_s = min(_charged_from(record, coalition, victim) for record in records)
+        charged_s = max(_charged_from(record, coalition, victim) for record in records)
         if charged_s > first_s + SLACK_S:
             when = "never" if charged_s == np.inf else f"from {charged_s:g} s on"
-            found.append(
+            broken.append(
                 f"observers {who} see a difference at {first_s:g} s, and node {victim} is charged {when}"
             )
-        found += _claimed_nothing(one, observers, victim)
-    return found
+        broken += _claimed_nothing(one, observers, victim)
+    differing = len(_differing(one.seen + one.opened, other.seen + other.opened))
+    return Comparison(broken, len(one.seen), differing, differing_sets)
 
 
 def _unnamed(one: Transcript, other: Transcript, victim: int) -> Iterator[str]:
@@ -250,11 +270,10 @@ def _left_out(told: Transcript) -> Iterator[str]:
             yield f"node {node} made its update of round {round} {len(times)} times, and the record does not say so"
 
 
-def _first_difference(one: Sequence[Seen], other: Sequence[Seen]) -> float | None:
-    """When what was seen differs for the first time; None if it never does."""
-    sides = [Counter((m.t_s, m.observer, m.outside, m.content) for m in side) for side in (one, other)]
-    differing = (sides[0] - sides[1]) + (sides[1] - sides[0])
-    return min((t_s for t_s, *_ in differing), default=None)
+def _differing(one: Sequence[Seen], other: Sequence[Seen]) -> list[Seen]:
+    """What was seen in one of two runs and not in the other."""
+    sides = [Counter(seen._replace(states=(), parts=()) for seen in side) for side in (one, other)]
+    return [*(sides[0] - sides[1]), *(sides[1] - sides[0])]
 
 
 def _first_completed(seen: Sequence[Seen], coalition: frozenset[int], victim: int) -> float | None:
