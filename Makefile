@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-all lint clean
 
 # No pipe around the run: it would hide that a run failed, and a terminal from the progress bar.
 demo: $(STAMP)
@@ -18,8 +18,9 @@ demo: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
-test-slow: $(STAMP)
-	$(BIN)/python -m pytest -q -m slow
+# What make test leaves out: whole matrices, statistics, scale.
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2 -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

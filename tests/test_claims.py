@@ -1,4 +1,4 @@
-"""What the shipped scenarios say they show, at full size. Slow: `make test-slow`."""
+"""What the shipped scenarios say they show, at full size. Slow: `make test-all`."""
 
 from __future__ import annotations
 
