@@ -16,14 +16,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analysis import style
-from analysis.paired import Difference, differences, metrics_of
+from analysis.estimate import ONE_SEED, Estimate, seeds_in_words
+from analysis.paired import Difference, study_differences
 from analysis.store import Study
+from analysis.study_table import plain, signed
 from analysis.tradeoff import (
     Basis,
-    Estimate,
     GridPoint,
     curves,
     grid_points,
+    infinite_points,
     pareto_front,
     unbounded,
     without_epsilon,
@@ -38,8 +40,8 @@ def tradeoff_figure(study: Study) -> Figure:
     """Accuracy against ε (log axis) of every series, coloured by how long it took to the target accuracy.
 
     Certified ε: solid line, filled markers. Open-loop ε (not a bound for adaptive training): dashed, hollow.
-    Bars are 95 % intervals over seeds; the shaded steps are the Pareto front of each basis. Series without
-    any finite ε are labelled horizontal lines.
+    Bars are 95 % t intervals over seeds; the shaded steps are the Pareto front of each basis. Series without
+    any finite ε are labelled horizontal lines; a point of infinite ε of another series stands at the right, over "∞".
 
     Raises:
         StorageError: no run of the study has an accuracy.
@@ -47,7 +49,9 @@ def tradeoff_figure(study: Study) -> Figure:
     found, plain = curves(study.summaries), without_epsilon(study.summaries)
     if not any(p.accuracy_mean.count for points in (*found.values(), plain) for p in points):
         raise StorageError(f"{study.path}: no finished run has an accuracy to draw")
-    order = [point.series for point in grid_points(study.summaries)]
+    every = grid_points(study.summaries)
+    order = [point.series for point in every]
+    infinite = infinite_points(study.summaries)
     names = list(dict.fromkeys(series for series, _ in found))
     names.sort(key=order.index)
     times = [p.median_time_to_accuracy_s for points in found.values() for p in points]
@@ -70,6 +74,16 @@ def tradeoff_figure(study: Study) -> Figure:
             ax.set_title(title)
             style.percent_axis(ax.yaxis)
         _epsilon_axes(study, axes, bool(found))
+        if infinite:
+            low, high = axes[0].get_xlim()  # both panels share it
+            strip = (high / low) ** 0.08
+            for ax, (metric, _) in zip(axes, _PANELS, strict=True):
+                _draw_infinite(ax, infinite, metric, names, high * strip)
+                ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+                ax.axvline(high, color=style.GREY, lw=0.6, ls=":", zorder=0)
+                ax.set_xticks([*ticks, high * strip], [*(f"{tick:g}" for tick in ticks), "∞"])
+                ax.xaxis.set_minor_formatter(NullFormatter())
+            axes[0].set_xlim(low, high * strip**2)
         axes[0].set_ylabel("test accuracy (%)")
         if scale is not None:
             bar = made.colorbar(matplotlib.cm.ScalarMappable(scale, colours), ax=axes, aspect=30, pad=0.015)
@@ -78,9 +92,10 @@ def tradeoff_figure(study: Study) -> Figure:
             bar.outline.set_visible(False)
         handles = _tradeoff_legend(names, {basis for _, basis in found}, any(math.isinf(t) for t in times))
         boundless = unbounded(study.summaries)
+        words = [seeds_in_words(point.seeds for point in every)]
         if boundless:
-            words = f"certified ε = ∞ (no guarantee), not drawn: {'; '.join(boundless)}"
-            made.suptitle(words, x=0.01, ha="left", fontsize=7, color="#444444")
+            words.append(f"certified ε = ∞ (no guarantee): {', '.join(boundless)}")
+        made.suptitle("; ".join(words), x=0.01, ha="left", fontsize=7, color="#444444")
         made.legend(
             handles=handles,
             loc="outside lower center",
@@ -123,9 +138,11 @@ def _draw_curve(
             ax.plot(x, y.mean, marker=marker, ms=5, mfc=fill, mec=line, mew=0.8, zorder=4)
 
 
-def _bars(ax: Axes, x: Estimate, y: Estimate, colour: str) -> None:
-    if math.isfinite(y.low):
-        ax.plot([x.mean, x.mean], [y.low, y.high], color=colour, lw=0.7, zorder=3)
+def _bars(ax: Axes, x: Estimate, y: Estimate, colour: str, at: float | None = None) -> None:
+    """Intervals of both; ``at`` is where a point of infinite ε is drawn."""
+    if y.bounded:
+        where = x.mean if at is None else at
+        ax.plot([where, where], [y.low, y.high], color=colour, lw=0.7, zorder=3)
     if math.isfinite(x.low) and x.high > x.low:
         # An interval that reaches below zero would leave a logarithmic axis.
         ax.plot([max(x.low, x.mean / 100), x.high], [y.mean, y.mean], color=colour, lw=0.7, zorder=3)
@@ -153,8 +170,9 @@ def _draw_level(ax: Axes, point: GridPoint, y: Estimate, *, right: bool) -> None
     ax.axhline(y.mean, color=style.BLACK, lw=0.9, zorder=1)
     if math.isfinite(y.low):
         ax.axhspan(y.low, y.high, color=style.BLACK, alpha=0.08, lw=0, zorder=0)
+    told = "ε = ∞" if math.isinf(point.epsilon.mean) else "no ε"
     ax.annotate(
-        f"{point.series} (no ε)",
+        f"{point.series} ({told})",
         (0.99 if right else 0.01, y.mean),
         ha="right" if right else "left",
         xycoords=("axes fraction", "data"),
@@ -186,6 +204,25 @@ def _epsilon_axes(study: Study, axes: Sequence[Axes], any_epsilon: bool) -> None
             ax.xaxis.set_minor_formatter(NullFormatter())
         else:
             ax.set_xticks([])
+
+
+def _draw_infinite(
+    ax: Axes,
+    infinite: dict[tuple[str, Basis], list[GridPoint]],
+    metric: str,
+    names: Sequence[str],
+    place: float,
+) -> None:
+    """Points of infinite ε, all at one place."""
+    for (series, basis), points in infinite.items():
+        index = names.index(series)
+        line, marker = style.PALETTE[index % len(style.PALETTE)], style.MARKERS[index % len(style.MARKERS)]
+        for point in points:
+            y = getattr(point, metric)
+            if math.isfinite(y.mean):
+                fill = "white" if basis == "open-loop" else line
+                _bars(ax, point.epsilon, y, line, at=place)
+                ax.plot(place, y.mean, marker=marker, ms=5, mfc=fill, mec=line, mew=0.8, ls="", zorder=4)
 
 
 def _common(study: Study, key: str) -> Any:
@@ -232,71 +269,68 @@ def _tradeoff_legend(names: Sequence[str], bases: set[str], any_never: bool) -> 
 
 
 def paired_figure(study: Study) -> Figure:
-    """Every variant's difference to the baseline: each seed (faint), mean and 95 % bootstrap interval.
+    """Every variant's difference to the baseline: each seed (faint), mean and 95 % t interval.
 
     One panel per metric; what has no finite difference is said in words, and a mean that leaves such
     seeds out is hollow.
+
+    Raises:
+        StorageError: there is no finished variant, or no baseline to compare it with.
     """
-    found = differences(study.summaries)
-    variants = list(dict.fromkeys(one.variant for one in found))
-    if not variants:
-        raise StorageError(f"{study.path}: no finished variant to compare with the baseline")
-    metrics = metrics_of(study.summaries)
+    found = study_differences(study)
+    if not found:
+        raise StorageError(f"{study.path}: no finished variant to compare with a finished baseline")
+    names = dict.fromkeys(_row_name(one) for one in found)
+    metrics = list(dict.fromkeys(one.metric for one in found))
     rows = -(-len(metrics) // 3)
-    made, axes = style.figure(rows, 3, sharey=True, height=0.5 + rows * (0.7 + 0.28 * len(variants)))
+    made, axes = style.figure(rows, 3, sharey=True, height=0.5 + rows * (0.7 + 0.28 * len(names)))
     with style.applied():
         for ax in axes[len(metrics) :]:
             ax.set_visible(False)
         for ax, metric in zip(axes, metrics, strict=False):
-            of_metric = {one.variant: one for one in found if one.metric == metric}
-            for row, variant in enumerate(variants):
-                _draw_difference(ax, of_metric[variant], row)
+            of_metric = {_row_name(one): one for one in found if one.metric == metric}
+            for row, name in enumerate(names):
+                _draw_difference(ax, of_metric[name], row)
             ax.set_title(metric.title)
             ax.set_xlabel("Δε" if metric.unit == "ε" else f"Δ ({metric.unit})")
             ax.margins(x=0.12)
             ax.tick_params(left=False)
             ax.xaxis.set_major_locator(MaxNLocator(5))
-            if any(one.per_seed for one in of_metric.values()):
+            if any(math.isfinite(value) for one in of_metric.values() for _, value in one.per_seed):
                 ax.axvline(0, color=style.BLACK, lw=0.7, zorder=1)
             else:
                 ax.set_xticks([])
             ax.grid(False, axis="y")
-        axes[0].set_yticks(range(len(variants)), variants)
-        axes[0].set_ylim(len(variants) - 0.5, -0.5)
-        made.legend(
-            handles=[
-                Line2D(
-                    [],
-                    [],
-                    ls="",
-                    marker="o",
-                    ms=3,
-                    mfc=style.GREY,
-                    mec="none",
-                    alpha=0.5,
-                    label="Δ: variant − baseline, one seed",
-                ),
-                Line2D(
-                    [],
-                    [],
-                    color=style.BLUE,
-                    marker="o",
-                    ms=4,
-                    label="mean over seeds, 95 % bootstrap interval",
-                ),
-            ],
-            loc="outside lower center",
-            ncols=2,
-        )
+        axes[0].set_yticks(range(len(names)), list(names))
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
+        pairs = seeds_in_words(len(one.per_seed) for one in found if one.per_seed)
+        made.legend(handles=_paired_legend(pairs), loc="outside lower center", ncols=2)
     return made
 
 
+def _row_name(one: Difference) -> str:
+    """The variant or series, with the swept values of its point."""
+    return ", ".join([one.variant, *(f"{k.rpartition('.')[2]} = {plain(v)}" for k, v in one.setting)])
+
+
+def _paired_legend(pairs: str) -> list[Line2D]:
+    """What dots and bars are; ``pairs`` says how many seeds there are."""
+    grey: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3, "mfc": style.GREY, "mec": "none", "alpha": 0.5}
+    blue: dict[str, Any] = {"color": style.BLUE, "marker": "o", "ms": 4}
+    if pairs == ONE_SEED:
+        return [Line2D([], [], ls="", label="Δ: variant − baseline; one pair, no interval", **blue)]
+    return [
+        Line2D([], [], label="Δ: variant − baseline, one seed", **grey),
+        Line2D([], [], label=f"mean over {pairs}, 95 % t interval", **blue),
+    ]
+
+
 def _draw_difference(ax: Axes, one: Difference, row: int) -> None:
-    count = len(one.per_seed)
-    for i, (_, value) in enumerate(one.per_seed):
+    finite = [value for _, value in one.per_seed if math.isfinite(value)]
+    for i, value in enumerate(finite if len(one.per_seed) > 1 else ()):
         ax.plot(
             value,
-            row + 0.22 + 0.12 * (i / max(count - 1, 1) - 0.5),
+            row + 0.22 + 0.12 * (i / max(len(finite) - 1, 1) - 0.5),
             marker="o",
             ms=2.6,
             mfc=style.GREY,
@@ -304,21 +338,23 @@ def _draw_difference(ax: Axes, one: Difference, row: int) -> None:
             alpha=0.5,
             zorder=2,
         )
-    if count:
-        if math.isfinite(one.low):
+    if math.isfinite(one.mean):
+        if one.estimate.bounded:
             ax.plot(
                 [one.low, one.high], [row, row], color=style.BLUE, lw=1.5, solid_capstyle="butt", zorder=3
             )
         # Hollow where the mean leaves seeds out: the note beside it says which.
         fill = "white" if one.note else style.BLUE
         ax.plot(one.mean, row, marker="o", ms=4, color=style.BLUE, mfc=fill, zorder=4)
-    if one.note:
+    words = signed(one.estimate) if math.isinf(one.mean) else ""
+    told = f"{words} ({one.note})" if words and one.note else words or one.note
+    if told:
         ax.annotate(
-            one.note,
-            (0.5, row - 0.16 if count else row),
+            told,
+            (0.5, row - 0.16 if finite else row),
             xycoords=("axes fraction", "data"),
             ha="center",
-            va="bottom" if count else "center",
+            va="bottom" if finite else "center",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             fontsize=6.5,
             color="#444444",

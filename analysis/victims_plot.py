@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis import style
+from analysis.estimate import median
 from analysis.store import Run
 from simulator.errors import StorageError
 
@@ -91,12 +92,19 @@ def _heat(made: Figure, ax: Any, rows: pl.DataFrame, nodes: int, basis: str) -> 
 
 
 def _distances(ax: Any, points: dict[int, list[float]], basis: str, index: int) -> None:
-    """Median and range over pairs at each distance."""
-    xs = sorted(far for far, found in points.items() if any(map(math.isfinite, found)))
-    finite = {far: [e for e in points[far] if math.isfinite(e)] for far in xs}
-    middle = [float(np.median(finite[far])) for far in xs]
-    below = [max(0.0, m - min(finite[far])) for m, far in zip(middle, xs, strict=True)]
-    above = [max(0.0, max(finite[far]) - m) for m, far in zip(middle, xs, strict=True)]
+    """Median and range over pairs at each distance; "∞" at the top where the median or the largest is infinite."""
+    middles = {far: median(found) for far, found in points.items()}
+    for far, found in points.items():
+        if math.isinf(max(found)):
+            what = "∞" if math.isinf(middles[far]) else "max ∞"
+            place = (far + 0.06 * index, 0.98 - 0.06 * index)
+            colour = style.BASIS_COLOUR[basis]
+            ax.text(*place, what, transform=ax.get_xaxis_transform(), va="top", fontsize=6.5, color=colour)
+    xs = sorted(far for far, middle in middles.items() if math.isfinite(middle))
+    middle = [middles[far] for far in xs]
+    below = [max(0.0, m - min(points[far])) for m, far in zip(middle, xs, strict=True)]
+    largest = [max(e for e in points[far] if math.isfinite(e)) for far in xs]
+    above = [max(0.0, high - m) for m, high in zip(middle, largest, strict=True)]
     label = basis + (" (not a bound)" if basis == "open-loop" else "")
     ax.errorbar(
         [x + 0.06 * index for x in xs],

@@ -26,6 +26,8 @@ from simulator.errors import ConfigurationError, SottovoceError, StorageError
 
 FORMAT = 1
 DONE = ("finished", "diverged")
+INFINITE = ("inf", "-inf")
+"""How run folders write infinities."""
 
 LEAKS = {
     "leak_determined": (("linear reconstruction",), "others"),
@@ -232,9 +234,10 @@ def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> No
     for run in runs:
         file = out / "runs" / run.id / "summary.json"
         if file.exists():
-            summary = {
-                k: v for k, v in json.loads(file.read_text()).items() if not isinstance(v, (list, dict))
-            }
+            whole = json.loads(file.read_text())
+            summary = {k: v for k, v in whole.items() if not isinstance(v, (list, dict))}
+            if isinstance(whole.get("observers"), list):  # whose ε it is must not get lost
+                summary["observers"] = _sets_in_words(whole["observers"])
             changed = {f"set.{key}": value for key, value in run.set.items()}
             place = {"id": run.id, "series": run.series, "variant": run.variant, "seed": run.seed}
             rows.append(summary | leaks_in(file.with_name("inference.json")) | place | changed)
@@ -244,6 +247,11 @@ def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> No
             _frame(rows).write_parquet(out / "summaries.parquet")
     except OSError as error:
         raise StorageError(f"cannot write the tables of the study {out}: {error}") from error
+
+
+def _sets_in_words(observers: Iterable[Any]) -> str:
+    """Sets of observers as one text: nodes with commas between them, sets with semicolons."""
+    return ";".join(",".join(map(str, one)) if isinstance(one, list) else str(one) for one in observers)
 
 
 def leaks_in(file: Path) -> dict[str, float]:
@@ -259,13 +267,13 @@ def leaks_in(file: Path) -> dict[str, float]:
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """One column per key; a key that holds numbers in some rows and "inf" in others is a float column."""
+    """One column per key; a key that holds numbers in some rows and :data:`INFINITE` in others is a float column."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns: dict[str, pl.Series] = {}
     for name in names:
         cells = [row.get(name) for row in rows]
         numeric = any(isinstance(c, (int, float)) and not isinstance(c, bool) for c in cells)
-        if numeric and all(c is None or c == "inf" or isinstance(c, (int, float)) for c in cells):
+        if numeric and all(c is None or c in INFINITE or isinstance(c, (int, float)) for c in cells):
             columns[name] = pl.Series(
                 name, [None if c is None else float(c) for c in cells], dtype=pl.Float64
             )
