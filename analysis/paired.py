@@ -46,7 +46,7 @@ METRICS = (
 IF_THERE = (
     Metric("epsilon_median", "ε, certified, median victim", "ε", short="ε median"),
     Metric("sums_opened_fraction", "secure sums opened", POINTS, 100.0, "sums opened"),
-    Metric("mixes_complete_fraction", "mixes with everybody", POINTS, 100.0, "mixes with everybody"),
+    Metric("mixes_complete_fraction", "mixes with all neighbours", POINTS, 100.0, "mixes with all"),
     Metric("backdoor_success_mean", "success of the backdoor", POINTS, 100.0, "backdoor"),
     Metric("leak_determined", "others' static values determined", POINTS, 100.0, "values determined"),
     Metric("leak_updates", "updates reconstructed, cosine", "cosine", short="update cosine"),

@@ -14,7 +14,7 @@ from analysis.captions import caption
 from analysis.estimate import seeds_in_words
 from analysis.plots import plot
 from analysis.store import Run, Study, is_study, read_run, read_study
-from analysis.study_table import about, paired_about, paired_rows, study_rows
+from analysis.study_table import about, epsilon_terms, paired_about, paired_rows, study_rows
 from analysis.summary import number, observers_in_words, summary_rows, upper, worst_node
 from analysis.tradeoff import BOUNDS, epsilon_of, grid_points
 from simulator.errors import StorageError
@@ -154,23 +154,15 @@ def _study_body(study: Study) -> str:
 
 
 def _study_epsilon(study: Study) -> list[str]:
-    rows = study.summaries.to_dicts()
-    seen = dict.fromkeys(
-        (
-            str(row.get("unit")),
-            str(row.get("adjacency")),
-            str(row.get("delta")),
-            observers_in_words(row.get("observers")),
+    words = epsilon_terms(study)
+    for row in study.summaries.to_dicts():
+        unit, adjacency = str(row.get("unit")), str(row.get("adjacency"))
+        told = (
+            f"Unit {unit}, adjacency {adjacency}: ε limits how well an observer can tell whether "
+            f"{_UNIT.get(unit, unit)} {_ADJACENCY.get(adjacency, adjacency)}."
         )
-        for row in rows
-        if row.get("epsilon_worst") is not None and math.isfinite(row["epsilon_worst"])
-    )
-    words = [
-        f"ε is the worst over honest victims and observers ({observers}) at δ = {delta}: whether "
-        f"{_UNIT.get(unit, unit)} {_ADJACENCY.get(adjacency, adjacency)} "
-        f"(unit {unit}, adjacency {adjacency})."
-        for unit, adjacency, delta, observers in seen
-    ] or ["No run has a finite certified ε."]
+        if row.get("unit") is not None and told not in words:
+            words.append(told)
     words.append(
         "Certified ε bounds what adaptive training reveals. Open-loop ε is exact for the recorded linear "
         "view with the other nodes' gradients held fixed; on sparse graphs it is not a bound for adaptive "

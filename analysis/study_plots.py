@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -19,7 +20,7 @@ from analysis import style
 from analysis.estimate import ONE_SEED, Estimate, seeds_in_words
 from analysis.paired import Difference, study_differences
 from analysis.store import Study
-from analysis.study_table import plain, signed
+from analysis.study_table import epsilon_terms, plain, signed
 from analysis.tradeoff import (
     Basis,
     GridPoint,
@@ -61,6 +62,7 @@ def tradeoff_figure(study: Study) -> Figure:
     colours = LinearSegmentedColormap.from_list(
         "time", matplotlib.colormaps["viridis_r"](np.linspace(0.1, 1.0, 256))
     )
+    clock = _Clock(scale, colours)
     made, axes = style.figure(1, 2, sharex=True, height=3.3)
     with style.applied():
         for ax, (metric, title) in zip(axes, _PANELS, strict=True):
@@ -68,22 +70,14 @@ def tradeoff_figure(study: Study) -> Figure:
                 of_basis = [p for (_, b), points in found.items() if b == basis for p in points]
                 _draw_front(ax, of_basis, metric, basis)
             for (series, basis), points in found.items():
-                _draw_curve(ax, points, metric, names.index(series), basis, scale, colours)
+                _draw_curve(ax, points, metric, names.index(series), basis, clock)
             for i, point in enumerate(plain):
                 _draw_level(ax, point, getattr(point, metric), right=i % 2 == 1)
             ax.set_title(title)
             style.percent_axis(ax.yaxis)
         _epsilon_axes(study, axes, bool(found))
         if infinite:
-            low, high = axes[0].get_xlim()  # both panels share it
-            strip = (high / low) ** 0.08
-            for ax, (metric, _) in zip(axes, _PANELS, strict=True):
-                _draw_infinite(ax, infinite, metric, names, high * strip)
-                ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
-                ax.axvline(high, color=style.GREY, lw=0.6, ls=":", zorder=0)
-                ax.set_xticks([*ticks, high * strip], [*(f"{tick:g}" for tick in ticks), "∞"])
-                ax.xaxis.set_minor_formatter(NullFormatter())
-            axes[0].set_xlim(low, high * strip**2)
+            _draw_infinite(axes, infinite, names, clock)
         axes[0].set_ylabel("test accuracy (%)")
         if scale is not None:
             bar = made.colorbar(matplotlib.cm.ScalarMappable(scale, colours), ax=axes, aspect=30, pad=0.015)
@@ -105,45 +99,58 @@ def tradeoff_figure(study: Study) -> Figure:
     return made
 
 
+@dataclass(frozen=True)
+class _Clock:
+    """How the time to the target accuracy is coloured.
+
+    Args:
+        scale: seconds to 0 … 1; None if nothing reached the target.
+        colours: of these.
+    """
+
+    scale: Normalize | None
+    colours: Colormap
+
+    def fill(self, point: GridPoint) -> Any:
+        """The colour of a point; grey if half of its seeds or more never reached the target."""
+        time_s = point.median_time_to_accuracy_s
+        return _NEVER if self.scale is None or math.isinf(time_s) else self.colours(self.scale(time_s))
+
+
 def _draw_curve(
-    ax: Axes,
-    points: Sequence[GridPoint],
-    metric: str,
-    index: int,
-    basis: Basis,
-    scale: Normalize | None,
-    colours: Colormap,
+    ax: Axes, points: Sequence[GridPoint], metric: str, index: int, basis: Basis, clock: _Clock
 ) -> None:
-    line, marker = style.PALETTE[index % len(style.PALETTE)], style.MARKERS[index % len(style.MARKERS)]
     drawn = [p for p in points if math.isfinite(getattr(p, metric).mean)]
     ax.plot(
         [p.epsilon.mean for p in drawn],
         [getattr(p, metric).mean for p in drawn],
-        color=line,
+        color=style.PALETTE[index % len(style.PALETTE)],
         ls=style.BASIS_DASH[basis],
         lw=1.1,
         zorder=2,
     )
     for p in drawn:
-        x, y = p.epsilon.mean, getattr(p, metric)
-        late = scale is None or not math.isfinite(p.median_time_to_accuracy_s)
-        fill = _NEVER if scale is None or late else colours(scale(p.median_time_to_accuracy_s))
-        _bars(ax, p.epsilon, y, line)
-        hollow = basis == "open-loop"
-        if hollow:
-            # The ring carries the time, so that hollow markers keep it; the line's colour says which series.
-            ax.plot(x, y.mean, marker=marker, ms=5, mfc="white", mec=line, mew=0.7, zorder=4)
-            ax.plot(x, y.mean, marker=marker, ms=3.4, mfc="white", mec=fill, mew=1.0, zorder=5)
-        else:
-            ax.plot(x, y.mean, marker=marker, ms=5, mfc=fill, mec=line, mew=0.8, zorder=4)
+        _draw_point(ax, p, getattr(p, metric), p.epsilon.mean, index, clock)
 
 
-def _bars(ax: Axes, x: Estimate, y: Estimate, colour: str, at: float | None = None) -> None:
-    """Intervals of both; ``at`` is where a point of infinite ε is drawn."""
+def _draw_point(ax: Axes, point: GridPoint, y: Estimate, x: float, index: int, clock: _Clock) -> None:
+    """A marker at ``x`` with its intervals: of a finite ε its value, else the place of infinity."""
+    line, marker = style.PALETTE[index % len(style.PALETTE)], style.MARKERS[index % len(style.MARKERS)]
+    fill = clock.fill(point)
+    _bars(ax, x, point.epsilon, y, line)
+    if point.basis == "open-loop":
+        # The ring carries the time, so that hollow markers keep it; the line's colour says which series.
+        ax.plot(x, y.mean, marker=marker, ms=5, mfc="white", mec=line, mew=0.7, zorder=4)
+        ax.plot(x, y.mean, marker=marker, ms=3.4, mfc="white", mec=fill, mew=1.0, zorder=5)
+    else:
+        ax.plot(x, y.mean, marker=marker, ms=5, mfc=fill, mec=line, mew=0.8, zorder=4)
+
+
+def _bars(ax: Axes, place: float, x: Estimate, y: Estimate, colour: str) -> None:
+    """Intervals of both, if they have any; ``place`` is where the marker stands."""
     if y.bounded:
-        where = x.mean if at is None else at
-        ax.plot([where, where], [y.low, y.high], color=colour, lw=0.7, zorder=3)
-    if math.isfinite(x.low) and x.high > x.low:
+        ax.plot([place, place], [y.low, y.high], color=colour, lw=0.7, zorder=3)
+    if x.bounded and x.high > x.low:
         # An interval that reaches below zero would leave a logarithmic axis.
         ax.plot([max(x.low, x.mean / 100), x.high], [y.mean, y.mean], color=colour, lw=0.7, zorder=3)
 
@@ -207,22 +214,26 @@ def _epsilon_axes(study: Study, axes: Sequence[Axes], any_epsilon: bool) -> None
 
 
 def _draw_infinite(
-    ax: Axes,
+    axes: Sequence[Axes],
     infinite: dict[tuple[str, Basis], list[GridPoint]],
-    metric: str,
     names: Sequence[str],
-    place: float,
+    clock: _Clock,
 ) -> None:
-    """Points of infinite ε, all at one place."""
-    for (series, basis), points in infinite.items():
-        index = names.index(series)
-        line, marker = style.PALETTE[index % len(style.PALETTE)], style.MARKERS[index % len(style.MARKERS)]
-        for point in points:
-            y = getattr(point, metric)
-            if math.isfinite(y.mean):
-                fill = "white" if basis == "open-loop" else line
-                _bars(ax, point.epsilon, y, line, at=place)
-                ax.plot(place, y.mean, marker=marker, ms=5, mfc=fill, mec=line, mew=0.8, ls="", zorder=4)
+    """Points of infinite ε in a strip of their own at the right end of the axes, whose tick says "∞"."""
+    low, high = axes[0].get_xlim()  # which the panels share
+    strip = (high / low) ** 0.08
+    place = high * strip
+    for ax, (metric, _) in zip(axes, _PANELS, strict=True):
+        for (series, _), points in infinite.items():
+            for point in points:
+                if math.isfinite(getattr(point, metric).mean):
+                    _draw_point(ax, point, getattr(point, metric), place, names.index(series), clock)
+        ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+        ax.axvline(high, color=style.GREY, lw=0.6, ls=":", zorder=0)
+        ax.set_xticks([*ticks, place], [*(f"{tick:g}" for tick in ticks), "∞"])
+        ax.set_xticks([tick for tick in ax.get_xticks(minor=True) if low <= tick <= high], minor=True)
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    axes[0].set_xlim(low, place * strip)
 
 
 def _common(study: Study, key: str) -> Any:
@@ -303,6 +314,7 @@ def paired_figure(study: Study) -> Figure:
             ax.grid(False, axis="y")
         axes[0].set_yticks(range(len(names)), list(names))
         axes[0].set_ylim(len(names) - 0.5, -0.5)
+        made.suptitle(" ".join(epsilon_terms(study)), x=0.01, ha="left", fontsize=7, color="#444444")
         pairs = seeds_in_words(len(one.per_seed) for one in found if one.per_seed)
         made.legend(handles=_paired_legend(pairs), loc="outside lower center", ncols=2)
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -15,13 +16,14 @@ from analysis.estimate import Estimate, seeds_in_words
 from analysis.heat import has_heat, heat_rows
 from analysis.paired import POINTS, Difference, Metric, baseline_of, study_differences
 from analysis.store import Study
-from analysis.summary import MIB, number, upper
-from analysis.tradeoff import GridPoint, grid_points
+from analysis.summary import MIB, number, observers_in_words, upper
+from analysis.tradeoff import BASES, GridPoint, epsilon_of, grid_points
 
 Rows: TypeAlias = tuple[list[str], list[list[str]]]
 """A header and rows of cells, as many in each."""
 
-NO_BOUND = "open-loop ε is no bound for adaptive training"
+SHORT = "Cert.: certified, a bound; open loop: no bound for adaptive training."
+"""What the columns of ε on a terminal are."""
 
 
 def study_rows(study: Study) -> Rows:
@@ -33,7 +35,7 @@ def study_rows(study: Study) -> Rows:
     keys = swept([(point.series, point.setting) for point in certified])
     header = ["variant" if study.kind == "whatif" else "series", *short(keys), "seeds"]
     header += ["mean acc. (%)", "worst acc. (%)", "ε certified", "ε open-loop", _to_target(study)]
-    header += ["virtual (s)", "MiB", "sums opened (%)", "mixes with everybody (%)"]
+    header += ["virtual (s)", "MiB", "sums opened (%)", "mixes with all (%)"]
     rows: list[list[str]] = []
     for point, other in zip(certified, open_loop, strict=True):
         setting = dict(point.setting)
@@ -58,7 +60,8 @@ def study_rows(study: Study) -> Rows:
 
 def study_table(study: Study) -> Table:
     """A study at a glance: one row per series or variant and setting."""
-    return _table(f"{study.name}: {about(study)}", study_rows(study))
+    below = epsilon_terms(study) + ([] if has_heat(study) else [SHORT])
+    return _table(f"{study.name}: {about(study)}", study_rows(study), " ".join(below))
 
 
 def about(study: Study) -> str:
@@ -67,8 +70,21 @@ def about(study: Study) -> str:
     if has_heat(study):
         return f"mean accuracy of honest nodes in %, mean over seeds ({seeds})"
     if "interval" in seeds:
-        return f"{seeds}; {NO_BOUND}"
-    return f"mean ± half of the 95 % t interval over {seeds}; without ±: one value, or equal ones; {NO_BOUND}"
+        return seeds
+    return f"mean ± half of the 95 % t interval over {seeds}; without ±: one value, or equal ones"
+
+
+def epsilon_terms(study: Study) -> list[str]:
+    """Whose loss ε is, of what, seen by whom, at which δ: a sentence for every kind there is in a study."""
+    seen = dict.fromkeys(
+        (row.get("unit"), row.get("adjacency"), row.get("delta"), observers_in_words(row.get("observers")))
+        for row in study.summaries.to_dicts()
+        if any((loss := epsilon_of(row, basis)) is not None and math.isfinite(loss) for basis in BASES)
+    )
+    return [
+        f"ε: worst honest victim and observer ({observers}), unit {unit}, adjacency {adjacency}, δ = {delta}."
+        for unit, adjacency, delta, observers in seen
+    ] or ["No run has a finite ε."]
 
 
 def paired_rows(study: Study) -> Rows | None:
@@ -85,7 +101,7 @@ def paired_rows(study: Study) -> Rows | None:
     rows = []
     for (variant, setting), ones in points.items():
         cells = [plain(dict(setting).get(key)) for key in keys]
-        rows.append([variant, *cells, _pairs(ones), *map(in_words, ones)])
+        rows.append([variant, *cells, str(max(len(one.per_seed) for one in ones)), *map(in_words, ones)])
     return header, rows
 
 
@@ -180,10 +196,14 @@ def plain(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-def _table(title: str, rows: Rows) -> Table:
-    table = Table(title=Text(title), title_justify="left")
+def _table(title: str, rows: Rows, caption: str | None = None) -> Table:
+    below = None if caption is None else Text(caption)
+    table = Table(title=Text(title), title_justify="left", caption=below, caption_justify="left", box=None)
+    table.pad_edge, table.padding = False, (0, 2, 0, 0)
     for i, name in enumerate(rows[0]):
-        table.add_column(Text(name), justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
+        # Titles are broken between words only, so long ones are cut short and those made of two are parted.
+        words = Text(re.sub(r"(?<=\w)[-_](?=\w)", " ", name.replace("certified", "cert.")))
+        table.add_column(words, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
     for row in rows[1]:
         table.add_row(*(Text(cell) for cell in row))
     return table
@@ -204,11 +224,6 @@ def _to_target(study: Study) -> str:
 def _seeds(point: GridPoint) -> str:
     lost = point.accuracy_mean.missing
     return f"{point.seeds}" + (f" ({lost} without accuracy)" if 0 < lost < point.seeds else "")
-
-
-def _pairs(ones: Sequence[Difference]) -> str:
-    pairs = max(len(one.per_seed) for one in ones)
-    return f"{pairs} (no interval)" if pairs == 1 else str(pairs)
 
 
 def _with_missing(text: str, value: Estimate, word: str) -> str:

@@ -83,7 +83,7 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     assert "95 %" not in printed
     rows = paired_rows(study)
     assert rows is not None
-    assert {row[1] for row in rows[1]} == {"1 (no interval)"}
+    assert {row[1] for row in rows[1]} == {"1"}
 
 
 def test_a_sweep_is_compared_with_the_series_it_names(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_compare_subtracts_studies_variant_by_variant(tmp_path: Path) -> None:
 def test_opened_sums_and_whole_mixes_are_in_the_tables(tmp_path: Path) -> None:
     path = make_whatif(tmp_path / "study", seeds=2)
     header, rows = study_rows(read_study(path))
-    places = [header.index(name) for name in ("sums opened (%)", "mixes with everybody (%)")]
+    places = [header.index(name) for name in ("sums opened (%)", "mixes with all (%)")]
     assert {row[place] for row in rows for place in places} == {"–"}, "runs of before have neither"
     table = pl.read_parquet(path / "summaries.parquet")
     crashed = pl.col("variant") == "two crashes"
