@@ -13,7 +13,7 @@ from rich.text import Text
 from analysis.heat import has_heat
 from analysis.paired import Rows, baseline_of, fits, metrics_of, paired, swept_keys
 from analysis.store import Study, is_study, read_run, read_study
-from analysis.study_table import about, in_words, study_rows
+from analysis.study_table import about, epsilon_terms, in_words, study_rows
 from analysis.summary import summary_rows, worst_node
 from analysis.tradeoff import Setting, grouped
 from simulator.errors import StorageError
@@ -137,7 +137,9 @@ def _add_rows(table: Table, columns: Sequence[Mapping[str, str]], *, only_differ
 def _columns(path: Path, notes: list[str]) -> list[Column]:
     if is_study(path):
         study = read_study(path)
-        notes.append(f"{study.name}: {about(study)}")
+        notes.append(
+            f"{study.name}: {about(study)}. {' '.join(epsilon_terms(study))} Open-loop ε is no bound."
+        )
         header, rows = study_rows(study)
         scenario = flatten(study.description["scenario"])
         titles = [f"{study.name}: {row[0]}" for row in rows]

@@ -327,12 +327,13 @@ def infer(
     Reconstruction, gradient inversion, membership and traffic analysis, beside the ledger's epsilon.
     """
     from scenarios.infer import infer as attack
-    from scenarios.infer import table
+    from scenarios.infer import table, terms
 
     members = None if coalition is None else _nodes(coalition, "--coalition")
     with progress("infer", quiet=quiet) as on_progress:
         findings = attack(folder, coalition=members, shadow_models=shadows, on_progress=on_progress)
     show_rows(table(findings))
+    typer.echo(terms(folder, members))
 
 
 # ---------------------------------------------------------------- looking

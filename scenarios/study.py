@@ -20,6 +20,7 @@ from typing import Any
 import joblib
 import polars as pl
 
+from analysis.estimate import estimate
 from scenarios.load import Loaded, merged, resolve
 from scenarios.study_tables import STUDY_TABLES, seeds_of
 from simulator.errors import ConfigurationError, SottovoceError, StorageError
@@ -30,12 +31,13 @@ INFINITE = ("inf", "-inf")
 """How run folders write infinities."""
 
 LEAKS = {
-    "leak_determined": (("linear reconstruction",), "others"),
-    "leak_updates": (("update reconstruction",), "cosine"),
-    "leak_samples": (("gradient inversion",), "samples"),
-    "leak_members": (("membership by loss", "membership by loss from sums"), "AUC"),
+    "leak_determined": (("linear reconstruction",), ("others",)),
+    "leak_updates": (("update reconstruction",), ("likeness", "cosine")),
+    "leak_samples": (("gradient inversion",), ("samples",)),
+    "leak_members": (("membership by loss", "membership by loss from sums"), ("members scored", "AUC")),
 }
-"""Columns of a study's summaries that hold the mean of some findings, by attack and measure."""
+"""Columns of a study's summaries that hold the mean of some findings, by attack and how their measure begins (now,
+and in older runs)."""
 
 Progress = Callable[[float, str], None]
 
@@ -260,10 +262,10 @@ def leaks_in(file: Path) -> dict[str, float]:
         return {}
     values: dict[str, list[float]] = {}
     for finding in json.loads(file.read_text())["findings"]:
-        for key, (attacks, measure) in LEAKS.items():
-            if finding["attack"] in attacks and finding["measure"].startswith(measure):
+        for key, (attacks, measures) in LEAKS.items():
+            if finding["attack"] in attacks and finding["measure"].startswith(measures):
                 values.setdefault(key, []).append(float(finding["value"]))
-    return {key: sum(found) / len(found) for key, found in values.items()}
+    return {key: estimate(found).mean for key, found in values.items()}
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
