@@ -229,7 +229,7 @@ def _alike(update: Floats, truth: Floats) -> tuple[float, float]:
     if not (np.isfinite(update).all() and np.isfinite(truth).all()):
         return 0.0, float("inf")
     size = float(np.linalg.norm(truth))
-    angle = float(update @ truth / max(np.linalg.norm(update) * size, 1e-300))
+    angle = float(update @ truth) / max(float(np.linalg.norm(update)) * size, 1e-300)
     return angle, float(np.linalg.norm(update - truth)) / max(size, 1e-300)
 
 
