@@ -34,6 +34,9 @@ class Metric:
     short: str = ""
 
 
+HONEST = "telling the truth"
+"""The variant in which those who lie in the others do not."""
+
 POINTS = "percentage points"
 METRICS = (
     Metric("accuracy_mean", "accuracy, mean", POINTS, 100.0, "mean acc."),
@@ -145,7 +148,7 @@ def fits(base: Setting, setting: Setting) -> bool:
 
 
 def study_differences(study: Study) -> list[Difference]:
-    """Those of a what-if, and of a sweep that names a baseline; none of other studies, or without a baseline's run.
+    """Those of a what-if or a breaking point, and of a sweep that names a baseline; none without a baseline's run.
 
     Raises:
         StorageError: one variant holds a seed twice.
@@ -157,20 +160,25 @@ def study_differences(study: Study) -> list[Difference]:
 
 
 def swept_keys(study: Study) -> tuple[str, ...]:
-    """Dotted keys in the grids of a sweep and of its series; none of a what-if."""
-    sweep = study.description["scenario"].get("sweep") if study.kind == "sweep" else None
-    tables = [sweep.get("grid"), *(one.get("grid") for one in sweep.get("series") or ())] if sweep else []
+    """Dotted keys in the grids of a sweep and of its series, and what a search varies; none of a what-if."""
+    tables: list[Any] = []
+    if study.kind == "sweep":
+        sweep = study.description["scenario"].get("sweep") or {}
+        tables = [sweep.get("grid"), *(one.get("grid") for one in sweep.get("series") or ())]
+    elif study.kind == "breaking":
+        tables = [run.get("set") for run in study.description["runs"]]
     return tuple(dict.fromkeys(key for table in tables for key in table or ()))
 
 
 def baseline_of(study: Study) -> str | None:
-    """What the runs of a study are compared with: a what-if's own scenario, the series that a sweep names."""
-    if study.kind == "whatif":
-        return BASELINE
-    named = (
-        (study.description["scenario"].get("sweep") or {}).get("baseline") if study.kind == "sweep" else None
-    )
-    return None if named is None else str(named)
+    """What the runs of a study are compared with; ``None`` if nothing is.
+
+    That is a what-if's own scenario, the honest runs of a search for a breaking point, the series that a sweep names.
+    """
+    if study.kind in ("whatif", "breaking"):
+        return BASELINE if study.kind == "whatif" else HONEST
+    named = (study.description["scenario"].get("sweep") or {}).get("baseline")
+    return None if study.kind != "sweep" or named is None else str(named)
 
 
 def metrics_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Metric, ...]:

@@ -12,9 +12,10 @@ from typing import Any
 
 from analysis.captions import caption
 from analysis.estimate import seeds_in_words
+from analysis.heat import has_heat
 from analysis.plots import plot
 from analysis.store import Run, Study, is_study, read_run, read_study
-from analysis.study_table import about, epsilon_terms, paired_about, paired_rows, study_rows
+from analysis.study_table import WHOLE, about, epsilon_terms, paired_about, paired_rows, study_rows
 from analysis.summary import number, observers_in_words, summary_rows, upper, worst_node
 from analysis.tradeoff import BOUNDS, epsilon_of, grid_points
 from simulator.errors import StorageError
@@ -138,6 +139,8 @@ def _study_body(study: Study) -> str:
     parts = [_prose(study.description["scenario"])]
     parts += [f"<p>{finished} of {total} runs have a summary.</p>"]
     parts += ["<h2>Summary</h2>", _paragraph(about(study)), _table(header, rows)]
+    if not has_heat(study):
+        parts.append(_paragraph(WHOLE))
     compared = paired_rows(study)
     if compared is not None:
         parts += ["<h2>Differences to the baseline</h2>", _paragraph(paired_about(study)), _table(*compared)]
@@ -206,7 +209,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{escape(text[:1].upper() + text[1:])}.</p>"
+    return f"<p>{escape(text[:1].upper() + text[1:].rstrip('.'))}.</p>"
 
 
 def _figures(pictures: Iterable[Path], seeds: str = "") -> list[str]:

@@ -25,6 +25,9 @@ Rows: TypeAlias = tuple[list[str], list[list[str]]]
 SHORT = "Cert.: certified, a bound; open loop: no bound for adaptive training."
 """What the columns of ε on a terminal are."""
 
+WHOLE = "Mixes with all: those that took in everybody they should have."
+"""What the last column of a study is."""
+
 
 def study_rows(study: Study) -> Rows:
     """Header and rows of :func:`study_table`."""
@@ -33,7 +36,7 @@ def study_rows(study: Study) -> Rows:
     certified = grid_points(study.summaries, "certified")
     open_loop = grid_points(study.summaries, "open-loop")
     keys = swept([(point.series, point.setting) for point in certified])
-    header = ["variant" if study.kind == "whatif" else "series", *short(keys), "seeds"]
+    header = ["series" if study.kind == "sweep" else "variant", *short(keys), "seeds"]
     header += ["mean acc. (%)", "worst acc. (%)", "ε certified", "ε open-loop", _to_target(study)]
     header += ["virtual (s)", "MiB", "sums opened (%)", "mixes with all (%)"]
     rows: list[list[str]] = []
@@ -60,7 +63,7 @@ def study_rows(study: Study) -> Rows:
 
 def study_table(study: Study) -> Table:
     """A study at a glance: one row per series or variant and setting."""
-    below = epsilon_terms(study) + ([] if has_heat(study) else [SHORT])
+    below = epsilon_terms(study) + ([] if has_heat(study) else [SHORT, WHOLE])
     return _table(f"{study.name}: {about(study)}", study_rows(study), " ".join(below))
 
 
@@ -97,7 +100,7 @@ def paired_rows(study: Study) -> Rows | None:
         points.setdefault((one.variant, one.setting), []).append(one)
     keys = swept(points)
     metrics = [one.metric for one in next(iter(points.values()))]
-    header = ["variant" if study.kind == "whatif" else "series", *short(keys), "pairs", *map(column, metrics)]
+    header = ["series" if study.kind == "sweep" else "variant", *short(keys), "pairs", *map(column, metrics)]
     rows = []
     for (variant, setting), ones in points.items():
         cells = [plain(dict(setting).get(key)) for key in keys]

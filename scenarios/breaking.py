@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.estimate import estimate
+from analysis.paired import HONEST
 from scenarios.load import Loaded, merged
 from scenarios.study import Planned, carry_out
 from scenarios.study_tables import STUDY_TABLES, seeds_of
@@ -109,7 +110,7 @@ def _planned(loaded: Loaded, liars: int, seed: int, lying: bool) -> Planned:
     if not lying:
         changes[ATTACK] = {"kind": "none"}
     raw = {k: v for k, v in merged(loaded.raw, changes).items() if k not in STUDY_TABLES}
-    return Planned(raw, seed, {COUNT: liars}, variant="lying" if lying else "telling the truth")
+    return Planned(raw, seed, {COUNT: liars}, variant="lying" if lying else HONEST)
 
 
 def _cost(out: Path, liars: int, runs: list[Planned]) -> Cost:
@@ -117,9 +118,7 @@ def _cost(out: Path, liars: int, runs: list[Planned]) -> Cost:
     for run in runs:
         summary = json.loads((out / "runs" / run.id / "summary.json").read_text())
         by_arm.setdefault(run.variant, []).append(float(summary[METRIC]))
-    lost = estimate(
-        truth - lie for truth, lie in zip(by_arm["telling the truth"], by_arm["lying"], strict=True)
-    )
+    lost = estimate(truth - lie for truth, lie in zip(by_arm[HONEST], by_arm["lying"], strict=True))
     low, high = (lost.low, lost.high) if lost.bounded else (None, None)
     return Cost(liars, lost.mean, low, high, lost.count)
 

@@ -268,7 +268,8 @@ def breaking(
     ]
     show_rows(rows)
     found = f"more than {point.most}" if point.liars is None else str(point.liars)
-    typer.echo(f"breaking point (a mean loss of {100 * drop:g} percentage points or more): {found} liars")
+    liars = "liar" if found == "1" else "liars"
+    typer.echo(f"breaking point (a mean loss of {100 * drop:g} percentage points or more): {found} {liars}")
     typer.echo(str(folder))
 
 
