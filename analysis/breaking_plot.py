@@ -41,14 +41,17 @@ def breaking_figure(study: Study) -> Figure:
         ax.axhline(100 * found["drop"], color=style.BLACK, lw=0.7, ls=(0, (4, 2)))
         if found["liars"] is not None:
             cost = means[liars.index(found["liars"])]
+            left = (
+                found["liars"] - min(liars) < max(liars) - found["liars"]
+            )  # the words go where there is room
             ax.plot(found["liars"], cost, marker="o", ms=6, color=style.VERMILION, zorder=4)
             ax.annotate(
                 f"breaks at {found['liars']}",
                 (found["liars"], cost),
-                xytext=(-6, 3),
+                xytext=(6 if left else -6, -3 if left else 3),
                 textcoords="offset points",
-                ha="right",
-                va="bottom",
+                ha="left" if left else "right",
+                va="top" if left else "bottom",
                 fontsize=7,
                 color=style.VERMILION,
             )

@@ -37,6 +37,9 @@ class Metric:
 HONEST = "telling the truth"
 """The variant in which those who lie in the others do not."""
 
+ROUNDING = 1e-12
+"""Relative difference of two values that is rounding and no difference."""
+
 POINTS = "percentage points"
 METRICS = (
     Metric("accuracy_mean", "accuracy, mean", POINTS, 100.0, "mean acc."),
@@ -66,7 +69,8 @@ class Difference:
     Args:
         variant: name of the variant or series.
         metric: what was compared.
-        per_seed: (seed, difference in ``metric.unit``) by seed: infinite where one of the two values is.
+        per_seed: (seed, difference in ``metric.unit``) by seed: infinite where one of the two values is, zero where
+            they differ by :data:`ROUNDING` or less.
         estimate: mean over ``per_seed`` and its 95 % Student t interval; NaN where some pair is infinite in both
             runs, since the difference of that pair, and so their mean, is undefined.
         note: in words, what the numbers leave out or cannot say ("" if nothing).
@@ -220,7 +224,8 @@ def paired(
             if after == before and math.isinf(after):
                 undefined = True
             else:
-                per_seed.append((seed, metric.scale * (after - before)))
+                same = math.isclose(after, before, rel_tol=ROUNDING)
+                per_seed.append((seed, 0.0 if same else metric.scale * (after - before)))
                 if math.isfinite(after) and math.isfinite(before):
                     continue
         why = _why(after, before)

@@ -82,7 +82,10 @@ def tradeoff_figure(study: Study) -> Figure:
         if scale is not None:
             bar = made.colorbar(matplotlib.cm.ScalarMappable(scale, colours), ax=axes, aspect=30, pad=0.015)
             bar.set_label(f"time to {_target(study)} accuracy (virtual s)")
-            bar.ax.yaxis.set_major_locator(MaxNLocator(5))
+            if max(reached) > min(reached) * 1.001:
+                bar.ax.yaxis.set_major_locator(MaxNLocator(5))
+            else:  # all took as long: one number, and no scale of thousandths
+                bar.set_ticks([min(reached)], labels=[f"{min(reached):g}"])
             bar.outline.set_visible(False)
         handles = _tradeoff_legend(names, {basis for _, basis in found}, any(math.isinf(t) for t in times))
         boundless = unbounded(study.summaries)

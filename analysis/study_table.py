@@ -50,7 +50,7 @@ def study_rows(study: Study) -> Rows:
                 plus_minus(point.accuracy_mean, 100),
                 plus_minus(point.accuracy_worst, 100),
                 _with_missing(plus_minus(point.epsilon, bound=True), point.epsilon, "without"),
-                _with_missing(plus_minus(other.epsilon), other.epsilon, "without"),
+                _with_missing(plus_minus(other.epsilon, bound=True), other.epsilon, "without"),
                 _reached_by(point),
                 plus_minus(point.simulated_s),
                 plus_minus(point.bytes_sent, 1 / MIB),
@@ -144,7 +144,7 @@ def plus_minus(value: Estimate, scale: float = 1.0, *, bound: bool = False) -> s
     Args:
         value: what is shown.
         scale: factor from its unit to that of the table.
-        bound: round the mean up, as a bound must be.
+        bound: round the mean up, as a privacy loss must be.
     """
     if not value.bounded or not value.half_width > 1e-12 * abs(value.mean):
         return (upper if bound else number)(value.mean * scale)

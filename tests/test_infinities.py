@@ -224,7 +224,7 @@ def test_victims_at_every_distance(tmp_path: Path) -> None:
     )
     all_lost.write_parquet(path / "privacy.parquet")
     marks = [text.get_text() for text in victims_figure(read_run(path)).axes[1].texts]
-    assert marks == ["max ∞"] * 8, "one victim of sixteen, seen from every distance"
+    assert marks == ["↑ ∞"] * 8, "one victim of sixteen, seen from every distance"
     rows.with_columns(epsilon=pl.lit(math.inf)).write_parquet(path / "privacy.parquet")
     marks = [text.get_text() for text in victims_figure(read_run(path)).axes[1].texts]
     assert marks == ["∞"] * 8

@@ -17,7 +17,7 @@ from rich.table import Table
 from analysis.compare import compare
 from analysis.paired import METRICS, paired, study_differences, swept_keys
 from analysis.store import read_study
-from analysis.study_table import paired_rows, paired_table, study_rows, study_table
+from analysis.study_table import in_words, paired_rows, paired_table, study_rows, study_table
 from scenarios.load import ScenarioErrors, load
 from tests.synthetic_runs import make_run, make_summary, make_sweep, make_whatif
 
@@ -187,3 +187,26 @@ def test_infinite_in_both_has_no_difference() -> None:
 def test_a_baseline_is_one_of_several_series(baseline: str, series: str) -> None:
     with pytest.raises(ScenarioErrors, match=f'sweep.baseline: "{baseline}" must be the name of one of two'):
         load(Path("quickstart"), [f'sweep={{baseline="{baseline}", series={series}}}'])
+
+
+def test_rounding_is_no_difference() -> None:
+    metric = next(metric for metric in METRICS if metric.key == "epsilon_certified")
+    one = paired(
+        "v", metric, {1: make_summary(epsilon_worst=1.5 + 4e-16)}, {1: make_summary(epsilon_worst=1.5)}
+    )
+    assert one.per_seed == ((1, 0.0),)
+    assert in_words(one) == "0"
+    tiny = paired("v", metric, {1: make_summary(epsilon_worst=2e-9)}, {1: make_summary(epsilon_worst=1e-9)})
+    assert in_words(tiny) == "+1.00e-09"
+
+
+def test_losses_are_rounded_up_on_every_basis(tmp_path: Path) -> None:
+    path = make_whatif(tmp_path / "study", seeds=1)
+    table = pl.read_parquet(path / "summaries.parquet")
+    table.with_columns(epsilon_worst=pl.lit(1.5612), epsilon_worst_open_loop=pl.lit(1.5612)).write_parquet(
+        path / "summaries.parquet"
+    )
+    header, rows = study_rows(read_study(path))
+    assert {row[header.index(f"ε {basis}")] for row in rows for basis in ("certified", "open-loop")} == {
+        "1.57"
+    }
