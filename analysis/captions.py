@@ -17,7 +17,7 @@ _CAPTIONS = {
     "tradeoff": "Accuracy against privacy loss ε{over}; colour: median time to the target accuracy. {bars} Filled: "
     "certified; hollow: open-loop, not a bound for adaptive training. At ∞: no guarantee.",
     "progress": "Mean accuracy of the honest nodes that are up{over}, against local updates, time and traffic. What "
-    "sends nothing is a level line in the panel of traffic.",
+    "sends nothing is a level line in the panel of traffic. {shade}",
     "breaking": "Accuracy lost to so many liars, against the same nodes telling the truth{over}. {bars} "
     "Dashed: the mark; red: the smallest number found that passes it.",
     "heat": "Accuracy in % under every attack (columns) with every defence (rows){over}. Bold: the worst "
@@ -42,6 +42,7 @@ def caption(name: str, seeds: str = "") -> str:
             over=f" ({ONE_SEED})" if one else f", means over {seeds}",
             bars="" if one else "Bars: 95 % t intervals over seeds; a point without a bar is of one seed.",
             range="" if one else "Bars: the range over seeds.",
+            shade="" if one else "Shaded, where there are few curves: the range over seeds.",
             blue="there is one pair, and no interval."
             if one
             else "blue: their mean with its 95 % t interval.",

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import style
+from analysis.captions import caption
+from analysis.estimate import ONE_SEED
 from analysis.network_plot import network_figure, roles
 from analysis.plots import plot
 from analysis.progress_plot import courses, progress_figure
@@ -226,6 +228,14 @@ def test_the_paired_figure(tmp_path: Path) -> None:
     assert names == ["one sign flipper", "two crashes", "no noise"]
     assert [text.get_text() for text in figure.axes[2].texts] == ["+∞ (finite → ∞)"]
     assert legend(figure) == ["Δ: variant − baseline, one seed", "mean over 3 seeds, 95 % t interval"]
+
+
+@pytest.mark.parametrize("name", ["tradeoff", "paired", "progress", "breaking", "heat", "cost", "collusion"])
+def test_captions_of_one_seed_claim_no_interval(name: str) -> None:
+    one, several = caption(name, ONE_SEED), caption(name, "8 seeds")
+    assert not any(words in one for words in ("95 %", "over seeds", "means over", "{", "  "))
+    assert "95 %" in several or "8 seeds" in several
+    assert "{" not in several
 
 
 def test_one_pair_has_no_interval_in_figure_and_caption(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from analysis.collusion_plot import coalitions, collusion_figure, has_coalitions
 from analysis.plots import plot
 from analysis.store import read_run, read_study
+from analysis.study_table import epsilon_terms
 from analysis.victims_plot import has_victims, victims_figure
 from scenarios import study
 from scenarios.load import load
@@ -28,6 +29,8 @@ def test_coalitions_of_a_sweep(tmp_path: Path) -> None:
     )
     made = read_study(out)
     assert has_coalitions(made)
+    assert "any single node" not in epsilon_terms(made)[0], "these observers are sets of nodes"
+    assert "(nodes 0, " in epsilon_terms(made)[0]
     found = coalitions(made)
     assert {(seen.series, seen.size) for seen in found if not seen.around} == {
         (series, size) for series in ("models", "sums") for size in (1, 2, 4)
