@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
+from analysis.estimate import seeds_in_words
 from analysis.store import Study
 from simulator.errors import StorageError
 
@@ -19,7 +20,9 @@ def has_breaking(study: Study) -> bool:
 
 
 def breaking_figure(study: Study) -> Figure:
-    """Accuracy lost to so many liars, against the same nodes telling the truth: mean and 95 % bootstrap interval.
+    """Accuracy lost to so many liars, against the same nodes telling the truth: mean and 95 % t interval.
+
+    One seed has no interval, and no bar.
 
     Raises:
         StorageError: the search did not finish.
@@ -30,24 +33,30 @@ def breaking_figure(study: Study) -> Figure:
     with style.applied():
         liars = [cost["liars"] for cost in costs]
         means = [100 * cost["mean"] for cost in costs]
-        below = [100 * (cost["mean"] - cost["low"]) for cost in costs]
-        above = [100 * (cost["high"] - cost["mean"]) for cost in costs]
-        ax.errorbar(liars, means, yerr=[below, above], color=style.BLUE, marker="o", lw=1.1, elinewidth=0.8)
+        ax.plot(liars, means, color=style.BLUE, marker="o", lw=1.1)
+        for cost in costs:
+            if cost["low"] is not None:
+                ends = [100 * cost["low"], 100 * cost["high"]]
+                ax.plot([cost["liars"]] * 2, ends, color=style.BLUE, lw=0.8)
         ax.axhline(100 * found["drop"], color=style.BLACK, lw=0.7, ls=(0, (4, 2)))
         if found["liars"] is not None:
             cost = means[liars.index(found["liars"])]
+            left = (
+                found["liars"] - min(liars) < max(liars) - found["liars"]
+            )  # the words go where there is room
             ax.plot(found["liars"], cost, marker="o", ms=6, color=style.VERMILION, zorder=4)
             ax.annotate(
                 f"breaks at {found['liars']}",
                 (found["liars"], cost),
-                xytext=(-6, 3),
+                xytext=(6 if left else -6, -3 if left else 3),
                 textcoords="offset points",
-                ha="right",
-                va="bottom",
+                ha="left" if left else "right",
+                va="top" if left else "bottom",
                 fontsize=7,
                 color=style.VERMILION,
             )
         ax.set_xlabel("Byzantine nodes")
+        ax.set_title(seeds_in_words(cost["seeds"] for cost in costs), color="#444444", fontsize=7)
         ax.set_ylabel("accuracy lost (percentage points)")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return made

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from analysis import style
+from analysis.estimate import estimate, seeds_in_words
 from analysis.store import Study
 from simulator.errors import StorageError
 
@@ -100,7 +100,7 @@ def collusion_figure(study: Study) -> Figure:
     """ε of the worst and of the median victim against the size of a coalition, for every series; means over seeds.
 
     Lines are the open-loop figures, thin dotted ones what is certified; hollow markers stand for all neighbours of
-    one node.
+    one node. Where the mean is infinite, "∞" stands at the top: large for open-loop, small for certified.
 
     Raises:
         StorageError: too few sizes of coalitions were accounted for.
@@ -131,7 +131,7 @@ def collusion_figure(study: Study) -> Figure:
         )
         made.suptitle(
             f"open-loop, no bound for adaptive training; dotted: certified; hollow: all neighbours of one node "
-            f"(unit: {first['unit']}, adjacency: {first['adjacency']})",
+            f"(unit: {first['unit']}, adjacency: {first['adjacency']}; {_seeds(study)})",
             fontsize=7,
             color="#444444",
             x=0.01,
@@ -148,23 +148,51 @@ def _line(ax: Axes, mine: Sequence[Seen], worst: bool, index: int, name: str, ba
         value = seen.worst if worst else seen.median
         if seen.around and not certified and math.isfinite(value):
             ax.plot([seen.size], [value], marker=marker, ms=6, mfc="white", mec=colour, ls="", zorder=4)
+        elif seen.around and math.isinf(value):
+            _infinity(ax, seen.size, index, colour, "(∞)", certified)
     points: dict[int, list[float]] = {}
     for seen in mine:
         if seen.around:
             continue
         points.setdefault(seen.size, []).append(seen.worst if worst else seen.median)
-    xs = [size for size in sorted(points) if all(math.isfinite(e) and e > 0 for e in points[size])]
+    xs = sorted(points)
+    means = [estimate(points[x]).mean for x in xs]
+    for x, mean in zip(xs, means, strict=True):
+        if math.isinf(mean):
+            _infinity(ax, x, index, colour, "∞", certified)
     if not xs:
         return
     ax.plot(
         xs,
-        [fmean(points[x]) for x in xs],
+        [
+            mean if math.isfinite(mean) and mean > 0 else math.nan for mean in means
+        ],  # NaN leaves a gap in the line
         color=colour,
         ls=(0, (1, 1.5)) if certified else "-",
         lw=0.9 if certified else 1.4,
         marker="" if certified else marker,
         label=None if certified else name,
     )
+
+
+def _infinity(ax: Axes, size: int, index: int, colour: str, sign: str, certified: bool) -> None:
+    """A sign at the top of the axes, lower for every further series so that none hides another."""
+    ax.text(
+        size,
+        0.99 - 0.055 * index,
+        sign,
+        transform=ax.get_xaxis_transform(),
+        ha="right" if certified else "left",
+        va="top",
+        fontsize=6 if certified else 9,
+        color=colour,
+    )
+
+
+def _seeds(study: Study) -> str:
+    """Over how many seeds the means are."""
+    counts = study.summaries.group_by("series").agg(pl.col("seed").n_unique())["seed"]
+    return seeds_in_words(counts.to_list())
 
 
 def _number(value: object) -> float:

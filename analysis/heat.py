@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from analysis.paired import bootstrap_interval
+from analysis.estimate import Estimate, estimate
 from analysis.store import Study
 
 ATTACK = "set.adversary.byzantine.attack"
@@ -23,17 +21,22 @@ class Cell:
 
     Args:
         defence, attack: names.
-        mean: over seeds; NaN without any run.
-        low, high: 95 % bootstrap interval of the mean; NaN with fewer than two seeds.
-        seeds: how many.
+        estimate: mean over seeds with its 95 % t interval.
     """
 
     defence: str
     attack: str
-    mean: float
-    low: float
-    high: float
-    seeds: int
+    estimate: Estimate
+
+    @property
+    def mean(self) -> float:
+        """Over seeds; NaN without any run."""
+        return self.estimate.mean
+
+    @property
+    def seeds(self) -> int:
+        """How many."""
+        return self.estimate.count
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def heat(study: Study, metric: str) -> Grid:
     for row in rows.to_dicts():
         values.setdefault((str(row["series"] or "–"), name_of(row[ATTACK])), []).append(float(row[metric]))
     cells = {
-        (defence, attack): _cell(defence, attack, values.get((defence, attack), []))
+        (defence, attack): Cell(defence, attack, estimate(values.get((defence, attack), [])))
         for defence in defences
         for attack in attacks
     }
@@ -80,9 +83,7 @@ def heat(study: Study, metric: str) -> Grid:
         known = [cell for cell in of_defence if cell.seeds]
         if known:
             worst = min(known, key=lambda cell: cell.mean)
-            cells[defence, WORST] = Cell(
-                defence, worst.attack, worst.mean, worst.low, worst.high, worst.seeds
-            )
+            cells[defence, WORST] = worst
     return Grid(tuple(defences), (*attacks, WORST), cells)
 
 
@@ -103,10 +104,3 @@ def heat_rows(study: Study, metric: str = "accuracy_mean") -> tuple[list[str], l
         texts = ["–" if cell is None or not cell.seeds else f"{100 * cell.mean:.1f}" for cell in cells]
         rows.append([defence, *texts])
     return ["defence", *grid.attacks], rows
-
-
-def _cell(defence: str, attack: str, values: Sequence[float]) -> Cell:
-    if not values:
-        return Cell(defence, attack, math.nan, math.nan, math.nan, 0)
-    low, high = bootstrap_interval(values) if len(values) > 1 else (math.nan, math.nan)
-    return Cell(defence, attack, math.fsum(values) / len(values), low, high, len(values))

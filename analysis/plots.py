@@ -13,6 +13,7 @@ from analysis.cost_plot import cost_figure, has_costs
 from analysis.heat import has_heat
 from analysis.heat_plot import heat_figure
 from analysis.network_plot import network_figure
+from analysis.paired import study_differences
 from analysis.partition_plot import partition_figure
 from analysis.progress_plot import has_progress, progress_figure
 from analysis.run_plots import accuracy_figure, epsilon_figure
@@ -65,9 +66,11 @@ def _study(study: Study) -> list[tuple[str, Figure]]:
         return [("heat", heat_figure(study))]
     watched = has_progress(study)
     found: list[tuple[str, Figure]] = []
-    if study.kind == "whatif":
+    if study.kind == "whatif" and study_differences(study):
         found.append(("paired", paired_figure(study)))
-    elif curves(study.summaries) or not watched:  # without any ε there is no trade-off to show
+    elif study.kind != "whatif" and (
+        curves(study.summaries) or not watched
+    ):  # without any ε there is no trade-off
         found.append(("tradeoff", tradeoff_figure(study)))
     if watched:
         found.append(("progress", progress_figure(study)))

@@ -10,10 +10,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from analysis.captions import caption
+from analysis.estimate import seeds_in_words
+from analysis.heat import has_heat
 from analysis.plots import plot
 from analysis.store import Run, Study, is_study, read_run, read_study
-from analysis.summary import number, observers_in_words, study_rows, summary_rows, upper, worst_node
-from analysis.tradeoff import BOUNDS, epsilon_of
+from analysis.study_table import WHOLE, about, epsilon_terms, paired_about, paired_rows, study_rows
+from analysis.summary import number, observers_in_words, summary_rows, upper, worst_node
+from analysis.tradeoff import BOUNDS, epsilon_of, grid_points
 from simulator.errors import StorageError
 
 _CSS = """
@@ -28,28 +32,6 @@ img { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
 figcaption { color: #555; font-size: .9rem; }
 pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .8rem; }
 """
-
-_CAPTIONS = {
-    "accuracy": "Test accuracy of the honest nodes that are up, against virtual time and against traffic. "
-    "▼ a node goes down, ▲ it returns.",
-    "victims": "Privacy loss of every victim towards every single node, and against their distance.",
-    "collusion": "Privacy loss against the number of nodes that pool what they saw.",
-    "epsilon": "Privacy loss over virtual time. Thin lines: one observer each, its worst victim; "
-    "bold: the worst observer.",
-    "network": "The network. Shape and fill: role; ring: final accuracy (grey: not evaluated).",
-    "partition": "Who trains on what: samples of each class at each node, and samples of each node in all.",
-    "tradeoff": "Accuracy against privacy loss; colour: time to the target accuracy. Bars: 95 % "
-    "intervals over seeds. Filled: certified; hollow: open-loop, not a bound for adaptive training.",
-    "progress": "Mean accuracy of the honest nodes that are up, mean over seeds, against local updates, time and "
-    "traffic. What sends nothing is a level line in the panel of traffic.",
-    "breaking": "Accuracy lost to so many liars, against the same nodes telling the truth: mean and 95 % bootstrap "
-    "interval over seeds. Dashed: the mark; red: the smallest number found that passes it.",
-    "heat": "Accuracy under every attack (columns) with every defence (rows), means over seeds. Bold: the worst "
-    "attack on each defence, repeated in the last column. Runs that diverged count as chance.",
-    "cost": "Traffic and duration of secure sums against what each series varies. Bars: the range over seeds.",
-    "paired": "Difference of each variant to the baseline with the same seed. Grey: one seed; "
-    "blue: mean with its 95 % bootstrap interval.",
-}
 
 _UNIT = {"record": "one training record of one node", "node": "the whole data set of one node"}
 _ADJACENCY = {
@@ -155,12 +137,18 @@ def _study_body(study: Study) -> str:
     finished = study.summaries.height
     total = len(study.description["runs"])
     parts = [_prose(study.description["scenario"])]
-    parts += [
-        f"<p>{finished} of {total} runs have a summary. Mean ± half of the 95 % t interval over seeds.</p>"
-    ]
-    parts += ["<h2>Summary</h2>", _table(header, rows)]
+    parts += [f"<p>{finished} of {total} runs have a summary.</p>"]
+    parts += ["<h2>Summary</h2>", _paragraph(about(study)), _table(header, rows)]
+    if not has_heat(study):
+        parts.append(_paragraph(WHOLE))
+    compared = paired_rows(study)
+    if compared is not None:
+        parts += ["<h2>Differences to the baseline</h2>", _paragraph(paired_about(study)), _table(*compared)]
     parts += ["<h2>What the privacy numbers mean</h2>", *_study_epsilon(study)]
-    parts += ["<h2>Figures</h2>", *_figures(plot(study.path))]
+    parts += [
+        "<h2>Figures</h2>",
+        *_figures(plot(study.path), seeds_in_words(p.seeds for p in grid_points(study.summaries))),
+    ]
     parts += ["<h2>Scenario</h2>", _json(study.description["scenario"])]
     versions = _study_versions(study)
     if versions:
@@ -169,23 +157,15 @@ def _study_body(study: Study) -> str:
 
 
 def _study_epsilon(study: Study) -> list[str]:
-    rows = study.summaries.to_dicts()
-    seen = dict.fromkeys(
-        (
-            str(row.get("unit")),
-            str(row.get("adjacency")),
-            str(row.get("delta")),
-            observers_in_words(row.get("observers")),
+    words = epsilon_terms(study)
+    for row in study.summaries.to_dicts():
+        unit, adjacency = str(row.get("unit")), str(row.get("adjacency"))
+        told = (
+            f"Unit {unit}, adjacency {adjacency}: ε limits how well an observer can tell whether "
+            f"{_UNIT.get(unit, unit)} {_ADJACENCY.get(adjacency, adjacency)}."
         )
-        for row in rows
-        if row.get("epsilon_worst") is not None and math.isfinite(row["epsilon_worst"])
-    )
-    words = [
-        f"ε is the worst over honest victims and observers ({observers}) at δ = {delta}: whether "
-        f"{_UNIT.get(unit, unit)} {_ADJACENCY.get(adjacency, adjacency)} "
-        f"(unit {unit}, adjacency {adjacency})."
-        for unit, adjacency, delta, observers in seen
-    ] or ["No run has a finite certified ε."]
+        if row.get("unit") is not None and told not in words:
+            words.append(told)
     words.append(
         "Certified ε bounds what adaptive training reveals. Open-loop ε is exact for the recorded linear "
         "view with the other nodes' gradients held fixed; on sparse graphs it is not a bound for adaptive "
@@ -228,13 +208,17 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide">{table}</div>'
 
 
-def _figures(pictures: Iterable[Path]) -> list[str]:
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(text[:1].upper() + text[1:].rstrip('.'))}.</p>"
+
+
+def _figures(pictures: Iterable[Path], seeds: str = "") -> list[str]:
     made = []
     for picture in pictures:
         data = base64.b64encode(picture.read_bytes()).decode("ascii")
-        caption = escape(_CAPTIONS[picture.stem])
-        picture_tag = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
-        made.append(f"<figure>{picture_tag}<figcaption>{caption}</figcaption></figure>")
+        words = escape(caption(picture.stem, seeds))
+        picture_tag = f'<img alt="{words}" src="data:image/png;base64,{data}">'
+        made.append(f"<figure>{picture_tag}<figcaption>{words}</figcaption></figure>")
     return made
 
 

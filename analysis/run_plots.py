@@ -98,7 +98,7 @@ def epsilon_figure(run: Run) -> Figure:
     """ε as virtual time passes, per basis: each observer's worst victim, the worst of all, and the median
     over victims of each one's worst observer.
 
-    An infinite ε is not drawn; a note says from when to when there is no guarantee.
+    An infinite ε is not drawn; a note says from when on there is no guarantee, for the worst and the median victim.
 
     Raises:
         StorageError: no privacy loss has been accounted.
@@ -133,7 +133,9 @@ def epsilon_figure(run: Run) -> Figure:
             finite += [e for e in worst["epsilon"].to_list() if math.isfinite(e) and e > 0]
             infinite = worst.filter(pl.col("epsilon").is_infinite())["t_s"].to_list()
             if infinite:
-                notes.append(f"{basis}: worst ε = ∞ (no guarantee) from {infinite[0]:g} s")
+                note = f"{basis}: worst ε = ∞ (no guarantee) from {infinite[0]:g} s"
+                of_median = median.filter(pl.col("epsilon").is_infinite())["t_s"].to_list()
+                notes.append(note + (f", median victim's from {of_median[0]:g} s" if of_median else ""))
         first = rows.row(0, named=True)
         ax.set_xlabel(_clock(run))
         ax.set_ylabel(f"privacy loss ε at δ = {style.power(first['delta'])}")

@@ -244,6 +244,8 @@ _NUMERIC = frozenset(
         "bytes_sent",
         "time_to_accuracy_s",
         "bytes_to_accuracy",
+        "sums_opened_fraction",
+        "mixes_complete_fraction",
         "consensus_distance",
         "delta",
     }

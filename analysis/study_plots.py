@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -16,14 +17,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analysis import style
-from analysis.paired import Difference, differences, metrics_of
+from analysis.estimate import ONE_SEED, Estimate, seeds_in_words
+from analysis.paired import Difference, study_differences
 from analysis.store import Study
+from analysis.study_table import epsilon_terms, plain, signed
 from analysis.tradeoff import (
     Basis,
-    Estimate,
     GridPoint,
     curves,
     grid_points,
+    infinite_points,
     pareto_front,
     unbounded,
     without_epsilon,
@@ -38,8 +41,8 @@ def tradeoff_figure(study: Study) -> Figure:
     """Accuracy against ε (log axis) of every series, coloured by how long it took to the target accuracy.
 
     Certified ε: solid line, filled markers. Open-loop ε (not a bound for adaptive training): dashed, hollow.
-    Bars are 95 % intervals over seeds; the shaded steps are the Pareto front of each basis. Series without
-    any finite ε are labelled horizontal lines.
+    Bars are 95 % t intervals over seeds; the shaded steps are the Pareto front of each basis. Series without
+    any finite ε are labelled horizontal lines; a point of infinite ε of another series stands at the right, over "∞".
 
     Raises:
         StorageError: no run of the study has an accuracy.
@@ -47,7 +50,9 @@ def tradeoff_figure(study: Study) -> Figure:
     found, plain = curves(study.summaries), without_epsilon(study.summaries)
     if not any(p.accuracy_mean.count for points in (*found.values(), plain) for p in points):
         raise StorageError(f"{study.path}: no finished run has an accuracy to draw")
-    order = [point.series for point in grid_points(study.summaries)]
+    every = grid_points(study.summaries)
+    order = [point.series for point in every]
+    infinite = infinite_points(study.summaries)
     names = list(dict.fromkeys(series for series, _ in found))
     names.sort(key=order.index)
     times = [p.median_time_to_accuracy_s for points in found.values() for p in points]
@@ -57,6 +62,7 @@ def tradeoff_figure(study: Study) -> Figure:
     colours = LinearSegmentedColormap.from_list(
         "time", matplotlib.colormaps["viridis_r"](np.linspace(0.1, 1.0, 256))
     )
+    clock = _Clock(scale, colours)
     made, axes = style.figure(1, 2, sharex=True, height=3.3)
     with style.applied():
         for ax, (metric, title) in zip(axes, _PANELS, strict=True):
@@ -64,23 +70,29 @@ def tradeoff_figure(study: Study) -> Figure:
                 of_basis = [p for (_, b), points in found.items() if b == basis for p in points]
                 _draw_front(ax, of_basis, metric, basis)
             for (series, basis), points in found.items():
-                _draw_curve(ax, points, metric, names.index(series), basis, scale, colours)
+                _draw_curve(ax, points, metric, names.index(series), basis, clock)
             for i, point in enumerate(plain):
                 _draw_level(ax, point, getattr(point, metric), right=i % 2 == 1)
             ax.set_title(title)
             style.percent_axis(ax.yaxis)
         _epsilon_axes(study, axes, bool(found))
+        if infinite:
+            _draw_infinite(axes, infinite, names, clock)
         axes[0].set_ylabel("test accuracy (%)")
         if scale is not None:
             bar = made.colorbar(matplotlib.cm.ScalarMappable(scale, colours), ax=axes, aspect=30, pad=0.015)
             bar.set_label(f"time to {_target(study)} accuracy (virtual s)")
-            bar.ax.yaxis.set_major_locator(MaxNLocator(5))
+            if max(reached) > min(reached) * 1.001:
+                bar.ax.yaxis.set_major_locator(MaxNLocator(5))
+            else:  # all took as long: one number, and no scale of thousandths
+                bar.set_ticks([min(reached)], labels=[f"{min(reached):g}"])
             bar.outline.set_visible(False)
         handles = _tradeoff_legend(names, {basis for _, basis in found}, any(math.isinf(t) for t in times))
         boundless = unbounded(study.summaries)
+        words = [seeds_in_words(point.seeds for point in every)]
         if boundless:
-            words = f"certified ε = ∞ (no guarantee), not drawn: {'; '.join(boundless)}"
-            made.suptitle(words, x=0.01, ha="left", fontsize=7, color="#444444")
+            words.append(f"certified ε = ∞ (no guarantee): {', '.join(boundless)}")
+        made.suptitle("; ".join(words), x=0.01, ha="left", fontsize=7, color="#444444")
         made.legend(
             handles=handles,
             loc="outside lower center",
@@ -90,43 +102,58 @@ def tradeoff_figure(study: Study) -> Figure:
     return made
 
 
+@dataclass(frozen=True)
+class _Clock:
+    """How the time to the target accuracy is coloured.
+
+    Args:
+        scale: seconds to 0 … 1; None if nothing reached the target.
+        colours: of these.
+    """
+
+    scale: Normalize | None
+    colours: Colormap
+
+    def fill(self, point: GridPoint) -> Any:
+        """The colour of a point; grey if half of its seeds or more never reached the target."""
+        time_s = point.median_time_to_accuracy_s
+        return _NEVER if self.scale is None or math.isinf(time_s) else self.colours(self.scale(time_s))
+
+
 def _draw_curve(
-    ax: Axes,
-    points: Sequence[GridPoint],
-    metric: str,
-    index: int,
-    basis: Basis,
-    scale: Normalize | None,
-    colours: Colormap,
+    ax: Axes, points: Sequence[GridPoint], metric: str, index: int, basis: Basis, clock: _Clock
 ) -> None:
-    line, marker = style.PALETTE[index % len(style.PALETTE)], style.MARKERS[index % len(style.MARKERS)]
     drawn = [p for p in points if math.isfinite(getattr(p, metric).mean)]
     ax.plot(
         [p.epsilon.mean for p in drawn],
         [getattr(p, metric).mean for p in drawn],
-        color=line,
+        color=style.PALETTE[index % len(style.PALETTE)],
         ls=style.BASIS_DASH[basis],
         lw=1.1,
         zorder=2,
     )
     for p in drawn:
-        x, y = p.epsilon.mean, getattr(p, metric)
-        late = scale is None or not math.isfinite(p.median_time_to_accuracy_s)
-        fill = _NEVER if scale is None or late else colours(scale(p.median_time_to_accuracy_s))
-        _bars(ax, p.epsilon, y, line)
-        hollow = basis == "open-loop"
-        if hollow:
-            # The ring carries the time, so that hollow markers keep it; the line's colour says which series.
-            ax.plot(x, y.mean, marker=marker, ms=5, mfc="white", mec=line, mew=0.7, zorder=4)
-            ax.plot(x, y.mean, marker=marker, ms=3.4, mfc="white", mec=fill, mew=1.0, zorder=5)
-        else:
-            ax.plot(x, y.mean, marker=marker, ms=5, mfc=fill, mec=line, mew=0.8, zorder=4)
+        _draw_point(ax, p, getattr(p, metric), p.epsilon.mean, index, clock)
 
 
-def _bars(ax: Axes, x: Estimate, y: Estimate, colour: str) -> None:
-    if math.isfinite(y.low):
-        ax.plot([x.mean, x.mean], [y.low, y.high], color=colour, lw=0.7, zorder=3)
-    if math.isfinite(x.low) and x.high > x.low:
+def _draw_point(ax: Axes, point: GridPoint, y: Estimate, x: float, index: int, clock: _Clock) -> None:
+    """A marker at ``x`` with its intervals: of a finite ε its value, else the place of infinity."""
+    line, marker = style.PALETTE[index % len(style.PALETTE)], style.MARKERS[index % len(style.MARKERS)]
+    fill = clock.fill(point)
+    _bars(ax, x, point.epsilon, y, line)
+    if point.basis == "open-loop":
+        # The ring carries the time, so that hollow markers keep it; the line's colour says which series.
+        ax.plot(x, y.mean, marker=marker, ms=5, mfc="white", mec=line, mew=0.7, zorder=4)
+        ax.plot(x, y.mean, marker=marker, ms=3.4, mfc="white", mec=fill, mew=1.0, zorder=5)
+    else:
+        ax.plot(x, y.mean, marker=marker, ms=5, mfc=fill, mec=line, mew=0.8, zorder=4)
+
+
+def _bars(ax: Axes, place: float, x: Estimate, y: Estimate, colour: str) -> None:
+    """Intervals of both, if they have any; ``place`` is where the marker stands."""
+    if y.bounded:
+        ax.plot([place, place], [y.low, y.high], color=colour, lw=0.7, zorder=3)
+    if x.bounded and x.high > x.low:
         # An interval that reaches below zero would leave a logarithmic axis.
         ax.plot([max(x.low, x.mean / 100), x.high], [y.mean, y.mean], color=colour, lw=0.7, zorder=3)
 
@@ -153,8 +180,9 @@ def _draw_level(ax: Axes, point: GridPoint, y: Estimate, *, right: bool) -> None
     ax.axhline(y.mean, color=style.BLACK, lw=0.9, zorder=1)
     if math.isfinite(y.low):
         ax.axhspan(y.low, y.high, color=style.BLACK, alpha=0.08, lw=0, zorder=0)
+    told = "ε = ∞" if math.isinf(point.epsilon.mean) else "no ε"
     ax.annotate(
-        f"{point.series} (no ε)",
+        f"{point.series} ({told})",
         (0.99 if right else 0.01, y.mean),
         ha="right" if right else "left",
         xycoords=("axes fraction", "data"),
@@ -186,6 +214,29 @@ def _epsilon_axes(study: Study, axes: Sequence[Axes], any_epsilon: bool) -> None
             ax.xaxis.set_minor_formatter(NullFormatter())
         else:
             ax.set_xticks([])
+
+
+def _draw_infinite(
+    axes: Sequence[Axes],
+    infinite: dict[tuple[str, Basis], list[GridPoint]],
+    names: Sequence[str],
+    clock: _Clock,
+) -> None:
+    """Points of infinite ε in a strip of their own at the right end of the axes, whose tick says "∞"."""
+    low, high = axes[0].get_xlim()  # which the panels share
+    strip = (high / low) ** 0.08
+    place = high * strip
+    for ax, (metric, _) in zip(axes, _PANELS, strict=True):
+        for (series, _), points in infinite.items():
+            for point in points:
+                if math.isfinite(getattr(point, metric).mean):
+                    _draw_point(ax, point, getattr(point, metric), place, names.index(series), clock)
+        ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+        ax.axvline(high, color=style.GREY, lw=0.6, ls=":", zorder=0)
+        ax.set_xticks([*ticks, place], [*(f"{tick:g}" for tick in ticks), "∞"])
+        ax.set_xticks([tick for tick in ax.get_xticks(minor=True) if low <= tick <= high], minor=True)
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    axes[0].set_xlim(low, place * strip)
 
 
 def _common(study: Study, key: str) -> Any:
@@ -232,71 +283,69 @@ def _tradeoff_legend(names: Sequence[str], bases: set[str], any_never: bool) -> 
 
 
 def paired_figure(study: Study) -> Figure:
-    """Every variant's difference to the baseline: each seed (faint), mean and 95 % bootstrap interval.
+    """Every variant's difference to the baseline: each seed (faint), mean and 95 % t interval.
 
     One panel per metric; what has no finite difference is said in words, and a mean that leaves such
     seeds out is hollow.
+
+    Raises:
+        StorageError: there is no finished variant, or no baseline to compare it with.
     """
-    found = differences(study.summaries)
-    variants = list(dict.fromkeys(one.variant for one in found))
-    if not variants:
-        raise StorageError(f"{study.path}: no finished variant to compare with the baseline")
-    metrics = metrics_of(study.summaries)
+    found = study_differences(study)
+    if not found:
+        raise StorageError(f"{study.path}: no finished variant to compare with a finished baseline")
+    names = dict.fromkeys(_row_name(one) for one in found)
+    metrics = list(dict.fromkeys(one.metric for one in found))
     rows = -(-len(metrics) // 3)
-    made, axes = style.figure(rows, 3, sharey=True, height=0.5 + rows * (0.7 + 0.28 * len(variants)))
+    made, axes = style.figure(rows, 3, sharey=True, height=0.5 + rows * (0.7 + 0.28 * len(names)))
     with style.applied():
         for ax in axes[len(metrics) :]:
             ax.set_visible(False)
         for ax, metric in zip(axes, metrics, strict=False):
-            of_metric = {one.variant: one for one in found if one.metric == metric}
-            for row, variant in enumerate(variants):
-                _draw_difference(ax, of_metric[variant], row)
+            of_metric = {_row_name(one): one for one in found if one.metric == metric}
+            for row, name in enumerate(names):
+                _draw_difference(ax, of_metric[name], row)
             ax.set_title(metric.title)
             ax.set_xlabel("Δε" if metric.unit == "ε" else f"Δ ({metric.unit})")
             ax.margins(x=0.12)
             ax.tick_params(left=False)
             ax.xaxis.set_major_locator(MaxNLocator(5))
-            if any(one.per_seed for one in of_metric.values()):
+            if any(math.isfinite(value) for one in of_metric.values() for _, value in one.per_seed):
                 ax.axvline(0, color=style.BLACK, lw=0.7, zorder=1)
             else:
                 ax.set_xticks([])
             ax.grid(False, axis="y")
-        axes[0].set_yticks(range(len(variants)), variants)
-        axes[0].set_ylim(len(variants) - 0.5, -0.5)
-        made.legend(
-            handles=[
-                Line2D(
-                    [],
-                    [],
-                    ls="",
-                    marker="o",
-                    ms=3,
-                    mfc=style.GREY,
-                    mec="none",
-                    alpha=0.5,
-                    label="Δ: variant − baseline, one seed",
-                ),
-                Line2D(
-                    [],
-                    [],
-                    color=style.BLUE,
-                    marker="o",
-                    ms=4,
-                    label="mean over seeds, 95 % bootstrap interval",
-                ),
-            ],
-            loc="outside lower center",
-            ncols=2,
-        )
+        axes[0].set_yticks(range(len(names)), list(names))
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
+        made.suptitle(" ".join(epsilon_terms(study)), x=0.01, ha="left", fontsize=7, color="#444444")
+        pairs = seeds_in_words(len(one.per_seed) for one in found if one.per_seed)
+        made.legend(handles=_paired_legend(pairs), loc="outside lower center", ncols=2)
     return made
 
 
+def _row_name(one: Difference) -> str:
+    """The variant or series, with the swept values of its point."""
+    return ", ".join([one.variant, *(f"{k.rpartition('.')[2]} = {plain(v)}" for k, v in one.setting)])
+
+
+def _paired_legend(pairs: str) -> list[Line2D]:
+    """What dots and bars are; ``pairs`` says how many seeds there are."""
+    grey: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3, "mfc": style.GREY, "mec": "none", "alpha": 0.5}
+    blue: dict[str, Any] = {"color": style.BLUE, "marker": "o", "ms": 4}
+    if pairs == ONE_SEED:
+        return [Line2D([], [], ls="", label="Δ: variant − baseline; one pair, no interval", **blue)]
+    return [
+        Line2D([], [], label="Δ: variant − baseline, one seed", **grey),
+        Line2D([], [], label=f"mean over {pairs}, 95 % t interval", **blue),
+    ]
+
+
 def _draw_difference(ax: Axes, one: Difference, row: int) -> None:
-    count = len(one.per_seed)
-    for i, (_, value) in enumerate(one.per_seed):
+    finite = [value for _, value in one.per_seed if math.isfinite(value)]
+    for i, value in enumerate(finite if len(one.per_seed) > 1 else ()):
         ax.plot(
             value,
-            row + 0.22 + 0.12 * (i / max(count - 1, 1) - 0.5),
+            row + 0.22 + 0.12 * (i / max(len(finite) - 1, 1) - 0.5),
             marker="o",
             ms=2.6,
             mfc=style.GREY,
@@ -304,21 +353,23 @@ def _draw_difference(ax: Axes, one: Difference, row: int) -> None:
             alpha=0.5,
             zorder=2,
         )
-    if count:
-        if math.isfinite(one.low):
+    if math.isfinite(one.mean):
+        if one.estimate.bounded:
             ax.plot(
                 [one.low, one.high], [row, row], color=style.BLUE, lw=1.5, solid_capstyle="butt", zorder=3
             )
         # Hollow where the mean leaves seeds out: the note beside it says which.
         fill = "white" if one.note else style.BLUE
         ax.plot(one.mean, row, marker="o", ms=4, color=style.BLUE, mfc=fill, zorder=4)
-    if one.note:
+    words = signed(one.estimate) if math.isinf(one.mean) else ""
+    told = f"{words} ({one.note})" if words and one.note else words or one.note
+    if told:
         ax.annotate(
-            one.note,
-            (0.5, row - 0.16 if count else row),
+            told,
+            (0.5, row - 0.16 if finite else row),
             xycoords=("axes fraction", "data"),
             ha="center",
-            va="bottom" if count else "center",
+            va="bottom" if finite else "center",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             fontsize=6.5,
             color="#444444",

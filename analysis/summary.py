@@ -1,31 +1,28 @@
-"""The numbers a person wants first, in words: one run, or a whole study."""
+"""The numbers of one run that a person wants first, in words."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from analysis.heat import has_heat, heat_rows
-from analysis.store import Run, Study
-from analysis.tradeoff import BOUNDS, Estimate, epsilon_of, grid_points
+from analysis.store import Run
+from analysis.tradeoff import BOUNDS, epsilon_of
 
 MIB = 2**20
 NOT_A_BOUND = "not a bound for adaptive training"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """``value`` with ``digits`` significant digits; "–" for none, "∞" for infinity."""
+    """``value`` with ``digits`` significant digits; "–" for none, "∞" or "−∞" for infinity."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
-        return "∞"
+        return "∞" if value > 0 else "−∞"
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.{digits - 1}e}"
     places = digits - 1 - (math.floor(math.log10(abs(value))) if value else 0)
@@ -156,97 +153,14 @@ def summary_table(summary: Mapping[str, Any], worst: int | None = None) -> Table
     return table
 
 
-def study_rows(study: Study) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of :func:`study_table`."""
-    if has_heat(study):
-        return heat_rows(study)
-    certified = grid_points(study.summaries, "certified")
-    open_loop = grid_points(study.summaries, "open-loop")
-    keys = list(dict.fromkeys(key for point in certified for key, _ in point.setting))
-    # What is the same in all of a series, its name says already.
-    values: dict[tuple[str, str], set[str]] = {}
-    for point in certified:
-        for key, value in point.setting:
-            values.setdefault((key, point.series), set()).add(repr(value))
-    keys = [k for k in keys if any(len(seen) > 1 for (key, _), seen in values.items() if key == k)]
-    short = [key.rpartition(".")[2] for key in keys]
-    named = short if len(set(short)) == len(short) else keys
-    header = ["variant" if study.kind == "whatif" else "series", *named, "seeds"]
-    header += ["mean acc. (%)", "worst acc. (%)", "ε certified", "ε open-loop"]
-    header += ["to target (s)", "virtual (s)", "MiB"]
-    rows: list[list[str]] = []
-    for point, other in zip(certified, open_loop, strict=True):
-        setting = dict(point.setting)
-        seeds = point.accuracy_mean.count + point.accuracy_mean.missing
-        rows.append(
-            [
-                point.series,
-                *(_plain(setting.get(key)) for key in keys),
-                f"{seeds}"
-                + (f" ({point.accuracy_mean.missing} failed)" if point.accuracy_mean.missing else ""),
-                plus_minus(point.accuracy_mean, 100),
-                plus_minus(point.accuracy_worst, 100),
-                plus_minus(point.epsilon),
-                plus_minus(other.epsilon),
-                _reached_by(point.time_to_accuracy_s),
-                plus_minus(point.simulated_s),
-                plus_minus(point.bytes_sent, 1 / MIB),
-            ]
-        )
-    return header, rows
-
-
-def study_table(study: Study) -> Table:
-    """A study at a glance: one row per series or variant and setting, mean ± half a 95 % t interval."""
-    header, rows = study_rows(study)
-    about = "mean ± 95 % interval over seeds (open-loop is no bound for adaptive training)"
-    if has_heat(study):
-        about = "mean accuracy of honest nodes in %, mean over seeds"
-    table = Table(title=Text(f"{study.name}: {about}"), title_justify="left")
-    for i, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
-
-
-def plus_minus(value: Estimate, scale: float = 1.0) -> str:
-    """Mean ± half-width with as many decimals as the half-width makes meaningful; the mean alone if all agree."""
-    if not math.isfinite(value.mean) or not value.half_width > 1e-12 * abs(value.mean):
-        return number(value.mean * scale)
-    mean, half = value.mean * scale, value.half_width * scale
-    size = max(half, abs(mean) * 1e-3, 1e-12)
-    places = min(max(1 - math.floor(math.log10(size)), 0), 6)
-    return f"{mean:.{places}f} ± {half:.{places}f}"
-
-
 def mib(size_bytes: float | None) -> str:
     """Bytes as MiB."""
     return "–" if size_bytes is None else f"{number(size_bytes / MIB)} MiB"
 
 
-def _plain(value: Any) -> str:
-    """A setting in a cell: numbers short, tables (as JSON) by their kind and the plain keys beside it."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        with suppress(ValueError):
-            value = json.loads(value)
-    if isinstance(value, Mapping):
-        told = [f"{key}={_plain(v)}" for key, v in value.items() if key != "kind" and not isinstance(v, list)]
-        return " ".join([str(value["kind"]), *told] if "kind" in value else told)
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value)) or "none"
-    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _reached(summary: Mapping[str, Any]) -> str:
     size = summary.get("bytes_to_accuracy")
     return f"{number(summary['time_to_accuracy_s'])} s" + ("" if size is None else f", {mib(size)}")
-
-
-def _reached_by(value: Estimate) -> str:
-    if value.count == 0:
-        return "never"
-    return plus_minus(value) + (f" ({value.missing} never)" if value.missing else "")
 
 
 def _share(part: float | None, whole: float | None) -> str:

@@ -8,45 +8,24 @@ sparse graphs is not a bound. Each gives points and a front of its own.
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import polars as pl
-from scipy.special import stdtrit
+
+from analysis.estimate import Estimate, estimate, median
 
 Basis: TypeAlias = Literal["certified", "open-loop"]
 BASES: tuple[Basis, Basis] = ("certified", "open-loop")
 BOUNDS = frozenset({"certified", "ldp-fallback"})
 """Values of ``basis`` in a summary that make its ε a bound."""
 
+Setting: TypeAlias = tuple[tuple[str, Any], ...]
+"""(dotted key, value) pairs that a point of a study changes."""
+
 BASELINE = "baseline"
 """What a run without series and without variant is called."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds with its 95 % Student t interval.
-
-    Args:
-        mean: NaN when no seed has a value, infinite when one seed's value is.
-        low: lower end of the interval; NaN with fewer than two values or an infinite one.
-        high: upper end.
-        count: seeds with a value.
-        missing: seeds without (diverged, failed, target never reached, no such ε).
-    """
-
-    mean: float
-    low: float
-    high: float
-    count: int
-    missing: int
-
-    @property
-    def half_width(self) -> float:
-        """Half the length of the interval."""
-        return (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
@@ -61,10 +40,13 @@ class GridPoint:
         epsilon: worst observer, worst victim; infinite if any seed's is.
         time_to_accuracy_s: over the seeds that reached the target (``missing`` counts the others).
         median_time_to_accuracy_s: median over all seeds, never reached counting as infinitely late.
+        sums_opened: fraction of the secure sums asked for that were opened; without a value where there are none.
+        mixes_complete: fraction of the mixes that took in everybody they should have.
+        seeds: runs behind the point, those without a value included.
     """
 
     series: str
-    setting: tuple[tuple[str, Any], ...]
+    setting: Setting
     basis: Basis
     protocol: str
     accuracy_mean: Estimate
@@ -74,22 +56,9 @@ class GridPoint:
     median_time_to_accuracy_s: float
     simulated_s: Estimate
     bytes_sent: Estimate
-
-
-def estimate(values: Iterable[float | None]) -> Estimate:
-    """Mean and 95 % t interval of the values that exist (assumes a near-normal spread over seeds)."""
-    given = list(values)
-    present = [float(v) for v in given if v is not None and not math.isnan(v)]
-    count, missing = len(present), len(given) - len(present)
-    if not present:
-        return Estimate(math.nan, math.nan, math.nan, 0, missing)
-    if any(math.isinf(v) for v in present):
-        return Estimate(math.inf, math.nan, math.nan, count, missing)
-    mean = math.fsum(present) / count
-    if count == 1:
-        return Estimate(mean, math.nan, math.nan, 1, missing)
-    half = float(stdtrit(count - 1, 0.975)) * statistics.stdev(present) / math.sqrt(count)
-    return Estimate(mean, mean - half, mean + half, count, missing)
+    sums_opened: Estimate
+    mixes_complete: Estimate
+    seeds: int
 
 
 def epsilon_of(summary: Mapping[str, Any], basis: Basis) -> float | None:
@@ -118,6 +87,11 @@ def grid_points(summaries: pl.DataFrame, basis: Basis = "certified") -> list[Gri
     Returns:
         One point per (series or variant, setting), in order of first appearance.
     """
+    return [_point(name, setting, rows, basis) for name, setting, rows in grouped(summaries)]
+
+
+def grouped(summaries: pl.DataFrame) -> list[tuple[str, Setting, list[dict[str, Any]]]]:
+    """(series or variant, setting, runs) of every point of a study, in order of first appearance."""
     keys = [name for name in summaries.columns if name.startswith("set.")]
     rows = summaries.to_dicts()
     whatif = any(row.get("variant") for row in rows)
@@ -126,33 +100,39 @@ def grid_points(summaries: pl.DataFrame, basis: Basis = "certified") -> list[Gri
         # A sweep without series has no baseline either; its runs go by their protocol.
         name = label(row) if whatif else str(row.get("series") or row.get("protocol") or BASELINE)
         groups.setdefault((name, *(repr(row[key]) for key in keys)), []).append(row)
-    return [_point(name, group, keys, basis) for (name, *_), group in groups.items()]
+    return [
+        (name, tuple((k.removeprefix("set."), of[0][k]) for k in keys if of[0][k] is not None), of)
+        for (name, *_), of in groups.items()
+    ]
 
 
-def _point(name: str, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], basis: Basis) -> GridPoint:
+def _point(name: str, setting: Setting, rows: Sequence[Mapping[str, Any]], basis: Basis) -> GridPoint:
     def over_seeds(key: str) -> Estimate:
         return estimate(_real(row.get(key)) for row in rows)
 
     times = [_real(row.get("time_to_accuracy_s")) for row in rows]
     return GridPoint(
         series=name,
-        setting=tuple((k.removeprefix("set."), rows[0][k]) for k in keys if rows[0][k] is not None),
+        setting=setting,
         basis=basis,
         protocol=str(rows[0].get("protocol") or ""),
         accuracy_mean=over_seeds("accuracy_mean"),
         accuracy_worst=over_seeds("accuracy_worst"),
         epsilon=estimate(epsilon_of(row, basis) for row in rows),
         time_to_accuracy_s=estimate(times),
-        median_time_to_accuracy_s=statistics.median(math.inf if t is None else t for t in times),
+        median_time_to_accuracy_s=median(math.inf if t is None else t for t in times),
         simulated_s=over_seeds("simulated_s"),
         bytes_sent=over_seeds("bytes_sent"),
+        sums_opened=over_seeds("sums_opened_fraction"),
+        mixes_complete=over_seeds("mixes_complete_fraction"),
+        seeds=len(rows),
     )
 
 
 def curves(summaries: pl.DataFrame) -> dict[tuple[str, Basis], list[GridPoint]]:
     """The points with a finite ε, per series and basis, by increasing ε.
 
-    A series whose open-loop ε equals its certified ε everywhere (a complete graph, for example) gives the
+    A series whose open-loop ε equals its certified ε wherever it has one (a complete graph, for example) gives the
     certified curve only.
     """
     found: dict[tuple[str, Basis], list[GridPoint]] = {}
@@ -175,6 +155,22 @@ def without_epsilon(summaries: pl.DataFrame) -> list[GridPoint]:
         for one, other in zip(certified, open_loop, strict=True)
         if not math.isfinite(one.epsilon.mean) and not math.isfinite(other.epsilon.mean)
     ]
+
+
+def infinite_points(summaries: pl.DataFrame) -> dict[tuple[str, Basis], list[GridPoint]]:
+    """The points with an infinite ε on a basis, per series and basis, of those that have a curve of some kind.
+
+    A point that is infinite on both bases is :func:`without_epsilon`'s.
+    """
+    drawn = {series for series, _ in curves(summaries)}
+    certified, open_loop = (grid_points(summaries, basis) for basis in BASES)
+    found: dict[tuple[str, Basis], list[GridPoint]] = {}
+    for pair in zip(certified, open_loop, strict=True):
+        for point, other in (pair, pair[::-1]):
+            one_sided = math.isinf(point.epsilon.mean) and math.isfinite(other.epsilon.mean)
+            if point.series in drawn and one_sided:
+                found.setdefault((point.series, point.basis), []).append(point)
+    return found
 
 
 def unbounded(summaries: pl.DataFrame) -> list[str]:
@@ -204,10 +200,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _same(certified: Sequence[GridPoint], open_loop: Sequence[GridPoint]) -> bool:
-    other = {point.setting: point.epsilon.mean for point in open_loop}
-    return len(certified) == len(open_loop) and all(
+    other = {point.setting: point.epsilon.mean for point in certified}
+    return all(
         math.isclose(point.epsilon.mean, other.get(point.setting, math.nan), rel_tol=1e-6)
-        for point in certified
+        for point in open_loop
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import matplotlib
 import networkx as nx
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis import style
+from analysis.estimate import median
 from analysis.store import Run
 from simulator.errors import StorageError
 
@@ -33,9 +35,9 @@ def has_victims(run: Run) -> bool:
 
 
 def victims_figure(run: Run) -> Figure:
-    """A heat map of ε by victim and observer, and ε against graph distance on every basis.
+    """A heat map of ε by victim and observer, and ε against graph distance on every basis: medians and ranges.
 
-    The map is of the open-loop basis, or of what there is. Infinite ε are drawn at the top and said to be so.
+    The map is of the open-loop basis, or of what there is. Infinite ε are red in the map, signs at the top beside it.
 
     Raises:
         StorageError: not enough single observers were accounted for.
@@ -63,6 +65,8 @@ def victims_figure(run: Run) -> Figure:
         against.set_ylabel(f"ε at δ = {style.power(first['delta'])}")
         against.set_title(f"unit: {first['unit']}, adjacency: {first['adjacency']}", color="#444444")
         against.set_ylim(bottom=0)
+        if rows["epsilon"].is_infinite().any():
+            against.set_ylim(top=1.2 * against.get_ylim()[1])  # room for the signs of infinity
         against.xaxis.set_major_locator(MaxNLocator(integer=True))
         against.legend(loc="best")
     return made
@@ -80,23 +84,37 @@ def _heat(made: Figure, ax: Any, rows: pl.DataFrame, nodes: int, basis: str) -> 
         table[victim, int(observer)] = epsilon
     finite = table[np.isfinite(table)]
     top = float(finite.max()) if finite.size else 1.0
-    image = ax.imshow(
-        np.where(np.isinf(table), top, table), cmap="cividis", vmin=0, vmax=top, interpolation="nearest"
-    )
+    colours = matplotlib.colormaps["cividis"].with_extremes(over=style.VERMILION)
+    shown = np.where(np.isinf(table), 2 * top, table)  # beyond the scale
+    image = ax.imshow(shown, cmap=colours, vmin=0, vmax=top, interpolation="nearest")
     bar = made.colorbar(image, ax=ax, shrink=0.85, pad=0.02)
-    bar.set_label(f"ε, {basis}" + (" (top: ∞)" if np.isinf(table).any() else ""))
+    bar.set_label(f"ε, {basis}" + (" (red: ∞, no guarantee)" if np.isinf(table).any() else ""))
     ax.set_xlabel("observer (node)")
     ax.set_ylabel("victim (node)")
     ax.grid(visible=False)
 
 
 def _distances(ax: Any, points: dict[int, list[float]], basis: str, index: int) -> None:
-    """Median and range over pairs at each distance."""
-    xs = sorted(far for far, found in points.items() if any(map(math.isfinite, found)))
-    finite = {far: [e for e in points[far] if math.isfinite(e)] for far in xs}
-    middle = [float(np.median(finite[far])) for far in xs]
-    below = [max(0.0, m - min(finite[far])) for m, far in zip(middle, xs, strict=True)]
-    above = [max(0.0, max(finite[far]) - m) for m, far in zip(middle, xs, strict=True)]
+    """Median and range over pairs at each distance; at the top "∞" for an infinite median, "↑ ∞" for the largest."""
+    middles = {far: median(found) for far, found in points.items()}
+    for far, found in points.items():
+        if math.isinf(max(found)):
+            what = "∞" if math.isinf(middles[far]) else "↑ ∞"
+            ax.text(
+                far + 0.06 * index,
+                0.99 - 0.06 * index,
+                what,
+                transform=ax.get_xaxis_transform(),
+                ha="center",
+                va="top",
+                fontsize=7,
+                color=style.BASIS_COLOUR[basis],
+            )
+    xs = sorted(far for far, middle in middles.items() if math.isfinite(middle))
+    middle = [middles[far] for far in xs]
+    below = [max(0.0, m - min(points[far])) for m, far in zip(middle, xs, strict=True)]
+    largest = [max(e for e in points[far] if math.isfinite(e)) for far in xs]
+    above = [max(0.0, high - m) for m, high in zip(middle, largest, strict=True)]
     label = basis + (" (not a bound)" if basis == "open-loop" else "")
     ax.errorbar(
         [x + 0.06 * index for x in xs],

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from analysis.paired import bootstrap_interval
+from analysis.estimate import estimate
+from analysis.paired import HONEST
 from scenarios.load import Loaded, merged
 from scenarios.study import Planned, carry_out
 from scenarios.study_tables import STUDY_TABLES, seeds_of
@@ -27,14 +26,14 @@ class Cost:
     Args:
         liars: how many.
         mean: accuracy lost, over seeds.
-        low, high: 95 % bootstrap interval; equal to the mean for one seed.
+        low, high: 95 % t interval of the mean; None for one seed, which has no interval.
         seeds: how many.
     """
 
     liars: int
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     seeds: int
 
 
@@ -111,7 +110,7 @@ def _planned(loaded: Loaded, liars: int, seed: int, lying: bool) -> Planned:
     if not lying:
         changes[ATTACK] = {"kind": "none"}
     raw = {k: v for k, v in merged(loaded.raw, changes).items() if k not in STUDY_TABLES}
-    return Planned(raw, seed, {COUNT: liars}, variant="lying" if lying else "telling the truth")
+    return Planned(raw, seed, {COUNT: liars}, variant="lying" if lying else HONEST)
 
 
 def _cost(out: Path, liars: int, runs: list[Planned]) -> Cost:
@@ -119,10 +118,9 @@ def _cost(out: Path, liars: int, runs: list[Planned]) -> Cost:
     for run in runs:
         summary = json.loads((out / "runs" / run.id / "summary.json").read_text())
         by_arm.setdefault(run.variant, []).append(float(summary[METRIC]))
-    lost = np.subtract(by_arm["telling the truth"], by_arm["lying"])
-    mean = float(lost.mean())
-    low, high = bootstrap_interval(lost.tolist()) if len(lost) > 1 else (mean, mean)
-    return Cost(liars, mean, low, high, len(lost))
+    lost = estimate(truth - lie for truth, lie in zip(by_arm[HONEST], by_arm["lying"], strict=True))
+    low, high = (lost.low, lost.high) if lost.bounded else (None, None)
+    return Cost(liars, lost.mean, low, high, lost.count)
 
 
 def _write(out: Path, point: BreakingPoint, drop: float) -> None:

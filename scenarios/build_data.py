@@ -84,7 +84,8 @@ def build_shares(scenario: Scenario, base: Path, nodes: int, without: int = 0) -
     if spec.shift is not None:
         rng = streams.generator(scenario.seed, "feature shift")
         train_x = shifted(dataset.train_x, parts, spec.shift.noise, spec.shift.rotations, rng)
-        dataset = replace(dataset, train_x=train_x)
+        # Turned images keep their pixels; noise leaves no bounds.
+        dataset = replace(dataset, train_x=train_x, bounds=None if spec.shift.noise > 0 else dataset.bounds)
     if spec.label_noise > 0:
         dataset = partition.with_label_noise(
             dataset, spec.label_noise, streams.generator(scenario.seed, "label noise")

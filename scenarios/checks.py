@@ -355,6 +355,21 @@ def distinct_names(scenario: Scenario) -> Found:
             seen.add(item.name)
 
 
+def baseline_is_a_series(scenario: Scenario) -> Found:
+    """The baseline of a sweep is one of its series, and not the only one."""
+    sweep = scenario.sweep
+    if sweep is None or sweep.baseline is None:
+        return
+    names = [one.name for one in sweep.series]
+    if sweep.baseline not in names or len(names) < 2:
+        there = ", ".join(f'"{name}"' for name in names) or "none"
+        yield (
+            ("sweep", "baseline"),
+            f'"{sweep.baseline}" must be the name of one of two or more [[sweep.series]] (there are: {there}); name '
+            "one of them, or leave baseline out",
+        )
+
+
 CHECKS: tuple[Check, ...] = (
     *checks_world.CHECKS,
     *checks_network.CHECKS,
@@ -377,6 +392,7 @@ CHECKS: tuple[Check, ...] = (
     surplus_noise,
     target_is_met,
     distinct_names,
+    baseline_is_a_series,
 )
 
 

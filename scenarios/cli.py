@@ -176,7 +176,8 @@ def sweep(
 ) -> None:
     """Run the [sweep] table of a scenario.
 
-    Runs that are there already are not repeated.
+    With sweep.baseline, series are also compared with that one, seed by seed. Runs that are there already are not
+    repeated.
     """
     _study("sweep", scenario, sets, out, jobs, quiet)
 
@@ -191,7 +192,7 @@ def whatif(
 ) -> None:
     """Compare a scenario with its [[whatif]] variants.
 
-    All run on the same seeds. Runs that are there already are not repeated.
+    All run on the same seeds, and differences are taken seed by seed. Runs that are there already are not repeated.
     """
     _study("whatif", scenario, sets, out, jobs, quiet)
 
@@ -216,9 +217,13 @@ def _study(
         folder = execute(loaded, folder, jobs=jobs or os.cpu_count() or 1, on_progress=on_progress)
     if not quiet:
         from analysis.store import read_study
-        from analysis.summary import study_table
+        from analysis.study_table import paired_table, study_table
 
-        show(study_table(read_study(folder)))
+        done = read_study(folder)
+        show(study_table(done))
+        compared = paired_table(done)
+        if compared is not None:
+            show(compared)
     typer.echo(str(folder))
 
 
@@ -238,6 +243,7 @@ def breaking(
 
     Bisects over adversary.byzantine.count, on the seeds of [study].
     """
+    from analysis.estimate import ONE_SEED
     from scenarios.breaking import breaking_point
     from scenarios.load import load
 
@@ -251,14 +257,19 @@ def breaking(
         {
             "liars": cost.liars,
             "accuracy lost": f"{100 * cost.mean:.1f} points",
-            "95 % interval": f"{100 * cost.low:.1f} to {100 * cost.high:.1f}",
+            "95 % t interval": (
+                ONE_SEED
+                if cost.low is None or cost.high is None
+                else f"{100 * cost.low:.1f} to {100 * cost.high:.1f} points"
+            ),
             "seeds": cost.seeds,
         }
         for cost in point.costs
     ]
     show_rows(rows)
     found = f"more than {point.most}" if point.liars is None else str(point.liars)
-    typer.echo(f"breaking point (a loss of {100 * drop:g} points): {found} liars")
+    liars = "liar" if found == "1" else "liars"
+    typer.echo(f"breaking point (a mean loss of {100 * drop:g} percentage points or more): {found} {liars}")
     typer.echo(str(folder))
 
 
@@ -317,12 +328,13 @@ def infer(
     Reconstruction, gradient inversion, membership and traffic analysis, beside the ledger's epsilon.
     """
     from scenarios.infer import infer as attack
-    from scenarios.infer import table
+    from scenarios.infer import table, terms
 
     members = None if coalition is None else _nodes(coalition, "--coalition")
     with progress("infer", quiet=quiet) as on_progress:
         findings = attack(folder, coalition=members, shadow_models=shadows, on_progress=on_progress)
     show_rows(table(findings))
+    typer.echo(terms(folder, members))
 
 
 # ---------------------------------------------------------------- looking
@@ -352,7 +364,10 @@ def report(folders: _Folders) -> None:
 
 @app.command()
 def compare(folders: _Folders) -> None:
-    """Put runs or studies side by side."""
+    """Put runs or studies side by side.
+
+    Runs of the same seed are also subtracted from each other.
+    """
     from analysis.compare import compare as side_by_side
 
     show(side_by_side(folders))

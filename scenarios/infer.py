@@ -16,9 +16,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.estimate import estimate
 from analysis.inference import inversion, membership, reconstruction, traffic
 from analysis.inference.elimination import PRIME
 from analysis.store import Run, read_run
+from analysis.summary import number, upper
 from analysis.views import Views
 from protocols.learning.executor import BatchedExecutor
 from protocols.learning.network import Dense
@@ -37,7 +39,18 @@ SMALL = 24
 SINGLE = 1e-8
 """Relative accuracy of differences of models in single precision, roughly."""
 CLEAR_DB = 20.0
-"""A sample found at least this well counts as recognised."""
+"""A sample found better than this counts as recognised."""
+
+FRACTION_OF_OTHERS = "fraction of honest nodes outside the coalition"
+FRACTION_OF_SAMPLES = "fraction of the victim's samples"
+FRACTION_OF_MEMBERS = "fraction of the members tried"
+FRACTION_OF_SENDERS = "fraction of senders seen"
+COSINE, RELATIVE, AUC = "cosine, −1 to 1", "ratio, 0 is exact", "AUC, 0.5 is guessing"
+
+NO_MECHANISM = "no mechanism"
+NOT_ACCOUNTED = "not accounted for an observer of the wire alone"
+METADATA = "metadata: not protected"
+"""Why the ledger says nothing about a finding."""
 
 Floats: TypeAlias = NDArray[np.float64]
 Sent: TypeAlias = Mapping[tuple[int, int], Floats]
@@ -51,16 +64,18 @@ class Finding:
         attack: which.
         victim: whom it is about; None for all of them.
         measure: what the number is.
+        unit: of the number, and of what it is a fraction. Numerator and denominator count the same nodes or samples.
         value: the number.
-        epsilon: what the ledger says about the victim (the worst one for all) and this coalition; infinite without
-            a mechanism.
-        delta: of that; None without a mechanism.
-        basis: of that.
+        epsilon: what the ledger says about the victim (the worst one for all) and this coalition; infinite where it
+            says nothing.
+        delta: of that; None where the ledger says nothing.
+        basis: of that, or why the ledger says nothing.
     """
 
     attack: str
     victim: int | None
     measure: str
+    unit: str
     value: float
     epsilon: float
     delta: float | None
@@ -79,6 +94,7 @@ class _Case:
 
     @property
     def victims(self) -> list[int]:
+        """Honest nodes outside the coalition: whom attacks are about, and what fractions of nodes are of."""
         return sorted(self.parts.honest - set(self.views.coalition))
 
     @property
@@ -135,44 +151,54 @@ def infer(
     case = _Case(folder, scenario, parts, Views(folder, chosen), shadow_models)
     privacy = scenario.privacy
     claims = [] if privacy is None or not chosen else claims_about(run, ",".join(map(str, chosen)))
+    silent = NO_MECHANISM if privacy is None else NOT_ACCOUNTED
     findings = []
     attacks: tuple[Callable[[_Case], _Found], ...] = (_wire,)
     if chosen:
         attacks = (_reach, _updates, _samples, _members, _marginal_members, _traffic, _wire)
     for i, attack in enumerate(attacks):
         on_progress(i / len(attacks), attack.__name__.strip("_").replace("_", " "))
-        findings += [_beside(claims, *found) for found in attack(case)]
+        findings += [_beside(claims, silent, *found) for found in attack(case)]
     on_progress(1.0, "done")
     _write(run / "inference.json", chosen, findings)
     return findings
 
 
-def _beside(claims: Sequence[Claim], attack: str, victim: int | None, measure: str, value: float) -> Finding:
-    """With the larger, certified loss of the victim."""
+def _beside(
+    claims: Sequence[Claim],
+    silent: str,
+    attack: str,
+    victim: int | None,
+    measure: str,
+    unit: str,
+    value: float,
+) -> Finding:
+    """With the larger, certified loss of the victim; ``silent`` says why there is none without claims."""
     about = [c for c in claims if c.basis == "certified" and (victim is None or c.victim == victim)]
+    if unit == FRACTION_OF_SENDERS:  # who was away when is no function of the data, and no noise hides it
+        about, silent = [], METADATA
     if not about:
-        return Finding(attack, victim, measure, value, float("inf"), None, "no mechanism")
+        return Finding(attack, victim, measure, unit, value, float("inf"), None, silent)
     worst = max(about, key=lambda claim: claim.epsilon)
-    return Finding(attack, victim, measure, value, worst.epsilon, worst.delta, worst.basis)
+    return Finding(attack, victim, measure, unit, value, worst.epsilon, worst.delta, worst.basis)
 
 
-_Found: TypeAlias = Iterator[tuple[str, int | None, str, float]]
+_Found: TypeAlias = Iterator[tuple[str, int | None, str, str, float]]
 
 
 def _reach(case: _Case) -> _Found:
-    """Whose values are determined if what is gossiped never changes."""
-    if not case.parts.network.overlay.fixed or case.scenario.protocol.kind not in (
-        "dsgd",
-        "gradient-tracking",
-    ):
+    """Whose values are determined if what is gossiped never changes: of the honest nodes outside the coalition."""
+    kinds = ("dsgd", "gradient-tracking")
+    if not case.victims or not case.parts.network.overlay.fixed or case.scenario.protocol.kind not in kinds:
         return
     count = len(case.parts.neighbors)
     view: reconstruction.View = "sums" if case.scenario.protocol.exchange == "secure" else "plain"
     weights = reconstruction.rational(case.weights)
     prime = None if count <= SMALL else PRIME
     *_, last = reconstruction.reach(weights, case.views.coalition, count, view, prime)
-    others = len(set(last.nodes) - set(case.views.coalition))
-    yield "linear reconstruction", None, "others whose static value is determined", others / len(case.victims)
+    measure = "others whose value is determined if it never changes"
+    determined = len(set(last.nodes) & set(case.victims))
+    yield "linear reconstruction", None, measure, FRACTION_OF_OTHERS, determined / len(case.victims)
 
 
 def _updates(case: _Case) -> _Found:
@@ -192,12 +218,19 @@ def _updates(case: _Case) -> _Found:
     for node, update in zip(found.nodes, found.updates, strict=True):
         if node in case.victims:
             truth = _first_update(case, node)
-            size = float(np.linalg.norm(truth))
-            angle = float(update @ truth / max(np.linalg.norm(update) * size, 1e-300))
-            yield "update reconstruction", node, "cosine to its first update", angle
-            apart = float(np.linalg.norm(update - truth)) / max(size, 1e-300)
-            yield "update reconstruction", node, "relative error", apart
+            angle, apart = _alike(update, truth)
+            yield "update reconstruction", node, "likeness to its first update", COSINE, angle
+            yield "update reconstruction", node, "relative error", RELATIVE, apart
             yield from _inverted(case, node, update, "inversion of reconstructed updates")
+
+
+def _alike(update: Floats, truth: Floats) -> tuple[float, float]:
+    """Cosine of, and relative distance between, what was found and the truth; 0 and infinity if models diverged."""
+    if not (np.isfinite(update).all() and np.isfinite(truth).all()):
+        return 0.0, float("inf")
+    size = float(np.linalg.norm(truth))
+    angle = float(update @ truth) / max(float(np.linalg.norm(update)) * size, 1e-300)
+    return angle, float(np.linalg.norm(update - truth)) / max(size, 1e-300)
 
 
 def _samples(case: _Case) -> _Found:
@@ -209,7 +242,10 @@ def _samples(case: _Case) -> _Found:
 
 
 def _inverted(case: _Case, node: int, update: Floats, attack: str) -> _Found:
-    """Samples from quotients of an update's first dense layer."""
+    """Samples from quotients of an update's first dense layer, cut to the bounds that features have by their format.
+
+    Noise is measured against the width of the bounds, or, where there are none, of the training data.
+    """
     network = case.parts.learner.operations.task.network
     if network is None or not network.layers or not isinstance(network.layers[0], Dense):
         return
@@ -219,8 +255,12 @@ def _inverted(case: _Case, node: int, update: Floats, attack: str) -> _Found:
     features = truth.shape[1]
     head = -update[: (features + 1) * units]
     weights, bias = head[: features * units].reshape(features, units), head[features * units :]
-    found = inversion.best_psnr(inversion.first_layer(weights, bias), truth, float(np.ptp(truth)))
-    yield attack, node, f"samples found above {CLEAR_DB:g} dB", float((found > CLEAR_DB).mean())
+    dataset = case.parts.learning.shares.dataset
+    box = dataset.bounds
+    width = float(np.ptp(dataset.train_x)) if box is None else box[1] - box[0]
+    found = inversion.best_psnr(inversion.first_layer(weights, bias, box=box), truth, width)
+    measure = f"samples found above {CLEAR_DB:g} dB"
+    yield attack, node, measure, FRACTION_OF_SAMPLES, float((found > CLEAR_DB).mean())
 
 
 def _members(case: _Case) -> _Found:
@@ -279,7 +319,8 @@ def _absences(case: _Case, seen: pl.DataFrame, attack: str) -> _Found:
     guesses = {habit.node: habit.missing for habit in traffic.habits(seen)}
     if guesses:
         right = sum(guess == (node in down) for node, guess in guesses.items())
-        yield attack, None, "senders whose outage, or lack of one, is guessed", right / len(guesses)
+        measure = "senders whose outage, or lack of one, is guessed"
+        yield attack, None, measure, FRACTION_OF_SENDERS, right / len(guesses)
 
 
 def _tested(case: _Case, node: int, model: Floats, where: str, *, likelihoods: bool = True) -> _Found:
@@ -299,8 +340,8 @@ def _tested(case: _Case, node: int, model: Floats, where: str, *, likelihoods: b
         scores["membership by likelihood ratio"] = _ratio(case, rng, pool_x, pool_y, loss)
     for name, score in scores.items():
         result = membership.success(score[:count], score[count:])
-        yield name + where, node, "AUC", result.auc
-        yield name + where, node, "TPR at 1 % FPR", result.tpr
+        yield name + where, node, "members scored above others", AUC, result.auc
+        yield name + where, node, "members found at 1 % false alarms", FRACTION_OF_MEMBERS, result.tpr
 
 
 def _paired(
@@ -344,7 +385,7 @@ def _first_update(case: _Case, node: int) -> Floats:
 def _write(path: Path, coalition: Sequence[int], findings: Sequence[Finding]) -> None:
     rows = [asdict(finding) for finding in findings]
     for row in rows:
-        row.update({key: str(row[key]) for key in ("value", "epsilon") if not np.isfinite(row[key])})
+        row.update({key: str(row[key]) for key in ("value", "epsilon") if np.isinf(row[key])})
     part = path.with_name(path.name + ".part")
     try:
         part.write_text(
@@ -357,25 +398,45 @@ def _write(path: Path, coalition: Sequence[int], findings: Sequence[Finding]) ->
 
 
 def table(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """One row per attack and measure: mean and worst victim, beside the ledger's worst ε."""
+    """One row per attack and measure: mean and worst victim with their unit, beside the ledger's worst ε."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.attack, finding.measure), []).append(finding)
     rows = []
     for (attack, measure), group in groups.items():
-        values = [finding.value for finding in group]
-        low = measure == "relative error"
-        worst = group[int(np.argmin(values) if low else np.argmax(values))]
+        worst = (min if group[0].unit == RELATIVE else max)(group, key=lambda finding: finding.value)
+        loss = max(group, key=lambda finding: finding.epsilon)
         rows.append(
             {
                 "attack": attack,
                 "measure": measure,
+                "unit": group[0].unit,
                 "victims": "all" if group[0].victim is None else len(group),
-                "mean": float(np.mean(values)),
-                "worst": worst.value,
+                "mean": number(estimate(finding.value for finding in group).mean),
+                "worst": number(worst.value),
                 "worst victim": "–" if worst.victim is None else worst.victim,
-                "epsilon": max(finding.epsilon for finding in group),
-                "basis": group[0].basis,
+                "ε": upper(loss.epsilon),
+                "δ": "–" if loss.delta is None else f"{loss.delta:g}",
+                "basis": loss.basis,
             }
         )
     return rows
+
+
+def terms(run: Path, coalition: Sequence[int] | None) -> str:
+    """What the ε beside the findings are, in a sentence.
+
+    Args:
+        run: the run folder.
+        coalition: as for :func:`infer`.
+    """
+    manifest = read_run(run).manifest
+    nodes = sorted(set(manifest["curious"] if coalition is None else coalition))
+    privacy = manifest["scenario"].get("privacy")
+    if privacy is None or not nodes:
+        return "ε: infinite, since the ledger says nothing here; basis says why."
+    watching = "node" if len(nodes) == 1 else "nodes"
+    return (
+        f"ε: certified loss of the worst of these victims towards {watching} {', '.join(map(str, nodes))} together, "
+        f"unit {privacy['unit']}, adjacency {privacy['adjacency']}."
+    )

@@ -20,20 +20,24 @@ from typing import Any
 import joblib
 import polars as pl
 
+from analysis.estimate import estimate
 from scenarios.load import Loaded, merged, resolve
 from scenarios.study_tables import STUDY_TABLES, seeds_of
 from simulator.errors import ConfigurationError, SottovoceError, StorageError
 
 FORMAT = 1
 DONE = ("finished", "diverged")
+INFINITE = ("inf", "-inf")
+"""How run folders write infinities."""
 
 LEAKS = {
-    "leak_determined": (("linear reconstruction",), "others"),
-    "leak_updates": (("update reconstruction",), "cosine"),
-    "leak_samples": (("gradient inversion",), "samples"),
-    "leak_members": (("membership by loss", "membership by loss from sums"), "AUC"),
+    "leak_determined": (("linear reconstruction",), ("others",)),
+    "leak_updates": (("update reconstruction",), ("likeness", "cosine")),
+    "leak_samples": (("gradient inversion",), ("samples",)),
+    "leak_members": (("membership by loss", "membership by loss from sums"), ("members scored", "AUC")),
 }
-"""Columns of a study's summaries that hold the mean of some findings, by attack and measure."""
+"""Columns of a study's summaries that hold the mean of some findings, by attack and how their measure begins (now,
+and in older runs)."""
 
 Progress = Callable[[float, str], None]
 
@@ -232,9 +236,10 @@ def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> No
     for run in runs:
         file = out / "runs" / run.id / "summary.json"
         if file.exists():
-            summary = {
-                k: v for k, v in json.loads(file.read_text()).items() if not isinstance(v, (list, dict))
-            }
+            whole = json.loads(file.read_text())
+            summary = {k: v for k, v in whole.items() if not isinstance(v, (list, dict))}
+            if isinstance(whole.get("observers"), list):  # whose ε it is must not get lost
+                summary["observers"] = _sets_in_words(whole["observers"])
             changed = {f"set.{key}": value for key, value in run.set.items()}
             place = {"id": run.id, "series": run.series, "variant": run.variant, "seed": run.seed}
             rows.append(summary | leaks_in(file.with_name("inference.json")) | place | changed)
@@ -246,26 +251,31 @@ def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> No
         raise StorageError(f"cannot write the tables of the study {out}: {error}") from error
 
 
+def _sets_in_words(observers: Iterable[Any]) -> str:
+    """Sets of observers as one text: nodes with commas between them, sets with semicolons."""
+    return ";".join(",".join(map(str, one)) if isinstance(one, list) else str(one) for one in observers)
+
+
 def leaks_in(file: Path) -> dict[str, float]:
     """What the attacks on one run found, one number each; nothing if there were none."""
     if not file.exists():
         return {}
     values: dict[str, list[float]] = {}
     for finding in json.loads(file.read_text())["findings"]:
-        for key, (attacks, measure) in LEAKS.items():
-            if finding["attack"] in attacks and finding["measure"].startswith(measure):
+        for key, (attacks, measures) in LEAKS.items():
+            if finding["attack"] in attacks and finding["measure"].startswith(measures):
                 values.setdefault(key, []).append(float(finding["value"]))
-    return {key: sum(found) / len(found) for key, found in values.items()}
+    return {key: estimate(found).mean for key, found in values.items()}
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """One column per key; a key that holds numbers in some rows and "inf" in others is a float column."""
+    """One column per key; a key that holds numbers in some rows and :data:`INFINITE` in others is a float column."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns: dict[str, pl.Series] = {}
     for name in names:
         cells = [row.get(name) for row in rows]
         numeric = any(isinstance(c, (int, float)) and not isinstance(c, bool) for c in cells)
-        if numeric and all(c is None or c == "inf" or isinstance(c, (int, float)) for c in cells):
+        if numeric and all(c is None or c in INFINITE or isinstance(c, (int, float)) for c in cells):
             columns[name] = pl.Series(
                 name, [None if c is None else float(c) for c in cells], dtype=pl.Float64
             )

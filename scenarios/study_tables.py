@@ -59,6 +59,11 @@ class Sweep(Table):
     series: tuple[Series, ...] = Field(
         default=(), strict=False, description="curves; absent: one without a name"
     )
+    baseline: str | None = Field(
+        default=None,
+        min_length=1,
+        description="name of the series that the others are compared with, seed by seed; absent: no comparison",
+    )
 
 
 class Study(Table):

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import style
+from analysis.captions import caption
+from analysis.estimate import ONE_SEED
 from analysis.network_plot import network_figure, roles
 from analysis.plots import plot
 from analysis.progress_plot import courses, progress_figure
@@ -20,7 +22,7 @@ from analysis.report import explain_epsilon, report
 from analysis.run_plots import accuracy_figure, epsilon_figure
 from analysis.store import read_run, read_study
 from analysis.study_plots import paired_figure, tradeoff_figure
-from analysis.tradeoff import curves
+from analysis.tradeoff import curves, grid_points
 from simulator.errors import StorageError
 from tests.synthetic_runs import make_run, make_sweep, make_whatif
 
@@ -124,11 +126,11 @@ def test_the_tradeoff_figure(tmp_path: Path) -> None:
     drawn = {tuple(xs(line)) for line in left.lines}
     for points in curves(study.summaries).values():
         assert tuple(point.epsilon.mean for point in points) in drawn
-    assert "plain gossip (no ε)" in [text.get_text() for text in left.texts]
+    assert "plain gossip (ε = ∞)" in [text.get_text() for text in left.texts]
     assert {"certified ε (a bound)", "open-loop ε (not a bound)", "Pareto front"} <= set(legend(figure))
 
 
-def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
+def test_infinite_losses_are_drawn_and_said(tmp_path: Path) -> None:
     path = make_sweep(tmp_path / "sweep", seeds=2)
     sparse = pl.col("series") == "secure, sparse"
     table = pl.read_parquet(path / "summaries.parquet").with_columns(
@@ -136,7 +138,18 @@ def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
     )
     table.write_parquet(path / "summaries.parquet")
     figure = tradeoff_figure(read_study(path))
-    assert figure.get_suptitle() == "certified ε = ∞ (no guarantee), not drawn: secure, sparse"
+    assert figure.get_suptitle() == "2 seeds; certified ε = ∞ (no guarantee): secure, sparse"
+    left = figure.axes[0]
+    assert left.get_xticklabels()[-1].get_text() == "∞"
+    place = left.get_xticks()[-1]
+    wanted = {
+        point.accuracy_mean.mean
+        for point in grid_points(read_study(path).summaries)
+        if point.series == "secure, sparse"
+    }
+    assert {ys(line)[0] for line in left.lines if xs(line) == [place]} == wanted
+    finite = max(p.epsilon.mean for points in curves(read_study(path).summaries).values() for p in points)
+    assert place > finite
 
 
 def test_the_tradeoff_of_plain_runs_only(tmp_path: Path) -> None:
@@ -213,7 +226,29 @@ def test_the_paired_figure(tmp_path: Path) -> None:
     ]
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert names == ["one sign flipper", "two crashes", "no noise"]
-    assert [text.get_text() for text in figure.axes[2].texts] == ["finite → ∞"]
+    assert [text.get_text() for text in figure.axes[2].texts] == ["+∞ (finite → ∞)"]
+    assert legend(figure) == ["Δ: variant − baseline, one seed", "mean over 3 seeds, 95 % t interval"]
+
+
+@pytest.mark.parametrize("name", ["tradeoff", "paired", "progress", "breaking", "heat", "cost", "collusion"])
+def test_captions_of_one_seed_claim_no_interval(name: str) -> None:
+    one, several = caption(name, ONE_SEED), caption(name, "8 seeds")
+    assert not any(words in one for words in ("95 %", "over seeds", "means over", "{", "  "))
+    assert "95 %" in several or "8 seeds" in several
+    assert "{" not in several
+
+
+def test_one_pair_has_no_interval_in_figure_and_caption(tmp_path: Path) -> None:
+    path = make_whatif(tmp_path / "study", seeds=1, folders=True)
+    figure = paired_figure(read_study(path))
+    assert legend(figure) == ["Δ: variant − baseline; one pair, no interval"]
+    html = report(path).read_text(encoding="utf-8")
+    assert "there is one pair, and no interval" in html
+    assert "95 %" not in html
+    swept = make_sweep(tmp_path / "sweep", seeds=1, folders=True)
+    html = report(swept).read_text(encoding="utf-8")
+    assert html.count("one seed, no interval") >= 2  # above the table and under the figure
+    assert "95 %" not in html
 
 
 class _Balance(HTMLParser):
@@ -257,7 +292,16 @@ def test_a_report_is_whole_and_escaped(tmp_path: Path) -> None:
 def test_a_report_of_a_study(tmp_path: Path) -> None:
     html = report(make_whatif(tmp_path / "study", seeds=2, folders=True)).read_text(encoding="utf-8")
     assert balanced(html).count("img") == 1
-    for words in ("one sign flipper", "8 of 8 runs", "0.1.0", "what-if", "add-remove"):
+    for words in (
+        "one sign flipper",
+        "8 of 8 runs",
+        "0.1.0",
+        "what-if",
+        "add-remove",
+        "Differences to the baseline",
+        "95 % t interval over pairs of runs (2 seeds)",
+        "+∞ (finite → ∞)",
+    ):
         assert words in html, words
 
 

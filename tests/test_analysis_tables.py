@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.compare import compare
-from analysis.paired import bootstrap_interval, differences, metrics_of
+from analysis.estimate import estimate
+from analysis.paired import differences, metrics_of
 from analysis.store import read_run, read_study
-from analysis.summary import number, study_rows, study_table, summary_rows, summary_table, upper, worst_node
+from analysis.study_table import study_rows, study_table
+from analysis.summary import number, summary_rows, summary_table, upper, worst_node
 from analysis.tradeoff import (
     curves,
     epsilon_of,
-    estimate,
     grid_points,
     pareto_front,
     unbounded,
@@ -215,13 +216,13 @@ def test_study_rows(tmp_path: Path) -> None:
     assert rows[0][3] == f"{100 * mean:.2f} ± {100 * (mean - low):.2f}"
     assert rows[0][5] == "32.0"
     assert rows[-1][5] == "∞"
-    assert "± 95 % interval" in text_of(study_table(study))
+    assert "mean ± half of the 95 % t interval over 8 seeds" in text_of(study_table(study))
 
 
 def test_paired_differences_by_hand(tmp_path: Path) -> None:
     study = read_study(make_whatif(tmp_path / "study"))
     found = {(one.variant, one.metric.key): one for one in differences(study.summaries)}
-    assert len(found) == 3 * len(metrics_of(study.summaries))
+    assert len(found) == 3 * len(metrics_of(study.summaries.to_dicts()))
     base = study.summaries.filter(pl.col("variant").is_null()).sort("seed")
     other = study.summaries.filter(pl.col("variant") == "one sign flipper").sort("seed")
     by_hand = 100 * (other["accuracy_mean"].to_numpy() - base["accuracy_mean"].to_numpy())
@@ -229,22 +230,16 @@ def test_paired_differences_by_hand(tmp_path: Path) -> None:
     assert [seed for seed, _ in one.per_seed] == list(range(1, 9))
     assert [value for _, value in one.per_seed] == pytest.approx(list(by_hand))
     assert one.mean == pytest.approx(by_hand.mean())
-    rng = np.random.default_rng(0)
-    means = [by_hand[row].mean() for row in rng.integers(0, 8, size=(10_000, 8))]
-    assert (one.low, one.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+    half = 2.364624251592784 * by_hand.std(ddof=1) / math.sqrt(8)  # the table's t of 7 degrees of freedom
+    assert (one.low, one.high) == pytest.approx((by_hand.mean() - half, by_hand.mean() + half))
+    reference = stats.ttest_rel(other["accuracy_mean"].to_numpy(), base["accuracy_mean"].to_numpy())
+    low, high = reference.confidence_interval(0.95)
+    assert (one.low, one.high) == pytest.approx((100 * low, 100 * high))
     lost = found["no noise", "epsilon_certified"]
-    assert lost.per_seed == ()
+    assert lost.per_seed == tuple((seed, math.inf) for seed in range(1, 9))
     assert lost.note == "finite → ∞"
-    assert math.isnan(lost.mean)
-
-
-def test_the_bootstrap_agrees_with_scipy() -> None:
-    values = np.random.default_rng(5).standard_normal(30)
-    reference = stats.bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(1)
-    ).confidence_interval
-    # Both ends are Monte Carlo quantiles: ten of their standard deviations, about 0.006 each, is 0.06.
-    assert bootstrap_interval(values.tolist()) == pytest.approx((reference.low, reference.high), abs=0.06)
+    assert lost.mean == math.inf
+    assert math.isnan(lost.low)
 
 
 def test_seeds_without_a_pair_are_counted(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_folders_as_people_have_them(tmp_path, style):
         write_pair(tmp_path / "d", *names, x[rows], y[rows] + 1, zipped)  # EMNIST's letters begin at 1
     built = data_files.idx_folder(tmp_path / "d", part, Choices(scale="bytes"), rng())
     np.testing.assert_array_equal(built.train_x, (x[:20] / np.float32(255)).astype(np.float32))
+    assert built.bounds == (0.0, 1.0)
     np.testing.assert_array_equal(built.test_y, y[20:])
     assert (built.shape, built.classes, built.class_names) == ((4, 3), 3, ("1", "2", "3"))
     turned = data_files.idx_folder(tmp_path / "d", part, Choices(scale="bytes"), rng(), transpose=True)

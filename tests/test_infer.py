@@ -10,10 +10,20 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from analysis.inference import inversion
 from analysis.store import read_run
 from analysis.views import Views
 from scenarios.cli import app
-from scenarios.infer import Finding, infer
+from scenarios.infer import (
+    FRACTION_OF_OTHERS,
+    METADATA,
+    NO_MECHANISM,
+    NOT_ACCOUNTED,
+    RELATIVE,
+    Finding,
+    infer,
+    table,
+)
 from scenarios.load import resolve
 from scenarios.run import run
 from simulator.errors import ConfigurationError
@@ -57,9 +67,9 @@ def test_a_line_gives_away_every_update_to_its_end(tmp_path: Path) -> None:
     assert errors.keys() == set(range(1, 8))
     assert max(errors.values()) < 0.2
     assert errors[1] < errors[7]
-    assert min(values(findings, "update reconstruction", "cosine").values()) > 0.98
+    assert min(values(findings, "update reconstruction", "likeness").values()) > 0.98
     assert values(findings, "gradient inversion", "samples found") == {1: 1.0}
-    assert all(f.basis == "no mechanism" and f.epsilon == np.inf for f in findings)
+    assert all(f.basis in (NO_MECHANISM, METADATA) and f.epsilon == np.inf for f in findings)
 
 
 def test_secure_sums_and_noise_stand_beside_their_loss(tmp_path: Path) -> None:
@@ -69,17 +79,19 @@ def test_secure_sums_and_noise_stand_beside_their_loss(tmp_path: Path) -> None:
     noisy = attacked(
         gossip(8, [0, 3], "ldp", privacy=privacy, training=training, topology=ring), tmp_path / "ldp"
     )
-    assert {f.basis for f in noisy} == {"certified"}
+    assert {f.basis for f in noisy if f.attack != "traffic analysis"} == {"certified"}
+    assert {(f.epsilon, f.basis) for f in noisy if f.attack == "traffic analysis"} == {(np.inf, METADATA)}
     claimed = read_run(tmp_path / "ldp").summary
     assert claimed is not None
-    assert max(f.epsilon for f in noisy) == pytest.approx(claimed["epsilon_worst"])
+    certified = [f.epsilon for f in noisy if f.basis == "certified"]
+    assert max(certified) == pytest.approx(claimed["epsilon_worst"])
     secure = attacked(
         gossip(8, [0], "secure", privacy=privacy, training=training, topology=ring), tmp_path / "sums"
     )
     assert values(secure, "linear reconstruction", "determined") == {None: 0.0}
-    assert values(secure, "update reconstruction", "cosine") == {}
+    assert values(secure, "update reconstruction", "likeness") == {}
     assert values(secure, "gradient inversion", "samples") == {}
-    assert set(values(secure, "membership by loss from sums", "AUC")) == set(range(1, 8))
+    assert set(values(secure, "membership by loss from sums", "scored above")) == set(range(1, 8))
 
 
 def test_overfitted_models_tell_their_members(tmp_path: Path) -> None:
@@ -90,9 +102,9 @@ def test_overfitted_models_tell_their_members(tmp_path: Path) -> None:
         tmp_path / "run",
         shadows=32,
     )
-    plain = values(findings, "membership by loss", "AUC")[1]
-    alone = values(findings, "membership by loss on the marginalised model", "AUC")[1]
-    ratio = values(findings, "membership by likelihood ratio", "AUC")[1]
+    plain = values(findings, "membership by loss", "scored above")[1]
+    alone = values(findings, "membership by loss on the marginalised model", "scored above")[1]
+    ratio = values(findings, "membership by likelihood ratio", "scored above")[1]
     assert plain > 0.52
     assert alone > plain - 0.02
     assert ratio > 0.5
@@ -116,6 +128,7 @@ def test_a_wiretap_sees_absences_through_encryption(tmp_path: Path) -> None:
     findings = attacked(away([0], adversary=adversary), tmp_path / "run")
     assert {f.attack for f in findings} == {"traffic analysis on the wire"}
     assert findings[0].value == 1.0
+    assert findings[0].basis == METADATA
 
 
 def test_views_hold_what_was_sent_and_received_and_nothing_else(tmp_path: Path) -> None:
@@ -133,8 +146,68 @@ def test_the_command_writes_beside_the_ledger(tmp_path: Path) -> None:
     assert told.exit_code == 0, told.output
     written = json.loads((tmp_path / "run" / "inference.json").read_text())
     assert written["coalition"] == [2]
-    assert {"attack", "victim", "measure", "value", "epsilon", "delta", "basis"} == set(
+    assert {"attack", "victim", "measure", "unit", "value", "epsilon", "delta", "basis"} == set(
         written["findings"][0]
     )
     with pytest.raises(ConfigurationError, match="curious nodes of this run are 0, 2"):
         infer(tmp_path / "run", coalition=[1], shadow_models=0, on_progress=lambda *_: None)
+
+
+def test_fractions_count_the_same_nodes_above_and_below(tmp_path: Path) -> None:
+    """Everybody on a path is determined from its end; the liar among them is no victim, and is counted nowhere."""
+    liar = {"nodes": [3], "attack": {"kind": "sign-flip"}}
+    scenario = gossip(6, [0], rounds=6, adversary={"curious": {"nodes": [0]}, "byzantine": liar})
+    findings = attacked(scenario, tmp_path / "run")
+    (determined,) = (f for f in findings if f.attack == "linear reconstruction")
+    assert determined.unit == FRACTION_OF_OTHERS
+    assert determined.value == 1.0
+    fractions = [f for f in findings if f.unit.startswith("fraction")]
+    assert len({f.unit for f in fractions}) >= 3
+    assert all(0.0 <= f.value <= 1.0 for f in fractions)
+    assert 3 not in {f.victim for f in findings}
+
+
+def test_every_row_has_one_unit_and_infinity_is_shown() -> None:
+    said = {"epsilon": 0.8712, "delta": 1e-5, "basis": "certified"}
+    rows = table(
+        [
+            Finding("update reconstruction", 1, "relative error", RELATIVE, 0.25, **said),
+            Finding("update reconstruction", 2, "relative error", RELATIVE, np.inf, **said),
+            Finding(
+                "traffic analysis", None, "senders", "fraction of senders seen", 1.0, np.inf, None, METADATA
+            ),
+        ]
+    )
+    assert [(row["mean"], row["worst"], row["worst victim"]) for row in rows] == [
+        ("∞", "0.250", 1),
+        ("1.00", "1.00", "–"),
+    ]
+    assert [(row["ε"], row["δ"], row["basis"]) for row in rows] == [
+        ("0.872", "1e-05", "certified"),
+        ("∞", "–", METADATA),
+    ]
+
+
+def test_no_epsilon_stands_for_a_reason(tmp_path: Path) -> None:
+    privacy = {"unit": "record", "adjacency": "add-remove", "clip": 1.0, "noise_multiplier": 10.0}
+    adversary: dict[str, Any] = {"wiretap": {"links": "all"}}
+    scenario = gossip(4, [], "ldp", rounds=4, privacy=privacy, adversary=adversary)
+    findings = attacked(scenario, tmp_path / "run")
+    assert {f.basis for f in findings} <= {NOT_ACCOUNTED, METADATA}
+
+
+def test_inversion_is_cut_to_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three digits a node: what the first layer gives away is cut to the range of pixels, and more is recognised."""
+    few = {"kind": "iid", "samples": 3, "min_samples": 3}
+    scenario = gossip(12, [0], partition=few, rounds=2, topology={"kind": "star", "nodes": 12})
+    cut = values(attacked(scenario, tmp_path / "run"), "gradient inversion", "samples")
+    whole = inversion.first_layer
+    monkeypatch.setattr(inversion, "first_layer", lambda w, b, box: whole(w, b, box=None))
+    uncut = values(
+        infer(tmp_path / "run", coalition=None, shadow_models=0, on_progress=lambda *_: None),
+        "gradient inversion",
+        "samples",
+    )
+    assert cut.keys() == uncut.keys() == set(range(1, 12))
+    assert all(cut[node] >= uncut[node] for node in cut)
+    assert np.mean(list(cut.values())) > np.mean(list(uncut.values())) + 0.1

@@ -183,3 +183,13 @@ def test_linear_data_refuse_parameters_out_of_range():
         with pytest.raises(ConfigurationError) as caught:
             data.linear(*arguments, 0.5, np.random.default_rng(0))
         assert caught.value.key == f"data.{key}"
+
+
+def test_bounds_are_those_of_the_format() -> None:
+    digits = data.digits(0.2, np.random.default_rng(1))
+    assert digits.bounds == (0.0, 1.0)
+    assert standardised(digits).bounds is None
+    assert data.wine(0.2, np.random.default_rng(1)).bounds is None
+    x = np.array([[0.0, 2.0]])
+    with pytest.raises(ConfigurationError, match="span 0 to 2, expected 0 to 1 by their format"):
+        data.Dataset(x, [0], x, [0], 2, bounds=(0.0, 1.0))

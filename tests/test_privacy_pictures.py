@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from analysis.collusion_plot import coalitions, collusion_figure, has_coalitions
 from analysis.plots import plot
 from analysis.store import read_run, read_study
+from analysis.study_table import epsilon_terms
 from analysis.victims_plot import has_victims, victims_figure
 from scenarios import study
 from scenarios.load import load
@@ -26,6 +29,8 @@ def test_coalitions_of_a_sweep(tmp_path: Path) -> None:
     )
     made = read_study(out)
     assert has_coalitions(made)
+    assert "any single node" not in epsilon_terms(made)[0], "these observers are sets of nodes"
+    assert "(nodes 0, " in epsilon_terms(made)[0]
     found = coalitions(made)
     assert {(seen.series, seen.size) for seen in found if not seen.around} == {
         (series, size) for series in ("models", "sums") for size in (1, 2, 4)
@@ -39,6 +44,13 @@ def test_coalitions_of_a_sweep(tmp_path: Path) -> None:
         assert max(worst.values()) <= 1 + 1e-6
     assert {ax.get_xlabel() for ax in collusion_figure(made).axes} == {"colluding nodes"}
     assert [path.name for path in plot(out)] == ["collusion.png"]
+    table = out / "runs" / made.summaries.filter(pl.col("series") == "sums")["id"][0] / "privacy.parquet"
+    lost = (pl.col("basis") == "open-loop") & (pl.col("observers").str.count_matches(",") == 3)
+    rows = pl.read_parquet(table)
+    rows.with_columns(epsilon=pl.when(lost).then(math.inf).otherwise("epsilon")).write_parquet(table)
+    for ax in collusion_figure(read_study(out)).axes:
+        signs = {text.get_text(): text.get_position()[0] for text in ax.texts}
+        assert signs["∞"] == 4, "what four nodes learn is infinite, and is said where it would be drawn"
 
 
 def test_victims_of_a_run(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from analysis.store import read_study
 from scenarios import study
+from scenarios.cli import app
 from scenarios.load import load
 from simulator.errors import ConfigurationError, SottovoceError, StorageError
 
@@ -66,6 +68,16 @@ def test_the_whatif_is_paired(tmp_path: Path) -> None:
     assert len(baseline) == 2
     worst = table.filter(pl.col("variant") == "3 sign flippers")
     assert worst["accuracy_mean"].mean() < baseline["accuracy_mean"].mean()  # type: ignore[operator]
+    changes = [word for change in (*TINY, "study.seeds=2") for word in ("--set", change)]
+    told = CliRunner().invoke(app, ["whatif", "whatif_byzantine", *changes, "--out", str(out)])
+    assert told.exit_code == 0, told.output
+    printed = " ".join(told.output.split())  # titles are wrapped
+    for words in (
+        "95 % t interval over 2 seeds",
+        "'baseline' with the same seed",
+        "over pairs of runs (2 seeds)",
+    ):
+        assert words in printed, words
 
 
 def test_another_study_in_the_folder_is_left_alone(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ class Trigger:
         """Test samples of other classes with the trigger and its label: accuracy on them is the attack's success."""
         others = dataset.test_y != self.target
         stamped = self.stamp(dataset.test_x[others])
-        return replace(dataset, test_x=stamped, test_y=np.full(len(stamped), self.target, np.int32))
+        labels = np.full(len(stamped), self.target, np.int32)
+        return replace(dataset, test_x=stamped, test_y=labels, bounds=None)  # a trigger may be out of bounds
 
 
 def mislabelled(bank: Bank, nodes: Iterable[int], classes: int) -> Bank:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ SAMPLES = {"digits": DIGITS_SAMPLES, "breast-cancer": 569, "wine": 178, "diabete
 
 
 def digits(test_fraction: float, rng: np.random.Generator) -> Dataset:
-    """8 × 8 images of handwritten digits, 10 classes, pixels scaled to [0, 1] by the constant 1/16.
+    """8 × 8 images of handwritten digits, 10 classes, pixels scaled to [0, 1] by the constant 1/16, their bounds.
 
     Args:
         test_fraction: share of the 1797 samples kept for testing, in (0, 1).
@@ -45,7 +46,7 @@ def digits(test_fraction: float, rng: np.random.Generator) -> Dataset:
     from sklearn.datasets import load_digits  # half a second, not owed by those who only want blobs
 
     x, y = load_digits(return_X_y=True)
-    return _split(x.reshape(-1, 8, 8) / 16.0, y, 10, test_fraction, rng)
+    return replace(_split(x.reshape(-1, 8, 8) / 16.0, y, 10, test_fraction, rng), bounds=(0.0, 1.0))
 
 
 def breast_cancer(test_fraction: float, rng: np.random.Generator, *, scale: bool = True) -> Dataset:

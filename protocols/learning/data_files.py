@@ -221,15 +221,17 @@ def assemble(train: Raw, test: Raw | None, choices: Choices, rng: np.random.Gene
     apart = test is not None and choices.test_fraction is None
     test_x = test.x[held_out] if test is not None and apart else x[held_out]
     users, numbers = (None, None) if groups is None else np.unique(groups[kept], return_inverse=True)
+    train_features, test_features = _pixels(x[kept], choices.scale), _pixels(test_x, choices.scale)
     made = Dataset(
-        _pixels(x[kept], choices.scale),
+        train_features,
         y[kept],
-        _pixels(test_x, choices.scale),
+        test_features,
         y[held_out + (len(train.y) if apart else 0)],
         classes,
         numbers,
         () if users is None else tuple(map(str, users)),
         names,
+        _bounds(choices.scale, train_features, test_features),
     )
     return standardised(made) if choices.scale == "standard" else made
 
@@ -306,6 +308,12 @@ def _limited(indices: Indices, most: int | None, key: str, rng: np.random.Genera
     if most > len(indices):
         raise ConfigurationError(f"data: {key} is {most}, but there are only {len(indices)}", f"data.{key}")
     return np.sort(rng.permutation(indices)[:most])
+
+
+def _bounds(scale: Scale, *features: NDArray[np.float32]) -> tuple[float, float] | None:
+    """0 to 1 of what the scenario says are bytes, unless some number in the files is none."""
+    bytes_only = scale == "bytes" and all(x.min() >= 0 and x.max() <= 1 for x in features)
+    return (0.0, 1.0) if bytes_only else None
 
 
 def _pixels(x: NDArray[Any], scale: Scale) -> NDArray[np.float32]:

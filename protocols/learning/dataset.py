@@ -32,9 +32,12 @@ class Dataset:
         groups: (samples,) int32, the natural user of each training sample, 0 … users − 1; None if unknown.
         group_names: name of each user; their numbers if empty.
         class_names: name of each class; their numbers if empty.
+        bounds: (least, largest) value that a feature can have by its format, as pixels do, whatever the samples are:
+            public, so that attackers know it too. None: nobody knows.
 
     Raises:
-        ConfigurationError: shapes, labels or users that do not belong together, or values that are not finite.
+        ConfigurationError: shapes, labels or users that do not belong together, or values that are not finite or
+            out of bounds.
     """
 
     train_x: NDArray[np.float32]
@@ -45,6 +48,7 @@ class Dataset:
     groups: NDArray[Any] | None = None
     group_names: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
@@ -74,6 +78,12 @@ class Dataset:
                 raise ConfigurationError(
                     f"data: {bad} of the {part} {what} are NaN or infinite; expected finite numbers", "data"
                 )
+        if self.bounds is not None and not self.bounds[0] <= x.min() <= x.max() <= self.bounds[1]:
+            raise ConfigurationError(
+                f"data: {part} features span {x.min():g} to {x.max():g}, expected {self.bounds[0]:g} to "
+                f"{self.bounds[1]:g} by their format; state other bounds, or none",
+                "data",
+            )
         y = frozen(given, np.float32 if self.classes is None else np.int32)
         if self.classes is not None:
             if np.any(y != given):
@@ -197,7 +207,7 @@ def split(
 def standardised(dataset: Dataset) -> Dataset:
     """Every feature shifted and scaled to mean 0 and standard deviation 1; without classes, the labels too.
 
-    A feature that never changes is only shifted.
+    A feature that never changes is only shifted. Where features lie afterwards depends on the samples: no bounds.
 
     Returns:
         A data set whose test samples went through the constants of the training samples.
@@ -210,9 +220,9 @@ def standardised(dataset: Dataset) -> Dataset:
     """
     train_x, test_x = _scaled(dataset.train_x, dataset.train_x), _scaled(dataset.test_x, dataset.train_x)
     if dataset.classes is not None:
-        return replace(dataset, train_x=train_x, test_x=test_x)
+        return replace(dataset, train_x=train_x, test_x=test_x, bounds=None)
     train_y, test_y = _scaled(dataset.train_y, dataset.train_y), _scaled(dataset.test_y, dataset.train_y)
-    return replace(dataset, train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y)
+    return replace(dataset, train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y, bounds=None)
 
 
 def _scaled(values: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float32]:
