@@ -19,6 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -27,6 +28,7 @@ from joblib import Parallel, delayed
 from protocols.privacy.accounting import UNITS, epsilon_of, shift_factor
 from protocols.privacy.certified import certified_losses, charges, local_charges, local_losses
 from protocols.privacy.exposure import Exposure, expose
+from protocols.privacy.failure import handed_over, with_failure_probability
 from protocols.privacy.integer_accounting import ORDERS
 from protocols.privacy.lineage import NAMES, Entry
 from protocols.privacy.linear_view import MAX_CELLS, Floats, Record, ViewTooLarge, read_record, state_rows
@@ -87,6 +89,7 @@ def account(
     law: SumLaw | None = None,
     rate: float = 1.0,
     jobs: int = 1,
+    failure_probability: float = 0.0,
 ) -> list[Claim]:
     """The losses of every victim towards every set of observers it is not part of, at every time.
 
@@ -110,6 +113,10 @@ def account(
         rate: with what probability a record takes part in a contribution, drawn by chance that nobody sees (unit
             record only). The local bound is amplified by it; a claim that it improves has no μ².
         jobs: processes among which observers are divided, where there is work for them.
+        failure_probability: bound on the probability that an honest member refuses to take part in a sum for what is
+            in its vector; under any data, whatever others do. Every ε pays for it
+            (:func:`~protocols.privacy.failure.with_failure_probability`), but for those of the local bound over
+            everything the victim has contributed in the whole run, which is claimed where it is less.
 
     Returns:
         For every set of observers, victim and time a ``certified`` claim, and beside it an ``open-loop``
@@ -143,6 +150,7 @@ def account(
         raise ConfigurationError("a set of observers is empty; expected at least one node in each")
     factor = shift_factor(adjacency)
     record = read_record(entries)
+    paid = partial(with_failure_probability, probability=failure_probability, delta=delta)
     try:
         rows = state_rows(record, max_cells)
     except ViewTooLarge:
@@ -160,7 +168,7 @@ def account(
             uncredited,
             factor,
             times_s,
-            _priced_by(law, unit, adjacency, delta),
+            _priced_by(law, unit, adjacency, paid),
         )
         return [
             Claim(t_s, victim, label, adjacency, unit, None, epsilon, delta, CERTIFIED)
@@ -188,7 +196,7 @@ def account(
                     if math.isnan(mu2):  # a basis has no figure at times where it does not apply
                         continue
                     least = float(lower[at, victim]) if basis == OPEN_LOOP else None
-                    epsilon = epsilon_of(mu2, delta)
+                    epsilon = paid(partial(epsilon_of, mu2))
                     who = (float(times_s[at]), victim, label, adjacency, unit)
                     claims.append(Claim(*who, mu2, epsilon, delta, basis, least))
     if rate < 1 and unit == "record":
@@ -201,18 +209,26 @@ def account(
             uncredited,
             factor,
             times_s,
-            lambda charged: sampled_epsilon(rate, charged, factor, adjacency, delta),
+            lambda charged: paid(partial(sampled_epsilon, rate, charged, factor, adjacency)),
         )
         claims = [_least(claim, amplified[claim.t_s, claim.victim, claim.observers]) for claim in claims]
+    if failure_probability > 0:
+        taken = rate if unit == "record" else 1.0
+        alone = {
+            v: handed_over(record, v, factor, adjacency, delta, taken) for v in {c.victim for c in claims}
+        }
+        claims = [_least(claim, *alone[claim.victim]) for claim in claims]
     return claims
 
 
-def _least(claim: Claim, amplified: float) -> Claim:
-    """A claim, or what sampling leaves of the local bound, which holds on every basis, if that is less."""
-    return replace(claim, mu2=None, epsilon=amplified) if amplified < claim.epsilon else claim
+def _least(claim: Claim, bound: float, mu2: float | None = None) -> Claim:
+    """A claim, or what the local bound says in another way, which holds on every basis, if that is less."""
+    return replace(claim, mu2=mu2, epsilon=bound) if bound < claim.epsilon else claim
 
 
-def _priced_by(law: SumLaw, unit: str, adjacency: str, delta: float) -> Price:
+def _priced_by(
+    law: SumLaw, unit: str, adjacency: str, paid: Callable[[Callable[[float], float]], float]
+) -> Price:
     """ε of sums with noise of integers."""
     curves: dict[tuple[float, float], Floats] = {}
 
@@ -222,7 +238,7 @@ def _priced_by(law: SumLaw, unit: str, adjacency: str, delta: float) -> Price:
             if key not in curves:
                 curves[key] = law.curve(*key, unit, adjacency)
             total += count * curves[key]
-        return law.epsilon(total, delta)
+        return paid(partial(law.epsilon, total))
 
     return price
 
