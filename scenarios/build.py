@@ -41,6 +41,7 @@ class Parts:
     learning: Learning
     program: Program
     law: SumLaw | None
+    failure_probability: float
     cast: Cast
     claims: dict[int, Claim]
     probe: Evaluator | None
@@ -115,6 +116,7 @@ def build(
         learning=learning,
         program=built.program,
         law=built.law,
+        failure_probability=built.failure_probability,
         cast=stage.cast,
         claims=build_claims(scenario, stage.cast, learning, overlay, executor),
         probe=build_probe(scenario, learning),

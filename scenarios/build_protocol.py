@@ -49,10 +49,12 @@ class Built(NamedTuple):
     Args:
         program: what every node runs.
         law: of integer noise in its sums; None if there is none.
+        failure_probability: bound on the probability that an honest member of a sum refuses for its vector.
     """
 
     program: Program
     law: SumLaw | None = None
+    failure_probability: float = 0.0
 
 
 def build_program(
@@ -83,11 +85,13 @@ def build_program(
     match spec:
         case protocol_tables.DsgdProtocol():
             exchange: ExchangeFactory
+            failures = 0.0
             if spec.exchange == "secure":
                 security = build_security(scenario, learning, overlay, max(samples), (), crooked)
                 exchange = lambda node: NeighbourhoodExchange(  # noqa: E731
                     node, learner, security.rules, security.suite(node), robust
                 )
+                failures = security.failure_probability
             else:
                 rescale = spec.missing == "rescale"
                 disguised = build_disguise(scenario, learner, overlay)
@@ -102,7 +106,10 @@ def build_program(
                     robust=robust,
                     late=late,
                 )
-            return Built(lambda node: dsgd(node, learner, exchange, rounds, spec.mix_every, spec.mixes))
+            return Built(
+                lambda node: dsgd(node, learner, exchange, rounds, spec.mix_every, spec.mixes),
+                failure_probability=failures,
+            )
         case protocol_tables.AsynchronousProtocol():
             rules = MergeRules(spec.merge, spec.merge_weight, spec.staleness, spec.stale_after or 0)
             pace = Pace(rounds, spec.period, rules)
@@ -121,6 +128,7 @@ def build_program(
                 return Built(
                     lambda node: secure_fedavg(node, learner, star, secured.rules, secured.suite(node)),
                     secured.law,
+                    secured.failure_probability,
                 )
             return Built(lambda node: fedavg(node, learner, star))
         case protocol_tables.HierarchicalProtocol():

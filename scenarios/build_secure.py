@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 
@@ -17,6 +18,7 @@ from protocols.aggregation.harary import Parameters, parameters, partners
 from protocols.aggregation.keyring import KeyPlan, Keyring
 from protocols.aggregation.light import LightSecAgg
 from protocols.aggregation.pair_noise import PairNoises
+from protocols.aggregation.public_range import ROUNDING, PublicRange, Stride
 from protocols.aggregation.share_sums import ShareSums
 from protocols.aggregation.single_masks import SingleMasks
 from protocols.aggregation.sparse import SparseMasks, SparsePlan
@@ -28,8 +30,9 @@ from protocols.aggregation.verified_masks import VerifiedMasks
 from protocols.aggregation.verified_secrets import IdealVerifiedSecrets, RealVerifiedSecrets
 from protocols.attacks.dealing import CrookedShares
 from protocols.gossip.learner import Learner
+from protocols.privacy.failure import refusal_probability
 from protocols.privacy.sum_law import SumLaw
-from protocols.sharing.codec import codec_for, model_bound
+from protocols.sharing.codec import codec_for
 from protocols.sharing.modulus import Modulus
 from scenarios import protocol_tables
 from scenarios import secure_tables as tables
@@ -40,6 +43,7 @@ from scenarios.schema import Scenario
 from scenarios.secure_facts import packing, recovering
 from scenarios.training_facts import has_integer_noise, sums_in_all, sums_per_round
 from simulator import streams
+from simulator.compute import Vector
 from simulator.errors import ConfigurationError
 from simulator.node import Node
 from simulator.overlay import Overlay
@@ -50,11 +54,19 @@ ATTEMPTS = {"skip": 1, "rerun": 2}
 
 @dataclass(frozen=True)
 class Security:
-    """Rules of all sums, each node's side of their protocol, and the law of integer noise in them."""
+    """How the sums of a run are secured.
+
+    Args:
+        rules: of all of them.
+        suite: each node's side of their protocol.
+        law: of integer noise in them; None if there is none.
+        failure_probability: bound on the probability that an honest member refuses for what is in its vector.
+    """
 
     rules: Rules
     suite: Callable[[Node], Suite]
     law: SumLaw | None
+    failure_probability: float
 
 
 def build_security(
@@ -89,11 +101,21 @@ def build_security(
     heaviest, members, modulus = max(map(sum, weights)), max(map(len, weights)), _modulus(secure)
     encoding: Encoding
     law: SumLaw | None = None
+    ranges = _ranges(scenario, learning, secure, largest)
+    failures = 0.0
     if has_integer_noise(scenario):
         encoding, law = build_integers(scenario, learning, overlay, members, modulus, beacon)
+        # Whatever a sum of words may stand for: clients bring their update to its bound before noise is added.
+        opened = modulus.value / 2 / encoding.codec.scale * math.sqrt(encoding.size(learning.learner.size))
+        ranges = replace(ranges, base=replace(ranges.base, reach=protocol.rounds * opened))
     else:
-        bound = _bound(scenario, learning, secure, largest)
-        encoding = FixedPoint(codec_for(bound, heaviest, members, modulus))
+        encoding = FixedPoint(codec_for(ranges.bound, heaviest, members, modulus))
+        failures = refusal_probability(
+            overlay.nodes * -(-protocol.rounds // protocol.mix_every),
+            learning.learner.size,
+            secure.range_sigmas,
+            proven=ranges.proof is not None,
+        )
     rules = Rules(
         encoding=encoding,
         real=secure.crypto == "real",
@@ -107,32 +129,77 @@ def build_security(
         share_cost_s_per_byte=secure.share_cost_per_mib / 2**20,
         commitment_cost_s=secure.commitment_cost,
         buckets=secure.buckets,
-        proof=build_proof(secure, learning, isinstance(protocol, protocol_tables.FedavgProtocol)),
+        proof=ranges.proof,
+        public_range=ranges.base,
     )
     keys = build_keys(scenario, overlay, context, protocol.timeout, secure.key_agreement_cost)
-    return Security(rules, _suite(scenario, secure, learning.learner, rules, keys, beacon, crooked), law)
+    suite = _suite(scenario, secure, learning.learner, rules, keys, beacon, crooked)
+    return Security(rules, suite, law, failures)
 
 
-def build_proof(secure: tables.Secure, learning: Learning, updates: bool) -> NormProof | None:
-    """What members prove about their vectors: models, or updates of them."""
+@dataclass(frozen=True)
+class Ranges:
+    """Where vectors and what they start from are.
+
+    Args:
+        base: what local updates start from.
+        bound: largest |coordinate| of what is summed.
+        proof: that it is not long; None: nothing is proven.
+    """
+
+    base: PublicRange
+    bound: float
+    proof: NormProof | None
+
+
+def _ranges(scenario: Scenario, learning: Learning, secure: tables.Secure, largest: int) -> Ranges:
+    """Of models, or of one cycle's updates where a server opens sums.
+
+    Bases have room for every local update of the run: honest runs never leave it.
+    """
+    privacy, learner, protocol = scenario.privacy, learning.learner, scenario.protocol
+    assert privacy is not None
+    assert isinstance(protocol, protocol_tables.DsgdProtocol | protocol_tables.FedavgProtocol)
+    contributions = largest if privacy.unit == "record" else 1
+    stride = Stride(learner.gain, contributions * privacy.clip, max(learner.sigma), secure.range_sigmas)
+    between, size = protocol.mix_every * sums_per_round(scenario), learner.size
+    moved, farthest = stride.coordinate(between), stride.norm(between, size)
+    centre = learning.initial
+    if isinstance(protocol, protocol_tables.FedavgProtocol):
+        base = PublicRange(centre, -(-protocol.rounds // protocol.mix_every) * moved)
+        return Ranges(base, moved, _proof(secure, np.zeros_like(centre), farthest))
+    proof = _proof(secure, centre, farthest)
+    radius = math.inf if proof is None else proof.radius - farthest
+    base = PublicRange(centre, stride.coordinate(sums_in_all(scenario)), radius)
+    return Ranges(base, base.largest + moved, proof)
+
+
+def _proof(secure: tables.Secure, centre: Vector, farthest: float) -> NormProof | None:
+    """What members prove about their vectors, if an honest one always can.
+
+    Args:
+        secure: the table.
+        centre: the public point.
+        farthest: how far local updates and their noise lead from where they start.
+    """
     spec = secure.norm_proof
     if spec is None:
         return None
-    centre = np.zeros_like(learning.initial) if updates else learning.initial
+    least = farthest * (1.0 + 10.0 * ROUNDING)
+    if spec.radius < least:
+        raise ConfigurationError(
+            f"a radius of {spec.radius:g} is too small: an honest vector, with {secure.range_sigmas:g} standard "
+            "deviations of noise, must always have a proof, since a refusal would tell what sums should hide; the "
+            f"smallest radius that works is {upwards(least)}; give that, or less noise, clip, step or mix_every",
+            "secure.norm_proof.radius",
+        )
     return NormProof(centre, spec.radius, spec.size, spec.prove, spec.verify)
 
 
-def _bound(scenario: Scenario, learning: Learning, secure: tables.Secure, largest: int) -> float:
-    """The largest coordinate of what is summed: of models, or of one cycle's updates where a server opens sums."""
-    privacy, learner, protocol = scenario.privacy, learning.learner, scenario.protocol
-    assert privacy is not None
-    contributions = largest if privacy.unit == "record" else 1
-    initial, sums = float(np.linalg.norm(learning.initial)), sums_in_all(scenario)
-    if isinstance(protocol, protocol_tables.FedavgProtocol):
-        initial, sums = 0.0, protocol.mix_every * sums_per_round(scenario)
-    return model_bound(
-        initial, learner.gain, sums, contributions * privacy.clip, max(learner.sigma), secure.range_sigmas
-    )
+def upwards(value: float, digits: int = 4) -> float:
+    """A positive number to a few significant digits, never below it."""
+    unit = 10.0 ** (math.floor(math.log10(value)) + 1 - digits)
+    return float(f"{math.ceil(value / unit) * unit:.{digits}g}")
 
 
 def _modulus(secure: tables.Secure) -> Modulus:

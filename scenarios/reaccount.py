@@ -13,6 +13,7 @@ import networkx as nx
 from analysis.store import Run, read_run
 from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
 from protocols.privacy.exposure import expose
+from protocols.privacy.failure import remaining_delta
 from protocols.privacy.ledger import Claim, account, label_of
 from protocols.privacy.lineage import CONTRIBUTE, PUBLIC, WIRE, Entry, record_end_s
 from protocols.privacy.linear_view import MAX_CELLS, read_record
@@ -53,7 +54,7 @@ def reaccount(
         (public); a run clipped per node is asked about records with the bound 2C that clipping leaves.
     """
     told = _retold(run, observers, unit, adjacency, delta)
-    rows = _rows(told.claims(jobs), told.asked.get("noise_multiplier"), target)
+    rows = _rows(told.claims(jobs), told.asked.get("noise_multiplier"), target, told.failure_probability)
     if per_message:
         losses = _per_message(told)
         for row in rows:
@@ -96,6 +97,13 @@ class _Retold:
         return frozenset(self.folder.manifest["byzantine"])
 
     @property
+    def failure_probability(self) -> float:
+        """As the run was built; of runs of secure sums that do not say, nothing better than 1 is known."""
+        manifest = self.folder.manifest
+        unknown = float(manifest["scenario"]["protocol"].get("exchange") == "secure")
+        return float(manifest.get("failure_probability", unknown))
+
+    @property
     def honest(self) -> list[int]:
         """Whose loss is asked for."""
         return [n for n in range(self.folder.manifest["topology"]["nodes"]) if n not in self.byzantine]
@@ -115,6 +123,7 @@ class _Retold:
             times_s=[record_end_s(self.entries, summary["simulated_s"] if summary else 0.0)],
             rate=float(rate or 1.0) if self.asked["unit"] == "record" else 1.0,
             jobs=jobs,
+            failure_probability=self.failure_probability,
             law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
         )
 
@@ -181,7 +190,9 @@ def _entries(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
     return [Entry(**(dict(row) | {k: tuple(row[k]) for k in ("parents", "coefs")})) for row in rows]
 
 
-def _rows(claims: Sequence[Claim], multiplier: float | None, target: float | None) -> list[dict[str, Any]]:
+def _rows(
+    claims: Sequence[Claim], multiplier: float | None, target: float | None, failures: float
+) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[Claim]] = {}
     for claim in claims:
         groups.setdefault((claim.observers, claim.basis), []).append(claim)
@@ -204,22 +215,25 @@ def _rows(claims: Sequence[Claim], multiplier: float | None, target: float | Non
         if worst.reason is not None:
             rows[-1]["why infinite"] = worst.reason
         if target is not None:
-            rows[-1] |= _needed(group, multiplier, target)
+            rows[-1] |= _needed(group, multiplier, target, failures)
     if any("why infinite" in row for row in rows):
         rows = [row | {"why infinite": row.get("why infinite", "–")} for row in rows]
     return rows
 
 
-def _needed(claims: Sequence[Claim], multiplier: float | None, target: float) -> dict[str, Any]:
+def _needed(
+    claims: Sequence[Claim], multiplier: float | None, target: float, failures: float
+) -> dict[str, Any]:
     """The noise with which the worst of some claims would be the target; "–" where none would, or none is known.
 
     Nor is any known where nothing was lost: without a release the record says nothing about noise.
     """
+    delta = remaining_delta(claims[0].delta, failures, target)
     losses = [claim.mu2 for claim in claims if claim.mu2 is not None]
     key = f"noise_multiplier for epsilon {target:g}"
-    if len(losses) < len(claims) or multiplier is None or not 0 < max(losses) < inf:
+    if len(losses) < len(claims) or multiplier is None or not 0 < max(losses) < inf or delta <= 0:
         return {key: "–"}
-    return {key: multiplier * sqrt(max(losses) / mu2_of(target, claims[0].delta))}
+    return {key: multiplier * sqrt(max(losses) / mu2_of(target, delta))}
 
 
 def _per_message(told: _Retold) -> dict[str, float]:

@@ -245,6 +245,7 @@ def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
         times_s=[*(until_s * (i / CHECKPOINTS) for i in range(1, CHECKPOINTS)), until_s],
         law=parts.law,
         rate=sampling_rate(scenario.training),
+        failure_probability=parts.failure_probability,
     )
 
 
@@ -267,6 +268,7 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         "network": dict(parts.network.notes),
         **parts.learning.shares.facts(),
         "integer_noise": None if parts.law is None else parts.law.facts(),
+        "failure_probability": parts.failure_probability,
         "parameters": parts.learner.operations.task.size,
         "byzantine": sorted(parts.cast.dishonest),
         "curious": sorted(parts.cast.curious),

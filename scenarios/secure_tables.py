@@ -147,7 +147,9 @@ class NormProof(Table):
     """A proof about vectors that nobody sees; its price is the protocol's that one has in mind."""
 
     radius: float = Field(
-        gt=0, description="largest distance of a model from the public initial one; longer: no proof"
+        gt=0,
+        description="largest distance of a model from the public initial one, or norm of an update; longer: no "
+        "proof. Honest members must always have one: too small a radius is refused, and models are kept near enough",
     )
     size: int = Field(ge=0, description="bytes of one proof")
     prove: Duration = Field(ge=0, description='time to make one: "300 ms"')
@@ -176,9 +178,11 @@ class Secure(Table):
         description="bits of a word of masked vectors; shares have those of their field",
     )
     range_sigmas: float = Field(
-        default=8.0,
-        gt=0,
-        description="standard deviations of noise that the fixed-point range leaves room for",
+        default=12.0,
+        ge=8,
+        le=1000,
+        description="standard deviations of noise that the range of what is sent leaves room for; a member beyond it "
+        "refuses, which tells something, and every epsilon pays for the probability",
     )
     key_agreement_cost: Duration = Field(
         default=written("120 us"), ge=0, description='time of one key agreement: "120 us"'

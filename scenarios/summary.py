@@ -7,6 +7,7 @@ from math import isinf, isnan
 from statistics import median
 from typing import Any
 
+from protocols.aggregation.settling import CONFINED
 from protocols.privacy.ledger import Claim
 from scenarios.build import Parts
 from scenarios.recorder import Recorder
@@ -93,6 +94,7 @@ def summarise(
         "wrong_shares": recorder.counts["wrong_share"],
         "column_defect": recorder.column_defect,
         "withheld": recorder.counts["withheld"],
+        "confined": recorder.counts[CONFINED],
         "keys_refused": recorder.counts["key_refused"],
         "malformed": recorder.counts["malformed"],
         "attacks_in_the_dark": recorder.counts["attack in the dark"],

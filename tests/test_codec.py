@@ -19,7 +19,6 @@ from protocols.sharing.codec import (
     decode,
     encode,
     encode_rows,
-    model_bound,
     wrap_probability,
 )
 from protocols.sharing.modulus import P31, P61, Z32, Z64, Modulus
@@ -453,58 +452,3 @@ def test_words_of_another_modulus_are_not_decoded() -> None:
 def test_a_scale_beyond_float64_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="other units"):
         Codec(2.0**900, 2.0**100)
-
-
-def test_model_bound_is_its_formula() -> None:
-    assert model_bound(3.0, 0.5, 16, 2.0, 10.0, 8.0) == 3.0 + 0.5 * 16 * 2.0 + 8.0 * 0.5 * 10.0 * 4.0
-    assert model_bound(3.0, 0.5, 0, 2.0, 10.0, 8.0) == 3.0
-
-
-@settings(deadline=None, max_examples=50)
-@given(seed=seeds, nodes=st.integers(1, 6), rounds=st.integers(1, 12))
-def test_without_noise_no_gossip_with_stochastic_rows_leaves_the_bound(
-    seed: int, nodes: int, rounds: int
-) -> None:
-    rng = generator(seed)
-    dimension, gain, step_norm = 3, 0.7, 2.5
-    x = rng.normal(size=(nodes, dimension))
-    bound = model_bound(float(np.linalg.norm(x, axis=1).max()), gain, rounds, step_norm, 0.0, 8.0)
-    for _ in range(rounds):
-        # The worst steps: every node pushes outward as far as clipping lets it.
-        x = x + gain * step_norm * x / np.linalg.norm(x, axis=1, keepdims=True)
-        rows = rng.dirichlet(np.full(nodes, 0.3), size=nodes)
-        x = np.where(rng.random((nodes, 1)) < 0.2, x, rows @ x)
-        assert np.abs(x).max() <= bound * (1 + 1e-12)
-
-
-def test_one_node_pushing_one_way_attains_the_bound() -> None:
-    x = np.array([1.0, 0.0])
-    for _ in range(10):
-        x = x + 0.5 * np.array([2.0, 0.0])
-    assert x[0] == model_bound(1.0, 0.5, 10, 2.0, 0.0, 8.0)
-
-
-def test_accumulated_noise_stays_within_its_sigmas() -> None:
-    # 10 nodes × 200 coordinates × 25 rounds, each N(0, ≤ 1) after normalising: by a union bound over 5e4
-    # values at 8 sigmas it fails wrongly with probability below 5e4 · 1.3e-15 < 1e-10. Fixed seed 11.
-    rng = generator(11)
-    x = np.zeros((10, 200))
-    bound = model_bound(0.0, 0.1, 25, 0.0, 3.0, 8.0)
-    for _ in range(25):
-        x = rng.dirichlet(np.full(10, 0.5), size=10) @ (x + 0.1 * 3.0 * rng.normal(size=x.shape))
-        assert np.abs(x).max() <= bound
-
-
-@pytest.mark.parametrize("position", range(6))
-@pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
-def test_model_bound_names_the_bad_argument(position: int, bad: float) -> None:
-    names = ["initial_norm", "step_gain", "rounds", "step_norm", "sigma", "range_sigmas"]
-    arguments = [1.0, 1.0, 4.0, 1.0, 1.0, 8.0]
-    arguments[position] = bad
-    with pytest.raises(ConfigurationError, match=names[position]):
-        model_bound(**dict(zip(names, arguments, strict=True)))  # type: ignore[arg-type]
-
-
-def test_a_model_that_cannot_move_from_zero_has_no_bound() -> None:
-    with pytest.raises(ConfigurationError, match="leaves nothing"):
-        model_bound(0.0, 1.0, 10, 0.0, 0.0, 8.0)

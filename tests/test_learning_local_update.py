@@ -10,6 +10,7 @@ from protocols.learning.batches import Batches
 from protocols.learning.eager import EagerExecutor
 from protocols.learning.local_update import Recipe
 from protocols.learning.operations import Operations, affine
+from protocols.learning.optimisers import Optimiser
 from simulator.errors import ConfigurationError
 
 FEATURES, CLASSES = 4, 3
@@ -150,6 +151,29 @@ def test_a_record_whose_gradient_is_not_finite_contributes_nothing():
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     whole = stepped(params, 0, bank=Bank.of(x, Y, PARTS), unit="node", **options)
     np.testing.assert_array_equal(whole, params)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize(
+    ("unit", "kind"), [("record", "sgd"), ("node", "sgd"), ("node", "momentum"), ("node", "adam")]
+)
+def test_data_that_overflow_move_no_contribution_by_more_than_the_clipping_norm(bad, kind, unit):
+    """One step, or a whole update of any optimiser: noise is added to something bounded, whatever the data."""
+    x = X.copy()
+    x[PARTS[0][2]] = bad
+    optimiser, whole = Optimiser(kind), unit == "node"
+    options = {"step": 1.0, "divisor": 1, "clip": 0.5, "unit": unit, "optimiser": optimiser, "whole": whole}
+    steps = 2 if whole else 1
+    noise = 0.1 * np.random.default_rng(4).standard_normal(TASK.size).astype(np.float32)
+    moved = stepped(PARAMS, 0, noise=noise, bank=Bank.of(x, Y, PARTS), steps=steps, **options)
+    assert np.isfinite(moved).all()
+    contribution = PARAMS.astype(float) - moved - noise
+    if whole:
+        assert np.linalg.norm(contribution) <= 0.5 * (1 + 1e-5)
+    else:
+        rest = [np.delete(PARTS[0], 2), *PARTS[1:]]
+        without = stepped(PARAMS, 0, noise=noise, bank=Bank.of(x, Y, rest), steps=steps, **options)
+        assert np.linalg.norm(moved.astype(float) - without) <= 0.5 * (1 + 1e-5)
 
 
 def test_a_zero_gradient_is_safe_to_clip():

@@ -134,6 +134,17 @@ def test_sparsified_masks_cost_what_their_formula_says(fraction: float) -> None:
     assert found == cost.sparse(8, index, sent, Z32)
 
 
+@pytest.mark.parametrize("fraction", [0.2, 0.6])
+def test_sizes_of_sparsified_masks_say_nothing_about_choices_that_depend_on_models(fraction: float) -> None:
+    """Few of the chosen positions are shared by enough members; what is seen on a link is all that were chosen."""
+    lab, found, _ = one_sum("sparse", 8, fraction=fraction, choice="largest")
+    assert lab.of_kind("opened")
+    size = lab.learner.size
+    chosen = round(fraction * size)
+    assert lab.sizes["masked"] == [SUM_BYTES + 4 * chosen] * 8
+    assert found == cost.sparse(8, min(4 * chosen, -(-size // 8)), [chosen] * 8, Z32)
+
+
 @pytest.mark.parametrize("kind", ["recover", "bonawitz", "active", "sharing", "light"])
 @pytest.mark.parametrize(("listed", "dealt", "sent", "answered"), DROPPING)
 def test_dropouts_cost_what_the_formulas_say(

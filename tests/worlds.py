@@ -13,7 +13,8 @@ from protocols.aggregation.keyring import KeyPlan
 from protocols.aggregation.keys import Directory, Identity
 from protocols.aggregation.neighbourhood import NeighbourhoodExchange
 from protocols.aggregation.pair_noise import PairNoises
-from protocols.aggregation.sums import Rules
+from protocols.aggregation.public_range import PublicRange
+from protocols.aggregation.sums import NormProof, Rules
 from protocols.gossip.exchange import ExchangeFactory
 from protocols.gossip.learner import Learner, Model
 from protocols.learning import data, models, partition
@@ -78,6 +79,8 @@ class Lab:
         bound: float = 1000.0,
         timeout_s: float = 0.5,
         pair_sigma: float = 1.0,
+        public_range: PublicRange | None = None,
+        proof: NormProof | None = None,
         directory: Callable[[dict[int, bytes]], dict[int, bytes]] = lambda public: public,
     ) -> Workshop:
         """Rules and keys of secure sums."""
@@ -95,6 +98,8 @@ class Lab:
             agreement_cost_s=1e-4,
             mask_cost_s_per_byte=1e-9,
             share_cost_s_per_byte=1e-8,
+            public_range=public_range,
+            proof=proof,
         )
         keys = KeyPlan(
             Directory(directory({n: i.public for n, i in identities.items()})),

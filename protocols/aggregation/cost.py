@@ -176,7 +176,15 @@ def light(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
 
 
 def sparse(members: int, index_bytes: int, sent_words: list[int], modulus: Modulus) -> Cost:
-    """Sparsified masks: everybody's choice to everybody, and the positions each one sends."""
+    """Sparsified masks: everybody's choice to everybody, and the words each one sends.
+
+    Args:
+        members: who take part.
+        index_bytes: of one choice.
+        sent_words: of every member; as many as it chose where choices depend on models
+            (:meth:`~protocols.aggregation.sparse.SparsePlan.sent`).
+        modulus: of the words.
+    """
     n = members
     cost = _hello(n) + _list(n) + _named(n, index_bytes) + _named(n, (ID_BYTES + index_bytes) * n)
     for words in sent_words:

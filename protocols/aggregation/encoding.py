@@ -49,6 +49,13 @@ class Encoding(ABC):
         """Words of a vector."""
         return elements
 
+    def within(self, values: Vector) -> Vector:
+        """What an honest node offers in place of a vector that :meth:`encode` might refuse, where noise comes later.
+
+        A vector that holds its noise is offered as it is: whether it fits is a matter of how much noise there is.
+        """
+        return values
+
     @abstractmethod
     def encode(self, values: Vector, weights: Sequence[float], node: Node, round: int, *key: int) -> Words:
         """One row of words for each weight.
@@ -98,7 +105,9 @@ class NoisedIntegers(Encoding):
     Guarantees:
         Given that no sum wraps, an opened sum is Σ (rounded vectors) + noise, the noise of each member independent
         and of the stated law; see :mod:`protocols.privacy.integer_accounting` for what that is worth. Every
-        member's noise is drawn once per round. Vectors of a norm above the codec's bound are refused.
+        member's noise is drawn once per round. Vectors of a norm above the codec's bound are refused; what
+        :meth:`within` gives is none, so that no refusal depends on the data of a node that uses it. It moves no two
+        vectors further apart, and keeps every sensitivity.
     """
 
     def __init__(
@@ -123,6 +132,14 @@ class NoisedIntegers(Encoding):
     def size(self, elements: int) -> int:
         """Rotation needs a power of two."""
         return padded(elements)
+
+    def within(self, values: Vector) -> Vector:
+        """Shortened to the codec's bound: float32 may have made an update longer than what was clipped."""
+        norm = float(np.linalg.norm(values.astype(np.float64)))
+        if norm <= self.codec.bound:
+            return values
+        shorter: Vector = (values * (self.codec.bound / norm)).astype(np.float32)
+        return shorter
 
     def encode(self, values: Vector, weights: Sequence[float], node: Node, round: int, *key: int) -> Words:
         """Weights are 1: integers are not multiplied after they are rounded."""

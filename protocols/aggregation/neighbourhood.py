@@ -10,6 +10,9 @@ with the own model: f Byzantine members spoil at most f buckets (SHARE, Velichet
 
 Where a sum stays closed the aggregator keeps its own model for the round: rows of the mixing matrix stay stochastic,
 and what columns lack is recorded (``mixed``: the sum of the weights that were heard).
+
+Whatever a mix gives is brought into the public range of honest models before anything is added to it
+(:mod:`protocols.aggregation.public_range`), so that no neighbour can lead a node to where its vector does not fit.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from protocols.aggregation.offers import Offers
+from protocols.aggregation.public_range import ROUNDING
 from protocols.aggregation.session import Sessions
+from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
 from protocols.gossip.learner import Learner, Model
@@ -82,8 +87,12 @@ class NeighbourhoodExchange:
             payload, size, _ = self._suite.greeting(aggregator, round)
             node.send(aggregator, Message(HELLO, round, payload, HELLO_BYTES + size))
 
+    def settle(self, round: int, model: Model) -> Model:
+        """The model in the public range: as it is, unless others have led it out."""
+        return settled(self._node, self._learner.lineage, self._rules.public_range, round, model)
+
     async def mix(self, round: int, mine: Model) -> Model:
-        """Serve the neighbours, and open the own neighbourhood's sum if that can be done."""
+        """Serve the neighbours, and open the own neighbourhood's sum if that can be done; the result is settled."""
         node = self._node
         self._offers.put(round, mine)
         await self._sessions.offered(round)
@@ -92,9 +101,9 @@ class NeighbourhoodExchange:
         greetings = {v: self._greetings.get((v, round)) for v in listed}
         self._greetings = {key: said for key, said in self._greetings.items() if key[1] > round}
         if self._robust is not None:
-            return await self._compared(self._robust, round, listed, greetings, mine)
+            return self.settle(round, await self._compared(self._robust, round, listed, greetings, mine))
         opened = await self._sessions.open_round(round, listed, greetings, self._pump, len(node.neighbors))
-        return mine if opened is None else await self._mixed(round, opened, mine)
+        return self.settle(round, mine) if opened is None else await self._mixed(round, opened, mine)
 
     async def _compared(
         self, robust: RobustMix, round: int, listed: tuple[int, ...], greetings: dict[int, Any], mine: Model
@@ -135,7 +144,7 @@ class NeighbourhoodExchange:
         if opened.covered is not None:
             values = (1 - opened.covered) * node.read(mine.params) + opened.value
             state = lineage.opaque(node.now_s, node.id, round, [mine.state, *(state for _, state in terms)])
-            return Model(values.astype(np.float32), state)
+            return self.settle(round, Model(values.astype(np.float32), state))
         weights = {v: node.weight(v) for v in opened.members}
         own = 1.0 - sum(weights.values())
         node.record("mixed", round=round, heard=len(weights), weights=weights)
@@ -146,7 +155,12 @@ class NeighbourhoodExchange:
             np.array([own, 1.0], np.float32),
             size=self._learner.size,
         )
-        return Model(params, lineage.combine(node.now_s, node.id, round, [(own, mine.state), *terms]))
+        mixed = Model(params, lineage.combine(node.now_s, node.id, round, [(own, mine.state), *terms]))
+        # Both parts are known here; reading the result would compute it before others' can be computed with it.
+        known, about = self._rules.public_range, own * node.read(mine.params) + opened.value
+        if known is None or known.holds(about, ROUNDING):
+            return mixed
+        return self.settle(round, mixed)
 
     async def _pump(self, until: Callable[[], bool], timeout_s: float) -> bool:
         return await pump(self._node, self._handle, until, timeout_s)

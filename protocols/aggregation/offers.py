@@ -53,11 +53,14 @@ class Offers:
         """What the node puts into an aggregator's sum.
 
         Raises:
-            OutOfRange: the vector exceeds the range its encoding was sized for.
+            OutOfRange: the vector exceeds the range its encoding was sized for; of an honest node, with the
+                probability that the run's claims pay for.
         """
         node, mine = self._node, self._mine[round]
         said: Model = node.outgoing(mine, to=aggregator, round=round)
         values = node.read(said.params)
+        if said is mine:
+            values = self._encoding.within(values)
         weights = dict(self._weights())
         weight = weights[aggregator]
         if said is mine:

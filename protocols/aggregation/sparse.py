@@ -7,7 +7,9 @@ fewer.
 
 Positions are chosen at random (by a stream of the node, whatever its data), or are those that changed most since the
 node last sent them; the choice then depends on the noised model, which it says something about, and is charged as if
-the model had been shown to everybody who is told of the choice: the aggregator and all listed co-members.
+the model had been shown to everybody who is told of the choice: the aggregator and all listed co-members. How many of
+the chosen positions enough others share depends on models as well then, and sizes are seen by everybody on the link:
+masked messages are padded to all that were chosen.
 
 Source: Biswas et al. 2024 (CESAR, arXiv 2405.07708). Its index agreement is done here in one sub-round.
 
@@ -55,6 +57,10 @@ class SparsePlan:
     def count(self, size: int) -> int:
         """Positions chosen of so many."""
         return max(1, round(self.fraction * size))
+
+    def sent(self, shared: int, size: int) -> int:
+        """Words of a masked message: of the positions that enough members share, or of as many as were chosen."""
+        return shared if self.choice == "random" else self.count(size)
 
     def index_bytes(self, size: int) -> int:
         """Bytes that say which positions were chosen: their numbers, or one bit for each, whatever is shorter."""
@@ -136,7 +142,7 @@ class SparseMasks(Keyed):
         sent = chosen & (np.sum(list(theirs.values()), axis=0) >= self._plan.minimum)
         others = [peer for peer in theirs if peer != node.id]
         await node.sleep(rules.mask_cost_s_per_byte * words.nbytes * len(others))
-        size = rules.vector_bytes(int(sent.sum()))
+        size = rules.vector_bytes(self._plan.sent(int(sent.sum()), words.size))
         body: Words | Sealed
         if rules.real:
             masked = words.copy()

@@ -16,6 +16,7 @@ import numpy as np
 
 from protocols.aggregation.encoding import Encoding
 from protocols.aggregation.keys import ID_BYTES
+from protocols.aggregation.public_range import PublicRange
 from protocols.sharing.modulus import Words
 from simulator.compute import Vector
 from simulator.errors import SottovoceError
@@ -136,7 +137,8 @@ class NormProof:
 
     Args:
         centre: the public point, (d,).
-        radius: largest distance that can be proven.
+        radius: largest distance that can be proven; large enough for any honest vector, see
+            :mod:`protocols.aggregation.public_range`.
         size_bytes: of one proof.
         prove_s: virtual seconds to make one.
         verify_s: virtual seconds to check one.
@@ -171,6 +173,7 @@ class Rules:
         commitment_cost_s: virtual seconds to make one commitment, or to check one share against them.
         buckets: sums into which a neighbourhood is split in every round.
         proof: that vectors are not long; None: nothing is proven.
+        public_range: where every member's local updates start from; None: wherever mixes lead.
     """
 
     encoding: Encoding
@@ -186,6 +189,7 @@ class Rules:
     commitment_cost_s: float = 0.0
     buckets: int = 1
     proof: NormProof | None = None
+    public_range: PublicRange | None = None
 
     def bucketed(self, aggregator: int, round: int, members: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """The members of each of an aggregator's sums of a round: drawn anew every round, and public."""

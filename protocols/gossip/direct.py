@@ -65,6 +65,10 @@ class DirectExchange:
     def begin(self, round: int) -> None:
         """The model itself is the sign of life."""
 
+    def settle(self, round: int, model: Model) -> Model:
+        """Any model can be sent."""
+        return model
+
     async def mix(self, round: int, mine: Model) -> Model:
         """Send to all, wait for all that seem alive, average over those heard."""
         node = self._node

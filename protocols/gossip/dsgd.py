@@ -26,12 +26,14 @@ async def dsgd(
     """One node's program: a round is one local update, and every ``mix_every``-th ends with ``mixes`` mixes.
 
     The disk holds the model and the next round *before* a round begins, so a node that crashes in the middle
-    never repeats a round, and with it never reuses that round's noise or masks.
+    never repeats a round, and with it never reuses that round's noise or masks. Outages, and rounds that are left
+    out to keep up, can put more than ``mix_every`` updates between two mixes; the model is settled in between then.
     """
     exchange = exchange_for(node)
     returning = "model" in node.disk
     model: Model = node.disk.get("model", learner.start)
     round: int = node.disk.get("round", 0)
+    updates: int = node.disk.get("updates", 0)  # since the model was settled
     await exchange.join()
     if returning:
         round = max(round, await exchange.catch_up() // mixes)
@@ -39,15 +41,18 @@ async def dsgd(
         round, exchange.pace // mixes
     )  # keys take a while to agree on, and the neighbours did not wait
     while round < rounds:
-        node.disk.update(model=model, round=round + 1)
+        if updates >= mix_every:
+            model, updates = exchange.settle(round, model), 0
+        node.disk.update(model=model, round=round + 1, updates=updates)
         step = range(round * mixes, (round + 1) * mixes) if (round + 1) % mix_every == 0 else range(0)
         if step:
             exchange.begin(step[0])
         model = await learner.local_update(node, model, round)
+        updates += 1
         for number in step:
             if number > step[0]:
                 exchange.begin(number)
-            model = await exchange.mix(number, model)
+            model, updates = await exchange.mix(number, model), 0
         round += 1
         node.record("model", round=round, value=model.params)
         round = max(round, exchange.pace // mixes)

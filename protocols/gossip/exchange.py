@@ -30,7 +30,11 @@ class Exchange(Protocol):
         ...
 
     async def mix(self, round: int, mine: Model) -> Model:
-        """Offer the node's updated model to its neighbourhood; return the mixed model."""
+        """Offer the node's updated model to its neighbourhood; return the mixed model, settled."""
+        ...
+
+    def settle(self, round: int, model: Model) -> Model:
+        """The model as local updates may start from it, where what is offered must be in a range known before."""
         ...
 
     async def linger(self, rounds: int) -> None:

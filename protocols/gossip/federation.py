@@ -130,10 +130,14 @@ class Member:
             first, (count, *norm) = task.round, numbers_of(task)
             if norm:
                 node.disk[CLIP] = norm[0]
-            model = shown(task)[0]
+            model = self._received(shown(task)[0], first)
             self._know(model, first)
             result, weight = await self._work(model, first, count)
             await self._report(parent, first, model, result, weight)
+
+    def _received(self, model: Model, round: int) -> Model:
+        """The parent's model as work on it begins."""
+        return model
 
     async def _report(self, parent: int, round: int, start: Model, result: Model, weight: float) -> None:
         """Tell the parent what came of its task."""

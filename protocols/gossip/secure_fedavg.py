@@ -4,6 +4,10 @@ As :mod:`protocols.gossip.fedavg`, but a client answers a task with ``hello`` (i
 sum needs) instead of a model. The server lists those who said so in time and opens Σ weight · update with the
 protocol of the scenario; an update is what a client's model has become minus what it was sent. The server's own
 update, if it trains, is added in the clear. Where the sum stays closed the model stays as it was.
+
+Updates start from zero in every cycle, so no client can lead another's out of the range they are encoded in. A
+server that makes up its model could, by making it so large that an update is mostly rounding; clients bring what
+they are sent into the public range of honest models first.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import numpy as np
 
 from protocols.aggregation.offers import Offers
 from protocols.aggregation.session import Sessions
+from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules, participants
 from protocols.gossip.federation import ROOT, FederationPlan, Member
@@ -60,6 +65,10 @@ class SecureMember(Member):
         if self._place.parent is None:
             await self._pump(self._suite.has_all, self._rules.timeout_s)
         await super().run()
+
+    def _received(self, model: Model, round: int) -> Model:
+        """In the public range."""
+        return settled(self._node, self._learner.lineage, self._rules.public_range, round, model)
 
     async def _pump(self, until: Callable[[], bool], timeout_s: float) -> bool:
         return await pump(self._node, self._handle, until, timeout_s)

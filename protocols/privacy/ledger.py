@@ -19,6 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -27,6 +28,7 @@ from joblib import Parallel, delayed
 from protocols.privacy.accounting import UNITS, epsilon_of, shift_factor
 from protocols.privacy.certified import certified_losses, charges, local_charges, local_losses
 from protocols.privacy.exposure import Exposure, expose
+from protocols.privacy.failure import handed_over, with_failure_probability
 from protocols.privacy.integer_accounting import ORDERS
 from protocols.privacy.lineage import NAMES, Entry
 from protocols.privacy.linear_view import MAX_CELLS, Floats, Record, ViewTooLarge, read_record, state_rows
@@ -90,6 +92,7 @@ def account(
     law: SumLaw | None = None,
     rate: float = 1.0,
     jobs: int = 1,
+    failure_probability: float = 0.0,
 ) -> list[Claim]:
     """The losses of every victim towards every set of observers it is not part of, at every time.
 
@@ -113,6 +116,10 @@ def account(
         rate: with what probability a record takes part in a contribution, drawn by chance that nobody sees (unit
             record only). The local bound is amplified by it; a claim that it improves has no μ².
         jobs: processes among which observers are divided, where there is work for them.
+        failure_probability: bound on the probability that an honest member refuses to take part in a sum for what is
+            in its vector; under any data, whatever others do. Every ε pays for it
+            (:func:`~protocols.privacy.failure.with_failure_probability`), but for those of the local bound over
+            everything the victim has contributed in the whole run, which is claimed where it is less.
 
     Returns:
         For every set of observers, victim and time a ``certified`` claim, and beside it an ``open-loop``
@@ -147,6 +154,7 @@ def account(
         raise ConfigurationError("a set of observers is empty; expected at least one node in each")
     factor = shift_factor(adjacency)
     record = read_record(entries)
+    paid = partial(with_failure_probability, probability=failure_probability, delta=delta)
     try:
         rows = state_rows(record, max_cells)
     except ViewTooLarge:
@@ -156,7 +164,7 @@ def account(
     asked = list(dict.fromkeys(frozenset(group) | uncredited for group in observers))
     coalitions = list(dict.fromkeys([*asked, *_with_opener(record, asked)]))
     if law is not None:
-        price = _priced_by(law, unit, adjacency, delta)
+        price = _priced_by(law, unit, adjacency, paid)
         priced = _by_release(record, rows, victims, coalitions, factor, times, nodes, price)
         _never_above_larger(priced)
         figures = {coalition: [_Figure(CERTIFIED, None, priced[coalition])] for coalition in asked}
@@ -167,7 +175,7 @@ def account(
         figures = {
             coalition: [
                 _Figure(
-                    basis, mu2, _converted(mu2, delta), measured[coalition][1] if basis == OPEN_LOOP else None
+                    basis, mu2, _converted(mu2, paid), measured[coalition][1] if basis == OPEN_LOOP else None
                 )
                 for basis, mu2 in measured[coalition][0].items()
             ]
@@ -183,10 +191,15 @@ def account(
             factor,
             times,
             nodes,
-            lambda charged: sampled_epsilon(rate, charged, factor, adjacency, delta),
+            lambda charged: paid(partial(sampled_epsilon, rate, charged, factor, adjacency)),
         )
         for coalition in asked:
             figures[coalition] = [figure.at_most(amplified[coalition]) for figure in figures[coalition]]
+    if failure_probability > 0 and law is None:
+        alone, loss = _handed_over(
+            record, victims, factor, adjacency, delta, rate if unit == "record" else 1.0
+        )
+        figures = {who: [one.at_most(alone, loss) for one in found] for who, found in figures.items()}
     claims = []
     for group in observers:
         coalition = frozenset(group) | uncredited
@@ -235,17 +248,29 @@ class _Figure:
     epsilon: Floats
     lower: Floats | None = None
 
-    def at_most(self, epsilon: Floats) -> _Figure:
-        """This, or what sampling leaves of the local bound, which holds on every basis, where that is less."""
+    def at_most(self, epsilon: Floats, mu2: Floats | None = None) -> _Figure:
+        """This, or what the local bound says in another way, which holds on every basis, where that is less."""
         less = epsilon < self.epsilon
-        mu2 = None if self.mu2 is None else np.where(less, np.nan, self.mu2)
-        return replace(self, mu2=mu2, epsilon=np.where(less, epsilon, self.epsilon))
+        kept = None if self.mu2 is None else np.where(less, np.nan if mu2 is None else mu2, self.mu2)
+        return replace(self, mu2=kept, epsilon=np.where(less, epsilon, self.epsilon))
 
 
-def _converted(mu2: Floats, delta: float) -> Floats:
+def _handed_over(
+    record: Record, victims: Sequence[int], factor: float, adjacency: str, delta: float, rate: float
+) -> tuple[Floats, Floats]:
+    """ε and losses of victims whose every contribution is shown, by node; infinite of nodes nobody asked about."""
+    nodes = 1 + max([*victims, *record.owner.tolist()], default=-1)
+    epsilon, mu2 = np.full(nodes, np.inf), np.full(nodes, np.nan)
+    for victim in victims:
+        epsilon[victim], loss = handed_over(record, victim, factor, adjacency, delta, rate)
+        mu2[victim] = np.nan if loss is None else loss
+    return epsilon, mu2
+
+
+def _converted(mu2: Floats, paid: Callable[[Callable[[float], float]], float]) -> Floats:
     """ε of Gaussian losses, each of them converted once."""
     values, places = np.unique(mu2, return_inverse=True)
-    epsilon = np.array([v if math.isnan(v) else epsilon_of(v, delta) for v in values.tolist()])
+    epsilon = np.array([v if math.isnan(v) else paid(partial(epsilon_of, v)) for v in values.tolist()])
     converted: Floats = epsilon[places].reshape(mu2.shape)
     return converted
 
@@ -272,7 +297,9 @@ def _never_above_larger(figures: Mapping[frozenset[int], Floats]) -> None:
                 mine[:, outside] = np.fmin(mine[:, outside], theirs[:, outside])
 
 
-def _priced_by(law: SumLaw, unit: str, adjacency: str, delta: float) -> Price:
+def _priced_by(
+    law: SumLaw, unit: str, adjacency: str, paid: Callable[[Callable[[float], float]], float]
+) -> Price:
     """ε of sums with noise of integers."""
     curves: dict[tuple[float, float], Floats] = {}
 
@@ -282,7 +309,7 @@ def _priced_by(law: SumLaw, unit: str, adjacency: str, delta: float) -> Price:
             if key not in curves:
                 curves[key] = law.curve(*key, unit, adjacency)
             total += count * curves[key]
-        return law.epsilon(total, delta)
+        return paid(partial(law.epsilon, total))
 
     return price
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 SAMPLED_DIGITS = 9
 """Significant digits of a noise multiplier, rounded down: releases that differ beyond them are charged alike."""
@@ -49,8 +50,12 @@ def sampled_epsilon(
 
 @lru_cache(maxsize=1024)
 def _composed(rate: float, counts: tuple[tuple[float, int], ...], adjacency: str, delta: float) -> float:
-    if not counts:
-        return 0.0
+    return float(_accountant(rate, counts, adjacency).get_epsilon(delta)) if counts else 0.0
+
+
+@lru_cache(maxsize=64)
+def _accountant(rate: float, counts: tuple[tuple[float, int], ...], adjacency: str) -> Any:
+    """What was composed; asked for several deltas where a claim pays for failures."""
     import dp_accounting  # two seconds to import: only where somebody asks
     from dp_accounting import pld
 
@@ -62,7 +67,7 @@ def _composed(rate: float, counts: tuple[tuple[float, int], ...], adjacency: str
         if rate < 1:
             event = dp_accounting.PoissonSampledDpEvent(rate, event)
         accountant.compose(event, count)
-    return float(accountant.get_epsilon(delta))
+    return accountant
 
 
 def _rounded_down(z: float) -> float:

@@ -12,7 +12,7 @@ The sum of words decodes to the sum of weighted coordinates as long as the *inte
 the words, so that it is except with a stated probability (:func:`wrap_probability`).
 
 Sources: stochastic rounding and the no-wrap condition as in Kairouz, Liu and Steinke 2021 (arXiv 2102.06387).
-The range of what is sent is that of *models*, not of gradients: see :func:`model_bound`.
+What the range must hold: :mod:`protocols.aggregation.public_range`.
 """
 
 from __future__ import annotations
@@ -119,8 +119,7 @@ def codec_for(
     kept back, more where M is beyond 2^32, covers the float64 rounding of the products and of ``heaviest``.)
 
     Args:
-        bound: largest |coordinate| of any member's vector (:func:`model_bound`, or a clipping norm).
-            Positive, finite.
+        bound: largest |coordinate| of any member's vector. Positive, finite.
         heaviest: largest over neighbourhoods of Σ_w W_vw, the sum of the weights of its members; the
             aggregator's own term never enters the ring. Positive, finite; at most 1 for stochastic rows.
         members: number of members of the largest neighbourhood, 1 … 2^20.
@@ -312,67 +311,6 @@ def decode(total: Words, codec: Codec) -> NDArray[np.float64]:
     decoded = modulus.lift(total).astype(np.float64)
     decoded /= codec.scale
     return decoded
-
-
-def model_bound(
-    initial_norm: float, step_gain: float, rounds: int, step_norm: float, sigma: float, range_sigmas: float
-) -> float:
-    """A bound on every coordinate of every model an honest node sends during training.
-
-    Unrolling the protocol, a model after t rounds is
-
-        x = Σ_w a_w(0) x_w(0) − gain · Σ_{τ≤t} Σ_w a_w(τ) (g_w(τ) + z_w(τ)),
-
-    where a(τ) is a row of a product of mixing matrices. Averaging with stochastic rows (weights not
-    negative, sum 1; a skipped exchange is the identity row) makes every such row stochastic again, so it
-    never enlarges the bound: the first term is a convex combination of initial models, each round's clipped
-    sums contribute at most ``gain · step_norm`` in norm, hence in any coordinate, and each round's noise
-    has per coordinate a standard deviation of at most ``gain · sigma`` (Σ_w a_w² ≤ 1), independent across
-    rounds. In total
-
-        ‖x_0‖ + gain · rounds · step_norm + range_sigmas · gain · sigma · √rounds.
-
-    Args:
-        initial_norm: largest norm of an initial model (any norm that dominates the largest coordinate).
-        step_gain: what a clipped, noised sum is multiplied by: learning rate / divisor. Not negative.
-        rounds: local updates per node, T.
-        step_norm: bound on the norm of the clipped sum of one local update (records · clip for record-level
-            clipping).
-        sigma: standard deviation per coordinate of the noise added to one clipped sum.
-        range_sigmas: how many standard deviations of accumulated noise the range leaves room for.
-
-    Returns:
-        The bound, for :func:`codec_for`.
-
-    Raises:
-        ConfigurationError: an argument is negative, not finite, or all of them leave no range at all.
-
-    Guarantees:
-        Without noise the bound is deterministic, for adaptive training too (clipping holds whatever the
-        model). With noise an honest coordinate exceeds it with probability at most 2Φ(−range_sigmas) per
-        model sent (8 sigmas: 1.3e-15), provided that who mixes with whom does not depend on the noise.
-        :func:`encode` refuses such a vector, so the consequence is a withheld message. That it was withheld
-        is visible and not accounted as a release; a union bound over coordinates and messages of the
-        probability above bounds its share of δ. Nothing is promised about Byzantine nodes, nor about models
-        they have poisoned. All of this is for real arithmetic: where float32 training rounds its way past the
-        bound, the vector is refused like any other.
-    """
-    named = {
-        "initial_norm": initial_norm,
-        "step_gain": step_gain,
-        "rounds": rounds,
-        "step_norm": step_norm,
-        "sigma": sigma,
-        "range_sigmas": range_sigmas,
-    }
-    for name, value in named.items():
-        if not 0.0 <= value < math.inf:
-            raise ConfigurationError(f"{name} must be finite and not negative, not {value!r}")
-    noise = range_sigmas * sigma * math.sqrt(rounds)
-    bound = initial_norm + step_gain * (rounds * step_norm + noise)
-    if not 0.0 < bound < math.inf:
-        raise ConfigurationError(f"a model bound of {bound!r} leaves nothing to encode")
-    return bound
 
 
 def _room(modulus: Modulus, members: int) -> float:
