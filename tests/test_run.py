@@ -59,6 +59,26 @@ def test_a_run_folder_has_everything_and_the_message_counts_balance(tmp_path: Pa
     assert final["value"].mean() == pytest.approx(summary["accuracy_mean"])
 
 
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ["network.duplication=0.2", "adversary={tamper=[{kind='drop', nodes=[2], probability=0.5}]}"],
+        ["network.transport={kind='reliable', timeout='60 ms', attempts=3}", "network.loss=0.3"],
+        [
+            "adversary={tamper=[{kind='replay', links=[[0, 4], [4, 0]], after='50 ms'}]}",
+            "fault=[{kind='partition', groups=[[0, 1, 2], [3, 4, 5]], at='300 ms', until='900 ms'}]",
+        ],
+    ],
+)
+def test_bytes_are_those_of_the_attempts_in_the_folder(tmp_path: Path, sets: list[str]) -> None:
+    summary = small(tmp_path, *sets)
+    messages = read_run(tmp_path / "run").messages
+    assert (messages["size_bytes"] * messages["attempts"]).sum() == summary["bytes_sent"]
+    assert messages["sent_s"].is_sorted()
+    assert len(messages) == summary["messages_sent"]
+    assert set(messages["attempts"].unique()) != {1}, "nothing happened that this test is about"
+
+
 def test_same_seed_same_trace_and_same_numbers(tmp_path: Path) -> None:
     first, second = (small(tmp_path, name=name) for name in "ab")
     assert same(first) == same(second)
