@@ -110,7 +110,7 @@ class Recorder:
             self.rounds[node] = round
             self._models[node] = fields["value"]
             self._progress(t_s)
-        elif kind == "common model":  # of a bound that trains one model for everybody
+        elif kind == "common model":  # of a yardstick that trains one model for everybody
             self.rounds = dict.fromkeys(self.honest | {node}, fields["round"])
             self._models = dict.fromkeys(self.rounds, fields["value"])
             self._rounds_done = sum(self.rounds.values())

@@ -16,6 +16,7 @@ from protocols.learning.eager import EagerExecutor
 from protocols.learning.executor import BatchedExecutor
 from scenarios import run as run_module
 from scenarios.audit import audit
+from scenarios.build import build
 from scenarios.load import load
 from scenarios.reaccount import in_unit, reaccount
 from scenarios.run import run
@@ -177,14 +178,35 @@ def test_pooled_data_claim_nothing_even_if_asked_later(tmp_path: Path) -> None:
         reaccount(tmp_path / "run", observers=None, unit=None, adjacency=None, delta=None)
 
 
-def test_training_at_one_place_is_gossip_on_the_complete_graph(tmp_path: Path) -> None:
-    """Without losses: records are clipped one by one in both."""
-    common = ['topology={kind="complete", nodes=16}', "fault=[]", "network.loss=0"]
+@pytest.mark.parametrize(
+    "training",
+    [
+        [],
+        ["training.batch=400"],
+        ["training={step=0.5, batch=400}", "privacy.clip=0.1"],
+        ["training={step=0.5, batch=400, local_epochs=1}"],
+    ],
+)
+def test_training_at_one_place_is_gossip_on_the_complete_graph(tmp_path: Path, training: list[str]) -> None:
+    """Without losses: records are clipped one by one in both, and batches that hold all samples are the same ones."""
+    common = ['topology={kind="complete", nodes=16}', "fault=[]", "network.loss=0", *training]
     runs = [
         small(tmp_path, *common, f'protocol={{kind="{kind}", rounds=6, exchange="plain"}}', name=kind)
         for kind in ("dsgd", "centralised")
     ]
-    assert runs[0]["accuracy_mean"] == pytest.approx(runs[1]["accuracy_mean"], abs=1e-3)
+    assert runs[0]["loss_mean"] == pytest.approx(runs[1]["loss_mean"], rel=1e-4)
+
+
+def test_one_place_takes_as_many_samples_a_step_as_all_nodes(tmp_path: Path) -> None:
+    """Fewer where a node has fewer than a batch; the divisor grows with the nodes."""
+    raw = load(Path("quickstart"), ['protocol={kind="centralised", rounds=1, exchange="plain"}', "fault=[]"])
+    training = raw.scenario.training.model_copy(update={"batch": 50, "divisor": None})
+    parts = build(raw.scenario.model_copy(update={"training": training}), EagerExecutor(), tmp_path)
+    held = parts.learning.shares.holdings.train
+    assert min(map(len, held)) < 50 < max(map(len, held))
+    operations = parts.learner.operations
+    assert operations.batches.batch == sum(min(50, len(part)) for part in held)
+    assert operations.divisor == 50 * 16
 
 
 def test_training_alone_shows_nothing(tmp_path: Path) -> None:
