@@ -123,7 +123,7 @@ class RunFolder:
 
     def releases(self, entries: Sequence[Sequence[Any]]) -> None:
         """Write the record of releases, rows of :class:`~protocols.privacy.lineage.Entry`."""
-        columns = _transpose(Entry._fields, entries)
+        columns: dict[str, Any] = dict(_transpose(Entry._fields, entries))
         columns |= {name: _lists(columns[name], RELEASES[name]) for name in ("parents", "coefs")}
         self.table("releases", RELEASES, columns)
 
