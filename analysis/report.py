@@ -39,12 +39,13 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .8rem; }
 """
 
 _CAPTIONS = {
-    "accuracy": "Test accuracy of the honest nodes that are up, against virtual time and against traffic. "
-    "▼ a node goes down, ▲ it returns.",
-    "victims": "Privacy loss of every victim towards every single node, and against their distance.",
+    "accuracy": "Test accuracy of the honest nodes that are up, against virtual time and against traffic. Worst: "
+    "whichever node is worst at that time. ▼ a node goes down, ▲ it returns.",
+    "victims": "Privacy loss at the end of every victim towards every single node (left), and by their distance in "
+    "the graph (right: median and range over pairs). Open-loop is not a bound for adaptive training.",
     "collusion": "Privacy loss against the number of nodes that pool what they saw.",
     "epsilon": "Privacy loss over virtual time. Thin lines: one observer each, its worst victim; "
-    "bold: the worst observer.",
+    "bold: the worst observer; with dots: the median over victims of each one's worst observer.",
     "network": "The network. Shape and fill: role; ring: final accuracy (grey: not evaluated).",
     "partition": "Who trains on what: samples of each class at each node, and samples of each node in all.",
     "tradeoff": "Accuracy against privacy loss; colour: time to the target accuracy. Bars: 95 % "

@@ -104,7 +104,7 @@ def open_loop_in_words(summary: Mapping[str, Any]) -> str | None:
     found = epsilon_of(summary, "open-loop")
     if found is None or not math.isfinite(found):
         return None
-    return f"ε = {number(found)} ({NOT_A_BOUND})"
+    return f"ε = {upper(found)} ({NOT_A_BOUND})"
 
 
 def cut_short(summary: Mapping[str, Any]) -> bool:
@@ -134,7 +134,9 @@ def weakest_in_words(summary: Mapping[str, Any], worst: int | None = None) -> st
     count, mean = summary.get("recent_evaluations"), summary.get("accuracy_worst_recent")
     if mean is None or count is None or count < 2:
         return text
-    text += f" at the last evaluation; last {count} averaged: worst of each {percent(mean)}"
+    since = summary.get("recent_from_s")
+    span = "" if since is None else f" (from {number(since)} s)"
+    text += f" at the last evaluation; last {count} averaged{span}: worst of each {percent(mean)}"
     lowest = summary.get("accuracy_lowest_recent_node")
     if lowest is None:
         return text
@@ -199,7 +201,7 @@ def summary_rows(summary: Mapping[str, Any], worst: int | None = None) -> list[t
         rows.append(("member lists refused", text("lists_refused")))
     rows += [
         ("nodes down at the end", _nodes(summary.get("nodes_down"))),
-        ("trace", text("trace_hash")[:12] if summary.get("trace_hash") else "none (live run)"),
+        ("trace hash", text("trace_hash")[:12] if summary.get("trace_hash") else "none (live run)"),
         ("wall time", f"{number(summary.get('wall_s'))} s"),
     ]
     return rows

@@ -10,7 +10,9 @@ import numpy as np
 from scenarios.recorder import Snapshot
 
 RECENT = 5
-"""Evaluations that are averaged, the last one among them."""
+"""Evaluations that are averaged at most, the last one among them."""
+SINCE = 0.75
+"""Part of the run after which they lie: before it a model may still be learning quickly."""
 
 
 class Recent(NamedTuple):
@@ -33,7 +35,7 @@ class Recent(NamedTuple):
 
 def recent(snapshots: Sequence[Snapshot]) -> Recent | None:
     """The last evaluations at which anybody was up; None without any, or where there is no accuracy."""
-    last = [s for s in snapshots if s.nodes][-RECENT:]
+    last = [s for s in snapshots if s.nodes and s.t_s >= SINCE * snapshots[-1].t_s][-RECENT:]
     if not last or np.isnan([s.accuracy.min() for s in last]).any():
         return None
     worst = float(np.mean([s.accuracy.min() for s in last]))

@@ -56,7 +56,7 @@ def test_a_summary_says_what_matters() -> None:
     assert rows["messages lost"] == "20 (1.0 %)"
     assert rows["secure sums"] == "600 opened, 7 failed attempts, 3 contributions out of range withheld"
     assert rows["nodes down at the end"] == "4"
-    assert rows["trace"] == "0123456789ab"
+    assert rows["trace hash"] == "0123456789ab"
     printed = text_of(summary_table(make_summary(), 6))
     assert all(value in printed for value in rows.values())
 
@@ -79,11 +79,12 @@ def test_privacy_in_words(changes: dict[str, object], expected: str) -> None:
 
 
 def test_the_weakest_node_is_more_than_an_instant() -> None:
-    recent = {"accuracy_worst_recent": 0.79, "recent_evaluations": 5}
+    recent = {"accuracy_worst_recent": 0.79, "recent_evaluations": 5, "recent_from_s": 36.0}
     lowest = {"accuracy_lowest_recent": 0.8, "accuracy_lowest_recent_node": 3, "accuracy_worst_node": 6}
     rows = dict(summary_rows(make_summary(**recent, **lowest)))
     assert rows["accuracy, worst honest node"] == (
-        "81.2 % (node 6) at the last evaluation; last 5 averaged: worst of each 79.0 %, lowest node (3) 80.0 %"
+        "81.2 % (node 6) at the last evaluation; last 5 averaged (from 36.0 s): "
+        "worst of each 79.0 %, lowest node (3) 80.0 %"
     )
 
 
@@ -141,7 +142,7 @@ def test_a_live_diverged_plain_run_has_no_blanks() -> None:
         )
     )
     assert rows["name"] == "made-up (diverged)"
-    assert rows["trace"] == "none (live run)"
+    assert rows["trace hash"] == "none (live run)"
     assert rows["time to 80 % accuracy"] == "never"
     assert rows["accuracy, mean"] == "–"
     assert rows["nodes down at the end"] == "none"

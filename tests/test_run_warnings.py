@@ -155,19 +155,23 @@ def shot(t_s: float, accuracy: dict[int, float]) -> Snapshot:
 def test_the_worst_at_each_instant_and_the_worst_throughout() -> None:
     early = [shot(0.0, {0: 0.0, 1: 0.0, 2: 0.0})]
     last = [
-        shot(float(t), {0: 0.5 + 0.3 * (t % 2), 1: 0.8 - 0.3 * (t % 2), 2: 0.6}) for t in range(1, RECENT + 1)
+        shot(float(t), {0: 0.5 + 0.3 * (t % 2), 1: 0.8 - 0.3 * (t % 2), 2: 0.6})
+        for t in range(31, 31 + RECENT)
     ]
     found = recent(early + last)
     assert found is not None
-    assert (found.evaluations, found.from_s, found.node) == (RECENT, 1.0, 2)
+    assert (found.evaluations, found.from_s, found.node) == (RECENT, 31.0, 2)
     assert found.worst == pytest.approx(0.5)
     assert found.node_accuracy == pytest.approx(0.6)
 
 
 def test_who_is_down_in_between_is_not_the_lowest_throughout() -> None:
-    found = recent([shot(1.0, {0: 0.2, 1: 0.5}), shot(2.0, {1: 0.7}), shot(3.0, {})])
+    found = recent([shot(8.0, {0: 0.2, 1: 0.5}), shot(9.0, {1: 0.7}), shot(10.0, {})])
     assert found is not None
     assert (found.evaluations, found.node) == (2, 1)
     assert found.worst == pytest.approx(0.45)
     assert recent([]) is None
+    early = recent([shot(1.0, {0: 0.1}), shot(2.0, {0: 0.9})])
+    assert early is not None
+    assert (early.evaluations, early.worst) == (1, pytest.approx(0.9)), "what was learnt since is no noise"
     assert recent([shot(1.0, {0: float("nan")})]) is None
