@@ -158,7 +158,9 @@ def _run_body(run: Run) -> str:
     manifest, summary = run.manifest, run.summary
     parts = [_prose(manifest["scenario"])]
     if manifest["status"] != "finished":
-        parts.append(f"<p><strong>This run is {escape(str(manifest['status']))}.</strong></p>")
+        ended = {"running": "has not ended yet", "interrupted": "was interrupted"}
+        word = ended.get(str(manifest["status"]), str(manifest["status"]))
+        parts.append(f"<p><strong>This run {escape(word)}.</strong></p>")
     if summary is not None:
         told = "".join(f"<li>{escape(str(sentence))}</li>" for sentence in summary.get("warnings") or ())
         parts += [f'<ul class="warnings">{told}</ul>'] if told else []

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from analysis.store import read_run
+from analysis.summary import summary_rows
 from protocols.learning.eager import EagerExecutor
 from protocols.learning.executor import BatchedExecutor
 from scenarios import run as run_module
@@ -324,6 +325,17 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path: Path) -> None:
     assert len(folder.metrics)
     assert folder.summary is not None
     assert folder.summary["status"] == "interrupted"
+    assert folder.summary["rounds_done_max"] < folder.summary["rounds"] == 4
+    assert "up to " in dict(summary_rows(folder.summary))["privacy"]
+
+
+def test_a_run_stopped_before_anything_was_sent_is_written_whole(tmp_path: Path) -> None:
+    summary = small(tmp_path, "stop_after='1 ms'", "protocol.exchange=ldp", LOCAL)
+    assert len(read_run(tmp_path / "run").releases) == 0
+    assert summary["epsilon_worst"] == 0
+    shown = dict(summary_rows(summary))
+    assert shown["privacy"].startswith("ε = 0: no observer received anything")
+    assert shown["virtual time"].endswith("0 of 4 rounds")
 
 
 def test_reaccounting_repeats_the_run_and_answers_other_questions(tmp_path: Path) -> None:
