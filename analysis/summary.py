@@ -97,7 +97,7 @@ def epsilon_in_words(summary: Mapping[str, Any]) -> str:
 def open_loop_in_words(summary: Mapping[str, Any]) -> str | None:
     """The open-loop line, or why there is no such figure; ``None`` where it would say nothing."""
     certified = summary.get("epsilon_worst")
-    if certified is None or math.isinf(certified) or summary.get("basis") == "open-loop":
+    if not certified or math.isinf(certified) or summary.get("basis") == "open-loop":
         return None
     if (reason := summary.get("open_loop_missing")) is not None:
         return f"not available ({reason})"

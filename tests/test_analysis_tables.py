@@ -115,6 +115,7 @@ def test_an_open_loop_that_is_missing_says_why() -> None:
         dict(summary_rows(make_summary(**missing)))["privacy, open-loop"] == "not available (non-linear view)"
     )
     none = make_summary(epsilon_worst=0.0, epsilon_worst_open_loop=0.0)
+    assert "privacy, open-loop" not in dict(summary_rows(none))
     assert dict(summary_rows(none))["privacy"].startswith("ε = 0: no observer received anything")
 
 
