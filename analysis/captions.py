@@ -5,13 +5,14 @@ from __future__ import annotations
 from analysis.estimate import ONE_SEED
 
 _CAPTIONS = {
-    "accuracy": "Test accuracy of the honest nodes that are up, against virtual time and against traffic. "
-    "▼ a node goes down, ▲ it returns.",
-    "victims": "Privacy loss ε of every victim towards every single node, and against their distance in links: "
-    "medians over pairs of nodes, bars from the least to the largest.",
+    "accuracy": "Test accuracy of the honest nodes that are up, against virtual time and against traffic. Worst: "
+    "whichever node is worst at that time. ▼ a node goes down, ▲ it returns.",
+    "victims": "Privacy loss ε at the end of every victim towards every single node (left), and by their distance in "
+    "links (right: medians over pairs of nodes, bars from the least to the largest). Open-loop is not a bound for "
+    "adaptive training.",
     "collusion": "Privacy loss ε against the number of nodes that pool what they saw{over}. ∞: no guarantee.",
     "epsilon": "Privacy loss ε over virtual time. Thin lines: one observer each, its worst victim; "
-    "bold: the worst observer.",
+    "bold: the worst observer; with dots: the median over victims of each one's worst observer.",
     "network": "The network. Shape and fill: role; ring: final accuracy (grey: not evaluated).",
     "partition": "Who trains on what: samples of each class at each node, and samples of each node in all.",
     "tradeoff": "Accuracy against privacy loss ε{over}; colour: median time to the target accuracy. {bars} Filled: "

@@ -76,7 +76,8 @@ def costs(study: Study) -> list[Cost]:
         secure, protocol = scenario.get("secure"), scenario.get("protocol", {})
         if summary is None or secure is None or protocol.get("kind") != "fedavg":
             continue
-        members, rounds = run.manifest["topology"]["nodes"] - 1, summary["rounds"]
+        members = run.manifest["topology"]["nodes"] - 1
+        rounds = summary.get("rounds_done_max") or summary["rounds"]  # older runs know what was planned alone
         sums = summary["sums_opened"] + summary["sums_skipped"]
         if not rounds or not sums:
             continue

@@ -16,7 +16,7 @@ from analysis.heat import has_heat
 from analysis.plots import plot
 from analysis.store import Run, Study, is_study, read_run, read_study
 from analysis.study_table import WHOLE, about, epsilon_terms, paired_about, paired_rows, study_rows
-from analysis.summary import number, observers_in_words, summary_rows, upper, worst_node
+from analysis.summary import cut_short, number, observers_in_words, summary_rows, upper, worst_node
 from analysis.tradeoff import BOUNDS, epsilon_of, grid_points
 from simulator.errors import StorageError
 
@@ -30,6 +30,7 @@ th, td { border-bottom: 1px solid #e5e5e5; }
 th { font-weight: 600; } .wide { overflow-x: auto; font-size: .85rem; }
 img { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
 figcaption { color: #555; font-size: .9rem; }
+.warnings { background: #fff4e5; border-left: 4px solid #d55e00; padding: .6rem 1.6rem; }
 pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .8rem; }
 """
 
@@ -38,6 +39,13 @@ _ADJACENCY = {
     "add-remove": "is present or absent",
     "zero-out": "contributes as it does or contributes zero",
     "replace": "is as it is or is replaced by any other",
+}
+
+
+_MISSING = {
+    "non-linear view": "what observers saw is no linear function of noised updates",
+    "noise of integers": "sums with noise of integers are accounted one by one, by Rényi divergences",
+    "too large to compute": "the view of some observer is too large for it",
 }
 
 
@@ -73,6 +81,10 @@ def explain_epsilon(summary: Mapping[str, Any]) -> list[str]:
     unit = _UNIT.get(str(summary.get("unit")), str(summary.get("unit")))
     adjacency = _ADJACENCY.get(str(summary.get("adjacency")), str(summary.get("adjacency")))
     observers = summary.get("observers")
+    if value == 0:
+        return [
+            "ε = 0: no observer received anything that depends on an honest node's data." + _until(summary)
+        ]
     watcher = (
         "No single node"
         if observers in (None, "each node")
@@ -85,19 +97,21 @@ def explain_epsilon(summary: Mapping[str, Any]) -> list[str]:
             f"{watcher} can tell from everything it received in this run whether {unit} {adjacency} by more "
             f"than (ε, δ) = ({upper(value)}, {summary.get('delta')}) allows ({where}). This is the worst "
             "case over honest victims and observers on the trace that really happened, and it holds although "
-            "every node reacts to what it receives."
+            "every node reacts to what it receives." + _until(summary)
         )
     if basis == "ldp-fallback":
         words.append(
             "A non-linear or data-dependent step made the exact analysis of the recorded view impossible; "
             "the bound counts only the noise each node adds itself."
         )
-    open_loop = epsilon_of(summary, "open-loop")
-    if open_loop is not None:
+    open_loop, missing = epsilon_of(summary, "open-loop"), summary.get("open_loop_missing")
+    if missing is not None:
+        words.append(f"There is no open-loop ε: {_MISSING.get(str(missing), str(missing))}.")
+    elif open_loop is not None:
         words.append(
-            f"Open-loop ε = {number(open_loop)}: exact for the recorded linear view with the other nodes' "
-            "gradients held fixed. On sparse graphs it is not a bound for adaptive training and must not be "
-            "quoted as one."
+            f"Open-loop ε = {upper(open_loop)} covers the recorded linear view with the other nodes' gradients "
+            "held fixed, and nothing else: on sparse graphs it is not a bound for adaptive training and must not "
+            "be quoted as one."
         )
     words.append(
         "Noise of Byzantine or colluding nodes is never credited; a release counts when it is delivered."
@@ -105,12 +119,24 @@ def explain_epsilon(summary: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def _until(summary: Mapping[str, Any]) -> str:
+    """What to add where a run was cut short."""
+    if not cut_short(summary):
+        return ""
+    until = number(summary.get("simulated_s"))
+    return f" It counts what happened up to {until} s; the rounds that were left would have cost more."
+
+
 def _run_body(run: Run) -> str:
     manifest, summary = run.manifest, run.summary
     parts = [_prose(manifest["scenario"])]
     if manifest["status"] != "finished":
-        parts.append(f"<p><strong>This run is {escape(str(manifest['status']))}.</strong></p>")
+        ended = {"running": "has not ended yet", "interrupted": "was interrupted"}
+        word = ended.get(str(manifest["status"]), str(manifest["status"]))
+        parts.append(f"<p><strong>This run {escape(word)}.</strong></p>")
     if summary is not None:
+        told = "".join(f"<li>{escape(str(sentence))}</li>" for sentence in summary.get("warnings") or ())
+        parts += [f'<ul class="warnings">{told}</ul>'] if told else []
         parts += ["<h2>Summary</h2>", _pairs(summary_rows(summary, worst_node(run)))]
         parts += ["<h2>What the privacy numbers mean</h2>"]
         parts += [f"<p>{escape(sentence)}</p>" for sentence in explain_epsilon(summary)]
@@ -167,8 +193,8 @@ def _study_epsilon(study: Study) -> list[str]:
         if row.get("unit") is not None and told not in words:
             words.append(told)
     words.append(
-        "Certified ε bounds what adaptive training reveals. Open-loop ε is exact for the recorded linear "
-        "view with the other nodes' gradients held fixed; on sparse graphs it is not a bound for adaptive "
+        "Certified ε bounds what adaptive training reveals. Open-loop ε covers the recorded linear view with the "
+        "other nodes' gradients held fixed, and nothing else: on sparse graphs it is not a bound for adaptive "
         "training."
     )
     return [f"<p>{escape(sentence)}</p>" for sentence in words]

@@ -99,6 +99,8 @@ def epsilon_figure(run: Run) -> Figure:
     over victims of each one's worst observer.
 
     An infinite ε is not drawn; a note says from when on there is no guarantee, for the worst and the median victim.
+    Nor is the local bound drawn beside the certified one, which is never larger, nor an open-loop ε at times when some
+    observer's view has none.
 
     Raises:
         StorageError: no privacy loss has been accounted.
@@ -108,8 +110,10 @@ def epsilon_figure(run: Run) -> Figure:
     notes: list[str] = []
     finite: list[float] = []
     with style.applied():
-        for basis in [b for b in style.BASIS_DASH if b in set(rows["basis"].to_list())]:
-            part = rows.filter(pl.col("basis") == basis)
+        missing = (run.summary or {}).get("open_loop_missing")
+        if missing is not None:
+            notes.append(f"open-loop ε: not available ({missing})")
+        for basis, part in by_basis(run, rows).items():
             look: dict[str, Any] = {"color": style.BASIS_COLOUR[basis], "ls": style.BASIS_DASH[basis]}
             by_observer = part.group_by("observers", "t_s").agg(pl.col("epsilon").max()).sort("t_s")
             observers = by_observer["observers"].unique(maintain_order=True)
@@ -152,6 +156,21 @@ def epsilon_figure(run: Run) -> Figure:
         else:
             ax.set_yticks([])
     return made
+
+
+def by_basis(run: Run, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The rows worth a curve, by basis.
+
+    The fallback is the local bound and never says more than the certified one. An open-loop ε that some observer's
+    view lacks is left out for all: the worst of some is not the worst.
+    """
+    found = {basis: rows.filter(pl.col("basis") == basis) for basis in style.BASIS_DASH}
+    if not found["certified"].is_empty():
+        without = found.pop("ldp-fallback")["t_s"].unique().to_list()
+        found["open-loop"] = found["open-loop"].filter(~pl.col("t_s").is_in(without))
+    if (run.summary or {}).get("open_loop_missing") == "too large to compute":
+        del found["open-loop"]
+    return {basis: part for basis, part in found.items() if not part.is_empty()}
 
 
 def _one_notion(run: Run) -> pl.DataFrame:

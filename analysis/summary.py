@@ -15,6 +15,11 @@ from analysis.tradeoff import BOUNDS, epsilon_of
 
 MIB = 2**20
 NOT_A_BOUND = "not a bound for adaptive training"
+_UNDELIVERED = {
+    "dropped": "a node was down, a link cut, or an adversary held them back",
+    "expired": "the transport gave up",
+    "in_flight": "the run ended first",
+}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -58,21 +63,82 @@ def observers_in_words(observers: Any) -> str:
 
 
 def epsilon_in_words(summary: Mapping[str, Any]) -> str:
-    """The headline privacy line: a bound is written "≤", everything else says what it is."""
+    """The headline privacy line: a bound is written "≤", everything else says what it is.
+
+    Of a run that was cut short it says up to when, for what would have followed costs more.
+    """
     value = summary.get("epsilon_worst")
     if value is None:
         return "none accounted"
     if math.isinf(value):
         reason = summary.get("epsilon_reason")
         return "ε = ∞ (no guarantee)" + (f": {reason}" if reason else "")
+    until = f", up to {number(summary.get('simulated_s'))} s" if cut_short(summary) else ""
+    if value == 0:
+        return f"ε = 0: no observer received anything that depends on a victim's data{until}"
     basis = str(summary.get("basis"))
     if basis in BOUNDS:
         kind = "certified" if basis == "certified" else "certified, by the local bound: ldp-fallback"
         start = f"ε ≤ {upper(value)} ({kind})"
     else:
         start = f"ε = {number(value)} ({basis}: {NOT_A_BOUND})"
-    terms = (summary.get("unit"), summary.get("adjacency"), observers_in_words(summary.get("observers")))
-    return f"{start} at δ = {summary.get('delta')}, " + ", ".join(str(term) for term in terms if term)
+    unit, adjacency = summary.get("unit"), summary.get("adjacency")
+    terms = (
+        unit and f"unit {unit}",
+        adjacency and f"adjacency {adjacency}",
+        observers_in_words(summary.get("observers")),
+    )
+    told = ", ".join(str(term) for term in terms if term)
+    return f"{start} at δ = {summary.get('delta')}, {told}{until}"
+
+
+def open_loop_in_words(summary: Mapping[str, Any]) -> str | None:
+    """The open-loop line, or why there is no such figure; ``None`` where it would say nothing."""
+    certified = summary.get("epsilon_worst")
+    if not certified or math.isinf(certified) or summary.get("basis") == "open-loop":
+        return None
+    if (reason := summary.get("open_loop_missing")) is not None:
+        return f"not available ({reason})"
+    found = epsilon_of(summary, "open-loop")
+    if found is None or not math.isfinite(found):
+        return None
+    return f"ε = {upper(found)} ({NOT_A_BOUND})"
+
+
+def cut_short(summary: Mapping[str, Any]) -> bool:
+    """Whether the run ended before any node had finished its rounds."""
+    done, planned = summary.get("rounds_done_max"), summary.get("rounds")
+    if summary.get("status") in ("interrupted", "failed"):
+        return True
+    return done is not None and planned is not None and done < planned
+
+
+def rounds_in_words(summary: Mapping[str, Any]) -> str:
+    """Rounds finished by the slowest and the quickest honest node, of those planned."""
+    planned, least, most = (summary.get(key) for key in ("rounds", "rounds_done_min", "rounds_done_max"))
+    if planned is None:
+        return "– rounds"
+    if least is None or most is None:  # written by an earlier version
+        return f"{planned} rounds planned"
+    if least == most:
+        return f"{planned} rounds" if most == planned else f"{most} of {planned} rounds"
+    return f"{least} (slowest node) to {most} of {planned} rounds"
+
+
+def weakest_in_words(summary: Mapping[str, Any], worst: int | None = None) -> str:
+    """Accuracy of the worst honest node at the last evaluation, and over the last few."""
+    worst = summary.get("accuracy_worst_node") if worst is None else worst
+    text = percent(summary.get("accuracy_worst")) + ("" if worst is None else f" (node {worst})")
+    count, mean = summary.get("recent_evaluations"), summary.get("accuracy_worst_recent")
+    if mean is None or count is None or count < 2:
+        return text
+    since = summary.get("recent_from_s")
+    span = "" if since is None else f" (from {number(since)} s)"
+    text += f" at the last evaluation; last {count} averaged{span}: worst of each {percent(mean)}"
+    lowest = summary.get("accuracy_lowest_recent_node")
+    if lowest is None:
+        return text
+    return f"{text}, lowest node ({lowest}) {percent(summary.get('accuracy_lowest_recent'))}"
 
 
 def worst_node(run: Run) -> int | None:
@@ -92,6 +158,8 @@ def summary_rows(summary: Mapping[str, Any], worst: int | None = None) -> list[t
 
     status = text("status")
     rows = [("name", text("name") + ("" if status == "finished" else f" ({status})"))]
+    if summary.get("warnings"):
+        rows.append(("warnings", " ".join(map(str, summary["warnings"]))))
     for key in ("series", "variant"):
         if summary.get(key):
             rows.append((key, text(key)))
@@ -99,40 +167,39 @@ def summary_rows(summary: Mapping[str, Any], worst: int | None = None) -> list[t
         ("protocol", text("protocol")),
         ("seed", text("seed")),
         ("accuracy, mean", percent(summary.get("accuracy_mean"))),
-        (
-            "accuracy, worst honest node",
-            percent(summary.get("accuracy_worst")) + ("" if worst is None else f" (node {worst})"),
-        ),
-        ("consensus distance", number(summary.get("consensus_distance"))),
+        ("accuracy, worst honest node", weakest_in_words(summary, worst)),
+        ("consensus distance", _distance(summary.get("consensus_distance"))),
         ("privacy", epsilon_in_words(summary)),
     ]
     if summary.get("diverged"):
         rows.insert(1, ("diverged", "training left the finite numbers"))
-    open_loop = epsilon_of(summary, "open-loop")
-    if open_loop is not None and math.isfinite(open_loop) and summary.get("basis") != "open-loop":
-        rows.append(("privacy, open-loop", f"ε = {number(open_loop)} ({NOT_A_BOUND})"))
+    if (open_loop := open_loop_in_words(summary)) is not None:
+        rows.append(("privacy, open-loop", open_loop))
     target, reached = summary.get("target_accuracy"), summary.get("time_to_accuracy_s")
     clock = "real time" if summary.get("mode") == "live" else "virtual time"
-    rows.append((clock, f"{number(summary.get('simulated_s'))} s, {text('rounds')} rounds"))
+    rows.append((clock, f"{number(summary.get('simulated_s'))} s, {rounds_in_words(summary)}"))
     if target is not None:
         rows.append(
             (f"time to {100 * target:g} % accuracy", "never" if reached is None else _reached(summary))
         )
     rows += [
-        ("traffic", f"{mib(summary.get('bytes_sent'))}, {text('messages_sent')} messages"),
+        ("traffic", f"{mib(summary.get('bytes_sent'))} of all nodes, {text('messages_sent')} messages"),
         ("messages lost", _share(summary.get("messages_lost"), summary.get("messages_sent"))),
     ]
-    if summary.get("sums_opened") is not None:
-        parts = [f"{text('sums_opened')} opened", f"{text('sums_skipped', '0')} skipped"]
-        parts.append(f"{text('withheld', '0')} withheld")
-        if summary.get("wrong_shares"):
-            parts.append(f"{text('wrong_shares')} wrong shares corrected")
-        rows.append(("secure sums", ", ".join(parts)))
+    for key, why in _UNDELIVERED.items():
+        if summary.get(f"messages_{key}"):
+            share = _share(summary[f"messages_{key}"], summary.get("messages_sent"))
+            rows.append((f"messages {key.replace('_', ' ')}", f"{share}: {why}"))
+    if (secure := _sums(summary)) is not None:
+        rows.append(("secure sums", secure))
+    if (complete := summary.get("mixes_complete_fraction")) is not None:
+        heard = summary.get("neighbours_heard_fraction")
+        rows.append(("mixes with everybody", f"{percent(complete)} (neighbours heard: {percent(heard)})"))
     if summary.get("lists_refused"):
         rows.append(("member lists refused", text("lists_refused")))
     rows += [
         ("nodes down at the end", _nodes(summary.get("nodes_down"))),
-        ("trace", text("trace_hash")[:12] if summary.get("trace_hash") else "none (live run)"),
+        ("trace hash", text("trace_hash")[:12] if summary.get("trace_hash") else "none (live run)"),
         ("wall time", f"{number(summary.get('wall_s'))} s"),
     ]
     return rows
@@ -160,13 +227,35 @@ def mib(size_bytes: float | None) -> str:
 
 def _reached(summary: Mapping[str, Any]) -> str:
     size = summary.get("bytes_to_accuracy")
-    return f"{number(summary['time_to_accuracy_s'])} s" + ("" if size is None else f", {mib(size)}")
+    reached = f"{number(summary['time_to_accuracy_s'])} s"
+    return f"{reached} (first evaluation there)" + ("" if size is None else f", {mib(size)} sent by then")
+
+
+def _distance(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{number(value)} (root mean square distance of honest models to their mean)"
 
 
 def _share(part: float | None, whole: float | None) -> str:
     if part is None:
         return "–"
     return f"{part:g}" + (f" ({percent(part / whole)})" if whole else "")
+
+
+def _sums(summary: Mapping[str, Any]) -> str | None:
+    """What became of secure sums; ``None`` where there were none."""
+    opened, skipped = summary.get("sums_opened"), summary.get("sums_skipped") or 0
+    share = summary.get("sums_opened_fraction")
+    if not opened and not skipped and share is None:
+        return None
+    parts = [f"{opened} opened" + ("" if share is None else f" ({percent(share)})")]
+    parts.append(f"{skipped} failed attempts")
+    if summary.get("withheld"):
+        parts.append(f"{summary['withheld']} contributions out of range withheld")
+    if summary.get("wrong_shares"):
+        parts.append(f"{summary['wrong_shares']} wrong shares corrected")
+    return ", ".join(parts)
 
 
 def _nodes(nodes: Any) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from analysis import style
 from analysis.estimate import median
+from analysis.run_plots import by_basis
 from analysis.store import Run
 from simulator.errors import StorageError
 
@@ -45,15 +46,14 @@ def victims_figure(run: Run) -> Figure:
     rows = _single(run)
     if rows["observers"].n_unique() < FEWEST:
         raise StorageError(f"{run.path}: fewer than {FEWEST} single observers were accounted for")
-    bases = [basis for basis in style.BASIS_DASH if basis in set(rows["basis"])]
-    shown = "open-loop" if "open-loop" in bases else bases[0]
+    bases = by_basis(run, rows)
+    shown = "open-loop" if "open-loop" in bases else next(iter(bases))
     made, (heat, against) = style.figure(1, 2, height=3.0)
     with style.applied():
-        _heat(made, heat, rows.filter(pl.col("basis") == shown), run.manifest["topology"]["nodes"], shown)
+        _heat(made, heat, bases[shown], run.manifest["topology"]["nodes"], shown)
         graph = nx.Graph(map(tuple, run.manifest["topology"]["edges"]))
         hops = dict(nx.all_pairs_shortest_path_length(graph))
-        for basis in bases:
-            part = rows.filter(pl.col("basis") == basis)
+        for basis, part in bases.items():
             points: dict[int, list[float]] = {}
             for victim, observer, epsilon in part.select("victim", "observers", "epsilon").iter_rows():
                 far = hops.get(int(observer), {}).get(victim)

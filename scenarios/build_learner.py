@@ -71,9 +71,8 @@ def build_learning(
     dataset, parts = shares.dataset, list(shares.holdings.train)
     divisor = build_divisor(scenario.training, list(map(len, parts)))
     if isinstance(scenario.protocol, protocol_tables.CentralisedProtocol):
+        scenario, divisor = pooled(scenario, parts[:nodes], divisor)
         parts = [np.sort(np.concatenate(parts))]
-        if scenario.training.batch is None:  # the sum of all nodes' gradients stands for their average
-            divisor *= nodes
     task = build_task(scenario.model, dataset)
     privacy, training = scenario.privacy, scenario.training
     bank = Bank.of(dataset.train_x, dataset.train_y, parts)
@@ -102,6 +101,24 @@ def build_learning(
     if shares.local_test:
         local = LocalEvaluator(task, Bank.of(dataset.train_x, dataset.train_y, shares.holdings.test))
     return Learning(learner, Evaluator(task, dataset), local, shares, bank, initial)
+
+
+def pooled(scenario: Scenario, parts: Sequence[NDArray[np.int64]], divisor: int) -> tuple[Scenario, int]:
+    """How one place trains in the stead of all nodes: a step takes as many samples as theirs together.
+
+    The sum of everybody's gradients stands for their average, so it is divided by the nodes' divisor times their
+    number.
+
+    Args:
+        scenario: of the run.
+        parts: what each node holds.
+        divisor: of a single node's sum.
+    """
+    training = scenario.training
+    if training.batch is not None:
+        batch = sum(min(training.batch, len(part)) for part in parts)
+        scenario = scenario.model_copy(update={"training": training.model_copy(update={"batch": batch})})
+    return scenario, divisor * len(parts)
 
 
 def build_bands(scenario: Scenario) -> tuple[float, ...] | None:

@@ -30,6 +30,7 @@ from scenarios.schema import Scenario
 from scenarios.secure_facts import LEAST_HONEST, asked, is_federated, per_position
 from scenarios.secure_tables import CorrelatedAggregation
 from scenarios.study_tables import Series, Whatif
+from scenarios.timeouts import hopeless
 from scenarios.topology_tables import DYNAMIC, node_count
 from scenarios.training_facts import has_integer_noise, is_linear, sums_in_all, sums_per_round
 from simulator.errors import ConfigurationError
@@ -382,6 +383,7 @@ CHECKS: tuple[Check, ...] = (
     *checks_data.CHECKS,
     *checks_training.CHECKS,
     *checks_secure.CHECKS,
+    hopeless,
     noise_is_given,
     noise_placement,
     integer_noise,

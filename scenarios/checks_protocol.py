@@ -21,7 +21,7 @@ TREES = {"fedavg": ("star",), "hierarchical-fedavg": ("tree", "star")}
 ANSWERED = ("pull", "push-pull", "ad-psgd")
 """Protocols in which messages are answered."""
 FEDERATED = (protocol_tables.FedavgProtocol, protocol_tables.HierarchicalProtocol)
-BOUNDS = ("local", "centralised")
+YARDSTICKS = ("local", "centralised")
 """What sends no messages."""
 
 
@@ -93,10 +93,10 @@ def used_keys(scenario: Scenario) -> Found:
             )
 
 
-def bounds(scenario: Scenario) -> Found:
+def yardsticks(scenario: Scenario) -> Found:
     """What sends nothing cannot be attacked, and what is at one place has no faults."""
     protocol, adversary, privacy = scenario.protocol, scenario.adversary, scenario.privacy
-    if protocol.kind not in BOUNDS:
+    if protocol.kind not in YARDSTICKS:
         return
     sends_nothing = (
         f'has no effect with protocol.kind = "{protocol.kind}", which sends no messages; remove it'
@@ -114,7 +114,7 @@ def bounds(scenario: Scenario) -> Found:
         for i, _ in enumerate(scenario.fault):
             yield (
                 ("fault", i),
-                "a centralised run is a bound that knows no faults; remove this table",
+                "a centralised run is a yardstick that knows no faults; remove this table",
             )
         if privacy is not None and privacy.unit == "node":
             yield (
@@ -243,4 +243,4 @@ def lonely_buckets(scenario: Scenario) -> Found:
         )
 
 
-CHECKS = (lonely_buckets, fitting_links, used_keys, bounds, robust_rules)
+CHECKS = (lonely_buckets, fitting_links, used_keys, yardsticks, robust_rules)

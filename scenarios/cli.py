@@ -114,9 +114,12 @@ def _run(
     live: bool = False,
     eager: bool = False,
 ) -> None:
-    from scenarios.load import load, located
+    from scenarios.load import load, located, warned
 
     loaded = load(file, sets or (), seed, studies=False)
+    if not live and not quiet:
+        for warning in warned(loaded):
+            typer.echo(str(warning), err=True)
     name = f"{loaded.scenario.name}-{loaded.scenario.seed}" + ("-live" if live else "")
     folder = _fresh(RUNS / name) if out is None else _unused(out)
 
@@ -505,9 +508,9 @@ def validate(
 ) -> None:
     """Check scenario files without running them.
 
-    Every error at once, as file:line: key: message.
+    Every error at once, as file:line: key: message; warnings in the same form.
     """
-    from scenarios.load import ScenarioErrors, load
+    from scenarios.load import ScenarioErrors, load, warned
 
     refused = False
     for scenario in scenarios:
@@ -518,6 +521,8 @@ def validate(
             typer.echo(str(errors), err=True)
         else:
             typer.echo(f"{loaded.path}: valid")
+            for warning in warned(loaded):
+                typer.echo(str(warning), err=True)
     if refused:
         raise typer.Exit(BAD_ARGUMENT)
 

@@ -124,9 +124,8 @@ class RunFolder:
 
     def releases(self, entries: Sequence[Sequence[Any]]) -> None:
         """Write the record of releases, rows of :class:`~protocols.privacy.lineage.Entry`."""
-        columns: dict[str, Any] = dict(zip(Entry._fields, zip(*entries, strict=True), strict=True))
-        if columns:
-            columns |= {name: _lists(columns[name], RELEASES[name]) for name in ("parents", "coefs")}
+        columns: dict[str, Any] = dict(_transpose(Entry._fields, entries))
+        columns |= {name: _lists(columns[name], RELEASES[name]) for name in ("parents", "coefs")}
         self.table("releases", RELEASES, columns)
 
     def privacy(self, claims: Sequence[Claim]) -> None:

@@ -18,10 +18,11 @@ from scenarios.changes import examine_studies, merged, parse_sets
 from scenarios.checks import check
 from scenarios.locate import Key, common, dotted, index, line_of, present, undotted
 from scenarios.schema import Scenario, filled
+from scenarios.timeouts import tight
 from scenarios.wording import reword
 from simulator.errors import ConfigurationError
 
-__all__ = ["Loaded", "Problem", "ScenarioErrors", "examine", "load", "located", "merged", "resolve"]
+__all__ = ["Loaded", "Problem", "ScenarioErrors", "examine", "load", "located", "merged", "resolve", "warned"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,15 @@ def located(error: ConfigurationError, file: Path) -> ConfigurationError:
     return ScenarioErrors(
         [Problem(str(file), line_of(index(text), undotted(error.key)), error.key, error.message)]
     )
+
+
+def warned(loaded: Loaded) -> list[Problem]:
+    """What is allowed and will hardly do what is wanted, with the place of its key."""
+    lines = index(_read(loaded.path)[0])
+    return [
+        Problem(str(loaded.path), line_of(lines, key), dotted(key), f"warning: {message}")
+        for key, message in tight(loaded.scenario)
+    ]
 
 
 def resolve(raw: Mapping[str, Any], base: Path | None = None) -> Scenario:

@@ -167,7 +167,7 @@ class HierarchicalProtocol(FederatedProtocol):
 class LocalProtocol(Table):
     """No messages: every node trains alone."""
 
-    kind: Literal["local"] = Field(description="a bound: every node trains alone")
+    kind: Literal["local"] = Field(description="a yardstick: every node trains alone")
     rounds: Rounds
     exchange: InTheClear
 
@@ -175,7 +175,10 @@ class LocalProtocol(Table):
 class CentralisedProtocol(Table):
     """All data at one place."""
 
-    kind: Literal["centralised"] = Field(description="a bound: one model is trained on everybody's data")
+    kind: Literal["centralised"] = Field(
+        description="a yardstick: one model is trained on everybody's data, a step on as many samples as all "
+        "nodes take together"
+    )
     rounds: Rounds
     exchange: Literal["plain"] = Field(description="plain: data were pooled, so no privacy is claimed")
 

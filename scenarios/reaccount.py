@@ -137,7 +137,7 @@ def _retold(
     if asked is None:
         raise ConfigurationError(f"{run} has no privacy mechanism; its loss is infinite")
     if manifest["scenario"]["protocol"]["kind"] == "centralised":
-        raise ConfigurationError(f"{run} is a bound with all data at one place; no privacy is claimed for it")
+        raise ConfigurationError(f"{run} was made with all data at one place; no privacy is claimed for it")
     nodes = manifest["topology"]["nodes"]
     sets: list[tuple[int, ...]] = [(node,) for node in range(nodes)]
     if observers:

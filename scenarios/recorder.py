@@ -60,6 +60,31 @@ class Snapshot:
 
 
 @dataclass
+class Tally:
+    """How mixes went, of all nodes together.
+
+    Args:
+        mixes: that waited for anybody.
+        complete: in which everybody waited for was heard.
+        heard: messages (or members of sums) that mixes were made of.
+        wanted: as many as they waited for.
+    """
+
+    mixes: int = 0
+    complete: int = 0
+    heard: int = 0
+    wanted: int = 0
+
+    def add(self, heard: int, wanted: int) -> None:
+        """Count one mix; what waits for nobody is none."""
+        if wanted:
+            self.mixes += 1
+            self.complete += heard >= wanted
+            self.heard += heard
+            self.wanted += wanted
+
+
+@dataclass
 class Recorder:
     """Listens to one run.
 
@@ -94,6 +119,7 @@ class Recorder:
     clip: float | None = None
     rounds: dict[int, int] = field(default_factory=dict)
     masses: dict[int, float] = field(default_factory=dict)
+    mixing: Tally = field(default_factory=Tally)
     opened: Callable[[int, int, Vector], None] | None = None
     _columns: dict[int, dict[int, float]] = field(default_factory=dict)
     _models: dict[int, Handle | Vector] = field(default_factory=dict)
@@ -110,7 +136,7 @@ class Recorder:
             self.rounds[node] = round
             self._models[node] = fields["value"]
             self._progress(t_s)
-        elif kind == "common model":  # of a bound that trains one model for everybody
+        elif kind == "common model":  # of a yardstick that trains one model for everybody
             self.rounds = dict.fromkeys(self.honest | {node}, fields["round"])
             self._models = dict.fromkeys(self.rounds, fields["value"])
             self._rounds_done = sum(self.rounds.values())
@@ -125,8 +151,10 @@ class Recorder:
             self.spent_s[node] = t_s
             if self.stop is not None:
                 self.stop()
-        elif kind == "mixed" and "weights" in fields:
-            self._note_weights(node, fields["round"], fields["weights"])
+        elif kind == "mixed":
+            self.mixing.add(fields["heard"], fields["of"])
+            if "weights" in fields:
+                self._note_weights(node, fields["round"], fields["weights"])
         elif kind == "opened":
             value = fields["value"]
             if self.opened is not None:

@@ -8,13 +8,13 @@ from statistics import median
 from typing import Any
 
 from protocols.aggregation.settling import CONFINED
-from protocols.privacy.ledger import Claim
+from protocols.privacy.ledger import CERTIFIED, LDP_FALLBACK, OPEN_LOOP, Claim
 from scenarios.build import Parts
+from scenarios.recent import recent
 from scenarios.recorder import Recorder
+from scenarios.run_warnings import rounds_done, run_warnings
 from scenarios.schema import Scenario
 from simulator.records import MessageLog
-
-CERTIFIED = "certified"
 
 
 def summarise(
@@ -29,14 +29,18 @@ def summarise(
     """summary.json without wall time and trace hash.
 
     ``epsilon_worst`` is the largest over honest victims and observers at the end, on the certified basis, which
-    holds for every trace; ``epsilon_worst_open_loop`` is the same on the recorded linear view (open-loop, or the
-    local bound where that view does not apply). Without a mechanism, or with all data at one place, the loss is
-    infinite.
+    holds for every trace; ``epsilon_worst_open_loop`` is the same on the recorded linear view, and None where some
+    observer's view has no such figure (``open_loop_missing`` says why). Without a mechanism, or with all data at one
+    place, the loss is infinite.
     """
     last = recorder.snapshots[-1]
     privacy = scenario.privacy
     worst, middle = losses(claims, {CERTIFIED})
-    worst_open, middle_open = losses(claims, {"open-loop", "ldp-fallback"})
+    missing = open_loop_missing(claims, parts)
+    worst_open, middle_open = (None, None) if missing else losses(claims, {OPEN_LOOP})
+    slowest, quickest = rounds_done(parts, recorder)
+    latest = recent(recorder.snapshots)
+    mixing, sums = recorder.mixing, recorder.counts["sum ended"]
     observers = None if privacy is None else privacy.observers
     reached = next(
         (
@@ -52,10 +56,16 @@ def summarise(
         "name": scenario.name,
         "seed": scenario.seed,
         "status": status,
+        "warnings": run_warnings(scenario, parts, recorder, log),
         "protocol": f"{scenario.protocol.kind}/{scenario.protocol.exchange}",
         "accuracy_mean": float(last.accuracy.mean()) if classified else None,
         "accuracy_worst": float(last.accuracy.min()) if classified else None,
         "accuracy_worst_node": last.nodes[int(last.accuracy.argmin())] if classified else None,
+        "accuracy_worst_recent": None if latest is None else latest.worst,
+        "accuracy_lowest_recent": None if latest is None else latest.node_accuracy,
+        "accuracy_lowest_recent_node": None if latest is None else latest.node,
+        "recent_evaluations": None if latest is None else latest.evaluations,
+        "recent_from_s": None if latest is None else latest.from_s,
         "accuracy_by_class": last.found.by_class.mean(axis=0).tolist() if classified else None,
         "disagreement": None if isnan(last.found.disagreement) else last.found.disagreement,
         "loss_mean": float(last.loss.mean()) if last.nodes else None,
@@ -65,6 +75,8 @@ def summarise(
         "consensus_distance": last.consensus_distance,
         "simulated_s": end_s,
         "rounds": scenario.protocol.rounds,
+        "rounds_done_min": slowest,
+        "rounds_done_max": quickest,
         "messages_sent": len(log),
         **{f"messages_{status.replace('-', '_')}": ended for status, ended in log.counts().items()},
         "bytes_sent": log.bytes_total,
@@ -73,12 +85,13 @@ def summarise(
         "epsilon_reason": _why_infinite(scenario, claims, worst),
         "epsilon_worst_open_loop": worst_open,
         "epsilon_median_open_loop": middle_open,
+        "open_loop_missing": missing,
         "delta": None if privacy is None else privacy.delta,
         "adjacency": None if privacy is None else privacy.adjacency,
         "unit": None if privacy is None else privacy.unit,
         "basis": CERTIFIED,
         "observers": "each node" if observers is None else observers,
-        "noise_sigma": max(parts.learner.sigma),
+        "noise_sigma": noise_sigma(parts),
         "target_accuracy": scenario.evaluation.target_accuracy,
         "time_to_accuracy_s": None if reached is None else reached.t_s,
         "bytes_to_accuracy": None if reached is None else reached.bytes_sent,
@@ -87,6 +100,9 @@ def summarise(
         "stale": recorder.counts["stale"],
         "sums_opened": recorder.counts["opened"],
         "sums_skipped": recorder.counts["skipped"],
+        "sums_opened_fraction": recorder.counts["opened"] / sums if sums else None,
+        "mixes_complete_fraction": mixing.complete / mixing.mixes if mixing.mixes else None,
+        "neighbours_heard_fraction": mixing.heard / mixing.wanted if mixing.wanted else None,
         "lists_refused": recorder.counts["refused"],
         "clip": recorder.clip,
         "budget_spent": sorted(recorder.spent_s),
@@ -114,6 +130,35 @@ def _why_infinite(scenario: Scenario, claims: Sequence[Claim], worst: float) -> 
     end_s = max(c.t_s for c in claims)
     reasons = (c.reason for c in claims if c.t_s == end_s and c.basis == CERTIFIED and isinf(c.epsilon))
     return next(reasons, "no honest node is left outside the observers")
+
+
+def noise_sigma(parts: Parts) -> float:
+    """The largest standard deviation of the noise that a node adds to each coordinate of its clipped sum.
+
+    Noise of integers is added when an update is encoded, so it is turned back into the units of the clipped sum.
+    """
+    if parts.law is None:
+        return max(parts.learner.sigma)
+    return parts.law.member_sigma / parts.learner.gain
+
+
+def open_loop_missing(claims: Sequence[Claim], parts: Parts) -> str | None:
+    """Why the worst open-loop ε at the end is unknown; None if it is known.
+
+    It is known if every victim has such a figure towards every observer: the worst of some would leave out those
+    with the larger loss.
+    """
+    end_s = max((c.t_s for c in claims), default=0.0)
+    found: dict[tuple[int, str], set[str]] = {}
+    for c in claims:
+        if c.t_s == end_s:
+            found.setdefault((c.victim, c.observers), set()).add(c.basis)
+    lacking = [bases for bases in found.values() if OPEN_LOOP not in bases]
+    if not lacking:
+        return None
+    if parts.law is not None:
+        return "noise of integers"
+    return "non-linear view" if any(LDP_FALLBACK in bases for bases in lacking) else "too large to compute"
 
 
 def losses(claims: Sequence[Claim], bases: set[str]) -> tuple[float, float]:

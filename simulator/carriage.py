@@ -144,7 +144,7 @@ class Carriage(Network):
     ) -> Parcel:
         t_ns = self._env.now_ns if sent_ns is None else sent_ns
         code, size = self._log.code(message.kind), message.size_bytes + self._link.header_bytes
-        number = self._log.message(t_ns, src, dst, code, message.round, size, copy=copy, counts=carried)
+        number = self._log.message(t_ns, src, dst, code, message.round, size, copy=copy, carried=carried)
         parcel = Parcel(number, src, dst, message, size, t_ns, self._draws)
         parcel.life = self._life[src]
         return parcel

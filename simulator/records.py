@@ -34,6 +34,10 @@ class MessageLog:
     and arrived follows from their sending. A log of a run in which more can happen to them is ``explicit`` and is
     told both.
 
+    Bytes count when they are handed to a sender's uplink: once for a message, again for every further attempt of a
+    transport, and not at all for what never joins an uplink: copies made on the way, and messages that an adversary
+    drops at their sender. ``attempts`` says how often, so bytes sent are Σ size x attempts.
+
     Args:
         explicit: told of every departure and arrival by :meth:`left` and :meth:`arrives`.
     """
@@ -101,13 +105,13 @@ class MessageLog:
         size_bytes: int,
         *,
         copy: bool = False,
-        counts: bool = True,
+        carried: bool = True,
     ) -> int:
         """Note a message in an explicit log; returns its number.
 
         Args:
             copy: it was made by the network or an adversary, not by a program.
-            counts: whether it takes its sender's uplink, so that its bytes count.
+            carried: whether it is handed to its sender's uplink, which is its first attempt.
         """
         number = len(self._dst)
         self._sendings.extend((t_ns, src, code, round, size_bytes, number, NEVER, 0))
@@ -117,8 +121,10 @@ class MessageLog:
         self.fate.append(UNDER_WAY)
         if copy:
             self._copies.add(number)
-        if counts:
+        if carried:
             self.bytes_total += size_bytes
+        else:
+            self._attempts[number] = 0
         return number
 
     def left(self, number: int, t_ns: int) -> None:
@@ -160,9 +166,11 @@ class MessageLog:
         return Counter(dict(zip(STATUSES, found.tolist(), strict=True)))
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """One row per message in the order of sending; a copy that the network made follows where it was made.
+        """One row per message by time of sending, where equal as they were noted: a copy that the network makes of a
+        message on its way has the time of sending of that message, and comes behind those sent at the same time.
 
-        sent_ns, left_ns and delivered_ns (−1: it did not), src, dst, kind, round, size_bytes, attempts, copy, status.
+        sent_ns, left_ns and delivered_ns (−1: it did not), src, dst, kind, round, size_bytes, attempts (how often
+        its bytes were handed to the uplink), copy, status.
         """
         left_ns, arrival_ns = self._times()
         fate = self._fates(left_ns, arrival_ns)
@@ -174,7 +182,7 @@ class MessageLog:
         if self._end_ns is not None:
             left_ns = np.where(left_ns > self._end_ns, NEVER, left_ns)
         names = np.array([*self.kinds, ""], object)[:-1]
-        return {
+        columns = {
             "sent_ns": np.repeat(sendings[:, 0], times),
             "left_ns": left_ns,
             "delivered_ns": np.where(fate == ARRIVED, arrival_ns, NEVER),
@@ -187,6 +195,11 @@ class MessageLog:
             "copy": copy,
             "status": np.array(STATUSES, object)[fate],
         }
+        sent_ns = columns["sent_ns"]
+        if (sent_ns[1:] >= sent_ns[:-1]).all():
+            return columns
+        order = np.argsort(sent_ns, kind="stable")
+        return {name: column[order] for name, column in columns.items()}
 
     @property
     def trace_hash(self) -> str:
@@ -196,6 +209,8 @@ class MessageLog:
         """
         trace = blake2b(digest_size=16)
         columns = self.columns()
+        # What never joined an uplink counts as one attempt here, as it always has: hashes of older traces stay.
+        columns["attempts"] = np.maximum(columns["attempts"], 1)
         order = np.lexsort((columns["src"], columns["sent_ns"]))
         for name, column in columns.items():
             trace.update(f"{name} {len(column)}\n".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from html.parser import HTMLParser
 from pathlib import Path
@@ -82,6 +83,27 @@ def test_epsilon_per_basis_and_no_guarantee_in_words(tmp_path: Path) -> None:
     loop = run.privacy.filter(pl.col("basis") == "open-loop")["epsilon"].max()
     assert ys(worst["open-loop (not a bound), worst"])[-1] == loop
     assert all(math.isfinite(v) for line in ax.lines for v in ys(line))
+
+
+def test_a_fallback_is_no_second_curve(tmp_path: Path) -> None:
+    """The local bound under another name; open-loop curves end where some observer's view has none."""
+    path = make_run(tmp_path / "run")
+    table = pl.read_parquet(path / "privacy.parquet")
+    loop = table.filter(pl.col("basis") == "open-loop")
+    late = pl.col("t_s") > 20
+    fallback = loop.filter(late, pl.col("observers") == "1").with_columns(basis=pl.lit("ldp-fallback"))
+    kept = loop.filter(~(late & (pl.col("observers") == "1")))
+    pl.concat([table.filter(pl.col("basis") == "certified"), kept, fallback]).write_parquet(
+        path / "privacy.parquet"
+    )
+    summary = json.loads((path / "summary.json").read_text())
+    summary |= {"epsilon_worst_open_loop": None, "open_loop_missing": "non-linear view"}
+    (path / "summary.json").write_text(json.dumps(summary))
+    (ax,) = epsilon_figure(read_run(path)).axes
+    worst = {str(line.get_label()): line for line in ax.lines if "worst" in str(line.get_label())}
+    assert list(worst) == ["certified (a bound), worst", "open-loop (not a bound), worst"]
+    assert max(xs(worst["open-loop (not a bound), worst"])) == 20
+    assert "open-loop ε: not available (non-linear view)" in ax.get_title(loc="left")
 
 
 def test_epsilon_infinite_throughout(tmp_path: Path) -> None:

@@ -45,16 +45,19 @@ def text_of(table: Table) -> str:
 
 def test_a_summary_says_what_matters() -> None:
     rows = dict(summary_rows(make_summary(), worst=6))
-    assert rows["privacy"] == "ε ≤ 4.38 (certified) at δ = 1e-05, record, add-remove, any single node"
+    assert (
+        rows["privacy"]
+        == "ε ≤ 4.38 (certified) at δ = 1e-05, unit record, adjacency add-remove, any single node"
+    )
     assert rows["privacy, open-loop"] == "ε = 1.25 (not a bound for adaptive training)"
     assert rows["accuracy, mean"] == "87.3 %"
     assert rows["accuracy, worst honest node"] == "81.2 % (node 6)"
-    assert rows["time to 80 % accuracy"] == "18.5 s, 5.00 MiB"
-    assert rows["traffic"] == "10.0 MiB, 2000 messages"
+    assert rows["time to 80 % accuracy"] == "18.5 s (first evaluation there), 5.00 MiB sent by then"
+    assert rows["traffic"] == "10.0 MiB of all nodes, 2000 messages"
     assert rows["messages lost"] == "20 (1.0 %)"
-    assert rows["secure sums"] == "600 opened, 7 skipped, 3 withheld"
+    assert rows["secure sums"] == "600 opened, 7 failed attempts, 3 contributions out of range withheld"
     assert rows["nodes down at the end"] == "4"
-    assert rows["trace"] == "0123456789ab"
+    assert rows["trace hash"] == "0123456789ab"
     printed = text_of(summary_table(make_summary(), 6))
     assert all(value in printed for value in rows.values())
 
@@ -76,6 +79,52 @@ def test_privacy_in_words(changes: dict[str, object], expected: str) -> None:
     assert expected in dict(summary_rows(make_summary(**changes)))["privacy"]
 
 
+def test_the_weakest_node_is_more_than_an_instant() -> None:
+    recent = {"accuracy_worst_recent": 0.79, "recent_evaluations": 5, "recent_from_s": 36.0}
+    lowest = {"accuracy_lowest_recent": 0.8, "accuracy_lowest_recent_node": 3, "accuracy_worst_node": 6}
+    rows = dict(summary_rows(make_summary(**recent, **lowest)))
+    assert rows["accuracy, worst honest node"] == (
+        "81.2 % (node 6) at the last evaluation; last 5 averaged (from 36.0 s): "
+        "worst of each 79.0 %, lowest node (3) 80.0 %"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "rounds", "privacy"),
+    [
+        ({}, "40 rounds planned", "any single node"),
+        ({"rounds_done_min": 40, "rounds_done_max": 40}, "40 rounds", "any single node"),
+        (
+            {"rounds_done_min": 3, "rounds_done_max": 40},
+            "3 (slowest node) to 40 of 40 rounds",
+            "any single node",
+        ),
+        ({"rounds_done_min": 7, "rounds_done_max": 8}, "7 (slowest node) to 8 of 40 rounds", "up to 3.20 s"),
+        ({"rounds_done_min": 8, "rounds_done_max": 8}, "8 of 40 rounds", "up to 3.20 s"),
+        ({"status": "interrupted", "epsilon_worst": 0.0}, "40 rounds planned", "up to 3.20 s"),
+    ],
+)
+def test_a_run_that_was_cut_says_up_to_when(changes: dict[str, object], rounds: str, privacy: str) -> None:
+    shown = dict(summary_rows(make_summary(simulated_s=3.2, **changes)))
+    assert shown["virtual time"] == f"3.20 s, {rounds}"
+    assert shown["privacy"].endswith(privacy)
+
+
+def test_an_open_loop_that_is_missing_says_why() -> None:
+    missing = {"epsilon_worst_open_loop": None, "open_loop_missing": "non-linear view"}
+    assert (
+        dict(summary_rows(make_summary(**missing)))["privacy, open-loop"] == "not available (non-linear view)"
+    )
+    none = make_summary(epsilon_worst=0.0, epsilon_worst_open_loop=0.0)
+    assert "privacy, open-loop" not in dict(summary_rows(none))
+    assert dict(summary_rows(none))["privacy"].startswith("ε = 0: no observer received anything")
+
+
+def test_warnings_come_first() -> None:
+    rows = summary_rows(make_summary(warnings=["One thing.", "Another."]))
+    assert rows[1] == ("warnings", "One thing. Another.")
+
+
 def test_a_live_diverged_plain_run_has_no_blanks() -> None:
     rows = dict(
         summary_rows(
@@ -89,12 +138,13 @@ def test_a_live_diverged_plain_run_has_no_blanks() -> None:
                 epsilon_worst=None,
                 epsilon_worst_open_loop=None,
                 sums_opened=None,
+                sums_skipped=None,
                 nodes_down=[],
             )
         )
     )
     assert rows["name"] == "made-up (diverged)"
-    assert rows["trace"] == "none (live run)"
+    assert rows["trace hash"] == "none (live run)"
     assert rows["time to 80 % accuracy"] == "never"
     assert rows["accuracy, mean"] == "–"
     assert rows["nodes down at the end"] == "none"

@@ -151,6 +151,7 @@ def test_a_run_is_accounted_by_the_law_of_its_noise(tmp_path: Path) -> None:
     summary = run(scenario, tmp_path / "skellam")
     assert summary["basis"] == "certified"
     assert summary["sums_opened"] == 4
+    assert (summary["epsilon_worst_open_loop"], summary["open_loop_missing"]) == (None, "noise of integers")
     again = reaccount(
         tmp_path / "skellam", observers=["0", "1", "0,1,2"], unit=None, adjacency=None, delta=None
     )
@@ -158,6 +159,8 @@ def test_a_run_is_accounted_by_the_law_of_its_noise(tmp_path: Path) -> None:
     assert rows["0,1,2"] == summary["epsilon_worst"]
     assert rows["0"] < rows["1"] < rows["0,1,2"]
     gauss = run(star(law="gaussian"), tmp_path / "gauss")
+    # Eight clients, two of whom may drop out: each adds what six of them need.
+    assert summary["noise_sigma"] == pytest.approx(gauss["noise_sigma"]) == pytest.approx(2.0 / 6**0.5)
     # Rényi accounting is a little looser than the exact conversion of Gaussians, and rounding costs a little.
     assert gauss["epsilon_worst"] < summary["epsilon_worst"] < 1.25 * gauss["epsilon_worst"]
 

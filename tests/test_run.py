@@ -12,10 +12,12 @@ import polars as pl
 import pytest
 
 from analysis.store import read_run
+from analysis.summary import summary_rows
 from protocols.learning.eager import EagerExecutor
 from protocols.learning.executor import BatchedExecutor
 from scenarios import run as run_module
 from scenarios.audit import audit
+from scenarios.build import build
 from scenarios.load import load
 from scenarios.reaccount import in_unit, reaccount
 from scenarios.run import run
@@ -57,6 +59,26 @@ def test_a_run_folder_has_everything_and_the_message_counts_balance(tmp_path: Pa
     assert folder.privacy["t_s"].max() == pytest.approx(summary["simulated_s"])
     final = folder.metrics.filter(pl.col("t_s") == pl.col("t_s").max(), pl.col("metric") == "accuracy")
     assert final["value"].mean() == pytest.approx(summary["accuracy_mean"])
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ["network.duplication=0.2", "adversary={tamper=[{kind='drop', nodes=[2], probability=0.5}]}"],
+        ["network.transport={kind='reliable', timeout='60 ms', attempts=3}", "network.loss=0.3"],
+        [
+            "adversary={tamper=[{kind='replay', links=[[0, 4], [4, 0]], after='50 ms'}]}",
+            "fault=[{kind='partition', groups=[[0, 1, 2], [3, 4, 5]], at='300 ms', until='900 ms'}]",
+        ],
+    ],
+)
+def test_bytes_are_those_of_the_attempts_in_the_folder(tmp_path: Path, sets: list[str]) -> None:
+    summary = small(tmp_path, *sets)
+    messages = read_run(tmp_path / "run").messages
+    assert (messages["size_bytes"] * messages["attempts"]).sum() == summary["bytes_sent"]
+    assert messages["sent_s"].is_sorted()
+    assert len(messages) == summary["messages_sent"]
+    assert set(messages["attempts"].unique()) != {1}, "nothing happened that this test is about"
 
 
 def test_same_seed_same_trace_and_same_numbers(tmp_path: Path) -> None:
@@ -157,14 +179,35 @@ def test_pooled_data_claim_nothing_even_if_asked_later(tmp_path: Path) -> None:
         reaccount(tmp_path / "run", observers=None, unit=None, adjacency=None, delta=None)
 
 
-def test_training_at_one_place_is_gossip_on_the_complete_graph(tmp_path: Path) -> None:
-    """Without losses: records are clipped one by one in both."""
-    common = ['topology={kind="complete", nodes=16}', "fault=[]", "network.loss=0"]
+@pytest.mark.parametrize(
+    "training",
+    [
+        [],
+        ["training.batch=400"],
+        ["training={step=0.5, batch=400}", "privacy.clip=0.1"],
+        ["training={step=0.5, batch=400, local_epochs=1}"],
+    ],
+)
+def test_training_at_one_place_is_gossip_on_the_complete_graph(tmp_path: Path, training: list[str]) -> None:
+    """Without losses: records are clipped one by one in both, and batches that hold all samples are the same ones."""
+    common = ['topology={kind="complete", nodes=16}', "fault=[]", "network.loss=0", *training]
     runs = [
         small(tmp_path, *common, f'protocol={{kind="{kind}", rounds=6, exchange="plain"}}', name=kind)
         for kind in ("dsgd", "centralised")
     ]
-    assert runs[0]["accuracy_mean"] == pytest.approx(runs[1]["accuracy_mean"], abs=1e-3)
+    assert runs[0]["loss_mean"] == pytest.approx(runs[1]["loss_mean"], rel=1e-4)
+
+
+def test_one_place_takes_as_many_samples_a_step_as_all_nodes(tmp_path: Path) -> None:
+    """Fewer where a node has fewer than a batch; the divisor grows with the nodes."""
+    raw = load(Path("quickstart"), ['protocol={kind="centralised", rounds=1, exchange="plain"}', "fault=[]"])
+    training = raw.scenario.training.model_copy(update={"batch": 50, "divisor": None})
+    parts = build(raw.scenario.model_copy(update={"training": training}), EagerExecutor(), tmp_path)
+    held = parts.learning.shares.holdings.train
+    assert min(map(len, held)) < 50 < max(map(len, held))
+    operations = parts.learner.operations
+    assert operations.batches.batch == sum(min(50, len(part)) for part in held)
+    assert operations.divisor == 50 * 16
 
 
 def test_training_alone_shows_nothing(tmp_path: Path) -> None:
@@ -282,6 +325,17 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path: Path) -> None:
     assert len(folder.metrics)
     assert folder.summary is not None
     assert folder.summary["status"] == "interrupted"
+    assert folder.summary["rounds_done_max"] < folder.summary["rounds"] == 4
+    assert "up to " in dict(summary_rows(folder.summary))["privacy"]
+
+
+def test_a_run_stopped_before_anything_was_sent_is_written_whole(tmp_path: Path) -> None:
+    summary = small(tmp_path, "stop_after='1 ms'", "protocol.exchange=ldp", LOCAL)
+    assert len(read_run(tmp_path / "run").releases) == 0
+    assert summary["epsilon_worst"] == 0
+    shown = dict(summary_rows(summary))
+    assert shown["privacy"].startswith("ε = 0: no observer received anything")
+    assert shown["virtual time"].endswith("0 of 4 rounds")
 
 
 def test_reaccounting_repeats_the_run_and_answers_other_questions(tmp_path: Path) -> None:

@@ -138,7 +138,10 @@ def test_an_opaque_update_is_charged_by_the_local_bound(tmp_path: Path) -> None:
     plain = ran(tmp_path / "a", **LDP)
     momentum = ran(tmp_path / "b", **LDP, training={"optimizer": {"kind": "momentum"}})
     assert momentum["epsilon_worst"] == pytest.approx(plain["epsilon_worst"], rel=1e-9)
-    assert momentum["epsilon_worst_open_loop"] == pytest.approx(momentum["epsilon_worst"], rel=1e-9)
+    assert momentum["epsilon_worst_open_loop"] is momentum["epsilon_median_open_loop"] is None
+    assert momentum["open_loop_missing"] == "non-linear view"
+    assert plain["epsilon_worst_open_loop"] > 0
+    assert plain["open_loop_missing"] is None
 
 
 def test_whole_updates_may_be_summed_in_secret(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ With buckets a neighbourhood is split into several sums, drawn anew every round,
 with the own model: f Byzantine members spoil at most f buckets (SHARE, Velicheti, Xia, Koyejo 2021).
 
 Where a sum stays closed the aggregator keeps its own model for the round: rows of the mixing matrix stay stochastic,
-and what columns lack is recorded (``mixed``: the sum of the weights that were heard).
+and what columns lack is recorded (``mixed``: who was heard of how many, and with which weights).
 
 Whatever a mix gives is brought into the public range of honest models before anything is added to it
 (:mod:`protocols.aggregation.public_range`), so that no neighbour can lead a node to where its vector does not fit.
@@ -103,7 +103,10 @@ class NeighbourhoodExchange:
         if self._robust is not None:
             return self.settle(round, await self._compared(self._robust, round, listed, greetings, mine))
         opened = await self._sessions.open_round(round, listed, greetings, self._pump, len(node.neighbors))
-        return self.settle(round, mine) if opened is None else await self._mixed(round, opened, mine)
+        if opened is None:
+            node.record("mixed", round=round, heard=0, of=len(node.neighbors))
+            return self.settle(round, mine)
+        return await self._mixed(round, opened, mine)
 
     async def _compared(
         self, robust: RobustMix, round: int, listed: tuple[int, ...], greetings: dict[int, Any], mine: Model
@@ -111,17 +114,19 @@ class NeighbourhoodExchange:
         """A rule over the own model and the mean of every bucket that opens, one sum after another."""
         node, lineage = self._node, self._learner.lineage
         heard: dict[int, tuple[float, Model]] = {}
+        members = 0
         for number, bucket in enumerate(self._rules.bucketed(node.id, round, node.neighbors)):
             there = tuple(v for v in listed if v in bucket)
             opened = await self._sessions.open_round(
                 round, there, greetings, self._pump, len(bucket), first=number
             )
             if opened is not None:
+                members += len(opened.members)
                 total = sum(weight for weight, _ in opened.terms)
                 terms = [(weight / total, state) for weight, state in opened.terms]
                 state = lineage.combine(node.now_s, node.id, round, terms)
                 heard[number] = (total, Model((opened.value / np.float32(total)).astype(np.float32), state))
-        node.record("mixed", round=round, heard=len(heard))
+        node.record("mixed", round=round, heard=members, of=len(node.neighbors))
         own = 1.0 - sum(weight for weight, _ in heard.values())
         return await robust.mix(node, round, mine, own, heard)
 
@@ -142,12 +147,13 @@ class NeighbourhoodExchange:
         node, lineage = self._node, self._learner.lineage
         terms = [*opened.terms, *opened.removed]
         if opened.covered is not None:
+            node.record("mixed", round=round, heard=len(opened.members), of=len(node.neighbors))
             values = (1 - opened.covered) * node.read(mine.params) + opened.value
             state = lineage.opaque(node.now_s, node.id, round, [mine.state, *(state for _, state in terms)])
             return self.settle(round, Model(values.astype(np.float32), state))
         weights = {v: node.weight(v) for v in opened.members}
         own = 1.0 - sum(weights.values())
-        node.record("mixed", round=round, heard=len(weights), weights=weights)
+        node.record("mixed", round=round, heard=len(weights), of=len(node.neighbors), weights=weights)
         params = await node.compute(
             self._learner.operations.combine(2),
             mine.params,

@@ -84,6 +84,8 @@ class Sessions:
     ) -> Opened | None:
         """Open a sum of one round, with as many attempts as the protocol knows; None if it stays closed.
 
+        What came of it is recorded once (``sum ended``), and why each attempt failed (``skipped``).
+
         Args:
             round: which.
             listed: the members that may be listed, ascending.
@@ -92,6 +94,19 @@ class Sessions:
             neighbourhood: how many might have been listed.
             first: number of the first attempt: that of the bucket, where a neighbourhood has several.
         """
+        opened = await self._attempts(round, listed, greetings, pump, neighbourhood, first)
+        self._node.record("sum ended", round=round, opened=opened is not None)
+        return opened
+
+    async def _attempts(
+        self,
+        round: int,
+        listed: tuple[int, ...],
+        greetings: Mapping[int, Any],
+        pump: Pump,
+        neighbourhood: int,
+        first: int,
+    ) -> Opened | None:
         node = self._node
         for attempt in range(first, first + self.suite.attempts):
             if len(listed) < self._rules.minimum(neighbourhood):

@@ -1,7 +1,10 @@
-"""Training on everybody's data at one place. An upper bound, no protocol: nobody would have to give its data away.
+"""Training on everybody's data at one place: a yardstick, no protocol, for nobody would have to give its data away.
 
 All samples are with node 0 when the run is built, and so is the only training; the other nodes are there to report
-the same model. It is what D-PSGD on a loss-free complete graph does, up to rounding, at no cost in messages.
+the same model. An update has as many steps as a node's, and each of them takes as many samples as all nodes take
+together, in the time that one of them takes. With full batches and one step that is what D-PSGD on a loss-free
+complete graph does, up to rounding, at no cost in messages. It is no upper bound by any theorem: with batches every
+sample counts alike here, where an average of nodes' batches weighs the samples of small nodes more.
 """
 
 from __future__ import annotations

@@ -85,11 +85,11 @@ class DirectExchange:
         heard = await self._barrier.collect(round, links.sources)
         own, weights = shares(links.weights, heard, rescale=self._rescale)
         if self._robust is not None:
-            node.record("mixed", round=round, heard=len(heard))
+            node.record("mixed", round=round, heard=len(heard), of=len(links.sources))
             compared = {v: (weights[v], shown(message)[0]) for v, message in heard.items()}
             return await self._robust.mix(node, round, mine, own, compared)
         terms = [(own, mine), *((weights[v], shown(message)[0]) for v, message in heard.items())]
-        node.record("mixed", round=round, heard=len(heard))
+        node.record("mixed", round=round, heard=len(heard), of=len(links.sources))
         return await self._learner.combine(node, round, terms)
 
     async def linger(self, rounds: int) -> None:

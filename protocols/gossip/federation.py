@@ -192,7 +192,7 @@ class Member:
         )
         for _, message in sorted(self._results.items()):
             terms.append((numbers_of(message)[0], shown(message)[0]))
-        node.record("mixed", round=first, heard=len(self._results))
+        node.record("mixed", round=first, heard=len(self._results), of=len(self._asked))
         self._adapt(first)
         total = sum(weight for weight, _ in terms)
         if total == 0:

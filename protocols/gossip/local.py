@@ -1,4 +1,4 @@
-"""Training alone: every node makes its local updates and says nothing. The lower bound of what gossip is worth."""
+"""Training alone: every node makes its local updates and says nothing. What gossip has to be better than."""
 
 from __future__ import annotations
 

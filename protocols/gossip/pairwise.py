@@ -76,12 +76,14 @@ class _Pairwise:
             await self._listen(ticking(period_s, tick))
             node.disk["round"] = self._round = round + 1
             around = node.links(round).to
-            self._open = self._offered(chosen(around, pick), round) if around else None
+            offered = self._open = self._offered(chosen(around, pick), round) if around else None
             self._keep(await self._learner.local_update(node, self._model, round))
             node.record("model", round=round + 1, value=self._model.params)
             await pump(node, self._handle, lambda: self._open is None, self._timeout_s)
             if self._open is not None:
                 node.record("unanswered", round=round)
+            if offered is not None:
+                node.record("mixed", round=round, heard=int(self._open is None), of=1)
         while (
             delivery := await node.receive(timeout_s=LINGER_PERIODS * period_s + self._timeout_s)
         ) is not None:

@@ -150,7 +150,11 @@ class _PushSum:
         node, held = self._node, self._mass
         terms, weight = [(1.0, held.model)], held.weight
         taken = dict(self._taken)
-        for src, message in self._barrier.take(round):
+        arrived = self._barrier.take(round)
+        sources = node.links(round).sources
+        heard = {src for src, message in arrived if message.round == round}
+        node.record("mixed", round=round, heard=len(heard.intersection(sources)), of=len(sources))
+        for src, message in arrived:
             if self._sums:
                 last = taken.get(src)
                 if last is not None and message.round <= last[0]:

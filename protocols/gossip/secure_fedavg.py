@@ -109,9 +109,10 @@ class SecureMember(Member):
             self._pump,
             len(self._place.children),
         )
-        if opened is None:
-            return model, 0.0
         asked = len(self._asked)
+        if opened is None:
+            node.record("mixed", round=first, heard=0, of=asked)
+            return model, 0.0
         opened = await self._surplus.removed(
             first,
             asked,
@@ -140,7 +141,7 @@ class SecureMember(Member):
         if own is not None:
             terms.append((self._share / total, own.state))
         state = learner.lineage.combine(node.now_s, node.id, round, [(1.0, model.state), *terms])
-        node.record("mixed", round=round, heard=len(opened.members))
+        node.record("mixed", round=round, heard=len(opened.members), of=len(self._asked))
         return Model(params, state), total
 
     async def _update(self, round: int, start: Model, result: Model) -> Model:

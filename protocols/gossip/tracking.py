@@ -69,7 +69,7 @@ async def tracking(node: Node, learner: Learner, rounds: int, timeout_s: float) 
         heard = await barrier.collect(round, links.sources)
         own, weights = shares(links.weights, heard)
         theirs = {v: shown(said) for v, said in heard.items()}
-        node.record("mixed", round=round, heard=len(heard))
+        node.record("mixed", round=round, heard=len(heard), of=len(links.sources))
         models = [(own, moved), *((weights[v], x) for v, (x, _) in theirs.items())]
         trackers = [(own, tracker), *((weights[v], y) for v, (_, y) in theirs.items())]
         model = await learner.combine(node, round, models)
