@@ -77,7 +77,11 @@ def explain_epsilon(summary: Mapping[str, Any]) -> list[str]:
     if value is None:
         return ["No privacy loss was accounted: the exchange is not private."]
     if math.isinf(value):
-        return ["ε is infinite: at least one honest node has no differential-privacy guarantee at all."]
+        reason = summary.get("epsilon_reason")
+        return [
+            "ε is infinite: at least one honest node has no differential-privacy guarantee at all"
+            + (f" ({reason})." if reason else ".")
+        ]
     unit = _UNIT.get(str(summary.get("unit")), str(summary.get("unit")))
     adjacency = _ADJACENCY.get(str(summary.get("adjacency")), str(summary.get("adjacency")))
     observers = summary.get("observers")
