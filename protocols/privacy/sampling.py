@@ -5,16 +5,26 @@ what it took, is a Poisson-subsampled Gaussian mechanism. Steps compose adaptive
 contribution by contribution (the local bound) costs what their composition does. The linear view has no room for it:
 what several releases show of one step depends on whether the record was in it at all.
 
-Composition is by privacy loss distributions (dp-accounting), rounded to the side of more loss.
+Composition (:mod:`protocols.privacy.composition`) takes the same time and memory whatever the noise, the rate and
+the number of steps are. Sampling never costs anything, so the exact loss without it is an upper bound as well, and
+the smaller of both is what is charged.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 
+from protocols.privacy.accounting import epsilon_of
+from protocols.privacy.composition import composed_epsilon
+
 SAMPLED_DIGITS = 9
 """Significant digits of a noise multiplier, rounded down: releases that differ beyond them are charged alike."""
+SKETCHED = 2**14
+"""Losses told apart where it only matters whether they are larger than others."""
+MOST_NOISES = 16
+"""How many noise multipliers a composition tells apart; of more, neighbours are charged as the least of them."""
 
 
 def sampled_epsilon(
@@ -25,7 +35,7 @@ def sampled_epsilon(
     Args:
         rate: q, the probability that a record takes part in a step.
         charged: how many releases there are of each (shift, variance), the shift with the adjacency's factor in it.
-        factor: that factor; the library wants the clipping norm alone.
+        factor: that factor; noise multipliers are over the clipping norm alone.
         adjacency: as everywhere.
         delta: δ.
 
@@ -35,34 +45,50 @@ def sampled_epsilon(
     Guarantees:
         An upper bound for adaptive composition, if records are drawn independently of each other, of data and of
         other steps, and nobody sees who was drawn. ``replace`` is composed as a replacement, not as two removals.
+        It holds for every noise, rate and number of steps; what a coarser grid or fewer noise multipliers lose is
+        added to ε.
     """
     counts: dict[float, int] = {}
+    plain = 0.0
     for (shift, variance), count in charged.items():
         if shift == 0:
             continue
-        if not variance > 0 or shift == float("inf"):
-            return float("inf")
-        z = _rounded_down(variance**0.5 / (shift / factor))
+        if not variance > 0 or shift == math.inf:
+            return math.inf
+        z = _rounded_down(math.sqrt(variance) / (shift / factor))
         counts[z] = counts.get(z, 0) + count
-    return _composed(rate, tuple(sorted(counts.items())), adjacency, delta)
-
-
-@lru_cache(maxsize=1024)
-def _composed(rate: float, counts: tuple[tuple[float, int], ...], adjacency: str, delta: float) -> float:
+        plain += count * (shift / math.sqrt(variance)) ** 2
     if not counts:
         return 0.0
-    import dp_accounting  # two seconds to import: only where somebody asks
-    from dp_accounting import pld
+    without = epsilon_of(plain, delta)
+    if rate == 1:
+        return without
+    return min(_composed(rate, _grouped(counts), adjacency, delta), without)
 
-    relations = dp_accounting.NeighboringRelation
-    relation = relations.REPLACE_ONE if adjacency == "replace" else relations.ADD_OR_REMOVE_ONE
-    accountant = pld.PLDAccountant(neighboring_relation=relation)
-    for z, count in counts:
-        event = dp_accounting.GaussianDpEvent(z)
-        if rate < 1:
-            event = dp_accounting.PoissonSampledDpEvent(rate, event)
-        accountant.compose(event, count)
-    return float(accountant.get_epsilon(delta))
+
+@lru_cache(maxsize=4096)
+def _composed(rate: float, counts: tuple[tuple[float, int], ...], adjacency: str, delta: float) -> float:
+    if adjacency == "replace":
+        return composed_epsilon(rate, counts, "replace", delta)
+    removed = composed_epsilon(rate, counts, "remove", delta)
+    # Adding nearly always costs less than removing, and then a coarse upper bound is enough to know it.
+    if composed_epsilon(rate, counts, "add", delta, SKETCHED) <= removed:
+        return removed
+    return max(removed, composed_epsilon(rate, counts, "add", delta))
+
+
+def _grouped(counts: Mapping[float, int]) -> tuple[tuple[float, int], ...]:
+    """At most :data:`MOST_NOISES` noise multipliers, in order: the least of each of as many equal ratios."""
+    least, most = min(counts), max(counts)
+    if len(counts) <= MOST_NOISES:
+        return tuple(sorted(counts.items()))
+    part = math.log(most / least) / MOST_NOISES
+    grouped: dict[int, tuple[float, int]] = {}
+    for z, count in counts.items():
+        place = min(int(math.log(z / least) / part), MOST_NOISES - 1)
+        first, before = grouped.get(place, (z, 0))
+        grouped[place] = (min(first, z), before + count)
+    return tuple(sorted(grouped.values()))
 
 
 def _rounded_down(z: float) -> float:
