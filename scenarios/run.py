@@ -169,7 +169,7 @@ class _Underway:
         last = self.recorder.conclude(end_s, down)
         if status == "finished" and last.diverged.any():
             status = "diverged"
-        claims = claim(self.scenario, self.parts, end_s)
+        claims = claim(self.scenario, self.parts, end_s, self.recorder.on_progress)
         log = self.engine.log
         facts = {
             "trace_hash": log.trace_hash if isinstance(self.engine, Kernel) else None,
@@ -208,7 +208,9 @@ def _peak_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
+def claim(
+    scenario: Scenario, parts: Parts, end_s: float, on_progress: Callable[[float, str], None] | None = None
+) -> list[Claim]:
     """What the ledger says about this run, at evenly spaced times up to the end; nothing where data were pooled."""
     privacy = scenario.privacy
     if privacy is None or isinstance(scenario.protocol, CentralisedProtocol):
@@ -227,6 +229,7 @@ def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
         times_s=[end_s * (i + 1) / CHECKPOINTS for i in range(CHECKPOINTS)],
         law=parts.law,
         rate=sampling_rate(scenario.training),
+        on_progress=on_progress,
     )
 
 

@@ -142,8 +142,8 @@ def rdp_epsilon(curve: Curve, delta: float, orders: NDArray[np.floating[Any]] = 
         orders: the grid the curve is over, above 1.
 
     Returns:
-        Rounded up, the least over α of R(α) + ln(1 − 1/α) − ln(δ α) / (α − 1), never below 0; infinite if every R(α) is. Zero
-        also where the divergence is so small that δ covers the total variation, 1 − exp(−R) < δ².
+        The least over α of R(α) + ln(1 − 1/α) − ln(δ α) / (α − 1), rounded up and never below 0; infinite if every
+        R(α) is. Zero also where the divergence is so small that δ covers the total variation, 1 − exp(−R) < δ².
 
     Raises:
         ConfigurationError: δ outside its range, or a curve that is no curve over these orders.

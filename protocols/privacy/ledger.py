@@ -37,6 +37,8 @@ from simulator.errors import ConfigurationError
 
 Price: TypeAlias = Callable[[Mapping[tuple[float, float], int]], float]
 """From how often each (shift, variance) was released to ε."""
+Progress: TypeAlias = Callable[[float, str], None]
+"""Told how much of the accounting is done, from 0 to 1, and in words."""
 WORTH_PROCESSES = 3_000_000
 """Coalitions times states beyond which it pays to start processes."""
 CERTIFIED, OPEN_LOOP, LDP_FALLBACK = "certified", "open-loop", "ldp-fallback"
@@ -87,6 +89,7 @@ def account(
     law: SumLaw | None = None,
     rate: float = 1.0,
     jobs: int = 1,
+    on_progress: Progress | None = None,
 ) -> list[Claim]:
     """The losses of every victim towards every set of observers it is not part of, at every time.
 
@@ -110,6 +113,7 @@ def account(
         rate: with what probability a record takes part in a contribution, drawn by chance that nobody sees (unit
             record only). The local bound is amplified by it; a claim that it improves has no μ².
         jobs: processes among which observers are divided, where there is work for them.
+        on_progress: called with (fraction done, text) where releases are composed one by one.
 
     Returns:
         For every set of observers, victim and time a ``certified`` claim, and beside it an ``open-loop``
@@ -161,6 +165,7 @@ def account(
             factor,
             times_s,
             _priced_by(law, unit, adjacency, delta),
+            on_progress,
         )
         return [
             Claim(t_s, victim, label, adjacency, unit, None, epsilon, delta, CERTIFIED)
@@ -202,6 +207,7 @@ def account(
             factor,
             times_s,
             lambda charged: sampled_epsilon(rate, charged, factor, adjacency, delta),
+            on_progress,
         )
         claims = [_least(claim, amplified[claim.t_s, claim.victim, claim.observers]) for claim in claims]
     return claims
@@ -236,10 +242,13 @@ def _by_release(
     factor: float,
     times_s: Sequence[float],
     price: Price,
+    on_progress: Progress | None,
 ) -> dict[tuple[float, int, str], float]:
-    """ε by (time, victim, observers), where releases are charged one by one, by a law that is not Gaussian."""
-    priced: dict[frozenset[tuple[tuple[float, float], int]], float] = {}
-    found: dict[tuple[float, int, str], float] = {}
+    """ε by (time, victim, observers), where releases are charged one by one, by a law that is not Gaussian.
+
+    What many victims, observers and times have in common is priced once.
+    """
+    asked: dict[tuple[float, int, str], frozenset[tuple[tuple[float, float], int]]] = {}
     for group in observers:
         coalition = frozenset(group) | uncredited
         exposure = expose(record, coalition, factor)
@@ -252,12 +261,14 @@ def _by_release(
             for t_s in times_s:
                 seen = mine[charged.t_s[mine] <= t_s]
                 pairs = zip(charged.shift[seen].tolist(), charged.variance[seen].tolist(), strict=True)
-                counted = Counter(pairs)
-                key = frozenset(counted.items())
-                if key not in priced:
-                    priced[key] = price(counted)
-                found[float(t_s), victim, label] = priced[key]
-    return found
+                asked[float(t_s), victim, label] = frozenset(Counter(pairs).items())
+    distinct = list(dict.fromkeys(asked.values()))
+    priced = {}
+    for done, charges_of in enumerate(distinct):
+        if on_progress is not None:
+            on_progress(done / len(distinct), f"accounting {done + 1} of {len(distinct)}")
+        priced[charges_of] = price(dict(charges_of))
+    return {who: priced[charges_of] for who, charges_of in asked.items()}
 
 
 def label_of(group: Sequence[int]) -> str:
