@@ -1,8 +1,8 @@
-"""No test depends on how fast the machine is: examples of Hypothesis have no deadline."""
+"""No test depends on how fast the machine is: examples of Hypothesis have no deadline and may be drawn slowly."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("any machine", deadline=None)
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
