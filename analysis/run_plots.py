@@ -99,8 +99,8 @@ def epsilon_figure(run: Run) -> Figure:
     over victims of each one's worst observer.
 
     An infinite ε is not drawn; a note says from when on there is no guarantee, for the worst and the median victim.
-    Nor is the local bound drawn beside the certified one, which is never larger, nor an open-loop ε at times when some
-    observer's view has none.
+    Nor is the local bound drawn beside the certified one, which is never larger, nor an open-loop ε at times when
+    some observer's view has none.
 
     Raises:
         StorageError: no privacy loss has been accounted.

@@ -425,8 +425,8 @@ def privacy(
     from scenarios.reaccount import reaccount
 
     cores = os.cpu_count() or 1
-    show_rows(
-        reaccount(
+    with progress("accounting", quiet=False) as on_progress:
+        rows = reaccount(
             folder,
             jobs=cores,
             observers=observers,
@@ -435,8 +435,9 @@ def privacy(
             delta=delta,
             target=target,
             per_message=per_message,
+            on_progress=on_progress,
         )
-    )
+    show_rows(rows)
 
 
 def _nodes(text: str, option: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from analysis.store import Run, read_run
 from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
 from protocols.privacy.exposure import expose
 from protocols.privacy.failure import remaining_delta
-from protocols.privacy.ledger import Claim, account, label_of
+from protocols.privacy.ledger import Claim, Progress, account, label_of
 from protocols.privacy.lineage import CONTRIBUTE, PUBLIC, WIRE, Entry, record_end_s
 from protocols.privacy.linear_view import MAX_CELLS, read_record
 from protocols.privacy.published import as_if_fresh
@@ -33,6 +33,7 @@ def reaccount(
     jobs: int = 1,
     target: float | None = None,
     per_message: bool = False,
+    on_progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """The ledger's claims about a run, one row per observer set and basis: its worst and median victim.
 
@@ -44,6 +45,7 @@ def reaccount(
         per_message: add what a sum over messages, each as if its noise were fresh, would say; no bound.
         target: an ε; rows then say with which noise_multiplier the worst victim would lose just that. The trace does
             not depend on the noise, and Gaussian losses fall with its square, so nothing has to be run for it.
+        on_progress: called with (fraction done, text).
 
     Raises:
         ConfigurationError: the run has no mechanism, or an observer is not one of its nodes.
@@ -54,7 +56,8 @@ def reaccount(
         (public); a run clipped per node is asked about records with the bound 2C that clipping leaves.
     """
     told = _retold(run, observers, unit, adjacency, delta)
-    rows = _rows(told.claims(jobs), told.asked.get("noise_multiplier"), target, told.failure_probability)
+    claims, multiplier = told.claims(jobs, on_progress), told.asked.get("noise_multiplier")
+    rows = _rows(claims, multiplier, target, told.failure_probability)
     if per_message:
         losses = _per_message(told)
         for row in rows:
@@ -108,7 +111,7 @@ class _Retold:
         """Whose loss is asked for."""
         return [n for n in range(self.folder.manifest["topology"]["nodes"]) if n not in self.byzantine]
 
-    def claims(self, jobs: int) -> list[Claim]:
+    def claims(self, jobs: int, on_progress: Progress | None = None) -> list[Claim]:
         """The ledger's, at the end of the run."""
         manifest, summary = self.folder.manifest, self.folder.summary
         rate = manifest["scenario"]["training"].get("rate")
@@ -124,6 +127,7 @@ class _Retold:
             rate=float(rate or 1.0) if self.asked["unit"] == "record" else 1.0,
             jobs=jobs,
             failure_probability=self.failure_probability,
+            on_progress=on_progress,
             law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
         )
 

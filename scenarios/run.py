@@ -188,7 +188,7 @@ class _Underway:
         last = self.recorder.conclude(end_s, down)
         if status == "finished" and last.diverged.any():
             status = "diverged"
-        claims = claim(self.scenario, self.parts, end_s)
+        claims = claim(self.scenario, self.parts, end_s, self.recorder.on_progress)
         log = self.engine.log
         facts = {
             "trace_hash": log.trace_hash if isinstance(self.engine, Kernel) else None,
@@ -220,7 +220,9 @@ def _peak_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
+def claim(
+    scenario: Scenario, parts: Parts, end_s: float, on_progress: Callable[[float, str], None] | None = None
+) -> list[Claim]:
     """What the ledger says about this run; nothing where data were pooled.
 
     At evenly spaced times, the last of which is the end of the record: what was delivered after the last program had
@@ -246,6 +248,7 @@ def claim(scenario: Scenario, parts: Parts, end_s: float) -> list[Claim]:
         law=parts.law,
         rate=sampling_rate(scenario.training),
         failure_probability=parts.failure_probability,
+        on_progress=on_progress,
     )
 
 

@@ -37,18 +37,22 @@ class LoopCalendar(Calendar):
 
     Args:
         failed: told of what an event's callback raised; on virtual time it would have left ``step``.
+        pace: real seconds for each second of the calendar.
     """
 
-    def __init__(self, failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, failed: Callable[[BaseException], None], pace: float = 1.0) -> None:
         super().__init__()
         self._failed = failed
+        self._pace = pace
         self._began_ns: int | None = None
         self._stopped_ns = 0
 
     @property
     def now_ns(self) -> int:
-        """Real nanoseconds since the start; stands still before it and once the run is over."""
-        return self._stopped_ns if self._began_ns is None else time.monotonic_ns() - self._began_ns
+        """Nanoseconds since the start, by the pace; stands still before it and once the run is over."""
+        if self._began_ns is None:
+            return self._stopped_ns
+        return round((time.monotonic_ns() - self._began_ns) / self._pace)
 
     @property
     def exhausted(self) -> bool:
@@ -67,7 +71,7 @@ class LoopCalendar(Calendar):
         """Let an event happen after ``delay`` nanoseconds."""
         loop = asyncio.get_running_loop()
         if delay > 0:
-            loop.call_later(delay / NS_PER_S, self._happen, event)
+            loop.call_later(delay / NS_PER_S * self._pace, self._happen, event)
         else:
             loop.call_soon(self._happen, event)
 
@@ -116,10 +120,16 @@ class Live(Engine):
     Args:
         world: the public facts of the run.
         program: the protocol; started on every node, and again when a node returns from an outage.
+        pace: real seconds for each second of the run, above 0: more is slow motion, for machines that cannot keep up.
+
+    Raises:
+        ConfigurationError: the world asks for what sockets cannot do, or the pace is not positive and finite.
     """
 
-    def __init__(self, world: World, program: Program) -> None:
-        self._calendar = LoopCalendar(self._break)
+    def __init__(self, world: World, program: Program, pace: float = 1.0) -> None:
+        if not 0 < pace < float("inf"):
+            raise ConfigurationError(f"pace must be positive and finite, got {pace}: 1 is real time")
+        self._calendar = LoopCalendar(self._break, pace)
         for key, asked in _only_simulated(world):
             if asked:
                 raise ConfigurationError(

@@ -109,7 +109,7 @@ def test_every_protocol_runs_on_real_sockets(name: str) -> None:
         released=lab.learner.lineage.delivered,
     )
     live = Live(world, make(lab, 4))
-    ending = live.run(until_s=30)
+    ending = live.run(until_s=600)
     assert not ending.unfinished
     assert {node for _, node, _ in lab.of_kind("finished")} == set(range(len(lab.neighbors)))
     releases = [e for e in lab.learner.lineage.entries if e.kind == RELEASE]

@@ -99,3 +99,21 @@ def test_whole_nodes_are_not_amplified(tmp_path: Path) -> None:
     training = {"step": 0.5, "divisor": 20, "rate": 0.2, "step_cost": "20 ms"}
     summary = run(gossip(privacy=privacy, training=training), tmp_path / "run")
     assert summary["epsilon_worst"] == pytest.approx(epsilon_of(5 / 4, 1e-5), rel=1e-9)
+
+
+def test_accounting_says_how_far_it_is_and_composes_what_is_alike_once(tmp_path: Path) -> None:
+    """Five rounds on links that lose nothing: as many multisets of releases as there are numbers of rounds seen."""
+    told: list[tuple[float, str]] = []
+    run(gossip(), tmp_path / "run", on_progress=lambda fraction, text: told.append((fraction, text)))
+    observers = [text for _, text in told if text.endswith("sets of observers")]
+    assert observers == [
+        f"accounting {i + 1} of {len(observers)} sets of observers" for i in range(len(observers))
+    ]
+    steps = [
+        (fraction, text)
+        for fraction, text in told
+        if text.startswith("accounting") and not text.endswith("observers")
+    ]
+    assert [text for _, text in steps] == [f"accounting {i + 1} of {len(steps)}" for i in range(len(steps))]
+    assert [fraction for fraction, _ in steps] == [i / len(steps) for i in range(len(steps))]
+    assert 2 <= len(steps) <= 11

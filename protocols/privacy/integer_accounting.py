@@ -38,6 +38,8 @@ ORDERS = _grid()
 """The orders of curves unless told otherwise: integers, as the bound for Skellam noise is for those."""
 
 _FROM, _TO = 2.0**-100, 2.0**200
+_LOST = 16 * 2.0**-52
+"""What a few operations in double precision may lose, relative; curves and ε are rounded up by it."""
 
 
 def skellam_rdp(orders: NDArray[np.floating[Any]], l2: float, l1: float, variance: float) -> Curve:
@@ -140,8 +142,8 @@ def rdp_epsilon(curve: Curve, delta: float, orders: NDArray[np.floating[Any]] = 
         orders: the grid the curve is over, above 1.
 
     Returns:
-        The least over α of R(α) + ln(1 − 1/α) − ln(δ α) / (α − 1), never below 0; infinite if every R(α) is. Zero
-        also where the divergence is so small that δ covers the total variation, 1 − exp(−R) < δ².
+        The least over α of R(α) + ln(1 − 1/α) − ln(δ α) / (α − 1), rounded up and never below 0; infinite if every
+        R(α) is. Zero also where the divergence is so small that δ covers the total variation, 1 − exp(−R) < δ².
 
     Raises:
         ConfigurationError: δ outside its range, or a curve that is no curve over these orders.
@@ -161,10 +163,11 @@ def rdp_epsilon(curve: Curve, delta: float, orders: NDArray[np.floating[Any]] = 
         )
     if not np.all(curve >= 0):
         raise ConfigurationError("Rényi divergences must be numbers that are not negative")
-    if np.any(delta * delta > -np.expm1(-curve)):
+    if np.any(delta * delta * (1 - _LOST) > -np.expm1(-curve)):
         return 0.0
-    candidates = curve + np.log1p(-1.0 / orders) - np.log(delta * orders) / (orders - 1.0)
-    return max(0.0, float(np.min(candidates)))
+    gained, spent = np.log1p(-1.0 / orders), np.log(delta * orders) / (orders - 1.0)
+    lost = _LOST * (curve + np.abs(gained) + np.abs(spent) + 1.0 / (orders - 1.0))
+    return max(0.0, float(np.min(curve + gained - spent + lost)))
 
 
 def variance_for(

@@ -40,6 +40,8 @@ from simulator.errors import ConfigurationError
 
 Price: TypeAlias = Callable[[Mapping[tuple[float, float], int]], float]
 """From how often each (shift, variance) was released to ε."""
+Progress: TypeAlias = Callable[[float, str], None]
+"""Told how much of the accounting is done, from 0 to 1, and in words."""
 WORTH_PROCESSES = 3_000_000
 """Coalitions times states beyond which it pays to start processes."""
 CERTIFIED, OPEN_LOOP, LDP_FALLBACK = "certified", "open-loop", "ldp-fallback"
@@ -93,6 +95,7 @@ def account(
     rate: float = 1.0,
     jobs: int = 1,
     failure_probability: float = 0.0,
+    on_progress: Progress | None = None,
 ) -> list[Claim]:
     """The losses of every victim towards every set of observers it is not part of, at every time.
 
@@ -120,6 +123,7 @@ def account(
             in its vector; under any data, whatever others do. Every ε pays for it
             (:func:`~protocols.privacy.failure.with_failure_probability`), but for those of the local bound over
             everything the victim has contributed in the whole run, which is claimed where it is less.
+        on_progress: called with (fraction done, text).
 
     Returns:
         For every set of observers, victim and time a ``certified`` claim, and beside it an ``open-loop``
@@ -155,6 +159,7 @@ def account(
     factor = shift_factor(adjacency)
     record = read_record(entries)
     paid = partial(with_failure_probability, probability=failure_probability, delta=delta)
+    told = on_progress or _unheard
     try:
         rows = state_rows(record, max_cells)
     except ViewTooLarge:
@@ -165,11 +170,11 @@ def account(
     coalitions = list(dict.fromkeys([*asked, *_with_opener(record, asked)]))
     if law is not None:
         price = _priced_by(law, unit, adjacency, paid)
-        priced = _by_release(record, rows, victims, coalitions, factor, times, nodes, price)
+        priced = _by_release(record, rows, victims, coalitions, factor, times, nodes, price, told)
         _never_above_larger(priced)
         figures = {coalition: [_Figure(CERTIFIED, None, priced[coalition])] for coalition in asked}
     else:
-        measured = _measured(record, rows, coalitions, factor, times, nodes, max_cells, max_work, jobs)
+        measured = _measured(record, rows, coalitions, factor, times, nodes, max_cells, max_work, jobs, told)
         for basis in (CERTIFIED, OPEN_LOOP):
             _never_above_larger({who: by[basis] for who, (by, _) in measured.items() if basis in by})
         figures = {
@@ -192,6 +197,7 @@ def account(
             times,
             nodes,
             lambda charged: paid(partial(sampled_epsilon, rate, charged, factor, adjacency)),
+            told,
         )
         for coalition in asked:
             figures[coalition] = [figure.at_most(amplified[coalition]) for figure in figures[coalition]]
@@ -323,14 +329,16 @@ def _by_release(
     times_s: Floats,
     nodes: int,
     price: Price,
+    on_progress: Progress,
 ) -> dict[frozenset[int], Floats]:
-    """ε by coalition, arrays [times, nodes], where releases are charged one by one, by a law that is not Gaussian."""
-    priced: dict[frozenset[tuple[tuple[float, float], int]], float] = {}
-    found: dict[frozenset[int], Floats] = {}
+    """ε by coalition, arrays [times, nodes], where releases are charged one by one, by a law that is not Gaussian.
+
+    What many victims, observers and times have in common is priced once.
+    """
+    asked: dict[tuple[frozenset[int], int, int], frozenset[tuple[tuple[float, float], int]]] = {}
     for coalition in coalitions:
         exposure = expose(record, coalition, factor)
         charged = local_charges(record, exposure) if rows is None else charges(record, rows, exposure)
-        found[coalition] = np.full((len(times_s), nodes), np.nan)
         for victim in victims:
             if victim in coalition:
                 continue
@@ -338,11 +346,15 @@ def _by_release(
             for at, t_s in enumerate(times_s.tolist()):
                 seen = mine[charged.t_s[mine] <= t_s]
                 pairs = zip(charged.shift[seen].tolist(), charged.variance[seen].tolist(), strict=True)
-                counted = Counter(pairs)
-                key = frozenset(counted.items())
-                if key not in priced:
-                    priced[key] = price(counted)
-                found[coalition][at, victim] = priced[key]
+                asked[coalition, at, victim] = frozenset(Counter(pairs).items())
+    distinct = list(dict.fromkeys(asked.values()))
+    priced = {}
+    for done, charges_of in enumerate(distinct):
+        on_progress(done / len(distinct), f"accounting {done + 1} of {len(distinct)}")
+        priced[charges_of] = price(dict(charges_of))
+    found = {coalition: np.full((len(times_s), nodes), np.nan) for coalition in coalitions}
+    for (coalition, at, victim), charges_of in asked.items():
+        found[coalition][at, victim] = priced[charges_of]
     return found
 
 
@@ -361,17 +373,25 @@ def _measured(
     max_cells: int,
     max_work: float,
     jobs: int,
+    on_progress: Progress,
 ) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
     """:func:`_figures` of all coalitions, divided among processes where it pays."""
     if jobs == 1 or len(coalitions) * len(record.kinds) <= WORTH_PROCESSES:
-        return _all_figures(record, rows, coalitions, factor, times_s, nodes, max_cells, max_work)
-    chunks = [coalitions[start::jobs] for start in range(min(jobs, len(coalitions)))]
+        return _all_figures(
+            record, rows, coalitions, factor, times_s, nodes, max_cells, max_work, on_progress
+        )
+    # Several chunks a process, so that something is heard before the end.
+    count = min(8 * jobs, len(coalitions))
+    chunks = [coalitions[start::count] for start in range(count)]
     done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
-    for chunk in Parallel(n_jobs=jobs)(
-        delayed(_all_figures)(record, rows, chunk, factor, times_s, nodes, max_cells, max_work)
+    for chunk in Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(_all_figures)(record, rows, chunk, factor, times_s, nodes, max_cells, max_work, _unheard)
         for chunk in chunks
     ):
         done |= chunk
+        on_progress(
+            len(done) / len(coalitions), f"accounting {len(done)} of {len(coalitions)} sets of observers"
+        )
     return done
 
 
@@ -384,14 +404,19 @@ def _all_figures(
     nodes: int,
     max_cells: int,
     max_work: float,
+    on_progress: Progress,
 ) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
     """:func:`_figures` of several coalitions."""
-    return {
-        coalition: _figures(
-            record, rows, expose(record, coalition, factor), times_s, nodes, max_cells, max_work
-        )
-        for coalition in coalitions
-    }
+    found = {}
+    for done, coalition in enumerate(coalitions):
+        on_progress(done / len(coalitions), f"accounting {done + 1} of {len(coalitions)} sets of observers")
+        exposure = expose(record, coalition, factor)
+        found[coalition] = _figures(record, rows, exposure, times_s, nodes, max_cells, max_work)
+    return found
+
+
+def _unheard(fraction: float, text: str) -> None:
+    """Nobody is told."""
 
 
 def _figures(
