@@ -103,6 +103,7 @@ def audit(
     taken = present.took_part > 0
     norms = present.size[taken] / (shift_factor(privacy.adjacency) * privacy.clip * sums_per_round(scenario))
     measured = is_linear(scenario.training) or clips_whole_updates(scenario)
+    single = measured and sums_per_round(scenario) == 1
     return {
         "unit": privacy.unit,
         "canary": canary,
@@ -111,7 +112,7 @@ def audit(
         "delta": privacy.delta,
         "trials per arm (half to choose the threshold)": trials,
         "rounds with the canary": float(taken.mean()),
-        "of these at the clipping norm": float((norms > AT_NORM).mean()) if measured else "not measured",
+        "of these at the clipping norm": float((norms > AT_NORM).mean()) if single else "not measured",
         "mean norm, in clipping norms": float(norms.mean()) if measured else "not measured",
         **found,
     }

@@ -7,6 +7,7 @@ docs/audit.md); seeds are fixed, so what passes once passes always.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import pytest
 from protocols.gossip.learner import Learner
 from protocols.learning.executor import BatchedExecutor
 from protocols.learning.gradient import clipped
-from protocols.privacy.accounting import mu2_of
 from scenarios.audit import audit, likelihood
 from scenarios.build import build
 from scenarios.canaries import ALONG, NOTHING, marked, operations_with, sign_of
@@ -58,6 +58,12 @@ def lower_bound(found: dict[str, Any]) -> float:
     return max(value for key, value in found.items() if key.startswith("lower bound"))
 
 
+def noticed(found: dict[str, Any]) -> float:
+    """Below which share of the noise the audit would have noticed."""
+    words = found["would have noticed"].split()
+    return float(words[2]) if words[0] == "noise" else 0.0
+
+
 def claimed(found: dict[str, Any]) -> float:
     value: float = next(value for key, value in found.items() if key.startswith("claimed"))
     return value
@@ -71,27 +77,34 @@ def steps(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("options", "least"),
+    ("options", "power"),
     [
-        ({}, 0.2),
-        ({"unit": "node", "adjacency": "zero-out"}, 0.2),
-        ({"adjacency": "replace"}, 0.2),
-        ({"changes": steps(schedule={"kind": "exponential", "half_life": 4})}, 0.2),
-        ({"changes": steps(local_steps=3)}, 0.1),
-        ({"changes": steps(optimizer={"kind": "momentum"}), "unit": "node", "adjacency": "zero-out"}, 0.2),
-        ({"changes": {"model": {"kind": "mlp", "hidden": 5}}}, 0.2),
-        ({"adjacency": "replace", "changes": steps(batch=15)}, 0.02),
-        ({"changes": steps(rate=0.3), "target_epsilon": None, "noise_multiplier": 0.8}, 0.0),
+        ({}, 0.4),
+        ({"unit": "node", "adjacency": "zero-out"}, 0.4),
+        ({"adjacency": "replace"}, 0.4),
+        ({"changes": steps(schedule={"kind": "exponential", "half_life": 4})}, 0.4),
+        ({"changes": steps(local_steps=3)}, 0.4),
+        ({"changes": steps(optimizer={"kind": "momentum"}), "unit": "node", "adjacency": "zero-out"}, 0.4),
+        ({"changes": {"model": {"kind": "mlp", "hidden": 5}}}, 0.4),
+        ({"adjacency": "replace", "changes": steps(batch=15)}, 0.2),
+        ({"changes": steps(rate=0.5), "target_epsilon": None, "noise_multiplier": 0.8}, 0.2),
     ],
     ids=["record", "node", "replace", "schedule", "steps", "momentum", "mlp", "batch", "poisson"],
 )
-def test_an_honest_run_is_consistent_and_something_is_found(options: dict[str, Any], least: float) -> None:
+def test_an_honest_run_is_consistent_and_missing_noise_would_be_noticed(
+    options: dict[str, Any], power: float
+) -> None:
     found = play(**options)
     assert found["verdict"] == "consistent"
-    assert least * claimed(found) <= lower_bound(found) < claimed(found)
+    assert lower_bound(found) < claimed(found)
+    assert found["mean norm, in clipping norms"] == pytest.approx(1.0, abs=0.05)
+    assert noticed(found) > power
+
+
+def test_the_lower_bound_is_a_good_part_of_the_claim() -> None:
+    found = play(trials=600)
+    assert 0.45 * claimed(found) < lower_bound(found) < claimed(found)
     assert found["of these at the clipping norm"] == 1.0
-    assert found["mean norm, in clipping norms"] == pytest.approx(1.0, abs=1e-4)
-    assert found["would have noticed"].startswith("noise below")
 
 
 def test_the_claim_is_the_ledgers_own_for_the_scenario(tmp_path: Path) -> None:
@@ -102,17 +115,18 @@ def test_the_claim_is_the_ledgers_own_for_the_scenario(tmp_path: Path) -> None:
 
 
 def test_batches_leave_the_canary_out_and_the_audit_says_how_often() -> None:
-    found = play(changes=steps(rate=0.3), target_epsilon=None, noise_multiplier=0.8, trials=60)
-    assert found["rounds with the canary"] == pytest.approx(0.3, abs=0.08)
+    found = play(changes=steps(rate=0.5), target_epsilon=None, noise_multiplier=0.8, trials=60)
+    assert found["rounds with the canary"] == pytest.approx(0.5, abs=0.08)
     assert "lower bound, Gaussian trade-off (95 %)" not in found
 
 
 def test_records_need_not_be_at_the_clipping_norm_and_the_audit_says_so() -> None:
-    """A record with large features is classified after a round, and its gradient is gone."""
-    features = play(canary="features", trials=40)
-    assert features["of these at the clipping norm"] < 0.5
-    mislabelled = play(canary="mislabelled", trials=40)
-    assert mislabelled["mean norm, in clipping norms"] > features["mean norm, in clipping norms"]
+    """A record with large features is classified after a round or two, and its gradient is gone."""
+    cancer = {"data": {"kind": "breast-cancer"}}
+    features = play(changes=cancer, canary="features", trials=40)
+    assert features["of these at the clipping norm"] < 0.7
+    mislabelled = play(changes=cancer, canary="mislabelled", trials=40)
+    assert mislabelled["of these at the clipping norm"] > 0.9
 
 
 def test_a_spent_budget_ends_the_game_and_the_claim() -> None:
@@ -170,35 +184,33 @@ def seedless(monkeypatch: pytest.MonkeyPatch) -> None:
     _drawn(monkeypatch, lambda self, honest, key: streams.generator(0, "node", self.id, "noise", *key))
 
 
-@pytest.mark.parametrize("unit", ["record", "node"])
 @pytest.mark.parametrize(
     "plant", [halved, a_tenth_after_round_0, reused, reused_every_second_round, seedless]
 )
 def test_planted_bugs_are_caught(
-    plant: Callable[[pytest.MonkeyPatch], None], unit: str, monkeypatch: pytest.MonkeyPatch
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
-    found = play(unit=unit, adjacency="zero-out")
+    found = play()
     assert found["verdict"] == "violated"
     assert lower_bound(found) > claimed(found)
 
 
-@pytest.mark.parametrize("plant", [halved, a_tenth_after_round_0])
-def test_planted_bugs_are_caught_under_poisson_batches(
-    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At half of the noise ε of so few looks is hardly above what sampling leaves of it, hence little noise."""
-    plant(monkeypatch)
-    sampled = {"changes": steps(rate=0.5), "target_epsilon": None, "noise_multiplier": 1.2}
-    assert play(**sampled, trials=400)["verdict"] == "violated"
+def test_a_planted_bug_is_caught_where_nodes_are_protected(monkeypatch: pytest.MonkeyPatch) -> None:
+    halved(monkeypatch)
+    assert play(unit="node", adjacency="zero-out")["verdict"] == "violated"
+
+
+def test_a_planted_bug_is_caught_under_poisson_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_tenth_after_round_0(monkeypatch)
+    sampled = {"changes": steps(rate=0.5), "target_epsilon": None, "noise_multiplier": 0.8}
+    assert play(**sampled)["verdict"] == "violated"
 
 
 def test_noise_credited_in_full_and_never_added_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Learner._updated
 
     async def twice(self: Learner, *args: Any, **options: Any) -> Any:
-        from dataclasses import replace
-
         return await honest(replace(self, sigma=[2 * sigma for sigma in self.sigma]), *args, **options)
 
     monkeypatch.setattr(Learner, "_updated", twice)
@@ -209,8 +221,7 @@ def test_what_would_have_been_noticed_is_noticed_and_what_would_not_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The figure is worked out from scores; here the noise of the run itself is scaled to either side of it."""
-    said = play()["would have noticed"]
-    share = float(said.split()[2])
+    share = noticed(play())
     honest = Learner.noise
     for factor, verdict in ((share - 0.04, "violated"), (share + 0.06, "consistent")):
         monkeypatch.setattr(
@@ -313,7 +324,3 @@ def loaded_integers() -> Loaded:
     from tests.test_audit_sums import loaded as sums
 
     return sums(law="skellam")
-
-
-def test_the_reference_case_of_the_docs_has_its_loss() -> None:
-    assert mu2_of(4.38, 1e-5) == pytest.approx(1.0, abs=0.01)

@@ -20,7 +20,7 @@ from protocols.privacy.accounting import epsilon_of
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
 """Of every bound and verdict, unless another is asked for."""
-DELTAS = (1e-3, 1e-2, 0.05, 0.1, 0.2, 0.4, 0.6)
+DELTAS = (1e-2, 0.05, 0.1, 0.2, 0.4)
 """Where a claim that is no Gaussian one is looked at, beside its own δ: an attack that errs now and then says nothing
 about ε at a tiny δ, and much about ε at a large one."""
 
