@@ -21,7 +21,9 @@ def errors(absent: Vector, present: Vector, claim: Tested) -> Counts:
         claim: what is to be refuted; the threshold is the one that refutes it most, of several the one with fewest
             errors.
     """
-    candidates = np.unique(np.concatenate([absent[::2], present[::2]]))
+    seen = np.unique(np.concatenate([absent[::2], present[::2]]))
+    # Between scores, not at them: where noise is missing scores of an arm are all alike.
+    candidates = np.concatenate([seen[:1], (seen[:-1] + seen[1:]) / 2])
     candidates = candidates[:: -(-len(candidates) // CANDIDATES)]
     count = len(absent[::2])
     if isinstance(claim, GaussianClaim):
@@ -31,8 +33,8 @@ def errors(absent: Vector, present: Vector, claim: Tested) -> Counts:
     else:
         false_positives, false_negatives = _wrong(absent[::2], present[::2], candidates)
     merit = claim.excess(upper_limit(false_positives, count), upper_limit(false_negatives, count))
-    seen = false_positives + false_negatives
-    threshold = candidates[np.lexsort((seen, -merit))[0]]
+    wrong = false_positives + false_negatives
+    threshold = candidates[np.lexsort((wrong, -merit))[0]]
     (positive,), (negative,) = _wrong(absent[1::2], present[1::2], np.array([threshold]))
     return Counts(int(positive), len(absent[1::2]), int(negative), len(present[1::2]))
 
