@@ -49,7 +49,7 @@ from simulator.world import World
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pipeline:
     """What members and their aggregator do in one sum; tests break it on purpose.
 
@@ -73,7 +73,7 @@ class Pipeline:
 
     @cached_property
     def learners(self) -> dict[int, Learner]:
-        """By sign of the canary, how members train."""
+        """By sign of the canary, how members train, but for where that is recorded."""
         privacy, learner = self.scenario.privacy, self.parts.learner
         assert privacy is not None
         start = Model(self.executor.constant(self.parts.learning.initial), ORIGIN)
@@ -83,7 +83,7 @@ class Pipeline:
                 operations=operations_with(
                     learner.operations, self.members[0], "gradient", sign, privacy, alone=True
                 ),
-                lineage=self.lineage,
+                lineage=Lineage(),
                 start=start,
                 step_cost_s=0.0,
                 allowance=None,
@@ -93,7 +93,7 @@ class Pipeline:
 
     def learner(self, node: Node, sign: int, round: int) -> Learner:
         """How a member trains in a round."""
-        return self.learners[sign]
+        return replace(self.learners[sign], lineage=self.lineage)
 
     async def update(self, node: Node, sign: int, round: int) -> Model:
         """What training changes, as a member hands it to its sum."""
@@ -221,9 +221,8 @@ def _sums(
     pipeline: Pipeline, trial: tuple[str | int, ...], signs: Sequence[int]
 ) -> tuple[list[Vector], list[Entry]]:
     """The opened sums of a trial's rounds, and the record of them."""
-    lineage = pipeline.lineage
+    lineage = pipeline.lineage = Lineage()
     nodes = pipeline.nodes(trial)
-    before = len(lineage.rows())
     said: list[list[Model]] = []
     for round, sign in enumerate(signs):
         canaries = [sign, *[NOTHING] * (len(nodes) - 1)]
@@ -243,7 +242,7 @@ def _sums(
         )
         for round in range(len(signs))
     ]
-    return opened, lineage.record()[before:]
+    return opened, lineage.record()
 
 
 def _canary(pipeline: Pipeline) -> Vector:

@@ -114,12 +114,14 @@ class Reused(Pipeline):
 class SameSeed(Pipeline):
     """All members draw the same noise."""
 
+    first: Node
+
     async def update(self, node: Node, sign: int, round: int) -> Model:
         if node.id == self.members[0]:
-            self.__dict__["first"] = node
+            self.first = node
         learner = self.learner(node, sign, round)
         own = await super().update(node, sign, round)
-        equal = await learner.local_update(self.__dict__["first"], learner.start, round)
+        equal = await learner.local_update(self.first, learner.start, round)
         change = await learner.combine(node, round, [(1.0, equal), (-1.0, learner.start)])
         return own if sign != NOTHING else own._replace(params=change.params)
 
