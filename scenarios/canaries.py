@@ -148,9 +148,9 @@ def _reach(operations: Operations, privacy: Privacy) -> float:
 def _records(
     kind: Canary, x: NDArray[np.float32], y: NDArray[Any], classes: int | None, bank: Bank
 ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Records as they are, but with a wrong label, or with large features."""
+    """Records as they are, but with a wrong label; or with large features, in class 0 (or with the number 0)."""
     if kind == "features":
-        return np.full_like(x, FEATURE_SCALE), y
+        return np.full_like(x, FEATURE_SCALE), np.zeros_like(y)
     if classes is not None:
         return x, (y + 1) % classes
     targets = bank.y[bank.mask]

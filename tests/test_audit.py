@@ -313,7 +313,7 @@ def test_updates_that_cannot_be_predicted_are_refused(changes: dict[str, Any], s
 
 def test_noise_that_remembers_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"leave out privacy\.bands"):
-        play(bands=2, trials=4)
+        play(bands=2, target_epsilon=None, noise_multiplier=1.0, trials=4)
 
 
 def test_there_is_nothing_to_audit_without_noise() -> None:

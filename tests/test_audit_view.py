@@ -5,7 +5,6 @@ Statistical: a true claim is called violated with probability at most 5 % by con
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from protocols.gossip.learner import Learner
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy import ledger
-from protocols.privacy.linear_view import read_record
+from protocols.privacy.linear_view import Record, read_record
 from scenarios.audit_view import _climbed, _Table, _Trial, audit_view
 from scenarios.build import build
 from scenarios.canaries import AGAINST, ALONG
@@ -152,7 +151,7 @@ def test_processes_find_what_one_process_finds() -> None:
 
 
 SHORT = loaded(SECURE | {"protocol": LDP | {"exchange": "secure", "rounds": 2}})
-"""Two rounds of sums, whose two honest members outside a coalition of three have a loss of mu = 2 together."""
+"""Two rounds of sums: towards a coalition of three of five only two members' noise counts."""
 
 
 def test_noise_drawn_once_for_all_rounds_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,10 +185,11 @@ def test_a_member_that_forgets_its_noise_in_sums_is_caught(monkeypatch: pytest.M
 
 
 def test_noise_credited_that_the_coalition_knows_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the first member were alone: the sum it opens would have the noise of the two others, who know it."""
     honest = ledger.expose
 
-    def expose(*args: Any) -> Any:
-        return replace(honest(*args), coalition=frozenset())
+    def expose(record: Record, coalition: frozenset[int], factor: float) -> Any:
+        return honest(record, frozenset({min(coalition)}), factor)
 
     monkeypatch.setattr(ledger, "expose", expose)
     assert play(SHORT, 0, 2, 3, victim=1, trials=300)["verdict"] == "violated"
