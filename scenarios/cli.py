@@ -18,7 +18,7 @@ import typer
 from scenarios.endings import BAD_ARGUMENT, guarded, keeping
 from scenarios.progress import progress
 from scenarios.terminal import show, show_rows
-from simulator.errors import ConfigurationError, StorageError
+from simulator.errors import ConfigurationError, SottovoceError, StorageError
 
 RUNS = Path("runs")
 
@@ -279,37 +279,89 @@ def breaking(
 @app.command()
 def audit(
     scenario: _ScenarioFile,
-    trials: Annotated[int, typer.Option("--trials", min=2, help="Runs of the attacked game.")] = 1000,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials",
+            min=4,
+            help="Times each arm of the game is played; 1000, or 200 whole runs with --view.",
+        ),
+    ] = None,
+    canary: Annotated[
+        str,
+        typer.Option(
+            "--canary",
+            metavar="KIND",
+            help="gradient: a contribution of exactly the clipping norm; mislabelled or features: a record.",
+        ),
+    ] = "gradient",
     sums: Annotated[
         bool, typer.Option("--sums", help="Attack opened sums instead of single updates.")
     ] = False,
     one_run: Annotated[
         bool, typer.Option("--one-run", help="With --sums: one sum with as many canaries as trials.")
     ] = False,
+    view: Annotated[
+        str | None,
+        typer.Option("--view", metavar="NODES", help="Attack all that these nodes see in whole runs: 3,7."),
+    ] = None,
+    victim: Annotated[
+        int | None,
+        typer.Option("--victim", min=0, help="With --view: whose canary; the node that loses most."),
+    ] = None,
+    jobs: _Jobs = None,
     sets: _Sets = None,
     seed: _Seed = None,
     quiet: _Quiet = False,
 ) -> None:
     """Attack the noise of a scenario, to test its epsilon.
 
-    The lower bound the attack finds must stay below what the ledger claims.
+    The lower bound the attack finds must stay below what the ledger claims; exit code 1 if it does not.
     """
     if one_run and not sums:
         raise ConfigurationError("--one-run puts its canaries into an opened sum; give --sums as well")
+    if sums and view is not None:
+        raise ConfigurationError("--sums attacks one sum and --view whole runs; give one of them")
+    if victim is not None and view is None:
+        raise ConfigurationError("--victim says whose data a coalition is after; give --view as well")
+    if canary != "gradient" and (sums or view is not None):
+        raise ConfigurationError(
+            f"--canary {canary} is a record, and with --sums and --view nobody has data; leave out --canary"
+        )
     from scenarios.load import load
 
     loaded = load(scenario, sets or (), seed, studies=False)
+    trials = trials or (1000 if view is None else 200)
 
     with progress("audit", quiet=quiet) as on_progress:
         if sums:
             from scenarios.audit_sums import audit_sums
 
             found = audit_sums(loaded, trials=trials, on_progress=on_progress, one_run=one_run)
+        elif view is not None:
+            from scenarios.audit_view import audit_view
+
+            found = audit_view(
+                loaded,
+                _nodes(view, "--view"),
+                victim=victim,
+                trials=trials,
+                jobs=jobs or os.cpu_count() or 1,
+                on_progress=on_progress,
+            )
         else:
             from scenarios.audit import audit as run_audit
+            from scenarios.canaries import canary_named
 
-            found = run_audit(loaded, trials=trials, on_progress=on_progress)
+            kind = canary_named(canary)
+            found = run_audit(loaded, trials=trials, on_progress=on_progress, canary=kind)
     show_rows([{"quantity": key, "value": value} for key, value in found.items()])
+
+    from scenarios.verdict import violation
+
+    contradiction = violation(found)
+    if contradiction is not None:
+        raise SottovoceError(f"{loaded.path}: {contradiction}")
 
 
 @app.command()

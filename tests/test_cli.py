@@ -172,15 +172,53 @@ def test_reaccounting_prints_its_rows(
 def test_audit_passes_the_scenario_and_trials(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def audit(loaded: Loaded, *, trials: int, on_progress: Any) -> dict[str, Any]:
+    def audit(loaded: Loaded, *, trials: int, on_progress: Any, canary: str) -> dict[str, Any]:
         on_progress(1.0, "done")
-        return {"name": loaded.scenario.name, "trials": trials}
+        verdict = "violated" if canary == "features" else "consistent"
+        return {"name": loaded.scenario.name, "trials": trials, "canary": canary, "verdict": verdict}
 
     stand_in(monkeypatch, "scenarios.audit", audit=audit)
     assert call("audit", "quickstart", "--trials", "50", "-q") == 0
     out = capsys.readouterr().out
     assert "quickstart" in out
     assert "50" in out
+    assert "gradient" in out
+    assert call("audit", "quickstart", "--canary", "features", "-q") == 1
+    said = capsys.readouterr()
+    assert "violated" in said.out
+    assert "the audit contradicts the ledger" in said.err
+
+
+def test_an_audit_of_a_view_is_told_who_looks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def audit_view(loaded: Loaded, coalition: tuple[int, ...], **options: Any) -> dict[str, Any]:
+        asked.update(options, coalition=coalition)
+        return {"verdict": "consistent"}
+
+    stand_in(monkeypatch, "scenarios.audit_view", audit_view=audit_view)
+    assert call("audit", "quickstart", "--view", "7,3", "--victim", "5", "--jobs", "1", "-q") == 0
+    asked.pop("on_progress")
+    assert asked == {"coalition": (3, 7), "victim": 5, "trials": 200, "jobs": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--one-run",), "--sums as well"),
+        (("--sums", "--view", "3"), "one of them"),
+        (("--victim", "3"), "--view as well"),
+        (("--canary", "features", "--sums"), "leave out --canary"),
+        (("--canary", "parrot"), "gradient, mislabelled, features, got parrot"),
+    ],
+)
+def test_audits_refuse_options_that_do_not_go_together(
+    options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("audit", "quickstart", *options) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_schema_is_json_and_list_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:

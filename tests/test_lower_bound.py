@@ -5,14 +5,22 @@ Clopper–Pearson at alpha/2 per rate with ln((1 − δ − FNR)/FPR) (Kairouz e
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy.stats import norm
 
-from protocols.privacy.accounting import mu2_of
+from protocols.privacy.accounting import epsilon_of, mu2_of
 from protocols.privacy.lower_bound import (
+    DELTAS,
+    AnyClaim,
     Counts,
+    GaussianClaim,
+    ProfileClaim,
     epsilon_from_errors,
     epsilon_if_gaussian,
     epsilon_one_run,
+    upper_limit,
+    upper_rates,
 )
 
 CASES = [
@@ -62,3 +70,38 @@ def test_one_run(canaries: int, guesses: int, right: int, delta: float, epsilon:
 def test_one_run_that_guesses_badly_proves_nothing() -> None:
     assert epsilon_one_run(100, 100, 50, 1e-5) == 0.0
     assert epsilon_one_run(100, 0, 0, 1e-5) == 0.0
+
+
+# ---------------------------------------------------------------- claims that errors refute
+
+
+@pytest.mark.parametrize("mu", [0.5, 1.0, 2.5])
+def test_the_best_attack_on_a_gaussian_release_meets_its_claim_exactly(mu: float) -> None:
+    thresholds = np.linspace(-1.0, mu + 1.0, 30)
+    fpr, fnr = norm.sf(thresholds), norm.cdf(thresholds - mu)
+    np.testing.assert_allclose(GaussianClaim(mu * mu).excess(fpr, fnr), 0.0, atol=1e-9)
+    assert (GaussianClaim(1.02 * mu * mu).excess(fpr, fnr) < 0).all()
+    assert (GaussianClaim(0.98 * mu * mu).excess(fpr, fnr) > 0).all()
+    profile = ProfileClaim.of(lambda delta: epsilon_of(mu * mu, delta), (1e-5, *DELTAS))
+    assert (profile.excess(fpr, fnr) <= 1e-12).all()
+    half = ProfileClaim.of(lambda delta: epsilon_of(mu * mu / 4, delta), (1e-5, *DELTAS))
+    assert half.excess(fpr, fnr).max() > 0.05 * mu
+
+
+def test_an_infinite_claim_is_refuted_by_nothing() -> None:
+    assert ProfileClaim.of(lambda delta: float("inf"), DELTAS).excess(np.zeros(1), np.zeros(1))[0] < 0
+    assert GaussianClaim(float("inf")).excess(np.full(1, 0.01), np.full(1, 0.01))[0] < 0
+
+
+def test_the_bound_for_any_mechanism_is_what_an_empty_claim_exceeds_by() -> None:
+    counts = Counts(50, 1000, 20, 1000)
+    fpr, fnr = upper_rates(counts)
+    excess = AnyClaim(1e-5).excess(np.array([fpr]), np.array([fnr]))[0]
+    assert excess == pytest.approx(epsilon_from_errors(counts, 1e-5))
+
+
+def test_limits_of_rates_grow_with_errors_and_between_whole_ones() -> None:
+    limits = upper_limit(np.linspace(0, 40, 161), 40)
+    assert (np.diff(limits) >= 0).all()
+    assert limits[0] == pytest.approx(1 - 0.025 ** (1 / 40))
+    assert limits[-1] == 1.0

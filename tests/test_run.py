@@ -16,12 +16,11 @@ from analysis.summary import summary_rows
 from protocols.learning.eager import EagerExecutor
 from protocols.learning.executor import BatchedExecutor
 from scenarios import run as run_module
-from scenarios.audit import audit
 from scenarios.build import build
 from scenarios.load import load
 from scenarios.reaccount import in_unit, reaccount
 from scenarios.run import run
-from simulator.errors import ConfigurationError, SottovoceError, StorageError
+from simulator.errors import ConfigurationError, StorageError
 
 SMALL = ["protocol.rounds=4", "evaluation.every='500 ms'"]
 STAR = 'topology={kind="star", nodes=16}'
@@ -376,34 +375,6 @@ def test_units_convert_by_group_privacy_one_way_and_by_the_clip_the_other() -> N
 
 def quiet(fraction: float, text: str) -> None:
     """No progress."""
-
-
-def test_the_audit_stays_below_the_claim_and_finds_something() -> None:
-    loaded = load(Path("quickstart"), ["protocol.rounds=4", "privacy.noise_multiplier=1.2"])
-    found = audit(loaded, trials=300, on_progress=quiet)
-    claimed = next(v for k, v in found.items() if k.startswith("claimed"))
-    lower = found["lower bound, Gaussian trade-off (95 %)"]
-    assert 0.3 * claimed < lower < claimed
-
-
-@pytest.mark.parametrize("unit", ["record", "node"])
-def test_the_audit_catches_noise_that_was_claimed_but_not_added(
-    unit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from protocols.gossip.learner import Learner
-
-    honest = Learner.noise
-    monkeypatch.setattr(Learner, "noise", lambda self, node, rng: 0.1 * honest(self, node, rng))
-    loaded = load(
-        Path("quickstart"), ["protocol.rounds=4", "privacy.noise_multiplier=2.5", f"privacy.unit={unit}"]
-    )
-    with pytest.raises(SottovoceError, match="the audit contradicts the ledger"):
-        audit(loaded, trials=100, on_progress=quiet)
-
-
-def test_there_is_nothing_to_audit_without_noise() -> None:
-    with pytest.raises(ConfigurationError, match="nothing to audit"):
-        audit(load(Path("quickstart"), ["protocol.exchange=plain"]), trials=2, on_progress=quiet)
 
 
 def test_a_target_that_only_the_built_graph_can_judge_is_judged(tmp_path: Path) -> None:

@@ -6,13 +6,23 @@ errors seen less often than that, with confidence, give a lower bound on ε.
 
 from __future__ import annotations
 
-from math import exp, log
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import exp, isfinite, log
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta, binom, norm
 
 from protocols.privacy.accounting import epsilon_of
+
+Floats = NDArray[np.float64]
+CONFIDENCE = 0.95
+"""Of every bound and verdict, unless another is asked for."""
+DELTAS = (1e-2, 0.05, 0.1, 0.2, 0.4)
+"""Where a claim that is no Gaussian one is looked at, beside its own δ: an attack that errs now and then says nothing
+about ε at a tiny δ, and much about ε at a large one."""
 
 
 class Counts(NamedTuple):
@@ -29,40 +39,130 @@ class Counts(NamedTuple):
     positives: int
 
 
-def epsilon_from_errors(counts: Counts, delta: float, alpha: float = 0.05) -> float:
+def epsilon_from_errors(counts: Counts, delta: float, alpha: float = 1 - CONFIDENCE) -> float:
     """Lower bound on ε at δ that holds for any mechanism, with confidence 1 − alpha.
 
     Clopper–Pearson upper limits of both error rates at alpha/2 each; then
     ε ≥ max(ln((1 − δ − FNR)/FPR), ln((1 − δ − FPR)/FNR), 0) (Kairouz, Oh and Viswanath 2015). With m perfect
     guesses an arm it cannot exceed about ln(m / 3.7): few trials prove little.
     """
-    fpr, fnr = _upper_rates(counts, alpha)
+    fpr, fnr = upper_rates(counts, alpha)
     bounds = [log((1 - delta - b) / a) for a, b in ((fpr, fnr), (fnr, fpr)) if 1 - delta - b > 0]
     return max([0.0, *bounds])
 
 
-def epsilon_if_gaussian(counts: Counts, delta: float, alpha: float = 0.05) -> float:
+def epsilon_if_gaussian(counts: Counts, delta: float, alpha: float = 1 - CONFIDENCE) -> float:
     """Lower bound on ε at δ, valid only if the mechanism's trade-off curve is Gaussian.
 
     μ ≥ Φ⁻¹(1 − FPR) − Φ⁻¹(FNR) at the same upper limits (Nasr et al. 2023, arXiv 2302.07956), converted exactly.
     True of full-batch Gaussian releases whose view is linear; not of subsampled ones.
     """
-    fpr, fnr = _upper_rates(counts, alpha)
-    mu = float(norm.ppf(1 - fpr) - norm.ppf(fnr))
+    fpr, fnr = upper_rates(counts, alpha)
+    mu = float(gaussian_loss(np.float64(fpr), np.float64(fnr)))  # type: ignore[arg-type]
     return epsilon_of(mu * mu, delta) if mu > 0 else 0.0
 
 
-def _upper_rates(counts: Counts, alpha: float) -> tuple[float, float]:
-    def upper(errors: int, trials: int) -> float:
-        return 1.0 if errors >= trials else float(beta.ppf(1 - alpha / 2, errors + 1, trials - errors))
-
-    return (
-        upper(counts.false_positives, counts.negatives),
-        upper(counts.false_negatives, counts.positives),
-    )
+def upper_limit(errors: Floats, trials: int, alpha: float = 1 - CONFIDENCE) -> Floats:
+    """Clopper–Pearson upper limits at alpha/2 of rates that showed so many errors in so many trials."""
+    left = np.maximum(trials - np.asarray(errors, np.float64), 0.0)
+    with np.errstate(invalid="ignore"):
+        return np.where(left > 0, beta.ppf(1 - alpha / 2, errors + 1, left), 1.0)
 
 
-def epsilon_one_run(canaries: int, guesses: int, right: int, delta: float, alpha: float = 0.05) -> float:
+def upper_rates(counts: Counts, alpha: float = 1 - CONFIDENCE) -> tuple[float, float]:
+    """Upper limits of both error rates, which hold together with confidence 1 − alpha."""
+    fpr = upper_limit(np.float64(counts.false_positives), counts.negatives, alpha)  # type: ignore[arg-type]
+    fnr = upper_limit(np.float64(counts.false_negatives), counts.positives, alpha)  # type: ignore[arg-type]
+    return float(fpr), float(fnr)
+
+
+class Tested(Protocol):
+    """A claim that errors of an attack can refute."""
+
+    def excess(self, fpr: Floats, fnr: Floats) -> Floats:
+        """By how much less than the claim allows an attack errs with these rates; above 0 it refutes the claim.
+
+        With upper limits of both rates that hold together with some confidence, a refutation has that confidence.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class GaussianClaim:
+    """The claim that no attack errs less than one on a single Gaussian release of loss μ.
+
+    Args:
+        mu2: μ².
+
+    Guarantees:
+        Adaptive compositions of Gaussian releases and everything made of them keep to it, linear or not (Dong, Roth
+        and Su 2022), so a refutation is valid for every full-batch run.
+    """
+
+    mu2: float
+
+    def excess(self, fpr: Floats, fnr: Floats) -> Floats:
+        """μ of the attack, less μ of the claim."""
+        return gaussian_loss(fpr, fnr) - float(np.sqrt(self.mu2))
+
+
+@dataclass(frozen=True)
+class ProfileClaim:
+    """The claim of (ε, δ) at several δ at once.
+
+    Args:
+        epsilons: ε by δ.
+
+    Guarantees:
+        (ε, δ)-privacy means e^ε · FPR + FNR ≥ 1 − δ, and the same with the rates exchanged (Kairouz, Oh and Viswanath
+        2015): errors below that at any δ refute the claim, whatever the mechanism.
+    """
+
+    epsilons: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, epsilon_at: Callable[[float], float], deltas: Sequence[float]) -> ProfileClaim:
+        """The claim at these δ."""
+        return cls(tuple((delta, epsilon_at(delta)) for delta in sorted(set(deltas))))
+
+    def excess(self, fpr: Floats, fnr: Floats) -> Floats:
+        """1 − δ − (e^ε · one rate + the other), where that is most."""
+        best = np.full(np.shape(fpr), -1.0)
+        for delta, epsilon in self.epsilons:
+            if isfinite(epsilon):
+                least = np.minimum(exp(epsilon) * fpr + fnr, exp(epsilon) * fnr + fpr)
+                best = np.maximum(best, 1 - delta - least)
+        return best
+
+
+@dataclass(frozen=True)
+class AnyClaim:
+    """No claim: what is most is the bound on ε itself that holds for any mechanism.
+
+    Args:
+        delta: δ.
+    """
+
+    delta: float
+
+    def excess(self, fpr: Floats, fnr: Floats) -> Floats:
+        """ε of :func:`epsilon_from_errors`, or below 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            one, other = 1 - self.delta - fnr, 1 - self.delta - fpr
+            bounds = np.maximum(
+                np.where(one > 0, np.log(one / fpr), -1.0), np.where(other > 0, np.log(other / fnr), -1.0)
+            )
+        return bounds
+
+
+def gaussian_loss(fpr: Floats, fnr: Floats) -> Floats:
+    """μ = Φ⁻¹(1 − FPR) − Φ⁻¹(FNR): the Gaussian release on which the best attack errs just so."""
+    return np.asarray(norm.ppf(1 - fpr) - norm.ppf(fnr))
+
+
+def epsilon_one_run(
+    canaries: int, guesses: int, right: int, delta: float, alpha: float = 1 - CONFIDENCE
+) -> float:
     """Lower bound on ε at δ from a single run in which every canary was put in with probability 1/2, independently.
 
     Of ``guesses`` canaries the attacker says which were in, ``right`` of them correctly; it abstains on the others.
