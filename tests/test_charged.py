@@ -355,3 +355,58 @@ def test_who_sees_more_learns_more(exchange: str, loss: float, tmp_path: Path) -
                     less, more = (table[tuple(sorted(s)), victim, basis] for s in (small, large))
                     assert less <= more
     assert compared > 100
+
+
+TOLD_TWICE: dict[str, dict[str, Any]] = {
+    "ldp": {"protocol": {"rounds": 3}},
+    "secure": {
+        "topology": {"kind": "regular", "nodes": 8, "degree": 4},
+        "protocol": {"rounds": 3, "exchange": "secure", "timeout": "1 s"},
+        "secure": {"crypto": "ideal"},
+    },
+    "narrow range": {
+        "topology": {"kind": "regular", "nodes": 8, "degree": 4},
+        "protocol": {"rounds": 3, "exchange": "secure", "timeout": "1 s"},
+        "secure": {"crypto": "ideal", "range_sigmas": 8.0},
+    },
+    "integers": {
+        "topology": {"kind": "star", "nodes": 9},
+        "network": {"latency": {"kind": "constant", "value": "100 ms"}, "loss": 0.02},
+        "protocol": {
+            "kind": "fedavg",
+            "rounds": 3,
+            "exchange": "secure",
+            "timeout": "1 s",
+            "inner_train": False,
+        },
+        "secure": {"aggregation": {"kind": "bonawitz"}, "tolerated_dropouts": 2, "crypto": "ideal"},
+        "privacy": {"noise_multiplier": 2.0},
+    },
+    "sampled": {"protocol": {"rounds": 3}, "training": {"rate": 0.3}, "privacy": {"unit": "record"}},
+    "momentum": {
+        "protocol": {"rounds": 3},
+        "training": {"optimizer": {"kind": "momentum"}, "local_steps": 2},
+    },
+    "byzantine": {
+        "protocol": {"rounds": 3},
+        "adversary": {"byzantine": {"nodes": [2], "attack": {"kind": "sign-flip"}}},
+    },
+    "lost disk": {
+        "protocol": {"rounds": 4},
+        "fault": [{"kind": "outage", "node": 1, "down_at": "350 ms", "up_at": "500 ms", "keeps_disk": False}],
+    },
+    "stopped": {"protocol": {"rounds": 9}, "stop_after": "473 ms"},
+}
+
+
+@pytest.mark.parametrize("kind", TOLD_TWICE)
+def test_a_finished_run_is_accounted_again_exactly_as_it_was(kind: str, tmp_path: Path) -> None:
+    run(world(**TOLD_TWICE[kind]), tmp_path / "run")
+    told = again(tmp_path / "run")
+    compared = 0
+    for basis in ("certified", "open-loop", "ldp-fallback"):
+        worst = final(tmp_path / "run", basis).group_by("observers").agg(pl.col("epsilon").max())
+        for observers, epsilon in worst.rows():
+            compared += 1
+            assert told[observers, basis] == epsilon
+    assert compared == len(told) > 0
