@@ -15,10 +15,11 @@ from protocols.gossip.learner import Learner
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy import ledger
 from protocols.privacy.linear_view import Record, read_record
-from scenarios.audit_view import _climbed, _Table, _Trial, audit_view
+from scenarios.audit_view import audit_view
 from scenarios.build import build
 from scenarios.canaries import AGAINST, ALONG
 from scenarios.load import Loaded, resolve
+from scenarios.view_trial import Table, Trial, climbed
 from simulator.compute import Vector
 from simulator.errors import ConfigurationError
 from simulator.participant import Participant
@@ -102,7 +103,7 @@ def test_what_members_read_is_what_the_record_says(name: str) -> None:
     scenario = loaded(PROTOCOLS[name]).scenario
     members, victim, signs = frozenset({0, 2}), 1, [ALONG, AGAINST, AGAINST, ALONG]
     parts = build(scenario, BatchedExecutor(), Path())
-    trial = _Trial.play(_Table.of(scenario, parts, members, victim), 1, 0, signs)
+    trial = Trial.play(Table.of(scenario, parts, members, victim), 1, 0, signs)
     record = read_record(trial.lineage.record())
     rows = trial._rows(record)
     contributions = np.zeros((len(record.owner), len(trial.initial)))
@@ -204,11 +205,11 @@ def test_signs_are_climbed_to_the_best_of_a_small_case() -> None:
     gram = factor.T @ factor
     everything = [np.array([1.0 if i >> k & 1 else -1.0 for k in range(6)]) for i in range(64)]
     best = max(float(s @ gram @ s) for s in everything)
-    found = max(float(s @ gram @ s) for s in (_climbed(gram, start) for start in everything))
+    found = max(float(s @ gram @ s) for s in (climbed(gram, start) for start in everything))
     assert found == pytest.approx(best)
     start = np.ones(6)
-    climbed = _climbed(gram, start)
-    assert float(climbed @ gram @ climbed) >= float(start @ gram @ start)
+    reached = climbed(gram, start)
+    assert float(reached @ gram @ reached) >= float(start @ gram @ start)
 
 
 @pytest.mark.parametrize(
