@@ -25,7 +25,8 @@ from protocols.learning.batches import NOBODY, Batches
 from protocols.learning.executor import BatchedExecutor
 from protocols.learning.operations import Operations
 from protocols.privacy.accounting import shift_factor
-from protocols.privacy.ledger import CERTIFIED, account
+from protocols.privacy.coalitions import CERTIFIED
+from protocols.privacy.ledger import account
 from protocols.privacy.lineage import CONTRIBUTE, PUBLIC, Entry, Lineage, Visible
 from protocols.privacy.lower_bound import DELTAS, GaussianClaim, ProfileClaim, Tested
 from scenarios.build import Parts, build

@@ -25,7 +25,8 @@ from joblib import Parallel, delayed
 
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy.accounting import epsilon_of, shift_factor
-from protocols.privacy.ledger import CERTIFIED, OPEN_LOOP, Claim, account
+from protocols.privacy.coalitions import CERTIFIED, OPEN_LOOP
+from protocols.privacy.ledger import Claim, account
 from protocols.privacy.lineage import Entry
 from protocols.privacy.lower_bound import GaussianClaim
 from scenarios.build import Parts, build

@@ -12,9 +12,10 @@ import networkx as nx
 
 from analysis.store import Run, read_run
 from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
+from protocols.privacy.coalitions import Progress
 from protocols.privacy.exposure import expose
 from protocols.privacy.failure import remaining_delta
-from protocols.privacy.ledger import Claim, Progress, account, label_of
+from protocols.privacy.ledger import Claim, account, label_of
 from protocols.privacy.lineage import CONTRIBUTE, PUBLIC, WIRE, Entry, record_end_s
 from protocols.privacy.linear_view import MAX_CELLS, read_record
 from protocols.privacy.published import as_if_fresh

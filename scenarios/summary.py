@@ -8,7 +8,8 @@ from statistics import median
 from typing import Any
 
 from protocols.aggregation.settling import CONFINED
-from protocols.privacy.ledger import CERTIFIED, LDP_FALLBACK, OPEN_LOOP, Claim
+from protocols.privacy.coalitions import CERTIFIED, LDP_FALLBACK, OPEN_LOOP
+from protocols.privacy.ledger import Claim
 from scenarios.build import Parts
 from scenarios.recent import recent
 from scenarios.recorder import Recorder

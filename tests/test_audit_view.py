@@ -13,7 +13,7 @@ import pytest
 
 from protocols.gossip.learner import Learner
 from protocols.learning.executor import BatchedExecutor
-from protocols.privacy import ledger
+from protocols.privacy import coalitions
 from protocols.privacy.linear_view import Record, read_record
 from scenarios.audit_view import audit_view
 from scenarios.build import build
@@ -187,12 +187,12 @@ def test_a_member_that_forgets_its_noise_in_sums_is_caught(monkeypatch: pytest.M
 
 def test_noise_credited_that_the_coalition_knows_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the first member were alone: the sum it opens would have the noise of the two others, who know it."""
-    honest = ledger.expose
+    honest = coalitions.expose
 
     def expose(record: Record, coalition: frozenset[int], factor: float) -> Any:
         return honest(record, frozenset({min(coalition)}), factor)
 
-    monkeypatch.setattr(ledger, "expose", expose)
+    monkeypatch.setattr(coalitions, "expose", expose)
     assert play(SHORT, 0, 2, 3, victim=1, trials=300)["verdict"] == "violated"
 
 

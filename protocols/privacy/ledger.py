@@ -16,35 +16,34 @@ because the gradient of w repeats, amplified, what w learnt from u. It never sta
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from protocols.privacy.accounting import UNITS, epsilon_of, shift_factor
-from protocols.privacy.certified import certified_losses, charges, local_charges, local_losses
-from protocols.privacy.exposure import Exposure, expose
+from protocols.privacy.coalitions import (
+    CERTIFIED,
+    OPEN_LOOP,
+    Price,
+    Progress,
+    by_release,
+    measured,
+    never_above_larger,
+    unheard,
+    with_opener,
+)
+from protocols.privacy.exposure import expose
 from protocols.privacy.failure import handed_over, with_failure_probability
 from protocols.privacy.integer_accounting import ORDERS
 from protocols.privacy.lineage import NAMES, Entry
 from protocols.privacy.linear_view import MAX_CELLS, Floats, Record, ViewTooLarge, read_record, state_rows
-from protocols.privacy.open_loop import MAX_WORK, open_loop_losses
+from protocols.privacy.open_loop import MAX_WORK
 from protocols.privacy.reasons import why_infinite
 from protocols.privacy.sampling import sampled_epsilon
 from protocols.privacy.sum_law import SumLaw
 from simulator.errors import ConfigurationError
-
-Price: TypeAlias = Callable[[Mapping[tuple[float, float], int]], float]
-"""From how often each (shift, variance) was released to ε."""
-Progress: TypeAlias = Callable[[float, str], None]
-"""Told how much of the accounting is done, from 0 to 1, and in words."""
-WORTH_PROCESSES = 3_000_000
-"""Coalitions times states beyond which it pays to start processes."""
-CERTIFIED, OPEN_LOOP, LDP_FALLBACK = "certified", "open-loop", "ldp-fallback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,7 @@ def account(
     factor = shift_factor(adjacency)
     record = read_record(entries)
     paid = partial(with_failure_probability, probability=failure_probability, delta=delta)
-    told = on_progress or _unheard
+    told = on_progress or unheard
     try:
         rows = state_rows(record, max_cells)
     except ViewTooLarge:
@@ -167,28 +166,28 @@ def account(
     times = np.asarray(times_s, dtype=np.float64)
     nodes = 1 + max([*victims, *record.owner.tolist()], default=-1)
     asked = list(dict.fromkeys(frozenset(group) | uncredited for group in observers))
-    coalitions = list(dict.fromkeys([*asked, *_with_opener(record, asked)]))
+    coalitions = list(dict.fromkeys([*asked, *with_opener(record, asked)]))
     if law is not None:
         price = _priced_by(law, unit, adjacency, paid)
-        priced = _by_release(record, rows, victims, coalitions, factor, times, nodes, price, told)
-        _never_above_larger(priced)
+        priced = by_release(record, rows, victims, coalitions, factor, times, nodes, price, told)
+        never_above_larger(priced)
         figures = {coalition: [_Figure(CERTIFIED, None, priced[coalition])] for coalition in asked}
     else:
-        measured = _measured(record, rows, coalitions, factor, times, nodes, max_cells, max_work, jobs, told)
+        losses = measured(record, rows, coalitions, factor, times, nodes, max_cells, max_work, jobs, told)
         for basis in (CERTIFIED, OPEN_LOOP):
-            _never_above_larger({who: by[basis] for who, (by, _) in measured.items() if basis in by})
+            never_above_larger({who: by[basis] for who, (by, _) in losses.items() if basis in by})
         figures = {
             coalition: [
                 _Figure(
-                    basis, mu2, _converted(mu2, paid), measured[coalition][1] if basis == OPEN_LOOP else None
+                    basis, mu2, _converted(mu2, paid), losses[coalition][1] if basis == OPEN_LOOP else None
                 )
-                for basis, mu2 in measured[coalition][0].items()
+                for basis, mu2 in losses[coalition][0].items()
             ]
             for coalition in asked
         }
     if rate < 1 and unit == "record" and law is None:
         # Contribution by contribution: several of one node in a sum are not one sample of its records.
-        amplified = _by_release(
+        amplified = by_release(
             record,
             None,
             victims,
@@ -281,28 +280,6 @@ def _converted(mu2: Floats, paid: Callable[[Callable[[float], float]], float]) -
     return converted
 
 
-def _with_opener(record: Record, coalitions: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    """The same together with the one node that opened all sums, if it is one.
-
-    What a server's clients are told is made from its sums. Whoever sees all of those sees everything, so the larger
-    view is at times easier to bound: it still holds whole sums where a client has missed the model made from one.
-    """
-    openers = record.openers
-    return [coalition | openers for coalition in coalitions] if len(openers) == 1 else []
-
-
-def _never_above_larger(figures: Mapping[frozenset[int], Floats]) -> None:
-    """Lower every figure to that of any larger coalition: who sees more learns at least as much."""
-    ordered = sorted(figures, key=len, reverse=True)
-    for index, larger in enumerate(ordered):
-        for smaller in ordered[index + 1 :]:
-            if smaller < larger:
-                outside = np.ones(figures[smaller].shape[1], dtype=np.bool_)
-                outside[[node for node in larger if 0 <= node < len(outside)]] = False
-                mine, theirs = figures[smaller], figures[larger]
-                mine[:, outside] = np.fmin(mine[:, outside], theirs[:, outside])
-
-
 def _priced_by(
     law: SumLaw, unit: str, adjacency: str, paid: Callable[[Callable[[float], float]], float]
 ) -> Price:
@@ -320,131 +297,6 @@ def _priced_by(
     return price
 
 
-def _by_release(
-    record: Record,
-    rows: Floats | None,
-    victims: Sequence[int],
-    coalitions: Sequence[frozenset[int]],
-    factor: float,
-    times_s: Floats,
-    nodes: int,
-    price: Price,
-    on_progress: Progress,
-) -> dict[frozenset[int], Floats]:
-    """ε by coalition, arrays [times, nodes], where releases are charged one by one, by a law that is not Gaussian.
-
-    What many victims, observers and times have in common is priced once.
-    """
-    asked: dict[tuple[frozenset[int], int, int], frozenset[tuple[tuple[float, float], int]]] = {}
-    for coalition in coalitions:
-        exposure = expose(record, coalition, factor)
-        charged = local_charges(record, exposure) if rows is None else charges(record, rows, exposure)
-        for victim in victims:
-            if victim in coalition:
-                continue
-            mine = np.flatnonzero((charged.owner == victim) & (charged.shift > 0))
-            for at, t_s in enumerate(times_s.tolist()):
-                seen = mine[charged.t_s[mine] <= t_s]
-                pairs = zip(charged.shift[seen].tolist(), charged.variance[seen].tolist(), strict=True)
-                asked[coalition, at, victim] = frozenset(Counter(pairs).items())
-    distinct = list(dict.fromkeys(asked.values()))
-    priced = {}
-    for done, charges_of in enumerate(distinct):
-        on_progress(done / len(distinct), f"accounting {done + 1} of {len(distinct)}")
-        priced[charges_of] = price(dict(charges_of))
-    found = {coalition: np.full((len(times_s), nodes), np.nan) for coalition in coalitions}
-    for (coalition, at, victim), charges_of in asked.items():
-        found[coalition][at, victim] = priced[charges_of]
-    return found
-
-
 def label_of(group: Sequence[int]) -> str:
     """What a set of observers is called in claims."""
     return ",".join(NAMES.get(node, str(node)) for node in group)
-
-
-def _measured(
-    record: Record,
-    rows: Floats | None,
-    coalitions: Sequence[frozenset[int]],
-    factor: float,
-    times_s: Floats,
-    nodes: int,
-    max_cells: int,
-    max_work: float,
-    jobs: int,
-    on_progress: Progress,
-) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
-    """:func:`_figures` of all coalitions, divided among processes where it pays."""
-    if jobs == 1 or len(coalitions) * len(record.kinds) <= WORTH_PROCESSES:
-        return _all_figures(
-            record, rows, coalitions, factor, times_s, nodes, max_cells, max_work, on_progress
-        )
-    # Several chunks a process, so that something is heard before the end.
-    count = min(8 * jobs, len(coalitions))
-    chunks = [coalitions[start::count] for start in range(count)]
-    done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
-    for chunk in Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_all_figures)(record, rows, chunk, factor, times_s, nodes, max_cells, max_work, _unheard)
-        for chunk in chunks
-    ):
-        done |= chunk
-        on_progress(
-            len(done) / len(coalitions), f"accounting {len(done)} of {len(coalitions)} sets of observers"
-        )
-    return done
-
-
-def _all_figures(
-    record: Record,
-    rows: Floats | None,
-    coalitions: Sequence[frozenset[int]],
-    factor: float,
-    times_s: Floats,
-    nodes: int,
-    max_cells: int,
-    max_work: float,
-    on_progress: Progress,
-) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
-    """:func:`_figures` of several coalitions."""
-    found = {}
-    for done, coalition in enumerate(coalitions):
-        on_progress(done / len(coalitions), f"accounting {done + 1} of {len(coalitions)} sets of observers")
-        exposure = expose(record, coalition, factor)
-        found[coalition] = _figures(record, rows, exposure, times_s, nodes, max_cells, max_work)
-    return found
-
-
-def _unheard(fraction: float, text: str) -> None:
-    """Nobody is told."""
-
-
-def _figures(
-    record: Record,
-    rows: Floats | None,
-    exposure: Exposure,
-    times_s: Floats,
-    nodes: int,
-    max_cells: int,
-    max_work: float,
-) -> tuple[dict[str, Floats], Floats]:
-    """By basis, arrays [times, nodes], NaN where a basis does not apply; and the lower bound of the open-loop one."""
-    local = local_losses(record, exposure, times_s, nodes)
-    certified = local.copy()
-    if rows is not None:
-        certified = np.minimum(certified_losses(record, rows, exposure, times_s, nodes), local)
-    figures = {CERTIFIED: certified}
-    lower = np.full_like(local, np.nan)
-    fallback = times_s >= exposure.reach.opaque_from_s
-    linear = open_loop_losses(record, exposure, times_s[~fallback], nodes, max_cells, max_work)
-    if linear.upper is not None:
-        figures[OPEN_LOOP] = np.full_like(local, np.nan)
-        figures[OPEN_LOOP][~fallback] = np.minimum(linear.upper, certified[~fallback])
-        lower[~fallback] = np.minimum(linear.same_direction, figures[OPEN_LOOP][~fallback])
-    if fallback.any():
-        figures[LDP_FALLBACK] = np.where(fallback[:, None], local, np.nan)
-    # A coalition's own nodes are no victims of it.
-    inside = [node for node in exposure.coalition if 0 <= node < nodes]
-    for figure in figures.values():
-        figure[:, inside] = np.nan
-    return figures, lower

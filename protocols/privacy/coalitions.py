@@ -1,0 +1,174 @@
+"""What coalitions lose on a record: Gaussian losses on every basis, or what a price says of each release.
+
+Coalitions are accounted one by one, and then held to one another: who sees more learns at least as much, so a figure
+of a larger coalition bounds those of its parts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from protocols.privacy.certified import certified_losses, charges, local_charges, local_losses
+from protocols.privacy.exposure import Exposure, expose
+from protocols.privacy.linear_view import Floats, Record
+from protocols.privacy.open_loop import open_loop_losses
+
+Price: TypeAlias = Callable[[Mapping[tuple[float, float], int]], float]
+"""From how often each (shift, variance) was released to ε."""
+Progress: TypeAlias = Callable[[float, str], None]
+"""Told how much of the accounting is done, from 0 to 1, and in words."""
+WORTH_PROCESSES = 3_000_000
+"""Coalitions times states beyond which it pays to start processes."""
+CERTIFIED, OPEN_LOOP, LDP_FALLBACK = "certified", "open-loop", "ldp-fallback"
+
+
+def with_opener(record: Record, coalitions: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    """The same together with the one node that opened all sums, if it is one.
+
+    What a server's clients are told is made from its sums. Whoever sees all of those sees everything, so the larger
+    view is at times easier to bound: it still holds whole sums where a client has missed the model made from one.
+    """
+    openers = record.openers
+    return [coalition | openers for coalition in coalitions] if len(openers) == 1 else []
+
+
+def never_above_larger(figures: Mapping[frozenset[int], Floats]) -> None:
+    """Lower every figure to that of any larger coalition: who sees more learns at least as much."""
+    ordered = sorted(figures, key=len, reverse=True)
+    for index, larger in enumerate(ordered):
+        for smaller in ordered[index + 1 :]:
+            if smaller < larger:
+                outside = np.ones(figures[smaller].shape[1], dtype=np.bool_)
+                outside[[node for node in larger if 0 <= node < len(outside)]] = False
+                mine, theirs = figures[smaller], figures[larger]
+                mine[:, outside] = np.fmin(mine[:, outside], theirs[:, outside])
+
+
+def measured(
+    record: Record,
+    rows: Floats | None,
+    coalitions: Sequence[frozenset[int]],
+    factor: float,
+    times_s: Floats,
+    nodes: int,
+    max_cells: int,
+    max_work: float,
+    jobs: int,
+    on_progress: Progress,
+) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
+    """:func:`_figures` of all coalitions, divided among processes where it pays."""
+    if jobs == 1 or len(coalitions) * len(record.kinds) <= WORTH_PROCESSES:
+        return _all_figures(
+            record, rows, coalitions, factor, times_s, nodes, max_cells, max_work, on_progress
+        )
+    # Several chunks a process, so that something is heard before the end.
+    count = min(8 * jobs, len(coalitions))
+    chunks = [coalitions[start::count] for start in range(count)]
+    done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
+    for chunk in Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(_all_figures)(record, rows, chunk, factor, times_s, nodes, max_cells, max_work, unheard)
+        for chunk in chunks
+    ):
+        done |= chunk
+        on_progress(
+            len(done) / len(coalitions), f"accounting {len(done)} of {len(coalitions)} sets of observers"
+        )
+    return done
+
+
+def _all_figures(
+    record: Record,
+    rows: Floats | None,
+    coalitions: Sequence[frozenset[int]],
+    factor: float,
+    times_s: Floats,
+    nodes: int,
+    max_cells: int,
+    max_work: float,
+    on_progress: Progress,
+) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
+    """:func:`_figures` of several coalitions."""
+    found = {}
+    for done, coalition in enumerate(coalitions):
+        on_progress(done / len(coalitions), f"accounting {done + 1} of {len(coalitions)} sets of observers")
+        exposure = expose(record, coalition, factor)
+        found[coalition] = _figures(record, rows, exposure, times_s, nodes, max_cells, max_work)
+    return found
+
+
+def _figures(
+    record: Record,
+    rows: Floats | None,
+    exposure: Exposure,
+    times_s: Floats,
+    nodes: int,
+    max_cells: int,
+    max_work: float,
+) -> tuple[dict[str, Floats], Floats]:
+    """By basis, arrays [times, nodes], NaN where a basis does not apply; and the lower bound of the open-loop one."""
+    local = local_losses(record, exposure, times_s, nodes)
+    certified = local.copy()
+    if rows is not None:
+        certified = np.minimum(certified_losses(record, rows, exposure, times_s, nodes), local)
+    figures = {CERTIFIED: certified}
+    lower = np.full_like(local, np.nan)
+    fallback = times_s >= exposure.reach.opaque_from_s
+    linear = open_loop_losses(record, exposure, times_s[~fallback], nodes, max_cells, max_work)
+    if linear.upper is not None:
+        figures[OPEN_LOOP] = np.full_like(local, np.nan)
+        figures[OPEN_LOOP][~fallback] = np.minimum(linear.upper, certified[~fallback])
+        lower[~fallback] = np.minimum(linear.same_direction, figures[OPEN_LOOP][~fallback])
+    if fallback.any():
+        figures[LDP_FALLBACK] = np.where(fallback[:, None], local, np.nan)
+    # A coalition's own nodes are no victims of it.
+    inside = [node for node in exposure.coalition if 0 <= node < nodes]
+    for figure in figures.values():
+        figure[:, inside] = np.nan
+    return figures, lower
+
+
+def by_release(
+    record: Record,
+    rows: Floats | None,
+    victims: Sequence[int],
+    coalitions: Sequence[frozenset[int]],
+    factor: float,
+    times_s: Floats,
+    nodes: int,
+    price: Price,
+    on_progress: Progress,
+) -> dict[frozenset[int], Floats]:
+    """ε by coalition, arrays [times, nodes], where releases are charged one by one, by a law that is not Gaussian.
+
+    What many victims, observers and times have in common is priced once.
+    """
+    asked: dict[tuple[frozenset[int], int, int], frozenset[tuple[tuple[float, float], int]]] = {}
+    for coalition in coalitions:
+        exposure = expose(record, coalition, factor)
+        charged = local_charges(record, exposure) if rows is None else charges(record, rows, exposure)
+        for victim in victims:
+            if victim in coalition:
+                continue
+            mine = np.flatnonzero((charged.owner == victim) & (charged.shift > 0))
+            for at, t_s in enumerate(times_s.tolist()):
+                seen = mine[charged.t_s[mine] <= t_s]
+                pairs = zip(charged.shift[seen].tolist(), charged.variance[seen].tolist(), strict=True)
+                asked[coalition, at, victim] = frozenset(Counter(pairs).items())
+    distinct = list(dict.fromkeys(asked.values()))
+    priced = {}
+    for done, charges_of in enumerate(distinct):
+        on_progress(done / len(distinct), f"accounting {done + 1} of {len(distinct)}")
+        priced[charges_of] = price(dict(charges_of))
+    found = {coalition: np.full((len(times_s), nodes), np.nan) for coalition in coalitions}
+    for (coalition, at, victim), charges_of in asked.items():
+        found[coalition][at, victim] = priced[charges_of]
+    return found
+
+
+def unheard(fraction: float, text: str) -> None:
+    """Nobody is told."""
