@@ -617,7 +617,7 @@ def test_wrong_questions_are_refused(wrong):
 
 
 def test_observers_divided_among_processes_see_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocols.privacy.ledger.WORTH_PROCESSES", 0)
+    monkeypatch.setattr("protocols.privacy.coalitions.WORTH_PROCESSES", 0)
     entries = gossip(torus(4), 3, secure=True)
     found = [
         account(
