@@ -148,7 +148,7 @@ class Trial:
         scenario, parts, members, executor = table.scenario, table.parts, table.members, table.executor
         drawn: dict[int, list[Vector]] = {}
         lineage = Lineage()
-        given = {f.name: getattr(parts.learner, f.name) for f in fields(parts.learner) if f.init}
+        given = {f.name: getattr(parts.learner, f.name) for f in fields(parts.learner)}
         given |= {"lineage": lineage, "start": Model(executor.constant(parts.learning.initial), ORIGIN)}
         by_sign = {
             sign: Noted(**(given | {"operations": made}), drawn=drawn)

@@ -245,7 +245,7 @@ def test_a_relay_that_is_not_charged_is_found(monkeypatch: pytest.MonkeyPatch) -
 def test_noise_that_is_used_twice_unsaid_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     made = scenario(PROTOCOLS["dsgd"], **FAULTS["lost disk"])
     assert broken(made) == []
-    monkeypatch.setattr(Lineage, "repeated", lambda self, t_s, node, round: None)
+    monkeypatch.setattr(Lineage, "begin", lambda self, t_s, node, round: None)
     assert any("the record does not say so" in line for line in broken(made))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,8 +77,6 @@ class Learner:
     allowance: Sequence[int] | None = None
     bands: Sequence[float] | None = None
     adaptive: AdaptiveClip | None = None
-    _made: set[tuple[int, int]] = field(default_factory=set, init=False, compare=False, repr=False)
-    """(node, round) of every update: not on a disk, which can be lost."""
 
     @cached_property
     def size(self) -> int:
@@ -103,9 +101,7 @@ class Learner:
         if self._spent(node, round):
             alone = len(terms) == 1 and terms[0][0] == 1.0
             return terms[0][1] if alone else await self.combine(node, round, terms)
-        if (node.id, round) in self._made:
-            self.lineage.repeated(node.now_s, node.id, round)
-        self._made.add((node.id, round))
+        self.lineage.begin(node.now_s, node.id, round)
         if len(terms) == 1 and terms[0][0] == 1.0:
             before = terms[0][1].state
             inputs: list[Any] = [terms[0][1].params]

@@ -200,6 +200,7 @@ class Lineage:
     _openings: dict[tuple[tuple[int, ...], frozenset[int]], int] = field(default_factory=dict)
     _arrived: dict[tuple[int, tuple[int, ...]], dict[int, Share]] = field(default_factory=dict)
     _sessions: dict[tuple[int, ...], _Session] = field(default_factory=dict)
+    _begun: set[tuple[int, int]] = field(default_factory=set)
 
     @property
     def entries(self) -> list[Entry]:
@@ -237,9 +238,11 @@ class Lineage:
         self._rows.append((CONTRIBUTE, state, t_s, node, round, parents, coefs, sigma, sensitivity))
         return state
 
-    def repeated(self, t_s: float, node: int, round: int) -> None:
-        """A node is about to make an update of ``round`` again, with the same noise: it has lost its disk."""
-        self._rows.append((REPEATED, 0, t_s, node, round, (), (), 0.0, 0.0))
+    def begin(self, t_s: float, node: int, round: int) -> None:
+        """A node is about to make its update of ``round``; a second time with the same noise, after a lost disk."""
+        if (node, round) in self._begun:
+            self._rows.append((REPEATED, 0, t_s, node, round, (), (), 0.0, 0.0))
+        self._begun.add((node, round))
 
     def combine(self, t_s: float, node: int, round: int, terms: Sequence[tuple[float, int]]) -> int:
         """A node mixes states; returns the new state."""
