@@ -15,7 +15,7 @@ from analysis.estimate import seeds_in_words
 from analysis.heat import has_heat
 from analysis.plots import plot
 from analysis.store import Run, Study, is_study, read_run, read_study
-from analysis.study_table import WHOLE, about, epsilon_terms, paired_about, paired_rows, study_rows
+from analysis.study_table import WHOLE, about, epsilon_terms, paired_about, paired_rows, study_rows, warned
 from analysis.summary import cut_short, number, observers_in_words, summary_rows, upper, worst_node
 from analysis.tradeoff import BOUNDS, epsilon_of, grid_points
 from simulator.errors import StorageError
@@ -87,7 +87,8 @@ def explain_epsilon(summary: Mapping[str, Any]) -> list[str]:
     observers = summary.get("observers")
     if value == 0:
         return [
-            "ε = 0: no observer received anything that depends on an honest node's data." + _until(summary)
+            "ε = 0: what observers received depends on no honest node's data by more than δ allows."
+            + _until(summary)
         ]
     watcher = (
         "No single node"
@@ -167,7 +168,7 @@ def _study_body(study: Study) -> str:
     finished = study.summaries.height
     total = len(study.description["runs"])
     parts = [_prose(study.description["scenario"])]
-    parts += [f"<p>{finished} of {total} runs have a summary.</p>"]
+    parts += [f"<p>{finished} of {total} runs have a summary.</p>", *map(_paragraph, warned(study))]
     parts += ["<h2>Summary</h2>", _paragraph(about(study)), _table(header, rows)]
     if not has_heat(study):
         parts.append(_paragraph(WHOLE))

@@ -63,7 +63,7 @@ def study_rows(study: Study) -> Rows:
 
 def study_table(study: Study) -> Table:
     """A study at a glance: one row per series or variant and setting."""
-    below = epsilon_terms(study) + ([] if has_heat(study) else [SHORT, WHOLE])
+    below = warned(study) + epsilon_terms(study) + ([] if has_heat(study) else [SHORT, WHOLE])
     return _table(f"{study.name}: {about(study)}", study_rows(study), " ".join(below))
 
 
@@ -75,6 +75,18 @@ def about(study: Study) -> str:
     if "interval" in seeds:
         return seeds
     return f"mean ± half of the 95 % t interval over {seeds}; without ±: one value, or equal ones"
+
+
+def warned(study: Study) -> list[str]:
+    """What looks wrong about runs of a study: for each series or variant, how many warn, and the first warning."""
+    if "warnings" not in study.summaries.columns:
+        return []
+    place = "series" if study.kind == "sweep" else "variant"
+    told: dict[str, list[str]] = {}
+    for row in study.summaries.to_dicts():
+        if row["warnings"]:
+            told.setdefault(str(row.get(place) or "baseline"), []).append(str(row["warnings"]))
+    return [f"Warnings in {len(ones)} run(s) of {name}, the first: {ones[0]}" for name, ones in told.items()]
 
 
 def epsilon_terms(study: Study) -> list[str]:

@@ -75,7 +75,7 @@ def epsilon_in_words(summary: Mapping[str, Any]) -> str:
         return "ε = ∞ (no guarantee)" + (f": {reason}" if reason else "")
     until = f", up to {number(summary.get('simulated_s'))} s" if cut_short(summary) else ""
     if value == 0:
-        return f"ε = 0: no observer received anything that depends on a victim's data{until}"
+        return f"ε = 0: what observers received depends on no victim's data by more than δ allows{until}"
     basis = str(summary.get("basis"))
     if basis in BOUNDS:
         kind = "certified" if basis == "certified" else "certified, by the local bound: ldp-fallback"

@@ -112,8 +112,10 @@ def audit(
         f"claimed epsilon (certified, {privacy.adjacency})": claimed,
         "delta": privacy.delta,
         "trials per arm (half to choose the threshold)": trials,
-        "rounds with the canary": float(taken.mean()),
-        "of these at the clipping norm": float((norms > AT_NORM).mean()) if single else "not measured",
+        "fraction of rounds with the canary": float(taken.mean()),
+        "fraction of these at the clipping norm": float((norms > AT_NORM).mean())
+        if single
+        else "not measured",
         "mean norm, in clipping norms": float(norms.mean()) if measured else "not measured",
         **found,
     }

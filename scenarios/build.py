@@ -107,6 +107,7 @@ def build(
     if altered is not None:
         learning = learning.with_bank(altered(learning.bank))
     learning = poisoned(scenario, stage.cast, learning)
+    learning.learner.lineage.distrusted = stage.cast.dishonest
     built = build_program(scenario, learning, overlay, learning.bank.counts, stage.cast)
     return Parts(
         network=network,

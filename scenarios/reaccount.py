@@ -58,6 +58,10 @@ def reaccount(
     """
     told = _retold(run, observers, unit, adjacency, delta)
     claims, multiplier = told.claims(jobs, on_progress), told.asked.get("noise_multiplier")
+    if not claims:
+        raise ConfigurationError(
+            f"{run}: every honest node is among the observers; leave out one to ask about"
+        )
     rows = _rows(claims, multiplier, target, told.failure_probability)
     if per_message:
         losses = _per_message(told)
@@ -236,7 +240,9 @@ def _needed(
     delta = remaining_delta(claims[0].delta, failures, target)
     losses = [claim.mu2 for claim in claims if claim.mu2 is not None]
     key = f"noise_multiplier for epsilon {target:g}"
-    if len(losses) < len(claims) or multiplier is None or not 0 < max(losses) < inf or delta <= 0:
+    if multiplier is None:  # the run's noise was found from its own target
+        key, multiplier = f"noise for epsilon {target:g}, times the run's", 1.0
+    if len(losses) < len(claims) or not 0 < max(losses) < inf or delta <= 0:
         return {key: "–"}
     return {key: multiplier * sqrt(max(losses) / mu2_of(target, delta))}
 

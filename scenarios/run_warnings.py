@@ -38,7 +38,11 @@ def _training(scenario: Scenario, parts: Parts, recorder: Recorder) -> Iterator[
     if most == 0:
         yield "No honest node finished a round: all numbers are those of the initial model."
     elif most < planned:
-        yield f"The run ended early: of {planned} rounds, honest nodes finished {least} to {most}."
+        stop_s = scenario.stop_after
+        stopped = stop_s is not None and recorder.snapshots[-1].t_s >= stop_s
+        why = f", at stop_after = {stop_s:g} s" if stopped else ""
+        finished = str(most) if least == most else f"{least} to {most}"
+        yield f"The run ended early{why}: of {planned} rounds, honest nodes finished {finished}."
     elif least == 0:
         idle = [node for node in sorted(parts.honest) if not recorder.rounds.get(node, 0)]
         yield f"These honest nodes never finished a round: {', '.join(map(str, idle))}."

@@ -240,6 +240,7 @@ def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> No
             summary = {k: v for k, v in whole.items() if not isinstance(v, (list, dict))}
             if isinstance(whole.get("observers"), list):  # whose ε it is must not get lost
                 summary["observers"] = _sets_in_words(whole["observers"])
+            summary["warnings"] = " ".join(whole.get("warnings") or ()) or None
             changed = {f"set.{key}": value for key, value in run.set.items()}
             place = {"id": run.id, "series": run.series, "variant": run.variant, "seed": run.seed}
             rows.append(summary | leaks_in(file.with_name("inference.json")) | place | changed)

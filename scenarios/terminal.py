@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.summary import upper
+
 WIDTH = 120
 """Of tables that go into a file."""
 
@@ -20,7 +22,7 @@ def show(table: Any) -> None:
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as a table with their keys as its head."""
+    """Rows as a table with their keys as its head; losses, and noise for them, rounded up."""
     from rich.table import Table
     from rich.text import Text
 
@@ -29,6 +31,11 @@ def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     for name in names:
         table.add_column(Text(name), overflow="fold")
     for row in rows:
-        cells = (row.get(name) for name in names)
-        table.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else str(cell)) for cell in cells))
+        table.add_row(*(Text(_cell(name, row.get(name))) for name in names))
     show(table)
+
+
+def _cell(name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return upper(value, 4) if name.startswith(("epsilon", "noise")) else f"{value:.4g}"

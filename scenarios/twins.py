@@ -25,6 +25,7 @@ from protocols.privacy.lineage import (
     PUBLIC,
     RELEASE,
     WIRE,
+    Entrusted,
     Entry,
     Held,
     Masked,
@@ -41,7 +42,7 @@ from simulator.kernel import Kernel
 from simulator.node import Delivery
 from simulator.taps import Wiretap
 
-HIDING = (Share, Masked, Held, Revealed)
+HIDING = (Share, Masked, Held, Revealed, Entrusted)
 """What a message carries whose body shows nothing by itself."""
 SLACK_S = 1e-9
 """Times are whole nanoseconds."""

@@ -104,7 +104,7 @@ def test_an_honest_run_is_consistent_and_missing_noise_would_be_noticed(
 def test_the_lower_bound_is_a_good_part_of_the_claim() -> None:
     found = play(trials=600)
     assert 0.45 * claimed(found) < lower_bound(found) < claimed(found)
-    assert found["of these at the clipping norm"] == 1.0
+    assert found["fraction of these at the clipping norm"] == 1.0
 
 
 def test_the_claim_is_the_ledgers_own_for_the_scenario(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_the_claim_is_the_ledgers_own_for_the_scenario(tmp_path: Path) -> None:
 
 def test_batches_leave_the_canary_out_and_the_audit_says_how_often() -> None:
     found = play(changes=steps(rate=0.5), target_epsilon=None, noise_multiplier=0.8, trials=60)
-    assert found["rounds with the canary"] == pytest.approx(0.5, abs=0.08)
+    assert found["fraction of rounds with the canary"] == pytest.approx(0.5, abs=0.08)
     assert "lower bound, Gaussian trade-off (95 %)" not in found
 
 
@@ -128,14 +128,14 @@ def test_records_need_not_be_at_the_clipping_norm_and_the_audit_says_so() -> Non
         "training": {"step": 0.5, "step_cost": "20 ms"},
     }
     features = play(changes=cancer, canary="features", trials=16)
-    assert features["of these at the clipping norm"] < 0.7
+    assert features["fraction of these at the clipping norm"] < 0.7
     mislabelled = play(changes=cancer, canary="mislabelled", trials=16)
     assert mislabelled["mean norm, in clipping norms"] > features["mean norm, in clipping norms"]
 
 
 def test_a_spent_budget_ends_the_game_and_the_claim() -> None:
     found = play(target_epsilon=None, noise_multiplier=1.5, budget=3.0, trials=40)
-    assert found["rounds with the canary"] < 1.0
+    assert found["fraction of rounds with the canary"] < 1.0
     assert claimed(found) <= 3.0
 
 

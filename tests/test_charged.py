@@ -226,6 +226,60 @@ def _contributed(lineage: Lineage, node: int) -> int:
     return lineage.contribute(0.0, node, 0, 0, gain=1.0, sigma=1.0, sensitivity=1.0)
 
 
+def test_a_mask_key_that_shares_recover_holds_nothing_together() -> None:
+    """A path 1 - 2 - 3 of masks; nodes 8 and 9 hold enough shares of the keys of 2, and 1 and 3 stand alone."""
+    lineage = Lineage()
+    key = (0, 0, 0)
+    states = {m: _contributed(lineage, m) for m in (1, 2, 3)}
+    partners = {1: (2,), 2: (1, 3), 3: (2,)}
+    for holder in (8, 9):
+        lineage.delivered(0.5, holder, 0, Held(key, (2,), 2, None))
+    for member, state in states.items():
+        lineage.delivered(1.0, 0, 0, Masked(key, member, state, 1.0, partners[member]))
+    for holder in states:
+        lineage.delivered(2.0, 0, 0, Revealed(key, holder, frozenset(states), 2))
+    told = losses_of(lineage, (0,), (0, 8), (0, 8, 9), victims=(1, 2, 3))
+    assert told == {"0": pytest.approx(1 / 3), "0,8": pytest.approx(1 / 3), "0,8,9": pytest.approx(1.0)}
+
+
+def test_positions_that_opened_before_a_member_failed_are_charged(tmp_path: Path) -> None:
+    """CESAR: a position is open as soon as all who chose it have sent it, though the sum of all stays closed."""
+    made = world(
+        topology={"kind": "regular", "nodes": 10, "degree": 4},
+        protocol={"exchange": "secure", "timeout": "1 s"},
+        fault=[{"kind": "outage", "node": 3, "down_at": "125 ms"}],
+        secure={"aggregation": {"kind": "sparse", "fraction": 0.5}, "tolerated_dropouts": 0},
+        privacy={"noise": "sum"},
+    )
+    run(made, tmp_path / "run")
+    messages = pl.read_parquet(tmp_path / "run" / "messages.parquet").filter(pl.col("status") == "delivered")
+    told = set(messages.filter(pl.col("kind") == "masked").select("src", "dst").rows())
+    assert told
+    charged = {
+        (victim, int(observers)): epsilon
+        for victim, observers, epsilon in final(tmp_path / "run")
+        .select("victim", "observers", "epsilon")
+        .rows()
+    }
+    assert all(charged[pair] > 0 for pair in told)
+
+
+def test_a_wire_in_the_clear_reads_what_is_entrusted_to_an_aggregator(tmp_path: Path) -> None:
+    made = world(
+        topology={"kind": "regular", "nodes": 6, "degree": 4},
+        protocol={"rounds": 2, "exchange": "secure", "timeout": "1 s"},
+        secure={"aggregation": {"kind": "trusted"}, "tolerated_dropouts": 0},
+        privacy={"noise": "sum", "observers": ["wire", [0]]},
+        adversary={"wiretap": {"links": "all"}, "encrypted": False},
+    )
+    run(made, tmp_path / "run")
+    worst = dict(final(tmp_path / "run").group_by("observers").agg(pl.col("mu2").max()).rows())
+    sigma = pl.read_parquet(tmp_path / "run" / "releases.parquet").filter(pl.col("kind") == "contribute")[
+        "sigma"
+    ]
+    assert worst["wire"] == pytest.approx(2 / sigma[0] ** 2)
+
+
 @pytest.mark.parametrize("lost", [1, 2, 3])
 def test_a_share_that_was_tapped_and_then_lost_completes_the_sum_for_its_accomplice(lost: int) -> None:
     lineage = Lineage()
@@ -359,6 +413,7 @@ def test_who_sees_more_learns_more(exchange: str, loss: float, tmp_path: Path) -
 
 TOLD_TWICE: dict[str, dict[str, Any]] = {
     "ldp": {"protocol": {"rounds": 3}},
+    "long": {"topology": {"kind": "ring", "nodes": 8}, "protocol": {"rounds": 9}},
     "secure": {
         "topology": {"kind": "regular", "nodes": 8, "degree": 4},
         "protocol": {"rounds": 3, "exchange": "secure", "timeout": "1 s"},

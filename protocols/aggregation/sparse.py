@@ -81,8 +81,9 @@ class SparseMasks(Keyed):
         As for single masks, position by position: an aggregator with up to ``colluders`` members learns for each
         position the sum over the other members that chose it, of whom there are at least ``minimum`` − ``colluders``.
         Choices are known to the aggregator and all listed members. One that lies about the choices of others makes
-        masks not cancel; it gets noise. Sums over different members at different positions are no linear function of
-        whole vectors, so the ledger falls back to the local bound.
+        masks not cancel; it gets noise. A position is open as soon as all who chose it have sent theirs, also where
+        the sum of all stays closed; so each masked message is charged when it is delivered, with the local bound: sums
+        over different members at different positions are no linear function of whole vectors.
     """
 
     steps = (("list", "indices"), ("agreed", "masked"))
@@ -160,8 +161,9 @@ class SparseMasks(Keyed):
         # Which values are in the sum depends on the choices of all, each of whom is in it.
         parents = [part.offer.state] if by_value is None else [part.offer.state, by_value]
         state = self._lineage.opaque(node.now_s, node.id, part.sum.round, parents)
+        # A position opens as soon as all who chose it have sent it, whoever else does: no message waits for the rest.
         tag = Share(part.sum, node.id, frozenset(theirs), state, part.offer.weight)
-        return Reply(body, size, tag)
+        return Reply(body, size, (Visible(state), tag))
 
     async def open(self, gathering: Gathering) -> Opened:
         """Learn who chose what, tell everybody, and add up position by position.
@@ -199,8 +201,8 @@ class SparseMasks(Keyed):
             full = np.zeros(size, modulus.dtype)
             full[sent] = body
             modulus.add(words, full)
-            covered[sent] += np.float32(answer.release.coef)
-        terms = tuple((a.release.coef, a.release.state) for a in answers.values())
+            covered[sent] += np.float32(answer.release[1].coef)
+        terms = tuple((share.coef, share.state) for share in (a.release[1] for a in answers.values()))
         value = self.rules.encoding.decode(words, gathering.sum.round)
         return Opened(value, tuple(answers), terms, covered)
 

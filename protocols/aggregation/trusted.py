@@ -16,7 +16,7 @@ from protocols.aggregation.masks import total
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, ids_bytes
 from protocols.gossip.learner import Learner
-from protocols.privacy.lineage import Masked
+from protocols.privacy.lineage import Entrusted
 from protocols.privacy.lineage import Opened as Seen
 from simulator.node import Node
 
@@ -26,7 +26,8 @@ class Trusted(Suite):
 
     Guarantees:
         None against the aggregator: it is trusted not to look at the vectors it adds up, and to forget them. Nodes
-        are charged with the sums they open, as if they learnt nothing else.
+        are charged with the sums they open, as if they learnt nothing else; Byzantine ones, and a wiretap on links in
+        the clear, with the vectors.
     """
 
     steps = (("list", "masked"),)
@@ -40,7 +41,7 @@ class Trusted(Suite):
         offer = part.offer
         size = self.rules.vector_bytes(offer.words.size)
         body = seal(offer.words, self.node.id, size, part.sum)
-        return Reply(body, size, Masked(part.sum, self.node.id, offer.state, offer.weight))
+        return Reply(body, size, Entrusted(offer.state, offer.weight))
 
     async def open(self, gathering: Gathering) -> Opened:
         """Add up what came.

@@ -129,6 +129,21 @@ class Masked:
 
 
 @dataclass(frozen=True, slots=True)
+class Entrusted:
+    """Attached to a vector as it is, for an aggregator that is trusted not to look at it.
+
+    Byzantine aggregators do, and so does a wiretap on a link in the clear.
+
+    Args:
+        state: what it is in the lineage.
+        coef: the weight it was multiplied by.
+    """
+
+    state: int
+    coef: float
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """Attached to shares on their way to their holder.
 
@@ -193,6 +208,8 @@ class _Session:
 class Lineage:
     """Collects the record of one run: protocols write states, the world reports deliveries."""
 
+    distrusted: frozenset[int] = frozenset()
+    """Byzantine nodes: what is entrusted to them is shown to them."""
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
     """The entries as plain tuples, which cost a third: there are several for every message."""
     _next: int = 1
@@ -280,6 +297,9 @@ class Lineage:
                 )
         elif isinstance(tag, Opened):
             self._release(t_s, observer, round, tag.terms)
+        elif isinstance(tag, Entrusted):
+            if observer == WIRE or observer in self.distrusted:
+                self.delivered(t_s, observer, round, Visible(tag.state))
         elif isinstance(tag, Masked | Held | Revealed):
             self._threshold(t_s, observer, round, tag)
 
@@ -293,7 +313,7 @@ class Lineage:
         if isinstance(tag, tuple):
             for part in tag:
                 self.overheard(t_s, round, part)
-        elif isinstance(tag, Visible | Share | Opened):
+        elif isinstance(tag, Visible | Share | Opened | Entrusted):
             self.delivered(t_s, WIRE, round, tag)
         elif isinstance(tag, Masked):
             self._term(TAPPED_TERM, t_s, round, self._session(t_s, round, tag.key, 0), tag)

@@ -149,7 +149,12 @@ def _both(
                 if exposed < sights:
                     upper[at, victim] = same[at, victim] = np.inf
                     continue
-                gram += moves[start:end].T @ moves[start:end]
+                if (
+                    at == order[-1]
+                ):  # in one product, so that no figure depends on which times were asked for before
+                    gram = moves[:end].T @ moves[:end]
+                else:
+                    gram += moves[start:end].T @ moves[start:end]
                 start = end
                 upper[at, victim] = supremum(gram)
                 same[at, victim] = max(0.0, float(gram.sum()))

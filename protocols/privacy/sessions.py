@@ -92,54 +92,57 @@ class Session:
                 for members in [*answers, *(of for of in self.tapped_answers if of not in answers)]
             }
         inside = [share for share in self.held if share[1] in coalition]
-        if inside:
-            yield from self._vectors(inside, coalition, terms, collects)
+        recovered = self._recovered(inside, coalition)
+        for dealer, (enough_s, whole) in recovered.items():
+            if dealer in terms and (collects or whole):
+                term_s, state, coef = terms[dealer]
+                yield Sight(max(term_s, enough_s), (state,), (coef,))
         # Members in the coalition need not have sent their terms for it to know them.
         if collects:
-            yield from self._sums(inside, coalition, terms, answers, wire)
+            yield from self._sums(inside, coalition, recovered, terms, answers, wire)
 
-    def _vectors(
-        self,
-        inside: list[tuple[float, int, tuple[int, ...], bool]],
-        coalition: frozenset[int],
-        terms: Mapping[int, tuple[float, int, float]],
-        collects: bool,
-    ) -> Iterator[Sight]:
+    def _recovered(
+        self, inside: list[tuple[float, int, tuple[int, ...], bool]], coalition: frozenset[int]
+    ) -> dict[int, tuple[float, bool]]:
+        """By dealer whose secrets a coalition has enough shares of, since when, and whether they are the vector."""
         if len({holder for _, holder, _, _ in inside}) < self.threshold:
-            return
-        for dealer, (term_s, state, coef) in terms.items():
-            if dealer in coalition:
-                continue
-            shares: dict[int, float] = {}
-            alone = collects
-            for t_s, holder, dealers, whole in inside:
-                if dealer in dealers:
-                    shares.setdefault(holder, t_s)
-                    alone |= whole
-            if alone and len(shares) >= self.threshold:
-                enough_s = sorted(shares.values())[self.threshold - 1]
-                yield Sight(max(term_s, enough_s), (state,), (coef,))
+            return {}
+        shares: dict[int, dict[int, float]] = {}
+        vectors: set[int] = set()
+        for t_s, holder, dealers, whole in inside:
+            for dealer in dealers:
+                shares.setdefault(dealer, {}).setdefault(holder, t_s)
+            vectors.update(dealers if whole else ())
+        return {
+            dealer: (sorted(held.values())[self.threshold - 1], dealer in vectors)
+            for dealer, held in shares.items()
+            if dealer not in coalition and len(held) >= self.threshold
+        }
 
     def _sums(
         self,
         inside: list[tuple[float, int, tuple[int, ...], bool]],
         coalition: frozenset[int],
+        recovered: Mapping[int, tuple[float, bool]],
         terms: Mapping[int, tuple[float, int, float]],
         answers: Mapping[tuple[int, ...], Mapping[int, float]],
         wire: bool,
     ) -> Iterator[Sight]:
+        # A mask key that shares recover opens a member's masks to others too, as if it were one of the coalition.
+        known_s = {dealer: since_s for dealer, (since_s, _) in recovered.items()} if self.partners else {}
         own: dict[int, float] = {}
         for t_s, holder, _, _ in inside:
             own.setdefault(holder, t_s)
         for members, answered in answers.items():
             outside = [member for member in members if member not in coalition]
-            parts = self._parts(outside)
+            since_s = max((known_s[member] for member in outside if member in known_s), default=0.0)
+            parts = self._parts([member for member in outside if member not in known_s])
             if not (own or wire or len(outside) < len(members) or len(parts) > 1):
                 continue  # nothing but what its aggregator opened, which is a release of its own
             when = own | {holder: t_s for holder, t_s in answered.items() if holder not in own}
             if len(when) < self.threshold:
                 continue
-            opened_s = max(sorted(when.values())[self.threshold - 1], min(answered.values()))
+            opened_s = max(sorted(when.values())[self.threshold - 1], min(answered.values()), since_s)
             for part in parts:
                 if all(member in terms for member in part):
                     shown = [terms[member] for member in part]
