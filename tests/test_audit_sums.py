@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from protocols.gossip.learner import Learner, Model
+from protocols.privacy.lineage import Lineage
 from protocols.sharing.modulus import Words
 from scenarios.audit_sums import Pipeline, audit_sums, finished
 from scenarios.canaries import NOTHING
@@ -138,9 +139,16 @@ def test_the_noise_of_sums_is_as_much_as_claimed(law: str) -> None:
     assert (0.3 if law == "gaussian" else 0.1) * claimed < lower < claimed
 
 
-@pytest.mark.parametrize("broken", [Lazy, Shared, Late, Reused])
+@pytest.mark.parametrize("broken", [Lazy, Shared, Late])
 def test_broken_noise_is_caught(broken: type[Pipeline]) -> None:
     assert play(broken)["verdict"] == "violated"
+
+
+def test_noise_used_again_is_caught_if_the_record_does_not_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record notices by itself, and claims nothing; the audit finds it without that."""
+    assert play(Reused, trials=20)["claimed epsilon (zero-out)"] == float("inf")
+    monkeypatch.setattr(Lineage, "begin", lambda self, t_s, node, round: None)
+    assert play(Reused)["verdict"] == "violated"
 
 
 @pytest.mark.parametrize("unseen", [OneLazy, SameSeed])

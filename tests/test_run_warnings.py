@@ -48,8 +48,10 @@ def test_a_run_that_went_well_has_no_warnings(tmp_path: Path, changes: dict[str,
 
 
 def test_sums_that_stay_closed_are_a_warning(tmp_path: Path) -> None:
-    """A request and its answer take 100 ms: no time-out of 80 ms opens anything."""
-    summary = ran(tmp_path, **(SECURE | {"protocol": {"exchange": "secure", "timeout": "80 ms"}}))
+    """A request and its answer take 230 ms at the mean, at least 60: a time-out of 80 ms opens nothing."""
+    slow = {"latency": {"kind": "uniform", "low": "30 ms", "high": "200 ms"}}
+    protocol = {"exchange": "secure", "timeout": "80 ms"}
+    summary = ran(tmp_path, **(SECURE | {"protocol": protocol, "network": slow}))
     assert (
         summary["sums_opened"] == summary["sums_opened_fraction"] == summary["mixes_complete_fraction"] == 0
     )
@@ -81,6 +83,7 @@ def test_a_server_that_waits_too_shortly_is_a_warning(tmp_path: Path) -> None:
     star = {
         "topology": {"kind": "star", "nodes": 8, "degree": None},
         "protocol": {"kind": "fedavg", "timeout": "60 ms"},
+        "network": {"latency": {"kind": "uniform", "low": "25 ms", "high": "400 ms"}},
     }
     assert "100 % of the neighbours" in ran(tmp_path, **star)["warnings"][0]
 
@@ -124,8 +127,9 @@ def test_a_run_that_ends_early_says_how_far_it_came(tmp_path: Path) -> None:
     summary = ran(tmp_path, stop_after="250 ms")
     assert 0 < summary["rounds_done_min"] <= summary["rounds_done_max"] < summary["rounds"] == 6
     least, most = summary["rounds_done_min"], summary["rounds_done_max"]
+    finished = str(most) if least == most else f"{least} to {most}"
     assert summary["warnings"] == [
-        f"The run ended early: of 6 rounds, honest nodes finished {least} to {most}."
+        f"The run ended early, at stop_after = 0.25 s: of 6 rounds, honest nodes finished {finished}."
     ]
     (tmp_path / "again").mkdir()
     nothing = ran(tmp_path / "again", stop_after="10 ms")

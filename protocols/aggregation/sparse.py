@@ -82,8 +82,8 @@ class SparseMasks(Keyed):
         position the sum over the other members that chose it, of whom there are at least ``minimum`` − ``colluders``.
         Choices are known to the aggregator and all listed members. One that lies about the choices of others makes
         masks not cancel; it gets noise. A position is open as soon as all who chose it have sent theirs, also where
-        the sum of all stays closed; so each masked message is charged when it is delivered, with the local bound: sums
-        over different members at different positions are no linear function of whole vectors.
+        the sum of all stays closed; so each masked message is charged when it is delivered, with the local bound:
+        sums over different members at different positions are no linear function of whole vectors.
     """
 
     steps = (("list", "indices"), ("agreed", "masked"))
