@@ -117,7 +117,7 @@ def test_an_open_loop_that_is_missing_says_why() -> None:
     )
     none = make_summary(epsilon_worst=0.0, epsilon_worst_open_loop=0.0)
     assert "privacy, open-loop" not in dict(summary_rows(none))
-    assert dict(summary_rows(none))["privacy"].startswith("ε = 0: no observer received anything")
+    assert dict(summary_rows(none))["privacy"].startswith("ε = 0: what observers received depends on no")
 
 
 def test_warnings_come_first() -> None:

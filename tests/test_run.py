@@ -333,7 +333,7 @@ def test_a_run_stopped_before_anything_was_sent_is_written_whole(tmp_path: Path)
     assert len(read_run(tmp_path / "run").releases) == 0
     assert summary["epsilon_worst"] == 0
     shown = dict(summary_rows(summary))
-    assert shown["privacy"].startswith("ε = 0: no observer received anything")
+    assert shown["privacy"].startswith("ε = 0: what observers received depends on no")
     assert shown["virtual time"].endswith("0 of 4 rounds")
 
 
