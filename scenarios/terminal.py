@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.summary import upper
-
 WIDTH = 120
 """Of tables that go into a file."""
 
@@ -36,6 +34,8 @@ def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _cell(name: str, value: Any) -> str:
+    from analysis.summary import upper  # tables of runs: not for checks alone
+
     if not isinstance(value, float):
         return str(value)
     return upper(value, 4) if name.startswith(("epsilon", "noise")) else f"{value:.4g}"
