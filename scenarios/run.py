@@ -188,7 +188,13 @@ class _Underway:
         last = self.recorder.conclude(end_s, down)
         if status == "finished" and last.diverged.any():
             status = "diverged"
-        claims = claim(self.scenario, self.parts, end_s, self.recorder.on_progress)
+        stopped: KeyboardInterrupt | None = None
+        try:
+            claims = claim(self.scenario, self.parts, end_s, self.recorder.on_progress)
+        except (
+            KeyboardInterrupt
+        ) as error:  # what was recorded is written all the same, and can be accounted later
+            claims, stopped, status = [], error, "interrupted"
         log = self.engine.log
         facts = {
             "trace_hash": log.trace_hash if isinstance(self.engine, Kernel) else None,
@@ -212,6 +218,8 @@ class _Underway:
         finally:
             ended = {"status": written, "peak_mib": _peak_mib(), "down_at_end": sorted(down)}
             self.folder.json("manifest", self.manifest | facts | ended)
+        if stopped is not None:
+            raise stopped
         return summary
 
 

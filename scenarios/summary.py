@@ -11,6 +11,7 @@ from protocols.aggregation.settling import CONFINED
 from protocols.privacy.coalitions import CERTIFIED, LDP_FALLBACK, OPEN_LOOP
 from protocols.privacy.ledger import Claim
 from scenarios.build import Parts
+from scenarios.protocol_tables import CentralisedProtocol
 from scenarios.recent import recent
 from scenarios.recorder import Recorder
 from scenarios.run_warnings import rounds_done, run_warnings
@@ -126,8 +127,10 @@ def _why_infinite(scenario: Scenario, claims: Sequence[Claim], worst: float) -> 
         return None
     if scenario.privacy is None:
         return "there is no [privacy] mechanism: models are shared as they are"
-    if not claims:
+    if not claims and isinstance(scenario.protocol, CentralisedProtocol):
         return "all data are at one place, and no privacy is claimed for that"
+    if not claims:
+        return "accounting was interrupted; sottovoce privacy accounts this run again"
     end_s = max(c.t_s for c in claims)
     reasons = (c.reason for c in claims if c.t_s == end_s and c.basis == CERTIFIED and isinf(c.epsilon))
     return next(reasons, "no honest node is left outside the observers")

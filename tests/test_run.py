@@ -313,7 +313,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_what_was_written(
 
 def test_ctrl_c_keeps_what_was_recorded(tmp_path: Path) -> None:
     def stop(fraction: float, text: str) -> None:
-        if fraction > 0.5:
+        if fraction > 0.5 and "simulated" in text:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -326,6 +326,23 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path: Path) -> None:
     assert folder.summary["status"] == "interrupted"
     assert folder.summary["rounds_done_max"] < folder.summary["rounds"] == 4
     assert "up to " in dict(summary_rows(folder.summary))["privacy"]
+
+
+def test_ctrl_c_while_losses_are_accounted_keeps_what_was_recorded(tmp_path: Path) -> None:
+    def stop(fraction: float, text: str) -> None:
+        if text.startswith("accounting"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small(tmp_path, on_progress=stop)
+    folder = read_run(tmp_path / "run")
+    assert folder.manifest["status"] == "interrupted"
+    assert len(folder.messages)
+    assert folder.summary is not None
+    assert folder.summary["epsilon_worst"] == float("inf")
+    assert "accounting was interrupted" in folder.summary["epsilon_reason"]
+    told = reaccount(tmp_path / "run", observers=None, unit=None, adjacency=None, delta=None)
+    assert all(np.isfinite(row["epsilon (worst victim)"]) for row in told)
 
 
 def test_a_run_stopped_before_anything_was_sent_is_written_whole(tmp_path: Path) -> None:
