@@ -23,6 +23,7 @@ from protocols.aggregation.pair_noise import PairNoises, sign
 from protocols.aggregation.suite import Keyed
 from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, ids_bytes
 from protocols.gossip.learner import VALUE_BYTES, Learner
+from protocols.privacy.lineage import Opened as Summed
 from protocols.privacy.lineage import Visible
 from simulator.compute import Vector
 from simulator.node import Node
@@ -85,6 +86,8 @@ class CorrelatedNoise(Keyed):
         stacked = np.stack([answer.body for answer in answers.values()])
         value: Vector = stacked.sum(axis=0, dtype=np.float64).astype(np.float32)
         terms = tuple((1.0, a.release.state) for a in answers.values())
+        # Its aggregator has seen every vector; the public is told the sum alone.
+        self._learner.lineage.delivered(self.node.now_s, self.node.id, gathering.sum.round, Summed(terms))
         return Opened(value, tuple(answers), terms)
 
     def _key(self, part: Part, peer: int) -> bytes:
