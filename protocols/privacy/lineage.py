@@ -338,6 +338,8 @@ class Lineage:
                 if tag.terms is not None:
                     for dealer, (state, coef) in zip(tag.dealers, tag.terms, strict=True):
                         self._term(TERM, t_s, round, session, Masked(tag.key, dealer, state, coef))
+                    for answered_for in session.answers:  # which may have come before the vectors were shared
+                        self._open(t_s, tag.key[0], round, session, answered_for)
                 kind = () if tag.terms is None else (1.0,)
                 self._rows.append((HELD, session.number, t_s, observer, round, tag.dealers, kind, 0.0, 0.0))
             return
