@@ -27,7 +27,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "push": {"kind": "push", "period": "200 ms"},
     "pull": {"kind": "pull", "period": "200 ms"},
     "push-pull": {"kind": "push-pull", "period": "200 ms"},
-    "ad-psgd": {"kind": "ad-psgd", "period": "200 ms", "timeout": "400 ms"},
+    "ad-psgd": {"kind": "ad-psgd", "period": "100 ms", "timeout": "400 ms"},
     "push-sum": {"kind": "push-sum", "timeout": "400 ms"},
     "gradient-tracking": {"kind": "gradient-tracking", "timeout": "400 ms"},
     "fedavg": {"kind": "fedavg", "timeout": "400 ms"},
