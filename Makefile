@@ -11,7 +11,7 @@ STAMP := .venv/.installed
 demo: $(STAMP)
 	@number=1; while [ -e runs/demo-$$number ]; do number=$$((number + 1)); done; \
 		folder=runs/demo-$$number; \
-		$(BIN)/sottovoce run scenarios/quickstart.toml --out $$folder && \
+		$(BIN)/sottovoce run quickstart --out $$folder && \
 		report=$$($(BIN)/sottovoce report $$folder) && \
 		echo "figures and tables: $$report"
 

@@ -10,14 +10,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from analysis.captions import caption
-from analysis.estimate import seeds_in_words
-from analysis.heat import has_heat
-from analysis.plots import plot
+from analysis.figures.captions import caption
+from analysis.figures.catalogue import plot
 from analysis.store import Run, Study, is_study, read_run, read_study
-from analysis.study_table import WHOLE, about, epsilon_terms, paired_about, paired_rows, study_rows, warned
-from analysis.summary import cut_short, number, observers_in_words, summary_rows, upper, worst_node
-from analysis.tradeoff import BOUNDS, epsilon_of, grid_points
+from analysis.tables.estimate import seeds_in_words
+from analysis.tables.heat import has_heat
+from analysis.tables.study import WHOLE, about, epsilon_terms, paired_about, paired_rows, study_rows, warned
+from analysis.tables.summary import cut_short, number, observers_in_words, summary_rows, upper, worst_node
+from analysis.tables.tradeoff import BOUNDS, epsilon_of, grid_points
 from simulator.errors import StorageError
 
 _CSS = """

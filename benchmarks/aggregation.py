@@ -30,10 +30,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from protocols.aggregation.double_secrets import RealSecrets
-from protocols.aggregation.harary import parameters, partners
 from protocols.aggregation.ideal import seal
 from protocols.aggregation.keys import Directory
 from protocols.aggregation.masks import add_keystream, mask
+from protocols.aggregation.secagg_graph import parameters, partners
 from protocols.aggregation.sums import SumId
 from protocols.sharing.codec import codec_for, encode_rows
 from protocols.sharing.modulus import Z32

@@ -46,7 +46,7 @@ from scenarios.load import resolve
 from scenarios.run import run
 from scenarios.schema import Scenario
 from simulator import streams
-from simulator.kernel import Kernel
+from simulator.runtime.virtual import Kernel
 
 SAMPLES = 16
 MLP = {"kind": "mlp", "hidden": 64}

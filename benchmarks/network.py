@@ -30,13 +30,15 @@ from typing import Any
 
 import simpy
 
-from simulator import latency, streams, topology
-from simulator.kernel import Kernel
-from simulator.links import LinkModel
-from simulator.mixing import metropolis
-from simulator.node import Message, Node, Program
-from simulator.testing import ImmediateExecutor
-from simulator.world import World
+from simulator import streams
+from simulator.conformance.harness import ImmediateExecutor
+from simulator.contract.node import Message, Node, Program
+from simulator.network import latency
+from simulator.network.links import LinkModel
+from simulator.runtime.virtual import Kernel
+from simulator.runtime.world import World
+from simulator.topology import graphs
+from simulator.topology.mixing import metropolis
 
 DEGREE = 10
 SIZE_BYTES = 1000
@@ -93,8 +95,8 @@ def gossip_one_by_one(rounds: int) -> Program:
 
 def build(case: str, nodes: int, rounds: int) -> Kernel:
     """A run, ready to go."""
-    graph = topology.regular(nodes, DEGREE, streams.generator(1, "benchmark"))
-    neighbors = topology.neighborhoods(graph)
+    graph = graphs.regular(nodes, DEGREE, streams.generator(1, "benchmark"))
+    neighbors = graphs.neighborhoods(graph)
     world = World(1, neighbors, metropolis(neighbors), ImmediateExecutor())
     link = LinkModel(
         latency.lognormal(0.05, 0.4), 10e6, 0.01, 40, sharing="fair" if case == "fair" else "fifo"
@@ -146,7 +148,7 @@ def standing(case: str, nodes: int, rounds: int = 5) -> int:
 def big(nodes: int = 10_000, rounds: int = 20) -> dict[str, Any]:
     """A whole large run: wall time and peak memory of the process, and of building the topology."""
     began = time.perf_counter()
-    topology.regular(nodes, DEGREE, streams.generator(1, "benchmark"))
+    graphs.regular(nodes, DEGREE, streams.generator(1, "benchmark"))
     topology_s = time.perf_counter() - began
     began = time.perf_counter()
     kernel = build("fifo", nodes, rounds)

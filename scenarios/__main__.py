@@ -1,5 +1,5 @@
 """``python -m scenarios`` is ``sottovoce``."""
 
-from scenarios.cli import main
+from scenarios.commands.cli import main
 
 main()

@@ -13,21 +13,21 @@ from protocols.gossip.learner import Learner
 from protocols.learning.bank import Bank
 from protocols.learning.evaluate import Evaluator
 from protocols.privacy.sum_law import SumLaw
-from scenarios.build_adversary import Cast, Stage
-from scenarios.build_attacks import build_claims, build_probe, poisoned
-from scenarios.build_faults import build_detector, build_faults, build_speeds
-from scenarios.build_learner import Learning, build_learning
-from scenarios.build_network import NetworkParts, build_network
-from scenarios.build_protocol import build_program
-from scenarios.checks import check_degrees, check_links, check_noise
+from scenarios.assembly.adversary import Cast, Stage
+from scenarios.assembly.attacks import build_claims, build_probe, poisoned
+from scenarios.assembly.faults import build_detector, build_faults, build_speeds
+from scenarios.assembly.learner import Learning, build_learning
+from scenarios.assembly.network import NetworkParts, build_network
+from scenarios.assembly.protocol import build_program
+from scenarios.checks.run import check_degrees, check_links, check_noise
 from scenarios.schema import Scenario
-from simulator.adversary import Claim
-from simulator.compute import Executor
-from simulator.detector import HeartbeatDetector
-from simulator.faults import Fault
-from simulator.links import LinkModel
-from simulator.node import Program
-from simulator.speed import Speeds
+from simulator.adversary.coalition import Claim
+from simulator.contract.compute import Executor
+from simulator.contract.node import Program
+from simulator.faults.detector import HeartbeatDetector
+from simulator.faults.plan import Fault
+from simulator.faults.speeds import Speeds
+from simulator.network.links import LinkModel
 
 
 @dataclass(frozen=True)

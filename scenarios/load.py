@@ -14,15 +14,29 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from scenarios.changes import examine_studies, merged, parse_sets
-from scenarios.checks import check
-from scenarios.locate import Key, common, dotted, index, line_of, present, undotted
+from scenarios.checks.run import check
+from scenarios.facts.timeouts import tight
+from scenarios.format.locate import Key, common, dotted, index, line_of, present, undotted
+from scenarios.reading.changes import examine_studies, merged, parse_sets
+from scenarios.reading.wording import reword
 from scenarios.schema import Scenario, filled
-from scenarios.timeouts import tight
-from scenarios.wording import reword
 from simulator.errors import ConfigurationError
 
-__all__ = ["Loaded", "Problem", "ScenarioErrors", "examine", "load", "located", "merged", "resolve", "warned"]
+__all__ = [
+    "Loaded",
+    "Problem",
+    "ScenarioErrors",
+    "examine",
+    "load",
+    "located",
+    "merged",
+    "resolve",
+    "shipped",
+    "warned",
+]
+
+LIBRARY = Path(__file__).parent / "library"
+"""The scenario files that come with sottovoce."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +187,19 @@ def _readable(raw: dict[str, Any], broken: set[str]) -> dict[str, Any]:
 # ---------------------------------------------------------------- reading
 
 
+def shipped() -> list[str]:
+    """List the names of the scenarios that come with sottovoce; ``papers/NAME`` for those from papers."""
+    return sorted(file.relative_to(LIBRARY).with_suffix("").as_posix() for file in LIBRARY.rglob("*.toml"))
+
+
 def _find(path: Path) -> Path:
-    shipped = Path(__file__).parent / f"{path}.toml"
-    by_name = len(path.parts) == 1 and not path.suffix and not path.exists() and shipped.is_file()
-    return shipped if by_name else path
+    """Return the file of a path, of a shipped scenario's name, or of where a shipped scenario once was."""
+    if path.exists():
+        return path
+    parts = path.parts[1:] if path.parts[:1] == ("scenarios",) else path.parts
+    name = Path(*parts)
+    file = LIBRARY / (name if name.suffix == ".toml" and name != path else f"{name}.toml")
+    return file if file.is_file() and file.is_relative_to(LIBRARY) else path
 
 
 def _read(file: Path) -> tuple[str, dict[str, Any]]:

@@ -17,26 +17,26 @@ from typing import TYPE_CHECKING, Any
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy.ledger import Claim, account
 from protocols.privacy.lineage import record_end_s
+from scenarios.assembly.adversary import build_adversary
 from scenarios.build import Parts, build
-from scenarios.build_adversary import build_adversary
-from scenarios.folder import FORMAT, METRICS, RunFolder
-from scenarios.observers import observers_from
-from scenarios.protocol_tables import CentralisedProtocol
-from scenarios.recorder import Recorder
+from scenarios.facts.training import sampling_rate
+from scenarios.format.observers import observers_from
+from scenarios.kinds.protocols import CentralisedProtocol
+from scenarios.kinds.studies import STUDY_TABLES
+from scenarios.runs.folder import FORMAT, METRICS, RunFolder
+from scenarios.runs.recorder import Recorder
+from scenarios.runs.summary import summarise
 from scenarios.schema import Scenario
-from scenarios.study_tables import STUDY_TABLES
-from scenarios.summary import summarise
-from scenarios.training_facts import sampling_rate
-from simulator import mixing
-from simulator.clock import to_ns
-from simulator.compute import Executor
+from simulator.contract.compute import Executor
+from simulator.core.clock import to_ns
+from simulator.core.records import ActivityLog
 from simulator.errors import ConfigurationError
-from simulator.kernel import Kernel
-from simulator.records import ActivityLog
-from simulator.world import Ending, World
+from simulator.runtime.virtual import Kernel
+from simulator.runtime.world import Ending, World
+from simulator.topology import mixing
 
 if TYPE_CHECKING:
-    from simulator.live import Live
+    from simulator.runtime.real import Live
 
 CHECKPOINTS = 12
 """Points in time at which the ledger states what has been lost so far."""
@@ -164,7 +164,7 @@ def end_of(ending: Ending, finished_s: Mapping[int, float]) -> float:
 def _engine(world: World, parts: Parts, live: bool) -> Kernel | Live:
     if not live:
         return Kernel(world, parts.link, parts.program)
-    from simulator.live import Live  # sockets are not owed by those who simulate
+    from simulator.runtime.real import Live  # sockets are not owed by those who simulate
 
     return Live(world, parts.program)
 

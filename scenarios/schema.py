@@ -1,7 +1,7 @@
 """The scenario file, format 1: every table, key, unit and range.
 
 Durations are held in seconds, rates in bits per second, sizes in bytes, fractions as fractions of one. What
-needs more than one key to judge lives in :mod:`scenarios.checks`; reading files and wording errors in
+needs more than one key to judge lives in :mod:`scenarios.checks.run`; reading files and wording errors in
 :mod:`scenarios.load`.
 """
 
@@ -11,18 +11,18 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from scenarios.adversary_tables import Adversary
-from scenarios.data_tables import Data, IidPartition, Partition
-from scenarios.fault_tables import DEFAULT_FAULT, Compute, Detector, Fault
-from scenarios.network_tables import Network
-from scenarios.privacy_tables import Privacy
-from scenarios.protocol_tables import Protocol
-from scenarios.secure_tables import Secure
-from scenarios.study_tables import Study, Sweep, Whatif
-from scenarios.tables import Table, written
-from scenarios.topology_tables import DYNAMIC, Mixing, Region, Topology
-from scenarios.training_tables import Model, Training
-from scenarios.units import Duration, Fraction
+from scenarios.format.tables import Table, written
+from scenarios.format.units import Duration, Fraction
+from scenarios.kinds.adversaries import Adversary
+from scenarios.kinds.aggregations import Secure
+from scenarios.kinds.data import Data, IidPartition, Partition
+from scenarios.kinds.faults import DEFAULT_FAULT, Compute, Detector, Fault
+from scenarios.kinds.links import Network
+from scenarios.kinds.privacy import Privacy
+from scenarios.kinds.protocols import Protocol
+from scenarios.kinds.studies import Study, Sweep, Whatif
+from scenarios.kinds.topologies import DYNAMIC, Mixing, Region, Topology
+from scenarios.kinds.training import Model, Training
 
 # ---------------------------------------------------------------- evaluation
 

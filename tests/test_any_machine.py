@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.paces import PACES, at_some_pace
+from tests.support.paces import PACES, at_some_pace
 
-FILES = sorted(Path(__file__).parent.glob("*.py"))
+FILES = sorted(Path(__file__).parent.rglob("*.py"))
 CLOCKS = {
     "monotonic",
     "monotonic_ns",

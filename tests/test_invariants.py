@@ -13,17 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulator.adversary import Adversary
-from simulator.clock import to_ns
-from simulator.detector import HeartbeatDetector
-from simulator.faults import Arrival, Cut, Fault, Hold, Outage, Sessions, partition
-from simulator.latency import constant, exponential, lognormal, per_link
-from simulator.links import LinkModel, Reordering, Transport
-from simulator.losses import Bursts
-from simulator.node import Message, Node
-from simulator.records import DELIVERED, DROPPED, NEVER, STATUSES, ActivityLog
-from simulator.tampering import delay, drop, replay
-from tests.networks import Played, chatter, complete, play
+from simulator.adversary.coalition import Adversary
+from simulator.adversary.tampering import delay, drop, replay
+from simulator.contract.node import Message, Node
+from simulator.core.clock import to_ns
+from simulator.core.records import DELIVERED, DROPPED, NEVER, STATUSES, ActivityLog
+from simulator.faults.detector import HeartbeatDetector
+from simulator.faults.plan import Arrival, Cut, Fault, Hold, Outage, Sessions, partition
+from simulator.network.latency import constant, exponential, lognormal, per_link
+from simulator.network.links import LinkModel, Reordering, Transport
+from simulator.network.packet_loss import Bursts
+from tests.support.networks import Played, chatter, complete, play
 
 NODES = 5
 THERE = complete(NODES)

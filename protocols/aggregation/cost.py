@@ -182,7 +182,7 @@ def sparse(members: int, index_bytes: int, sent_words: list[int], modulus: Modul
         members: who take part.
         index_bytes: of one choice.
         sent_words: of every member; as many as it chose where choices depend on models
-            (:meth:`~protocols.aggregation.sparse.SparsePlan.sent`).
+            (:meth:`~protocols.aggregation.cesar.SparsePlan.sent`).
         modulus: of the words.
     """
     n = members

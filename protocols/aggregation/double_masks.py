@@ -45,7 +45,7 @@ from protocols.aggregation.sums import (
     is_ids,
 )
 from protocols.privacy.lineage import Held, Masked, Revealed
-from simulator.node import Message, Node
+from simulator.contract.node import Message, Node
 
 
 class Graph(NamedTuple):

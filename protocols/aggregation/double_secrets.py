@@ -34,8 +34,8 @@ from protocols.aggregation.masks import add_keystream, total
 from protocols.aggregation.sums import KEPT_ROUNDS, Refused, SumId
 from protocols.sharing import scalars
 from protocols.sharing.modulus import Modulus, Words
+from simulator.contract.node import Node
 from simulator.errors import SottovoceError
-from simulator.node import Node
 
 Greeting: TypeAlias = "tuple[bytes, bytes, bytes, bytes]"
 """Public encryption key, public mask key, commitment to b, signature (empty if greetings are not signed)."""

@@ -14,14 +14,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from protocols.privacy import surplus
+from protocols.privacy import excess_noise
 from protocols.privacy.integer_noise import discrete_gaussian, skellam
 from protocols.sharing.codec import Codec, OutOfRange, decode, encode_rows
 from protocols.sharing.modulus import Integers, Modulus, Words
 from protocols.sharing.rotation import Signs, draw_signs, padded, rotate, rotate_back
 from protocols.sharing.rounding import conditional, stochastic
-from simulator.compute import Vector
-from simulator.node import Node
+from simulator.contract.compute import Vector
+from simulator.contract.node import Node
 
 SEED_BYTES = 32
 Law: TypeAlias = Literal["skellam", "discrete-gaussian"]
@@ -190,7 +190,7 @@ class NoisedIntegers(Encoding):
         return (value - real).astype(np.float32)
 
     def _part(self, index: int, seed: bytes, size: int) -> Integers:
-        return skellam(self.parts[index] * self.codec.scale**2, size, surplus.generator(seed))
+        return skellam(self.parts[index] * self.codec.scale**2, size, excess_noise.generator(seed))
 
     def decode(self, words: Words, round: int) -> Vector:
         """Signed words over the scale, rotated back."""

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from protocols.aggregation.ideal import Sealed
 from protocols.aggregation.sums import SUM_BYTES, Offer, Reply, Rules, SumId
-from simulator.node import Message, Node
+from simulator.contract.node import Message, Node
 
 REFUSE = "refuse"
 Pump: TypeAlias = "Callable[[Callable[[], bool], float], Awaitable[bool]]"

@@ -21,7 +21,7 @@ from protocols.aggregation.keys import (
     key_size_bytes,
     make_key,
 )
-from simulator.node import Delivery, Message, Node
+from simulator.contract.node import Delivery, Message, Node
 
 SETUP_ROUND = -1
 """Key messages belong to no learning round."""

@@ -31,7 +31,7 @@ from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, 
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.peers import Peers, pump
 from protocols.gossip.robust_mix import RobustMix
-from simulator.node import Delivery, Message, Node
+from simulator.contract.node import Delivery, Message, Node
 
 
 class NeighbourhoodExchange:

@@ -11,7 +11,7 @@ from protocols.aggregation.sums import Offer
 from protocols.gossip.learner import Model
 from protocols.sharing.codec import OutOfRange
 from protocols.sharing.modulus import Words
-from simulator.node import Node
+from simulator.contract.node import Node
 
 
 class Offers:

@@ -10,8 +10,8 @@ from scipy.special import ndtri
 from protocols.aggregation.keys import KEY_BYTES, PROTOCOL, framed, number
 from protocols.aggregation.masks import keystream
 from protocols.privacy.lineage import ORIGIN, Lineage, Visible
-from simulator.compute import Vector
-from simulator.node import Node
+from simulator.contract.compute import Vector
+from simulator.contract.node import Node
 
 
 class PairNoises:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.compute import Vector
+from simulator.contract.compute import Vector
 from simulator.errors import ConfigurationError
 
 ROUNDING = 1e-5

@@ -17,7 +17,7 @@ from protocols.aggregation.offers import Offers
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import KEPT_ROUNDS, SUM_BYTES, Opened, Refused, Rules, Skipped, SumId, is_ids
 from protocols.sharing.codec import OutOfRange
-from simulator.node import Delivery, Message, Node
+from simulator.contract.node import Delivery, Message, Node
 
 VECTOR = "masked"
 """Kind of the answer that carries a member's vector, and the proof about it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from protocols.aggregation.public_range import PublicRange
 from protocols.gossip.learner import Model
 from protocols.privacy.lineage import Lineage
-from simulator.node import Node
+from simulator.contract.node import Node
 
 CONFINED = "confined"
 """Kind of the record of a model that others had led out of the range."""

@@ -17,7 +17,7 @@ from protocols.aggregation.suite import Keyed
 from protocols.aggregation.sums import Opened, Refused, Reply, Rules, Skipped, ids_bytes
 from protocols.aggregation.vector_shares import SharingPlan, TooManyWrong, VectorShares
 from protocols.privacy.lineage import Held, Masked, Revealed
-from simulator.node import Node
+from simulator.contract.node import Node
 
 
 class ShareSums(Keyed):

@@ -17,7 +17,7 @@ from protocols.aggregation.suite import Keyed
 from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, SumId, ids_bytes
 from protocols.privacy.lineage import Share
 from protocols.sharing.modulus import Modulus, Words
-from simulator.node import Node
+from simulator.contract.node import Node
 
 
 class SingleMasks(Keyed):

@@ -9,7 +9,7 @@ from typing import Any
 from protocols.aggregation.gathering import Gathering, Part, Pump
 from protocols.aggregation.keyring import TRIES, Keyring
 from protocols.aggregation.sums import Opened, Refused, Reply, Rules
-from simulator.node import Delivery, Node
+from simulator.contract.node import Delivery, Node
 
 
 class Suite(ABC):

@@ -18,7 +18,7 @@ from protocols.aggregation.encoding import Encoding
 from protocols.aggregation.keys import ID_BYTES
 from protocols.aggregation.public_range import PublicRange
 from protocols.sharing.modulus import Words
-from simulator.compute import Vector
+from simulator.contract.compute import Vector
 from simulator.errors import SottovoceError
 
 ROUND_BYTES, ATTEMPT_BYTES = 4, 4

@@ -18,7 +18,7 @@ from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, ids_bytes
 from protocols.gossip.learner import Learner
 from protocols.privacy.lineage import Entrusted
 from protocols.privacy.lineage import Opened as Seen
-from simulator.node import Node
+from simulator.contract.node import Node
 
 
 class Trusted(Suite):

@@ -23,8 +23,8 @@ from protocols.aggregation.masks import total
 from protocols.aggregation.sums import Refused, SumId
 from protocols.sharing import decoding, packed
 from protocols.sharing.modulus import Modulus, Words
+from simulator.contract.node import Node
 from simulator.errors import SottovoceError
-from simulator.node import Node
 
 TAG_BYTES = 16
 _NONCE = bytes(12)  # every key encrypts one message only

@@ -34,7 +34,7 @@ from protocols.aggregation.verified_secrets import (
     sealed_bytes,
 )
 from protocols.privacy.lineage import Held
-from simulator.node import Message, Node
+from simulator.contract.node import Message, Node
 
 Judgements = Mapping[int, tuple[tuple[int, ...], Mapping[int, Blobs]]]
 """By accused dealer, who complained, and what it published for each of them."""

@@ -21,9 +21,9 @@ from protocols.attacks.knowledge import models_seen
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.robust_mix import Heard, Rule
 from protocols.privacy.lineage import ORIGIN
-from simulator.compute import Executor, Op
-from simulator.knowledge import Context
-from simulator.node import Links, Node
+from simulator.contract.compute import Executor, Op
+from simulator.contract.knowledge import Context
+from simulator.contract.node import Links, Node
 
 Attack: TypeAlias = "Callable[[Scene], Model]"
 Direction: TypeAlias = Callable[[jax.Array, Any], jax.Array]

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from protocols.learning.network import Dense
+from protocols.learning.layers import Dense
 from protocols.learning.task import Task
-from simulator.compute import Vector
+from simulator.contract.compute import Vector
 from simulator.errors import ConfigurationError
 
 FACTORS = 64

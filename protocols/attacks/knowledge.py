@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 from protocols.gossip.learner import Model
 from protocols.gossip.messages import shown
 from protocols.privacy.lineage import Visible
-from simulator.knowledge import Context
-from simulator.node import Message
+from simulator.contract.knowledge import Context
+from simulator.contract.node import Message
 
 REACH = 3
 """Rounds back from the newest one, after which older messages are not looked at."""

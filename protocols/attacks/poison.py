@@ -9,7 +9,7 @@ import numpy as np
 
 from protocols.learning.bank import Bank
 from protocols.learning.dataset import Dataset
-from simulator.compute import Vector
+from simulator.contract.compute import Vector
 
 
 @dataclass(frozen=True)

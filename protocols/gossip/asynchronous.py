@@ -13,7 +13,7 @@ from protocols.gossip.learner import Learner
 from protocols.gossip.merging import Aged, MergeRules
 from protocols.gossip.messages import call, numbers_of, show, shown
 from protocols.gossip.peers import chosen, pump
-from simulator.node import Delivery, Message, Node
+from simulator.contract.node import Delivery, Message, Node
 
 JITTER = 0.1
 """Relative spread of a node's period, so that nodes do not march in step."""

@@ -10,7 +10,7 @@ sample counts alike here, where an average of nodes' batches weighs the samples 
 from __future__ import annotations
 
 from protocols.gossip.learner import Learner, Model
-from simulator.node import Node
+from simulator.contract.node import Node
 
 POOL = 0
 """The node that has all data."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from protocols.aggregation.keyring import TRIES
-from protocols.gossip.disguise import Disguise
 from protocols.gossip.learner import Learner, Model
+from protocols.gossip.message_noise import Disguise
 from protocols.gossip.messages import show, shown, tell
 from protocols.gossip.peers import Barrier, shares
 from protocols.gossip.robust_mix import RobustMix
-from simulator.node import Node
+from simulator.contract.node import Node
 
 
 class DirectExchange:

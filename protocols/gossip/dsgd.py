@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from protocols.gossip.exchange import ExchangeFactory
 from protocols.gossip.learner import Learner, Model
-from simulator.node import Node
+from simulator.contract.node import Node
 
 
 async def dsgd(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from protocols.gossip.learner import Model
-from simulator.node import Node
+from simulator.contract.node import Node
 
 
 class Exchange(Protocol):

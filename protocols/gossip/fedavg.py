@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from protocols.gossip.federation import FederationPlan, Member
 from protocols.gossip.learner import Learner
-from simulator.node import Node
+from simulator.contract.node import Node
 
 
 async def fedavg(node: Node, learner: Learner, plan: FederationPlan) -> None:

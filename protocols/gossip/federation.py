@@ -23,7 +23,7 @@ from protocols.gossip.messages import call, numbers_of, show, shown, tell
 from protocols.gossip.peers import PATIENCE, Peers, pump
 from protocols.gossip.robust_mix import RobustMix
 from protocols.privacy.adaptive_clip import BIT, CLIP
-from simulator.node import Delivery, Message, Node
+from simulator.contract.node import Delivery, Message, Node
 
 ROOT = 0
 """The node at the top."""

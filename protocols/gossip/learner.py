@@ -12,8 +12,8 @@ import numpy as np
 from protocols.privacy.adaptive_clip import BIT, AdaptiveClip
 from protocols.privacy.bands import remember
 from protocols.privacy.lineage import ORIGIN, Lineage
-from simulator.compute import Handle, Vector
-from simulator.node import Node
+from simulator.contract.compute import Handle, Vector
+from simulator.contract.node import Node
 
 if TYPE_CHECKING:
     from protocols.learning.operations import Operations

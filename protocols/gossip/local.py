@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocols.gossip.learner import Learner, Model
-from simulator.node import Node
+from simulator.contract.node import Node
 
 
 async def local(node: Node, learner: Learner, rounds: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from protocols.gossip.learner import Learner, Model
-from simulator.node import Node
+from simulator.contract.node import Node
 
 Order: TypeAlias = Literal["merge-update", "update-merge"]
 Weighting: TypeAlias = Literal["half", "updates"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from protocols.gossip.learner import VALUE_BYTES, Learner, Model
 from protocols.privacy.lineage import Visible
-from simulator.node import Message, Node
+from simulator.contract.node import Message, Node
 
 HEADER_BYTES = 8
 """Round and element count; all there is to a message without a model."""

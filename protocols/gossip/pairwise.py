@@ -25,7 +25,7 @@ from protocols.gossip.asynchronous import LINGER_PERIODS, ticking
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import show, shown
 from protocols.gossip.peers import Once, chosen, draws, pump
-from simulator.node import Delivery, Message, Node
+from simulator.contract.node import Delivery, Message, Node
 
 OFFER, ANSWER = "offer", "answer"
 

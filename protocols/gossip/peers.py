@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-from simulator.node import Delivery, Message, Node
+from simulator.contract.node import Delivery, Message, Node
 
 PATIENCE = 3
 """A neighbour silent for this many time-outs is taken to be down."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from protocols.gossip.asynchronous import Gossiper, Manners, Pace
 from protocols.gossip.learner import Learner
-from simulator.node import Node
+from simulator.contract.node import Node
 
 PULL = Manners("pull", shows=False, asks=True)
 

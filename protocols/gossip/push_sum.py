@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import numbers_of, show, shown, tell
 from protocols.gossip.peers import Barrier, Once
-from simulator.node import Message, Node
+from simulator.contract.node import Message, Node
 
 Reliable: TypeAlias = Literal["none", "running-sums"]
 

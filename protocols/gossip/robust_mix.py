@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.peers import draws
 from protocols.learning.own_loss import own_losses
-from simulator.compute import Op
-from simulator.node import Node
+from simulator.contract.compute import Op
+from simulator.contract.node import Node
 
 
 @dataclass(frozen=True)

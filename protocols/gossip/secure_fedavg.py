@@ -22,11 +22,11 @@ from protocols.aggregation.session import Sessions
 from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules, participants
+from protocols.gossip.excess_noise import SEEDS, SURPLUS, Surplus
 from protocols.gossip.federation import ROOT, FederationPlan, Member
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.peers import PATIENCE, pump
-from protocols.gossip.surplus import SEEDS, SURPLUS, Surplus
-from simulator.node import Delivery, Message, Node
+from simulator.contract.node import Delivery, Message, Node
 
 
 async def secure_fedavg(

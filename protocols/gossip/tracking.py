@@ -26,7 +26,7 @@ from functools import partial
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import show, shown, tell
 from protocols.gossip.peers import Barrier, shares
-from simulator.node import Node
+from simulator.contract.node import Node
 
 
 async def tracking(node: Node, learner: Learner, rounds: int, timeout_s: float) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.learning.operands import freeze, operand, promised, shapes, where
-from simulator.compute import Handle, Input, Op, Vector
+from simulator.contract.compute import Handle, Input, Op, Vector
 from simulator.errors import ContractError
 
 

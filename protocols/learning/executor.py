@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from protocols.learning.operands import freeze, operand, promised, shapes, where
 from protocols.learning.rows import COLUMN, OWN, WASTE, Placement, Rows, WrongSize
-from simulator.compute import Handle, Input, Op, Vector
+from simulator.contract.compute import Handle, Input, Op, Vector
 from simulator.errors import ConfigurationError, ContractError
 
 SMALLEST_BATCH = 8

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from protocols.learning.network import matmul
+from protocols.learning.layers import matmul
 from protocols.learning.task import Task
 
 Unit: TypeAlias = Literal["record", "node"]

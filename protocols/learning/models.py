@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.learning.network import Activation, Conv, Dense, Layer, Network, Padding, Pool, Shape
+from protocols.learning.layers import Activation, Conv, Dense, Layer, Network, Padding, Pool, Shape
 from protocols.learning.task import Task
 from simulator.errors import ConfigurationError
 

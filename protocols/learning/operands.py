@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.compute import Op
+from simulator.contract.compute import Op
 from simulator.errors import ContractError
 
 _NAMED_NODES = 16

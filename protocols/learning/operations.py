@@ -14,7 +14,7 @@ from protocols.learning.bank import Bank
 from protocols.learning.batches import Batches
 from protocols.learning.local_update import Recipe, update_function
 from protocols.learning.task import Task
-from simulator.compute import Op
+from simulator.contract.compute import Op
 from simulator.errors import ConfigurationError
 
 MOST_TERMS = 32

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from protocols.learning.network import Network
+    from protocols.learning.layers import Network
 
 Array: TypeAlias = Any  # a JAX array or tracer; this module does not import JAX
 

@@ -14,8 +14,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from simulator.contract.node import Node
 from simulator.errors import ConfigurationError
-from simulator.node import Node
 
 CLIP, BIT = "clip", "clip bit"
 """Where a node's disk keeps the current norm, and what it has to say about it."""

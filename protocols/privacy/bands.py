@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from protocols.privacy.lineage import ORIGIN, Lineage
-from simulator.compute import Vector
-from simulator.node import Node
+from simulator.contract.compute import Vector
+from simulator.contract.node import Node
 
 MEMORY = "noises"
 """Where a node's disk keeps its last noises, the latest first."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.privacy.adaptive_bound import supremum
 from protocols.privacy.exposure import Exposure
 from protocols.privacy.innovations import Filter, follow
 from protocols.privacy.linear_view import (
@@ -20,7 +21,6 @@ from protocols.privacy.linear_view import (
     state_rows,
     whiten,
 )
-from protocols.privacy.supremum import supremum
 
 MAX_WORK = 2e11
 """Multiplications for one observer's losses over all rounds, some ten to a hundred seconds."""

@@ -1,0 +1,71 @@
+"""What liars cost, by their number, and where that breaks a scenario."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.figures import style
+from analysis.store import Study
+from analysis.tables.estimate import seeds_in_words
+from simulator.errors import StorageError
+
+
+def has_breaking(study: Study) -> bool:
+    """Whether a study looked for a breaking point."""
+    return study.kind == "breaking"
+
+
+def breaking_figure(study: Study) -> Figure:
+    """Accuracy lost to so many liars, against the same nodes telling the truth: mean and 95 % t interval.
+
+    One seed has no interval, and no bar.
+
+    Raises:
+        StorageError: the search did not finish.
+    """
+    found = _found(study)
+    costs = found["costs"]
+    made, (ax,) = style.figure(width=style.COLUMN_INCHES, height=2.3)
+    with style.applied():
+        liars = [cost["liars"] for cost in costs]
+        means = [100 * cost["mean"] for cost in costs]
+        ax.plot(liars, means, color=style.BLUE, marker="o", lw=1.1)
+        for cost in costs:
+            if cost["low"] is not None:
+                ends = [100 * cost["low"], 100 * cost["high"]]
+                ax.plot([cost["liars"]] * 2, ends, color=style.BLUE, lw=0.8)
+        ax.axhline(100 * found["drop"], color=style.BLACK, lw=0.7, ls=(0, (4, 2)))
+        if found["liars"] is not None:
+            cost = means[liars.index(found["liars"])]
+            left = (
+                found["liars"] - min(liars) < max(liars) - found["liars"]
+            )  # the words go where there is room
+            ax.plot(found["liars"], cost, marker="o", ms=6, color=style.VERMILION, zorder=4)
+            ax.annotate(
+                f"breaks at {found['liars']}",
+                (found["liars"], cost),
+                xytext=(6 if left else -6, -3 if left else 3),
+                textcoords="offset points",
+                ha="left" if left else "right",
+                va="top" if left else "bottom",
+                fontsize=7,
+                color=style.VERMILION,
+            )
+        ax.set_xlabel("Byzantine nodes")
+        ax.set_title(seeds_in_words(cost["seeds"] for cost in costs), color="#444444", fontsize=7)
+        ax.set_ylabel("accuracy lost (percentage points)")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return made
+
+
+def _found(study: Study) -> dict[str, Any]:
+    file = study.path / "breaking.json"
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{file}: is not there or damaged ({error}); run the search to its end") from error
+    return found

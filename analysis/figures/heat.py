@@ -1,0 +1,67 @@
+"""The heat map of attacks against defences."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from analysis.figures import style
+from analysis.store import Study
+from analysis.tables.heat import WORST, Grid, heat
+
+_PANELS = (("accuracy_mean", "mean over honest nodes"), ("accuracy_worst", "worst honest node"))
+
+
+def heat_figure(study: Study) -> Figure:
+    """Accuracy in per cent of every attack on every defence, and of the worst attack, marked in its row.
+
+    Two panels: the mean over honest nodes, and the worst of them. Means over seeds.
+    """
+    grids = [heat(study, metric) for metric, _ in _PANELS]
+    rows, columns = len(grids[0].defences), len(grids[0].attacks)
+    made, axes = style.figure(2, 1, sharex=True, height=1.2 + 2 * 0.2 * rows)
+    colours = matplotlib.colormaps["cividis"]
+    scale = Normalize(0.0, 1.0)
+    with style.applied():
+        for ax, grid, (_, title) in zip(axes, grids, _PANELS, strict=True):
+            _draw(ax, grid, colours, scale)
+            ax.set_title(title)
+        axes[-1].set_xticks(range(columns), grids[0].attacks, rotation=35, ha="right")
+        bar = made.colorbar(matplotlib.cm.ScalarMappable(scale, colours), ax=axes, aspect=40, pad=0.015)
+        bar.set_label("test accuracy (%)")
+        bar.set_ticks(np.linspace(0, 1, 6).tolist(), labels=[f"{v:g}" for v in np.linspace(0, 100, 6)])
+        bar.outline.set_visible(False)
+    return made
+
+
+def _draw(ax: Axes, grid: Grid, colours: matplotlib.colors.Colormap, scale: Normalize) -> None:
+    shown = np.full((len(grid.defences), len(grid.attacks)), math.nan)
+    for i, defence in enumerate(grid.defences):
+        for j, attack in enumerate(grid.attacks):
+            cell = grid.cells.get((defence, attack))
+            if cell is None or not cell.seeds:
+                continue
+            shown[i, j] = cell.mean
+            worst = grid.cells.get((defence, WORST))
+            ax.text(
+                j,
+                i,
+                f"{100 * cell.mean:.0f}",
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                fontweight="bold" if worst is not None and attack == worst.attack else "normal",
+                color="white" if scale(cell.mean) < 0.55 else "black",
+            )
+    ax.imshow(shown, cmap=colours, norm=scale, aspect="auto", interpolation="nearest")
+    ax.axvline(len(grid.attacks) - 1.5, color="white", lw=3)
+    ax.set_yticks(range(len(grid.defences)), grid.defences)
+    ax.tick_params(left=False, bottom=False)
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)

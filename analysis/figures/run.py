@@ -1,0 +1,194 @@
+"""Figures of one run: accuracy against time and traffic, and the privacy loss as it grows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import style
+from analysis.store import Outage, Run
+from analysis.tables.summary import MIB
+from simulator.errors import StorageError
+
+
+def accuracy_figure(run: Run) -> Figure:
+    """Accuracy of every honest node that is up, their mean and their worst, against time and against traffic.
+
+    Scheduled outages are marked: ▼ node down, ▲ node back.
+
+    Raises:
+        StorageError: nothing has been evaluated yet.
+    """
+    every = run.metrics
+    overall = (
+        every.filter(pl.col("node") == -1)
+        .pivot("metric", index="t_s", values="value", aggregate_function="last")
+        .sort("t_s")
+    )
+    needed = {"accuracy_mean", "accuracy_worst", "bytes_sent"}
+    if overall.is_empty() or not needed <= set(overall.columns):
+        raise StorageError(
+            f"{run.path / 'metrics.parquet'}: holds no evaluation of {', '.join(sorted(needed))}"
+        )
+    single = every.filter((pl.col("metric") == "accuracy") & (pl.col("node") >= 0)).sort("t_s")
+    traffic = overall.select("t_s", mib=pl.col("bytes_sent") / MIB)
+    single = single.join(traffic, on="t_s", how="left")
+    made, axes = style.figure(1, 2, sharey=True, height=2.5)
+    with style.applied():
+        for ax, column, unit in (
+            (axes[0], "t_s", _clock(run)),
+            (axes[1], "mib", "traffic, all nodes (MiB)"),
+        ):
+            x = (overall if column == "t_s" else traffic)[column].to_list()
+            for _, node in single.group_by("node", maintain_order=True):
+                ax.plot(node[column], node["value"], color=style.GREY, lw=0.5, alpha=0.35, zorder=1)
+            ax.plot([], [], color=style.GREY, lw=0.7, alpha=0.6, label="each honest node")
+            mean, worst = overall["accuracy_mean"].to_list(), overall["accuracy_worst"].to_list()
+            ax.plot(x, mean, color=style.BLUE, label="mean", zorder=3)
+            ax.plot(x, worst, color=style.VERMILION, ls=(0, (4, 1.5)), label="worst honest node", zorder=3)
+            ax.set_xlabel(unit)
+            ax.set_xlim(left=0)
+        axes[0].set_ylabel("test accuracy (%)")
+        style.percent_axis(axes[0].yaxis)
+        target = (run.summary or {}).get("target_accuracy")
+        if target is not None:
+            for ax in axes:
+                ax.axhline(target, color=style.BLACK, lw=0.6, ls=":", label=f"target {100 * target:g} %")
+        _mark_outages(axes[0], run.outages, overall["t_s"].to_list()[-1])
+        handles, labels = axes[0].get_legend_handles_labels()
+        made.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return made
+
+
+def _mark_outages(ax: Axes, outages: Sequence[Outage], end_s: float) -> None:
+    """Thin lines with ▼ and ▲ over the axes; node numbers only while few enough to be read."""
+    marks: dict[tuple[float, str], list[int]] = {}
+    for outage in outages:
+        if outage.down_s <= end_s:
+            marks.setdefault((outage.down_s, "▼"), []).append(outage.node)
+        if outage.up_s is not None and outage.up_s <= end_s:
+            marks.setdefault((outage.up_s, "▲"), []).append(outage.node)
+    few = len(marks) <= 6
+    for (t_s, sign), nodes in marks.items():
+        ax.axvline(t_s, color=style.GREY, lw=0.5, ls=":", zorder=0)
+        text = sign + (",".join(map(str, nodes)) if few and len(nodes) <= 3 else "")
+        ax.annotate(
+            text,
+            (t_s, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 1),
+            textcoords="offset points",
+            ha="center",
+            fontsize=5.5,
+            color="#444444",
+            annotation_clip=False,
+        )
+
+
+def _clock(run: Run) -> str:
+    return "real time (s)" if run.manifest.get("mode") == "live" else "virtual time (s)"
+
+
+def epsilon_figure(run: Run) -> Figure:
+    """ε as virtual time passes, per basis: each observer's worst victim, the worst of all, and the median
+    over victims of each one's worst observer.
+
+    An infinite ε is not drawn; a note says from when on there is no guarantee, for the worst and the median victim.
+    Nor is the local bound drawn beside the certified one, which is never larger, nor an open-loop ε at times when
+    some observer's view has none.
+
+    Raises:
+        StorageError: no privacy loss has been accounted.
+    """
+    rows = _one_notion(run)
+    made, (ax,) = style.figure(width=style.COLUMN_INCHES * 1.25, height=2.8)
+    notes: list[str] = []
+    finite: list[float] = []
+    with style.applied():
+        missing = (run.summary or {}).get("open_loop_missing")
+        if missing is not None:
+            notes.append(f"open-loop ε: not available ({missing})")
+        for basis, part in by_basis(run, rows).items():
+            look: dict[str, Any] = {"color": style.BASIS_COLOUR[basis], "ls": style.BASIS_DASH[basis]}
+            by_observer = part.group_by("observers", "t_s").agg(pl.col("epsilon").max()).sort("t_s")
+            observers = by_observer["observers"].unique(maintain_order=True)
+            if len(observers) > 1:
+                for _, one in by_observer.group_by("observers", maintain_order=True):
+                    ax.plot(*_drawable(one), color=look["color"], lw=0.5, alpha=0.25, zorder=1)
+            worst = part.group_by("t_s").agg(pl.col("epsilon").max()).sort("t_s")
+            by_victim = part.group_by("victim", "t_s").agg(pl.col("epsilon").max())
+            median = by_victim.group_by("t_s").agg(pl.col("epsilon").median()).sort("t_s")
+            bound = "not a bound" if basis == "open-loop" else "a bound"
+            ax.plot(*_drawable(worst), lw=1.8, label=f"{basis} ({bound}), worst", zorder=3, **look)
+            ax.plot(
+                *_drawable(median),
+                lw=0.9,
+                label=f"{basis}, median victim",
+                zorder=2,
+                marker=".",
+                ms=2.5,
+                **look,
+            )
+            finite += [e for e in worst["epsilon"].to_list() if math.isfinite(e) and e > 0]
+            infinite = worst.filter(pl.col("epsilon").is_infinite())["t_s"].to_list()
+            if infinite:
+                note = f"{basis}: worst ε = ∞ (no guarantee) from {infinite[0]:g} s"
+                of_median = median.filter(pl.col("epsilon").is_infinite())["t_s"].to_list()
+                notes.append(note + (f", median victim's from {of_median[0]:g} s" if of_median else ""))
+        first = rows.row(0, named=True)
+        ax.set_xlabel(_clock(run))
+        ax.set_ylabel(f"privacy loss ε at δ = {style.power(first['delta'])}")
+        # Above the axes, where no curve can run through the words.
+        notes.insert(0, f"unit: {first['unit']}, adjacency: {first['adjacency']}")
+        ax.set_title("\n".join(notes), fontsize=7, color="#444444")
+        if finite and max(finite) > 30 * min(finite):
+            ax.set_yscale("log")
+        else:
+            ax.set_ylim(bottom=0)
+        ax.set_xlim(left=0)
+        if finite:
+            made.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        else:
+            ax.set_yticks([])
+    return made
+
+
+def by_basis(run: Run, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The rows worth a curve, by basis.
+
+    The fallback is the local bound and never says more than the certified one. An open-loop ε that some observer's
+    view lacks is left out for all: the worst of some is not the worst.
+    """
+    found = {basis: rows.filter(pl.col("basis") == basis) for basis in style.BASIS_DASH}
+    if not found["certified"].is_empty():
+        without = found.pop("ldp-fallback")["t_s"].unique().to_list()
+        found["open-loop"] = found["open-loop"].filter(~pl.col("t_s").is_in(without))
+    if (run.summary or {}).get("open_loop_missing") == "too large to compute":
+        del found["open-loop"]
+    return {basis: part for basis, part in found.items() if not part.is_empty()}
+
+
+def _one_notion(run: Run) -> pl.DataFrame:
+    """The rows of the scenario's own unit and adjacency; a run may have been accounted for others too."""
+    rows = run.privacy.filter(pl.col("epsilon").is_not_null() & pl.col("epsilon").is_not_nan())
+    if rows.is_empty():
+        raise StorageError(
+            f"{run.path / 'privacy.parquet'}: holds no privacy loss; the run released nothing noisy"
+        )
+    wanted = run.summary or {}
+    for key in ("adjacency", "unit", "delta"):
+        value = wanted.get(key)
+        if value is None or rows.filter(pl.col(key) == value).is_empty():
+            value = rows[key][0]
+        rows = rows.filter(pl.col(key) == value)
+    return rows
+
+
+def _drawable(rows: pl.DataFrame) -> tuple[list[float], list[float]]:
+    shown = rows.filter(pl.col("epsilon").is_finite())
+    return shown["t_s"].to_list(), shown["epsilon"].to_list()

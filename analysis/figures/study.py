@@ -1,0 +1,376 @@
+"""Figures of a study: the privacy-utility-latency trade-off of a sweep, a what-if's paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from analysis.figures import style
+from analysis.store import Study
+from analysis.tables.estimate import ONE_SEED, Estimate, seeds_in_words
+from analysis.tables.paired import Difference, study_differences
+from analysis.tables.study import epsilon_terms, plain, signed
+from analysis.tables.tradeoff import (
+    Basis,
+    GridPoint,
+    curves,
+    grid_points,
+    infinite_points,
+    pareto_front,
+    unbounded,
+    without_epsilon,
+)
+from simulator.errors import StorageError
+
+_NEVER = "#bdbdbd"
+_PANELS = (("accuracy_mean", "mean over honest nodes"), ("accuracy_worst", "worst honest node"))
+
+
+def tradeoff_figure(study: Study) -> Figure:
+    """Accuracy against ε (log axis) of every series, coloured by how long it took to the target accuracy.
+
+    Certified ε: solid line, filled markers. Open-loop ε (not a bound for adaptive training): dashed, hollow.
+    Bars are 95 % t intervals over seeds; the shaded steps are the Pareto front of each basis. Series without
+    any finite ε are labelled horizontal lines; a point of infinite ε of another series stands at the right, over "∞".
+
+    Raises:
+        StorageError: no run of the study has an accuracy.
+    """
+    found, plain = curves(study.summaries), without_epsilon(study.summaries)
+    if not any(p.accuracy_mean.count for points in (*found.values(), plain) for p in points):
+        raise StorageError(f"{study.path}: no finished run has an accuracy to draw")
+    every = grid_points(study.summaries)
+    order = [point.series for point in every]
+    infinite = infinite_points(study.summaries)
+    names = list(dict.fromkeys(series for series, _ in found))
+    names.sort(key=order.index)
+    times = [p.median_time_to_accuracy_s for points in found.values() for p in points]
+    reached = [t for t in times if math.isfinite(t)]
+    scale = Normalize(min(reached), max(max(reached), min(reached) * 1.001)) if reached else None
+    # The palest tenth of viridis would vanish on a hollow marker.
+    colours = LinearSegmentedColormap.from_list(
+        "time", matplotlib.colormaps["viridis_r"](np.linspace(0.1, 1.0, 256))
+    )
+    clock = _Clock(scale, colours)
+    made, axes = style.figure(1, 2, sharex=True, height=3.3)
+    with style.applied():
+        for ax, (metric, title) in zip(axes, _PANELS, strict=True):
+            for basis in ("open-loop", "certified"):
+                of_basis = [p for (_, b), points in found.items() if b == basis for p in points]
+                _draw_front(ax, of_basis, metric, basis)
+            for (series, basis), points in found.items():
+                _draw_curve(ax, points, metric, names.index(series), basis, clock)
+            for i, point in enumerate(plain):
+                _draw_level(ax, point, getattr(point, metric), right=i % 2 == 1)
+            ax.set_title(title)
+            style.percent_axis(ax.yaxis)
+        _epsilon_axes(study, axes, bool(found))
+        if infinite:
+            _draw_infinite(axes, infinite, names, clock)
+        axes[0].set_ylabel("test accuracy (%)")
+        if scale is not None:
+            bar = made.colorbar(matplotlib.cm.ScalarMappable(scale, colours), ax=axes, aspect=30, pad=0.015)
+            bar.set_label(f"time to {_target(study)} accuracy (virtual s)")
+            if max(reached) > min(reached) * 1.001:
+                bar.ax.yaxis.set_major_locator(MaxNLocator(5))
+            else:  # all took as long: one number, and no scale of thousandths
+                bar.set_ticks([min(reached)], labels=[f"{min(reached):g}"])
+            bar.outline.set_visible(False)
+        handles = _tradeoff_legend(names, {basis for _, basis in found}, any(math.isinf(t) for t in times))
+        boundless = unbounded(study.summaries)
+        words = [seeds_in_words(point.seeds for point in every)]
+        if boundless:
+            words.append(f"certified ε = ∞ (no guarantee): {', '.join(boundless)}")
+        made.suptitle("; ".join(words), x=0.01, ha="left", fontsize=7, color="#444444")
+        made.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=max(1, min(5, (len(handles) + 1) // 2)),
+            columnspacing=1.4,
+        )
+    return made
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """How the time to the target accuracy is coloured.
+
+    Args:
+        scale: seconds to 0 … 1; None if nothing reached the target.
+        colours: of these.
+    """
+
+    scale: Normalize | None
+    colours: Colormap
+
+    def fill(self, point: GridPoint) -> Any:
+        """The colour of a point; grey if half of its seeds or more never reached the target."""
+        time_s = point.median_time_to_accuracy_s
+        return _NEVER if self.scale is None or math.isinf(time_s) else self.colours(self.scale(time_s))
+
+
+def _draw_curve(
+    ax: Axes, points: Sequence[GridPoint], metric: str, index: int, basis: Basis, clock: _Clock
+) -> None:
+    drawn = [p for p in points if math.isfinite(getattr(p, metric).mean)]
+    ax.plot(
+        [p.epsilon.mean for p in drawn],
+        [getattr(p, metric).mean for p in drawn],
+        color=style.PALETTE[index % len(style.PALETTE)],
+        ls=style.BASIS_DASH[basis],
+        lw=1.1,
+        zorder=2,
+    )
+    for p in drawn:
+        _draw_point(ax, p, getattr(p, metric), p.epsilon.mean, index, clock)
+
+
+def _draw_point(ax: Axes, point: GridPoint, y: Estimate, x: float, index: int, clock: _Clock) -> None:
+    """A marker at ``x`` with its intervals: of a finite ε its value, else the place of infinity."""
+    line, marker = style.PALETTE[index % len(style.PALETTE)], style.MARKERS[index % len(style.MARKERS)]
+    fill = clock.fill(point)
+    _bars(ax, x, point.epsilon, y, line)
+    if point.basis == "open-loop":
+        # The ring carries the time, so that hollow markers keep it; the line's colour says which series.
+        ax.plot(x, y.mean, marker=marker, ms=5, mfc="white", mec=line, mew=0.7, zorder=4)
+        ax.plot(x, y.mean, marker=marker, ms=3.4, mfc="white", mec=fill, mew=1.0, zorder=5)
+    else:
+        ax.plot(x, y.mean, marker=marker, ms=5, mfc=fill, mec=line, mew=0.8, zorder=4)
+
+
+def _bars(ax: Axes, place: float, x: Estimate, y: Estimate, colour: str) -> None:
+    """Intervals of both, if they have any; ``place`` is where the marker stands."""
+    if y.bounded:
+        ax.plot([place, place], [y.low, y.high], color=colour, lw=0.7, zorder=3)
+    if x.bounded and x.high > x.low:
+        # An interval that reaches below zero would leave a logarithmic axis.
+        ax.plot([max(x.low, x.mean / 100), x.high], [y.mean, y.mean], color=colour, lw=0.7, zorder=3)
+
+
+def _draw_front(ax: Axes, points: Sequence[GridPoint], metric: str, basis: str) -> None:
+    pairs = [(p.epsilon.mean, getattr(p, metric).mean) for p in points]
+    front = [pairs[i] for i in pareto_front(pairs)]
+    if len(front) > 1:
+        dash = "-" if basis == "certified" else (0, (1.5, 0.7))
+        ax.step(
+            [e for e, _ in front],
+            [a for _, a in front],
+            where="post",
+            color="#d4d4d4",
+            lw=3,
+            ls=dash,
+            zorder=1,
+        )
+
+
+def _draw_level(ax: Axes, point: GridPoint, y: Estimate, *, right: bool) -> None:
+    if not math.isfinite(y.mean):
+        return
+    ax.axhline(y.mean, color=style.BLACK, lw=0.9, zorder=1)
+    if math.isfinite(y.low):
+        ax.axhspan(y.low, y.high, color=style.BLACK, alpha=0.08, lw=0, zorder=0)
+    told = "ε = ∞" if math.isinf(point.epsilon.mean) else "no ε"
+    ax.annotate(
+        f"{point.series} ({told})",
+        (0.99 if right else 0.01, y.mean),
+        ha="right" if right else "left",
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 2.5),
+        textcoords="offset points",
+        fontsize=6.5,
+        va="bottom",
+    )
+
+
+def _epsilon_axes(study: Study, axes: Sequence[Axes], any_epsilon: bool) -> None:
+    delta = _common(study, "delta")
+    terms = [
+        None if delta is None else f"δ = {style.power(delta)}",
+        _common(study, "unit"),
+        _common(study, "adjacency"),
+    ]
+    about = ", ".join(str(term) for term in terms if term is not None)
+    for ax in axes:
+        ax.set_xlabel("privacy loss ε, worst observer" + (f"\n({about})" if about else ""))
+        if any_epsilon:
+            ax.set_xscale("log")
+            ax.margins(x=0.08, y=0.1)
+            low, high = ax.get_xlim()
+            # Under two decades, powers of ten alone would leave an axis with one number.
+            subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
+            ax.xaxis.set_major_locator(LogLocator(base=10, subs=subs))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            ax.set_xticks([])
+
+
+def _draw_infinite(
+    axes: Sequence[Axes],
+    infinite: dict[tuple[str, Basis], list[GridPoint]],
+    names: Sequence[str],
+    clock: _Clock,
+) -> None:
+    """Points of infinite ε in a strip of their own at the right end of the axes, whose tick says "∞"."""
+    low, high = axes[0].get_xlim()  # which the panels share
+    strip = (high / low) ** 0.08
+    place = high * strip
+    for ax, (metric, _) in zip(axes, _PANELS, strict=True):
+        for (series, _), points in infinite.items():
+            for point in points:
+                if math.isfinite(getattr(point, metric).mean):
+                    _draw_point(ax, point, getattr(point, metric), place, names.index(series), clock)
+        ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+        ax.axvline(high, color=style.GREY, lw=0.6, ls=":", zorder=0)
+        ax.set_xticks([*ticks, place], [*(f"{tick:g}" for tick in ticks), "∞"])
+        ax.set_xticks([tick for tick in ax.get_xticks(minor=True) if low <= tick <= high], minor=True)
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    axes[0].set_xlim(low, place * strip)
+
+
+def _common(study: Study, key: str) -> Any:
+    """The one value all runs share, or ``None``."""
+    values = study.summaries[key].drop_nulls().unique().to_list() if key in study.summaries.columns else []
+    return values[0] if len(values) == 1 else None
+
+
+def _target(study: Study) -> str:
+    target = _common(study, "target_accuracy")
+    return "target" if target is None else f"{100 * target:g} %"
+
+
+def _tradeoff_legend(names: Sequence[str], bases: set[str], any_never: bool) -> list[Line2D]:
+    """The series in the first row, what line and fill mean in the second (a legend fills column by column)."""
+    lines = [
+        Line2D(
+            [],
+            [],
+            color=style.PALETTE[i % len(style.PALETTE)],
+            marker=style.MARKERS[i % len(style.MARKERS)],
+            mfc="white",
+            label=name,
+        )
+        for i, name in enumerate(names)
+    ]
+    handles: list[Line2D] = []
+    grey: dict[str, Any] = {"color": "#444444", "marker": "o", "lw": 1.1}
+    if "certified" in bases:
+        handles.append(Line2D([], [], mfc="#444444", label="certified ε (a bound)", **grey))
+    if "open-loop" in bases:
+        dash = style.BASIS_DASH["open-loop"]
+        handles.append(Line2D([], [], mfc="white", ls=dash, label="open-loop ε (not a bound)", **grey))
+    if any_never:
+        handles.append(
+            Line2D([], [], ls="", marker="o", mfc=_NEVER, mec=style.GREY, label="target not reached")
+        )
+    if bases:
+        handles.append(Line2D([], [], color="#d4d4d4", lw=3, label="Pareto front"))
+    if max(len(lines), len(handles)) > 5:
+        return lines + handles
+    blank = Line2D([], [], ls="", label=" ")
+    return [entry for pair in zip_longest(lines, handles, fillvalue=blank) for entry in pair]
+
+
+def paired_figure(study: Study) -> Figure:
+    """Every variant's difference to the baseline: each seed (faint), mean and 95 % t interval.
+
+    One panel per metric; what has no finite difference is said in words, and a mean that leaves such
+    seeds out is hollow.
+
+    Raises:
+        StorageError: there is no finished variant, or no baseline to compare it with.
+    """
+    found = study_differences(study)
+    if not found:
+        raise StorageError(f"{study.path}: no finished variant to compare with a finished baseline")
+    names = dict.fromkeys(_row_name(one) for one in found)
+    metrics = list(dict.fromkeys(one.metric for one in found))
+    rows = -(-len(metrics) // 3)
+    made, axes = style.figure(rows, 3, sharey=True, height=0.5 + rows * (0.7 + 0.28 * len(names)))
+    with style.applied():
+        for ax in axes[len(metrics) :]:
+            ax.set_visible(False)
+        for ax, metric in zip(axes, metrics, strict=False):
+            of_metric = {_row_name(one): one for one in found if one.metric == metric}
+            for row, name in enumerate(names):
+                _draw_difference(ax, of_metric[name], row)
+            ax.set_title(metric.title)
+            ax.set_xlabel("Δε" if metric.unit == "ε" else f"Δ ({metric.unit})")
+            ax.margins(x=0.12)
+            ax.tick_params(left=False)
+            ax.xaxis.set_major_locator(MaxNLocator(5))
+            if any(math.isfinite(value) for one in of_metric.values() for _, value in one.per_seed):
+                ax.axvline(0, color=style.BLACK, lw=0.7, zorder=1)
+            else:
+                ax.set_xticks([])
+            ax.grid(False, axis="y")
+        axes[0].set_yticks(range(len(names)), list(names))
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
+        made.suptitle(" ".join(epsilon_terms(study)), x=0.01, ha="left", fontsize=7, color="#444444")
+        pairs = seeds_in_words(len(one.per_seed) for one in found if one.per_seed)
+        made.legend(handles=_paired_legend(pairs), loc="outside lower center", ncols=2)
+    return made
+
+
+def _row_name(one: Difference) -> str:
+    """The variant or series, with the swept values of its point."""
+    return ", ".join([one.variant, *(f"{k.rpartition('.')[2]} = {plain(v)}" for k, v in one.setting)])
+
+
+def _paired_legend(pairs: str) -> list[Line2D]:
+    """What dots and bars are; ``pairs`` says how many seeds there are."""
+    grey: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3, "mfc": style.GREY, "mec": "none", "alpha": 0.5}
+    blue: dict[str, Any] = {"color": style.BLUE, "marker": "o", "ms": 4}
+    if pairs == ONE_SEED:
+        return [Line2D([], [], ls="", label="Δ: variant − baseline; one pair, no interval", **blue)]
+    return [
+        Line2D([], [], label="Δ: variant − baseline, one seed", **grey),
+        Line2D([], [], label=f"mean over {pairs}, 95 % t interval", **blue),
+    ]
+
+
+def _draw_difference(ax: Axes, one: Difference, row: int) -> None:
+    finite = [value for _, value in one.per_seed if math.isfinite(value)]
+    for i, value in enumerate(finite if len(one.per_seed) > 1 else ()):
+        ax.plot(
+            value,
+            row + 0.22 + 0.12 * (i / max(len(finite) - 1, 1) - 0.5),
+            marker="o",
+            ms=2.6,
+            mfc=style.GREY,
+            mec="none",
+            alpha=0.5,
+            zorder=2,
+        )
+    if math.isfinite(one.mean):
+        if one.estimate.bounded:
+            ax.plot(
+                [one.low, one.high], [row, row], color=style.BLUE, lw=1.5, solid_capstyle="butt", zorder=3
+            )
+        # Hollow where the mean leaves seeds out: the note beside it says which.
+        fill = "white" if one.note else style.BLUE
+        ax.plot(one.mean, row, marker="o", ms=4, color=style.BLUE, mfc=fill, zorder=4)
+    words = signed(one.estimate) if math.isinf(one.mean) else ""
+    told = f"{words} ({one.note})" if words and one.note else words or one.note
+    if told:
+        ax.annotate(
+            told,
+            (0.5, row - 0.16 if finite else row),
+            xycoords=("axes fraction", "data"),
+            ha="center",
+            va="bottom" if finite else "center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+            fontsize=6.5,
+            color="#444444",
+        )

@@ -1,0 +1,182 @@
+"""Several runs or studies side by side, and their differences where they share seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rich.table import Table
+from rich.text import Text
+
+from analysis.store import Study, is_study, read_run, read_study
+from analysis.tables.heat import has_heat
+from analysis.tables.paired import Rows, baseline_of, fits, metrics_of, paired, swept_keys
+from analysis.tables.study import about, epsilon_terms, in_words, study_rows
+from analysis.tables.summary import summary_rows, worst_node
+from analysis.tables.tradeoff import Setting, grouped
+from simulator.errors import StorageError
+
+Place: TypeAlias = tuple[str, Setting]
+"""Name of a series or variant, and its setting of the swept keys."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One run, or one series or variant of a study at one setting.
+
+    Args:
+        title: for people.
+        numbers: what its summary says, as text.
+        scenario: its scenario, dotted key -> text.
+        runs: its summaries by seed; none where they cannot be paired.
+        place: where it stands in its study; ``None`` of a single run.
+        baseline: whether the others of its study are compared with it.
+    """
+
+    title: str
+    numbers: Mapping[str, str]
+    scenario: Mapping[str, str]
+    runs: Rows
+    place: Place | None = None
+    baseline: bool = False
+
+
+def compare(paths: Iterable[Path]) -> Table:
+    """A column per run, a row per headline number, then differences, then scenario keys in which the columns differ.
+
+    Rows whose values differ are bold. A study gives one column per series or variant and setting. Differences are
+    taken between runs of the same seed: of one study to its baseline, of several folders to the column of the first
+    folder with the same name and setting, or to its only one.
+
+    Args:
+        paths: run or study folders, at least two columns in all.
+
+    Raises:
+        StorageError: a folder is missing or damaged, or there is nothing to compare.
+    """
+    notes: list[str] = []
+    folders = [_columns(Path(path), notes) for path in paths]
+    columns = [column for folder in folders for column in folder]
+    if len(columns) < 2:
+        raise StorageError("compare needs at least two runs (or one study); give more folders")
+    table = Table(pad_edge=False, caption="\n".join(notes) or None, caption_justify="left")
+    table.add_column("")
+    for column in columns:
+        table.add_column(Text(column.title), overflow="fold")
+    _add_rows(table, [column.numbers for column in columns])
+    changes = _differences(folders)
+    if any(changes):
+        table.add_section()
+        _add_rows(table, changes)
+    table.add_section()
+    _add_rows(table, [column.scenario for column in columns], only_differing=True)
+    return table
+
+
+def _differences(folders: Sequence[Sequence[Column]]) -> list[Mapping[str, str]]:
+    """Of every column, what it is compared with, how many pairs there are, and the difference in every metric."""
+    every = [column for folder in folders for column in folder]
+    metrics = metrics_of([row for column in every for row in column.runs.values()])
+    found: list[Mapping[str, str]] = []
+    for folder in folders:
+        for column in folder:
+            base = _reference(column, folders)
+            if base is None or not column.runs:
+                found.append({})
+                continue
+            pairs = len(set(column.runs) & set(base.runs))
+            told = {"Δ against": base.title, "pairs of one seed": str(pairs)}
+            if pairs == 1:
+                told["pairs of one seed"] = "1 (no interval)"
+            for metric in metrics:
+                unit = "" if metric.unit == "ε" else f" ({metric.unit})"
+                told[f"Δ {metric.title}{unit}"] = in_words(
+                    paired(column.title, metric, column.runs, base.runs)
+                )
+            found.append(told)
+    return found
+
+
+def _reference(column: Column, folders: Sequence[Sequence[Column]]) -> Column | None:
+    """The column that one is compared with, ``None`` if there is none."""
+    first = folders[0]
+    if len(folders) == 1:
+        bases = (
+            []
+            if column.baseline
+            else [o for o in first if o.baseline and fits(_setting(o), _setting(column))]
+        )
+    elif any(column is other for other in first):
+        bases = []
+    else:
+        bases = [other for other in first if other.place == column.place or len(first) == 1]
+    return bases[0] if bases else None
+
+
+def _setting(column: Column) -> Setting:
+    return () if column.place is None else column.place[1]
+
+
+def _swept(study: Study, setting: Setting) -> Setting:
+    """The pairs of a setting that are points of the grid, and not what a series or variant is."""
+    keys = swept_keys(study)
+    return tuple((key, value) for key, value in setting if key in keys)
+
+
+def _add_rows(table: Table, columns: Sequence[Mapping[str, str]], *, only_differing: bool = False) -> None:
+    for key in dict.fromkeys(key for column in columns for key in column):
+        values = [column.get(key, "–") for column in columns]
+        differ = len(set(values)) > 1
+        if differ or not only_differing:
+            style = "bold" if differ else "dim"
+            table.add_row(Text(key, style=style), *(Text(value, style=style) for value in values))
+
+
+def _columns(path: Path, notes: list[str]) -> list[Column]:
+    if is_study(path):
+        study = read_study(path)
+        notes.append(
+            f"{study.name}: {about(study)}. {' '.join(epsilon_terms(study))} Open-loop ε is no bound."
+        )
+        header, rows = study_rows(study)
+        scenario = flatten(study.description["scenario"])
+        titles = [f"{study.name}: {row[0]}" for row in rows]
+        numbers = [dict(zip(header[1:], row[1:], strict=True)) for row in rows]
+        if has_heat(
+            study
+        ):  # its rows are of defences over all attacks, which have no runs of one seed to pair
+            return [Column(title, told, scenario, {}) for title, told in zip(titles, numbers, strict=True)]
+        return [
+            Column(
+                title,
+                told,
+                scenario,
+                {int(run["seed"]): run for run in runs},
+                (name, _swept(study, setting)),
+                name == baseline_of(study),
+            )
+            for title, told, (name, setting, runs) in zip(
+                titles, numbers, grouped(study.summaries), strict=True
+            )
+        ]
+    run = read_run(path)
+    scenario = flatten(run.manifest["scenario"])
+    if run.summary is None:
+        return [Column(path.name, {"status": str(run.manifest["status"])}, scenario, {})]
+    runs = {int(run.summary["seed"]): run.summary}
+    return [Column(path.name, dict(summary_rows(run.summary, worst_node(run))), scenario, runs)]
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted keys and values as text; a list of tables is numbered (``fault.0.node``)."""
+    flat: dict[str, str] = {}
+    for key, value in nested.items():
+        if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+            value = {str(i): one for i, one in enumerate(value)}
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat

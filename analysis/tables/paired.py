@@ -1,0 +1,262 @@
+"""Paired differences: runs against the baseline's runs of the same seed (common random numbers)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from analysis.store import Study
+from analysis.tables.estimate import Estimate, estimate
+from analysis.tables.tradeoff import BASELINE, Setting, epsilon_of, label
+from simulator.errors import StorageError
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quantity that is compared, and the unit a difference is shown in.
+
+    Args:
+        key: summary key; ``epsilon_certified`` and ``epsilon_open_loop`` are read per basis.
+        title: for people.
+        unit: of a difference, after scaling.
+        scale: factor from the summary's unit.
+        short: the title of a column.
+    """
+
+    key: str
+    title: str
+    unit: str
+    scale: float = 1.0
+    short: str = ""
+
+
+HONEST = "telling the truth"
+"""The variant in which those who lie in the others do not."""
+
+ROUNDING = 1e-12
+"""Relative difference of two values that is rounding and no difference."""
+
+POINTS = "percentage points"
+METRICS = (
+    Metric("accuracy_mean", "accuracy, mean", POINTS, 100.0, "mean acc."),
+    Metric("accuracy_worst", "accuracy, worst honest node", POINTS, 100.0, "worst acc."),
+    Metric("epsilon_certified", "ε, certified", "ε", short="ε certified"),
+    Metric("epsilon_open_loop", "ε, open-loop (not a bound)", "ε", short="ε open-loop"),
+    Metric("simulated_s", "virtual time", "s", short="virtual"),
+    Metric("bytes_sent", "traffic", "MiB", 1 / 2**20, "traffic"),
+)
+IF_THERE = (
+    Metric("epsilon_median", "ε, certified, median victim", "ε", short="ε median"),
+    Metric("sums_opened_fraction", "secure sums opened", POINTS, 100.0, "sums opened"),
+    Metric("mixes_complete_fraction", "mixes with all neighbours", POINTS, 100.0, "mixes with all"),
+    Metric("backdoor_success_mean", "success of the backdoor", POINTS, 100.0, "backdoor"),
+    Metric("leak_determined", "others' static values determined", POINTS, 100.0, "values determined"),
+    Metric("leak_updates", "updates reconstructed, cosine", "cosine", short="update cosine"),
+    Metric("leak_samples", "samples found by inversion", POINTS, 100.0, "samples found"),
+    Metric("leak_members", "membership by loss, AUC", "AUC", short="membership"),
+)
+"""Compared only in studies in which they differ from run to run."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Variant minus baseline in one metric, seed by seed.
+
+    Args:
+        variant: name of the variant or series.
+        metric: what was compared.
+        per_seed: (seed, difference in ``metric.unit``) by seed: infinite where one of the two values is, zero where
+            they differ by :data:`ROUNDING` or less.
+        estimate: mean over ``per_seed`` and its 95 % Student t interval; NaN where some pair is infinite in both
+            runs, since the difference of that pair, and so their mean, is undefined.
+        note: in words, what the numbers leave out or cannot say ("" if nothing).
+        setting: the swept (dotted key, value) pairs of the point; none in a what-if.
+    """
+
+    variant: str
+    metric: Metric
+    per_seed: tuple[tuple[int, float], ...]
+    estimate: Estimate
+    note: str
+    setting: Setting = ()
+
+    @property
+    def mean(self) -> float:
+        """Of the differences."""
+        return self.estimate.mean
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval of the mean; NaN with fewer than two pairs or an infinite difference."""
+        return self.estimate.low
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+        return self.estimate.high
+
+
+Rows = Mapping[int, Mapping[str, Any]]
+"""Summaries by seed."""
+
+
+def differences(
+    summaries: pl.DataFrame, baseline: str = BASELINE, grid: Iterable[str] = ()
+) -> list[Difference]:
+    """Compare every variant with the baseline, pairing runs by seed.
+
+    Args:
+        summaries: a study's table; the baseline of a what-if is the runs without variant.
+        baseline: name of the variant or series that the others are compared with.
+        grid: dotted keys that a sweep sweeps. A point is compared with that point of the baseline at which the keys
+            that the baseline sweeps are the same; a baseline that sweeps nothing is compared with every point.
+
+    Returns:
+        One entry per variant (and setting) and metric, variants in order of first appearance.
+
+    Raises:
+        StorageError: there is no baseline, or one variant holds a seed twice.
+    """
+    keys = [key for key in grid if f"set.{key}" in summaries.columns]
+    places: dict[str, tuple[str, Setting, dict[int, dict[str, Any]]]] = {}
+    for row in summaries.to_dicts():
+        setting = tuple((key, row[f"set.{key}"]) for key in keys if row[f"set.{key}"] is not None)
+        name = label(row)
+        *_, runs = places.setdefault(repr((name, setting)), (name, setting, {}))
+        if int(row["seed"]) in runs:
+            raise StorageError(
+                f"summaries.parquet: variant {name!r} {dict(setting) or ''} holds seed {row['seed']} twice; one of "
+                "these runs belongs to another study, run this one again"
+            )
+        runs[int(row["seed"])] = row
+    bases = [(setting, runs) for name, setting, runs in places.values() if name == baseline]
+    if not bases:
+        named = "variant null" if baseline == BASELINE else f"series {baseline!r}"
+        raise StorageError(f"summaries.parquet: no finished baseline run ({named}) to compare with")
+    metrics = metrics_of(summaries.to_dicts())
+    found = []
+    for name, setting, runs in places.values():
+        if name != baseline:
+            base = next((of for swept, of in bases if fits(swept, setting)), {})
+            found += [paired(name, metric, runs, base, setting) for metric in metrics]
+    return found
+
+
+def fits(base: Setting, setting: Setting) -> bool:
+    """Whether a point has the baseline's values of all keys that the baseline sweeps."""
+    return all(pair in setting for pair in base)
+
+
+def study_differences(study: Study) -> list[Difference]:
+    """Those of a what-if or a breaking point, and of a sweep that names a baseline; none without a baseline's run.
+
+    Raises:
+        StorageError: one variant holds a seed twice.
+    """
+    baseline = baseline_of(study)
+    if baseline is None or baseline not in map(label, study.summaries.to_dicts()):
+        return []
+    return differences(study.summaries, baseline, swept_keys(study))
+
+
+def swept_keys(study: Study) -> tuple[str, ...]:
+    """Dotted keys in the grids of a sweep and of its series, and what a search varies; none of a what-if."""
+    tables: list[Any] = []
+    if study.kind == "sweep":
+        sweep = study.description["scenario"].get("sweep") or {}
+        tables = [sweep.get("grid"), *(one.get("grid") for one in sweep.get("series") or ())]
+    elif study.kind == "breaking":
+        tables = [run.get("set") for run in study.description["runs"]]
+    return tuple(dict.fromkeys(key for table in tables for key in table or ()))
+
+
+def baseline_of(study: Study) -> str | None:
+    """What the runs of a study are compared with; ``None`` if nothing is.
+
+    That is a what-if's own scenario, the honest runs of a search for a breaking point, the series that a sweep names.
+    """
+    if study.kind in ("whatif", "breaking"):
+        return BASELINE if study.kind == "whatif" else HONEST
+    named = (study.description["scenario"].get("sweep") or {}).get("baseline")
+    return None if study.kind != "sweep" or named is None else str(named)
+
+
+def metrics_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Metric, ...]:
+    """What there is to compare in some summaries: metrics with a value, of :data:`IF_THERE` with a finite one."""
+
+    def values(metric: Metric) -> list[float]:
+        return [value for row in rows if (value := _value(row, metric.key)) is not None]
+
+    always = [metric for metric in METRICS if values(metric)]
+    return (*always, *(metric for metric in IF_THERE if any(map(math.isfinite, values(metric)))))
+
+
+def paired(
+    variant: str,
+    metric: Metric,
+    rows: Rows,
+    baseline: Rows,
+    setting: Setting = (),
+) -> Difference:
+    """One metric of the runs of a variant against those of the baseline with the same seeds.
+
+    Args:
+        variant: its name.
+        metric: what is compared.
+        rows: the variant's summaries by seed.
+        baseline: the baseline's.
+        setting: the swept (dotted key, value) pairs of the variant.
+    """
+    seeds = sorted(set(rows) | set(baseline))
+    per_seed: list[tuple[int, float]] = []
+    notes: dict[str, int] = {}
+    undefined = False
+    for seed in seeds:
+        if seed not in rows or seed not in baseline:
+            notes["no pair"] = notes.get("no pair", 0) + 1
+            continue
+        after, before = _value(rows[seed], metric.key), _value(baseline[seed], metric.key)
+        if after is not None and before is not None:
+            if after == before and math.isinf(after):
+                undefined = True
+            else:
+                same = math.isclose(after, before, rel_tol=ROUNDING)
+                per_seed.append((seed, 0.0 if same else metric.scale * (after - before)))
+                if math.isfinite(after) and math.isfinite(before):
+                    continue
+        why = _why(after, before)
+        notes[why] = notes.get(why, 0) + 1
+    note = "; ".join(
+        why if count == len(seeds) else f"{count} of {len(seeds)} seeds: {why}"
+        for why, count in notes.items()
+    )
+    mean = estimate([value for _, value in per_seed] if not undefined else [])
+    return Difference(variant, metric, tuple(per_seed), mean, note, setting)
+
+
+def _value(row: Mapping[str, Any], key: str) -> float | None:
+    if key == "epsilon_certified":
+        value = epsilon_of(row, "certified")
+    elif key == "epsilon_open_loop":
+        value = epsilon_of(row, "open-loop")
+    else:
+        value = None if row.get(key) is None else float(row[key])
+    return None if value is not None and math.isnan(value) else value
+
+
+def _why(after: float | None, before: float | None) -> str:
+    words = [
+        "no value"
+        if value is None
+        else "∞"
+        if value == math.inf
+        else "−∞"
+        if value == -math.inf
+        else "finite"
+        for value in (before, after)
+    ]
+    return f"{words[0]} in both" if words[0] == words[1] else f"{words[0]} → {words[1]}"

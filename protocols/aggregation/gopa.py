@@ -1,0 +1,108 @@
+"""Correlated noise in place of masks (GOPA): pairs of members add noise that cancels, then speak in the clear.
+
+Each pair of listed members agrees on a noise vector; one adds it to its weighted vector and the other subtracts it.
+Everybody may see what is sent: what one vector says is limited by the noise of its pairs, what the sum says by the
+noise the members have of their own. No key recovers anything after a dropout: the noise a missing member shared with
+the others stays in the sum.
+
+Source: Sabater, Bellet and Ramon 2022 (GOPA), without its proofs of correct computation.
+
+Sub-rounds: ``list`` → ``noised`` (float32 in the clear).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from protocols.aggregation.gathering import Gathering, Part
+from protocols.aggregation.keyring import Keyring
+from protocols.aggregation.masks import mask_key
+from protocols.aggregation.pair_noise import PairNoises, sign
+from protocols.aggregation.suite import Keyed
+from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, ids_bytes
+from protocols.gossip.learner import VALUE_BYTES, Learner
+from protocols.privacy.lineage import Opened as Summed
+from protocols.privacy.lineage import Visible
+from simulator.contract.compute import Vector
+from simulator.contract.node import Node
+
+
+class CorrelatedNoise(Keyed):
+    """One node's side of correlated noise.
+
+    Args:
+        node: whose.
+        rules: what all agree on.
+        learner: whose lineage records the noise.
+        keyring: keys shared with co-members.
+        noises: of the whole run.
+
+    Guarantees:
+        No cryptographic hiding: every vector is visible, and what it says is in the ledger. With noise σ_own of its
+        own and σ_pair of each pair, an observer who does not collude with a member's partners has to tell it apart in
+        noise of covariance σ_own² I + σ_pair² L, L the Laplacian of the honest members' complete graph. Without own
+        noise the sum is exact, and nothing bounds what it says. A missing member leaves variance σ_pair² per other
+        member in the sum.
+    """
+
+    steps = (("list", "noised"),)
+
+    def __init__(
+        self, node: Node, rules: Rules, learner: Learner, keyring: Keyring, noises: PairNoises
+    ) -> None:
+        super().__init__(node, rules, keyring)
+        self._learner = learner
+        self._noises = noises
+
+    async def answer(self, part: Part, payload: Any) -> Reply:
+        """Add the noise of all pairs, and show the result."""
+        await self.agree(part)
+        node, offer, lineage = self.node, part.offer, self._learner.lineage
+        others = [peer for peer in part.listed if peer != node.id]
+        size = VALUE_BYTES * offer.values.size
+        await node.sleep(self.rules.mask_cost_s_per_byte * size * len(others))
+        vector: Vector = (offer.weight * offer.values).astype(np.float32)
+        terms = [(offer.weight, offer.state)]
+        for peer in others:
+            terms.append((sign(node.id, peer), self._noises.state(node, part.sum.round, part.sum, peer)))
+            vector += self._noises.vector(node.id, peer, self._key(part, peer), vector.size)
+        vector.setflags(write=False)
+        state = lineage.combine(node.now_s, node.id, part.sum.round, terms)
+        return Reply(vector, size, Visible(state))
+
+    async def open(self, gathering: Gathering) -> Opened:
+        """Add up what came, noise that nothing cancels included.
+
+        Raises:
+            Skipped: too little did.
+        """
+        listed = gathering.listed
+        request = gathering.same(listed, ids_bytes(len(listed)), listed)
+        answers = await gathering.ask(request, lambda payload: _is_floats(payload, gathering.size))
+        if gathering.too_few(len(answers)):
+            raise Skipped("too few members are left")
+        stacked = np.stack([answer.body for answer in answers.values()])
+        value: Vector = stacked.sum(axis=0, dtype=np.float64).astype(np.float32)
+        terms = tuple((1.0, a.release.state) for a in answers.values())
+        # Its aggregator has seen every vector; the public is told the sum alone.
+        self._learner.lineage.delivered(self.node.now_s, self.node.id, gathering.sum.round, Summed(terms))
+        return Opened(value, tuple(answers), terms)
+
+    def _key(self, part: Part, peer: int) -> bytes:
+        """What a pair's noise in this sum is made from."""
+        me = self.node.id
+        return mask_key(
+            self.keyring.secret(peer),
+            context=self.rules.context,
+            aggregator=part.sum.aggregator,
+            round=part.sum.round,
+            attempt=part.sum.attempt,
+            members=part.listed,
+            pair=(min(me, peer), max(me, peer)),
+        )
+
+
+def _is_floats(payload: Any, size: int) -> bool:
+    return isinstance(payload, np.ndarray) and payload.dtype == np.float32 and payload.shape == (size,)

@@ -1,0 +1,63 @@
+"""Noise that is different in every copy of a model and cancels in their weighted sum (Zip-DL).
+
+A neighbour's copy alone is noisy; all copies together are not. The average of all models stays as it was, so nothing
+protects what it says: a mechanism against few curious neighbours, and no differential privacy for the average.
+
+Source: Biswas et al. 2025 (PETS), Zip-DL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from protocols.gossip.learner import Learner, Model
+from protocols.gossip.message_noise import Disguise
+from protocols.privacy.lineage import ORIGIN
+from simulator.contract.node import Node
+
+
+class ZeroSum(Disguise):
+    """One node's side.
+
+    Args:
+        node: whose.
+        learner: mathematics and lineage.
+        sigma: standard deviation of a copy's noise before it is made to cancel, in the units of models.
+
+    Guarantees:
+        c of k neighbours with equal weights who pool their copies see a loss of c (k + 1) / (k + 1 − c) ·
+        (shift / σ)² a round from this noise alone; if all copies are seen, the own one included, there is none left.
+        The ledger computes what a coalition saw.
+    """
+
+    def __init__(self, node: Node, learner: Learner, sigma: float) -> None:
+        self._node = node
+        self._learner = learner
+        self._sigma = sigma
+
+    async def cover(
+        self, round: int, model: Model, weights: Mapping[int, float]
+    ) -> tuple[Model, Mapping[int, Model]]:
+        """One copy for each neighbour and one for the node itself."""
+        node, learner = self._node, self._learner
+        everybody = [node.id, *weights]
+        shares = np.array([1.0 - sum(weights.values()), *weights.values()])
+        drawn = node.rng("copies", round).standard_normal((len(everybody), learner.size), dtype=np.float32)
+        drawn *= np.float32(self._sigma)
+        # The projection that takes out what does not cancel.
+        cancelling = np.eye(len(everybody)) - np.outer(shares, shares) / (shares @ shares)
+        noises = (cancelling.astype(np.float32) @ drawn).astype(np.float32)
+        sources = [
+            learner.lineage.contribute(
+                node.now_s, node.id, round, ORIGIN, gain=1.0, sigma=self._sigma, sensitivity=0.0
+            )
+            for _ in everybody
+        ]
+        copies = {}
+        for at, peer in enumerate(everybody):
+            coefs = zip(cancelling[at].tolist(), sources, strict=True)
+            state = learner.lineage.combine(node.now_s, node.id, round, list(coefs))
+            copies[peer] = await learner.combine(node, round, [(1.0, model), (1.0, Model(noises[at], state))])
+        return copies.pop(node.id), copies

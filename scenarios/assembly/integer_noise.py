@@ -1,0 +1,87 @@
+"""Integer noise in a server's sums: range, scale, rotation and how much of it, from a scenario."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import floor, log2
+
+from protocols.aggregation.encoding import NoisedIntegers
+from protocols.privacy.accounting import shift_factor
+from protocols.privacy.excess_noise import part_variances
+from protocols.privacy.integer_accounting import variance_for
+from protocols.privacy.sum_law import SumLaw
+from protocols.sharing.codec import Codec, codec_for
+from protocols.sharing.modulus import Modulus
+from protocols.sharing.rotation import padded
+from scenarios.assembly.learner import Learning, build_sigma
+from scenarios.facts.secure import asked, per_position
+from scenarios.schema import Scenario
+from simulator.topology.overlays import Overlay
+
+FINEST_SIGMA = 2.0**30
+"""Standard deviation of a client's noise in words of the finest scale: finer ones say nothing more, and cost time."""
+
+
+def build_integers(
+    scenario: Scenario, learning: Learning, overlay: Overlay, members: int, modulus: Modulus, beacon: bytes
+) -> tuple[NoisedIntegers, SumLaw]:
+    """How clients' updates become noised integers, and the law that the ledger needs.
+
+    Args:
+        scenario: a server's sums, one local update in each.
+        learning: what there is to learn, and how.
+        overlay: who is linked to whom.
+        members: clients in the largest sum.
+        modulus: of the words.
+        beacon: public randomness of the run.
+    """
+    privacy, secure, learner = scenario.privacy, scenario.secure, learning.learner
+    assert privacy is not None
+    assert secure is not None
+    assert privacy.law in ("skellam", "discrete-gaussian")
+    kind, whole = privacy.law, privacy.unit == "node"
+    norm = learner.gain * (1 if whole else max(learning.bank.counts)) * privacy.clip
+
+    def fitting(sigma: float) -> tuple[Codec, SumLaw]:
+        """The finest scale for noise of that standard deviation, and the law."""
+        codec = codec_for(norm, members, members, modulus, sigma, secure.range_sigmas)
+        if sigma > 0:
+            codec = replace(codec, scale=min(codec.scale, 2.0 ** floor(log2(FINEST_SIGMA / sigma))))
+        return codec, SumLaw(kind, codec.scale, padded(learner.size), norm, sigma, privacy.unit)
+
+    if privacy.noise_multiplier is None:
+        sigma = _calibrated(scenario, learning, members, fitting(0.0)[1])
+    else:
+        sigma = learner.gain * max(build_sigma(scenario, overlay, learning.bank.counts)[1:])
+    codec, law = fitting(sigma)
+    parts: tuple[float, ...] = ()
+    if privacy.surplus == "remove":
+        taking = asked(scenario, members)
+        least = per_position(secure, taking)
+        parts = part_variances(sigma**2, least - secure.colluders, taking - least)
+    return NoisedIntegers(codec, law.law, sigma, learner.size, beacon, whole=whole, parts=parts), law
+
+
+def _calibrated(scenario: Scenario, learning: Learning, members: int, law: SumLaw) -> float:
+    """The least standard deviation of a client's noise for which a client in every sum stays within the target.
+
+    The scale is that without noise, the finest there is; with the coarser one that noise needs, rounding adds a
+    little, which is why the target is undershot by a thousandth.
+    """
+    privacy, secure, learner = scenario.privacy, scenario.secure, learning.learner
+    assert privacy is not None
+    assert secure is not None
+    assert privacy.target_epsilon is not None
+    counted = 1
+    if privacy.noise == "sum":
+        counted = per_position(secure, asked(scenario, members)) - secure.colluders
+    shift = learner.gain * privacy.clip * shift_factor(privacy.adjacency)
+    variance = variance_for(
+        0.999 * privacy.target_epsilon,
+        privacy.delta,
+        scenario.protocol.rounds,
+        lambda variance: replace(law, member_sigma=float(variance**0.5)).curve(
+            shift, counted * variance, privacy.unit, privacy.adjacency
+        ),
+    )
+    return float(variance**0.5)

@@ -1,0 +1,243 @@
+"""Empirical lower bounds on what a coalition learns from all it sees in whole runs, beside the ledger's figures.
+
+The game: the scenario is run as it is (its protocol, masks, links, faults and noise), again and again, each time
+under a seed of the trial's own. Nobody has data but the victim, who has, or has not, a canary whose contribution is
+at the clipping norm, in one direction and with a sign for each round. What others learn from their data would move a
+view by amounts that the open-loop figure holds fixed, and an attacker who knows them takes off; so they are left out,
+and the recorded linear map is all there is to know. The attacker has the values that members of the coalition really
+read (models in the clear and opened sums), takes off the noise that members added themselves, weights what is left by
+the best linear test for the map of that run, and decides.
+
+A loss above the open-loop figure then means that noise is missing, repeated, known to the coalition, or not where the
+record says. Data-dependent training can lose more than the open-loop figure without any bug (docs/privacy.md); this
+game says nothing about that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from protocols.learning.executor import BatchedExecutor
+from protocols.privacy.accounting import epsilon_of, shift_factor
+from protocols.privacy.coalitions import CERTIFIED, OPEN_LOOP
+from protocols.privacy.ledger import Claim, account
+from protocols.privacy.lineage import Entry
+from protocols.privacy.lower_bound import GaussianClaim
+from scenarios.audits.canaries import AGAINST, NOTHING
+from scenarios.audits.verdict import Trials, judge
+from scenarios.audits.view_trial import Look, Table, Trial
+from scenarios.build import Parts, build
+from scenarios.facts.training import has_integer_noise, has_mechanism, is_full_batch
+from scenarios.kinds.protocols import CentralisedProtocol
+from scenarios.load import Loaded
+from scenarios.schema import Scenario
+from simulator.errors import ConfigurationError
+
+TOGETHER = 16
+"""Trials whose mathematics are carried out together."""
+WORTH_PROCESSES = 64
+"""Trials from which it pays to start processes."""
+
+
+def audit_view(
+    loaded: Loaded,
+    coalition: Sequence[int],
+    *,
+    trials: int,
+    on_progress: Callable[[float, str], None],
+    victim: int | None = None,
+    jobs: int = 1,
+) -> dict[str, Any]:
+    """Play the game ``trials`` times with and ``trials`` times without the canary.
+
+    Args:
+        loaded: the scenario; its [data] say how many samples there are, and nothing else.
+        coalition: nodes that pool what they see and know.
+        trials: runs of each arm; half choose the threshold, half are counted.
+        on_progress: called with (fraction done, text).
+        victim: whose canary; by default the node that loses most.
+        jobs: processes.
+
+    Returns:
+        Quantity -> value, for a table: the ledger's figures for the coalition and the victim, the lower bounds, what
+        would have been noticed, and the verdict.
+
+    Raises:
+        ConfigurationError: nothing to audit.
+
+    Guarantees:
+        Threat model: the members are curious, pool everything and know their own noise. The verdict is about the
+        open-loop figure, for gradients that do not depend on models; where it holds it is called violated with
+        probability at most 5 %.
+    """
+    scenario, members = loaded.scenario, frozenset(coalition)
+    parts = build(scenario, BatchedExecutor(), loaded.path.parent)
+    _check(loaded, parts, members, victim)
+    privacy = scenario.privacy
+    assert privacy is not None
+    somebody = min(parts.honest - members) if victim is None else victim
+    pilot = Trial.play(Table.of(scenario, parts, members, somebody), "pilot", 0, [NOTHING])
+    claims = _claims(scenario, pilot.lineage.record(), members, parts)
+    if victim is None:
+        victim = max(claims[OPEN_LOOP].items(), key=lambda item: (item[1].mu2 or 0.0, -item[0]))[0]
+    claim, certified = claims[OPEN_LOOP][victim], claims[CERTIFIED][victim]
+    assert claim.mu2 is not None
+    if not 0 < claim.mu2 < np.inf:
+        raise ConfigurationError(
+            f"{loaded.path}: the open-loop figure of node {victim} towards {claim.observers} is "
+            f"{claim.epsilon:g}, which no attack can refute; choose another victim or coalition"
+        )
+    game = _Game(scenario, loaded.path.parent, members, victim, pilot.signs(victim, scenario.protocol.rounds))
+    arms = {}
+    for arm in (False, True):
+        starts = range(0, trials, TOGETHER)
+        blocks = [range(start, min(start + TOGETHER, trials)) for start in starts]
+        on_progress(arm / 2, f"{trials} runs {'with' if arm else 'without'} canary")
+        if jobs > 1 and 2 * trials >= WORTH_PROCESSES:
+            chunks = [blocks[first::jobs] for first in range(min(jobs, len(blocks)))]
+            found = Parallel(n_jobs=jobs)(delayed(_in_process)(game, chunk, arm) for chunk in chunks)
+            looks = [look for some in found for look in some]
+        else:
+            looks = []
+            for block in blocks:
+                looks += game.play(parts, block, arm)
+                on_progress((arm + len(looks) / trials) / 2, f"{len(looks)} of {trials} runs of an arm")
+        arms[arm] = _trials(looks, arm, privacy.adjacency)
+    best = float(np.mean([look.loss for look in looks]))
+    factor = shift_factor(privacy.adjacency)
+    return {
+        "unit": privacy.unit,
+        "coalition": claim.observers,
+        "victim": victim,
+        "delta": privacy.delta,
+        f"certified epsilon ({privacy.adjacency})": certified.epsilon,
+        f"open-loop epsilon ({privacy.adjacency})": claim.epsilon,
+        "epsilon of this attack, if noise is as recorded": epsilon_of(factor**2 * best, privacy.delta),
+        "trials per arm (half to choose the threshold)": trials,
+        "sights used": looks[0].count,
+        **judge(arms[False], arms[True], GaussianClaim(claim.mu2), privacy.delta),
+    }
+
+
+def _check(loaded: Loaded, parts: Parts, members: frozenset[int], victim: int | None) -> None:
+    """Refuse what has no linear view, or is not honest.
+
+    Raises:
+        ConfigurationError: with what to change.
+    """
+    scenario, where = loaded.scenario, loaded.path
+    privacy, nodes = scenario.privacy, len(parts.neighbors)
+    if privacy is None or not has_mechanism(scenario) or isinstance(scenario.protocol, CentralisedProtocol):
+        raise ConfigurationError(
+            f"{where}: nothing to audit: without [privacy] and noise epsilon is infinite"
+        )
+    if has_integer_noise(scenario):
+        raise ConfigurationError(
+            f'{where}: privacy.law = "{privacy.law}" has no linear view; audit its sums (--sums)'
+        )
+    for key, used in (
+        ("correlated", privacy.correlated),
+        ("bands", privacy.bands),
+        ("adaptive_clip", privacy.adaptive_clip),
+    ):
+        if used is not None:
+            raise ConfigurationError(
+                f"{where}: the audit of views follows noise that each node draws for itself, afresh in every round, "
+                f"and a norm that stays; leave out privacy.{key}"
+            )
+    if not is_full_batch(scenario.training):
+        raise ConfigurationError(
+            f"{where}: training.batch and training.rate leave the canary out of updates by chance, and the open-loop "
+            "figure does not count on it; audit views with full batches"
+        )
+    if parts.cast.dishonest or any(table.enabled for table in scenario.adversary.tamper):
+        raise ConfigurationError(
+            f"{where}: the audit of views is for honest runs; switch adversary.byzantine, sybil and tamper off"
+        )
+    strangers = sorted(node for node in {*members, *(() if victim is None else (victim,))} if node >= nodes)
+    if strangers:
+        raise ConfigurationError(
+            f"{where}: node {strangers[0]} does not exist; this scenario has {nodes} nodes"
+        )
+    if victim in members or len(members) == nodes:
+        raise ConfigurationError(
+            f"--victim: node {victim} is in the coalition, which knows its data; choose a node outside it"
+        )
+
+
+def _claims(
+    scenario: Scenario, entries: list[Entry], members: frozenset[int], parts: Parts
+) -> dict[str, dict[int, Claim]]:
+    """By basis and victim, what the ledger says at the end of a run.
+
+    Raises:
+        ConfigurationError: it has no open-loop figures.
+    """
+    privacy = scenario.privacy
+    assert privacy is not None
+    found: dict[str, dict[int, Claim]] = {CERTIFIED: {}, OPEN_LOOP: {}}
+    for claim in account(
+        entries,
+        victims=sorted(parts.honest - members),
+        observers=[tuple(sorted(members))],
+        uncredited=frozenset(),
+        unit=privacy.unit,
+        adjacency=privacy.adjacency,
+        delta=privacy.delta,
+        times_s=[max(entry.t_s for entry in entries)],
+    ):
+        found.setdefault(claim.basis, {})[claim.victim] = claim
+    if not found[OPEN_LOOP]:
+        raise ConfigurationError(
+            "the ledger has no open-loop figure for this coalition: something non-linear lies between, or the run is "
+            "too large; audit fewer rounds, or single updates (without --view)"
+        )
+    return found
+
+
+def _trials(looks: Sequence[Look], present: bool, adjacency: str) -> Trials:
+    """All trials of one arm; with ``replace`` neighbours stand a clipping norm to either side of nothing."""
+    scores = np.array([[look.score] for look in looks])
+    size = np.array([[look.canary] for look in looks]) * shift_factor(adjacency)
+    if adjacency == "replace":
+        scores = scores + size / 2
+    return Trials(size * present, scores - size * present, size)
+
+
+@dataclass(frozen=True)
+class _Game:
+    """What processes need to play.
+
+    Args:
+        scenario: what is run.
+        base: where its files are.
+        members: the coalition.
+        victim: whose canary.
+        signs: of the canary, by round.
+    """
+
+    scenario: Scenario
+    base: Path
+    members: frozenset[int]
+    victim: int
+    signs: Sequence[int]
+
+    def play(self, parts: Parts, trials: range, present: bool) -> list[Look]:
+        """Some trials of one arm, their mathematics together."""
+        adjacency = self.scenario.privacy.adjacency  # type: ignore[union-attr]
+        factor = 1 if present else AGAINST if adjacency == "replace" else NOTHING
+        table = Table.of(self.scenario, parts, self.members, self.victim)
+        signs = [sign * factor for sign in self.signs]
+        played = [Trial.play(table, int(present), trial, signs) for trial in trials]
+        return [trial.look(self.victim, self.signs) for trial in played]
+
+
+def _in_process(game: _Game, blocks: Sequence[range], present: bool) -> list[Look]:
+    parts = build(game.scenario, BatchedExecutor(), game.base)
+    return [look for block in blocks for look in game.play(parts, block, present)]

@@ -1,0 +1,1 @@
+"""Checks that compare two or more tables of a scenario."""

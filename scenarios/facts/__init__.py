@@ -1,0 +1,1 @@
+"""Numbers derived from a scenario before anything is built."""

@@ -1,0 +1,1 @@
+"""The format of scenario files: tables, units, places in files and observers."""

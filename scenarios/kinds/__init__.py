@@ -1,0 +1,1 @@
+"""Every kind that a scenario can name, by family."""

@@ -1,0 +1,139 @@
+"""Tables of how messages travel: latency, rates, losses, repetition, and exceptions to them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field
+
+from scenarios.format.tables import Node, Nodes, Table, written
+from scenarios.format.units import Duration, Fraction, Rate, Rates, Size
+from scenarios.kinds.latencies import Latency, Law
+
+
+class Bursts(Table):
+    """Losses in bursts (Gilbert 1960; Elliott 1963): every link is good for a while, then bad for a while."""
+
+    good: Duration = Field(gt=0, le=1e7, description='mean time from one burst to the next: "30 s"')
+    bad: Duration = Field(gt=0, le=1e7, description='mean length of a burst: "500 ms"')
+    loss: Fraction = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="probability of losing a message in a burst, on top of network.loss",
+    )
+
+
+class DatagramTransport(Table):
+    """What is lost stays lost."""
+
+    kind: Literal["datagram"] = Field(default="datagram", description="what is lost stays lost")
+
+
+class ReliableTransport(Table):
+    """What was lost is sent again."""
+
+    kind: Literal["reliable"] = Field(description="what was lost is sent again after a time-out")
+    timeout: Duration = Field(gt=0, description='time-out after the first loss: "200 ms"')
+    backoff: float = Field(
+        default=2.0, ge=1, le=100, description="a time-out / the one before it, at least 1"
+    )
+    attempts: int = Field(
+        default=8, ge=1, le=1000, description="sendings in all; then the message has expired"
+    )
+    ordered: bool = Field(
+        default=True, description="messages of a link are handed over in the order they were sent"
+    )
+
+
+Transport: TypeAlias = Annotated[
+    DatagramTransport | ReliableTransport,
+    Field(discriminator="kind", description="what becomes of lost messages"),
+]
+
+
+class Reordering(Table):
+    """A share of the messages takes a detour, so that later ones overtake them."""
+
+    share: Fraction = Field(gt=0, le=1, description="probability that a message takes the detour")
+    delay: Duration = Field(gt=0, description='how much longer it travels: "100 ms"')
+
+
+class NodeRates(Table):
+    """Nodes whose rates differ from the others'."""
+
+    node: Node | None = Field(default=None, description="one node, or else nodes")
+    nodes: Nodes | None = Field(default=None, min_length=1, description="several nodes, or else node")
+    uplink: Rate | None = Field(default=None, gt=0, description="sending rate, in place of network.uplink")
+    downlink: Rate | None = Field(
+        default=None, gt=0, description="receiving rate, in place of network.downlink"
+    )
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The nodes meant."""
+        return (() if self.node is None else (self.node,)) + (self.nodes or ())
+
+
+class LinkException(Table):
+    """A link that differs from the others."""
+
+    model_config = ConfigDict(serialize_by_alias=True)  # "from" is a word of Python's
+
+    source: Node = Field(alias="from", description="node the link begins at")
+    to: Node = Field(description="node the link ends at")
+    both: bool = Field(default=True, description="whether the same holds in the other direction")
+    latency: Duration | None = Field(
+        default=None, ge=0, description="one-way latency before jitter, in place of network.latency"
+    )
+    rate: Rate | None = Field(default=None, gt=0, description="rate, in place of network.link_rate")
+    loss: Fraction | None = Field(
+        default=None, ge=0, le=1, description="probability of losing a message, in place of network.loss"
+    )
+
+    @property
+    def directions(self) -> tuple[tuple[int, int], ...]:
+        """The directed links meant."""
+        there = (self.source, self.to)
+        return (there, there[::-1]) if self.both else (there,)
+
+
+class Network(Table):
+    """The links between nodes."""
+
+    latency: Latency
+    jitter: Law | None = Field(
+        default=None,
+        description="a delay drawn for each message on top of a latency that belongs to the link",
+    )
+    uplink: Rates | None = Field(
+        default=None,
+        description='sending rate of each node, shared by its messages: "10 Mbit/s", or a list with one rate '
+        "per node; absent: no limit",
+    )
+    downlink: Rates | None = Field(
+        default=None, description="receiving rate of each node, in the same forms; absent: no limit"
+    )
+    link_rate: Rate | None = Field(
+        default=None, gt=0, description="rate of each link in each direction; absent: no limit"
+    )
+    sharing: Literal["fifo", "fair"] = Field(
+        default="fifo",
+        description="fifo (one message after another) or fair (all under way share, max-min)",
+    )
+    loss: Fraction = Field(
+        default=0.0, ge=0, lt=1, description='probability of losing a message: "1 %" or 0.01'
+    )
+    bursts: Bursts | None = Field(default=None, description="further losses, in bursts")
+    transport: Transport = DatagramTransport()
+    duplication: Fraction = Field(
+        default=0.0, ge=0, le=1, description="probability that a second copy of a message arrives"
+    )
+    reordering: Reordering | None = Field(default=None, description="detours, so that messages overtake")
+    header: Size = Field(default=written("40 B"), ge=0, description='bytes added to every message: "40 B"')
+    node: tuple[NodeRates, ...] = Field(
+        default=(), strict=False, description="rates of single nodes, one [[network.node]] each"
+    )
+    link: tuple[LinkException, ...] = Field(
+        default=(), strict=False, description="links unlike the others, one [[network.link]] each"
+    )

@@ -1,0 +1,90 @@
+"""Tables of studies: what a sweep or a what-if changes, and under which seeds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from scenarios.format.tables import Table, is_count
+
+STUDY_TABLES = ("sweep", "study", "whatif")
+"""The tables a single run ignores."""
+
+
+def _seeds(value: Any) -> Any:
+    if is_count(value, 1):
+        return value
+    if isinstance(value, list | tuple) and value and all(is_count(seed, 0) for seed in value):
+        if len(set(value)) == len(value):
+            return tuple(value)
+        raise PydanticCustomError("choice", "the same seed twice would count one run twice")
+    raise PydanticCustomError(
+        "choice", "expected how many seeds (at least 1) or a list of whole numbers from 0, like [1, 2, 3]"
+    )
+
+
+Seeds: TypeAlias = Annotated[
+    int | tuple[int, ...],
+    BeforeValidator(_seeds),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+            ]
+        }
+    ),
+]
+Values: TypeAlias = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
+Grid: TypeAlias = dict[str, Values]
+
+
+class Series(Table):
+    """One curve of a sweep."""
+
+    name: str = Field(min_length=1, description="name in plots and tables")
+    set: dict[str, Any] = Field(default={}, description='fixed changes: {"protocol.exchange" = "ldp"}')
+    grid: Grid | None = Field(default=None, description="values to sweep, in place of [sweep.grid]")
+
+
+class Sweep(Table):
+    """Runs over a grid of values, several seeds each."""
+
+    seeds: Seeds = Field(default=1, description="how many seeds, from the scenario's own on, or which")
+    grid: Grid = Field(
+        default={}, description='values by quoted dotted key: "privacy.noise_multiplier" = [5, 10]'
+    )
+    series: tuple[Series, ...] = Field(
+        default=(), strict=False, description="curves; absent: one without a name"
+    )
+    baseline: str | None = Field(
+        default=None,
+        min_length=1,
+        description="name of the series that the others are compared with, seed by seed; absent: no comparison",
+    )
+
+
+class Study(Table):
+    """How a what-if study repeats, and what it looks at besides."""
+
+    seeds: Seeds = Field(default=1, description="how many seeds, from the scenario's own on, or which")
+    infer: bool = Field(
+        default=False,
+        description="also attack what curious nodes recorded, in every run of a what-if or sweep (sottovoce infer)",
+    )
+
+
+class Whatif(Table):
+    """One variant, compared with the scenario itself on the same seeds."""
+
+    name: str = Field(min_length=1, description="name in plots and tables")
+    set: dict[str, Any] = Field(
+        min_length=1, description='what changes: {"adversary.byzantine.enabled" = true}'
+    )
+
+
+def seeds_of(seeds: int | tuple[int, ...], first: int) -> tuple[int, ...]:
+    """The seeds a study runs: the list given, or that many from ``first`` on."""
+    return seeds if isinstance(seeds, tuple) else tuple(range(first, first + seeds))

@@ -1,0 +1,1 @@
+"""The recorder, the run folder, its summary and warnings about it."""

@@ -1,0 +1,1 @@
+"""Studies: sweeps, what-ifs, breaking points, inference and re-accounting."""

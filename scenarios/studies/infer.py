@@ -1,0 +1,442 @@
+"""What curious nodes of a finished run can infer from their views, beside what the ledger says they may.
+
+Attacks see the views of their coalition and public facts: links, weights, protocol, model, step size and initial
+model, all rebuilt from the scenario. The private data are rebuilt too, but only to judge how well an attack did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis.inference import inversion, membership, reconstruction, traffic
+from analysis.inference.elimination import PRIME
+from analysis.store import Run, read_run
+from analysis.tables.estimate import estimate
+from analysis.tables.summary import number, upper
+from analysis.views import Views
+from protocols.learning.executor import BatchedExecutor
+from protocols.learning.layers import Dense
+from protocols.privacy.ledger import Claim
+from scenarios.build import Parts, build
+from scenarios.kinds.protocols import MESSAGES
+from scenarios.load import resolve
+from scenarios.schema import Scenario
+from scenarios.studies.reaccount import claims_about
+from simulator import streams
+from simulator.errors import ConfigurationError, StorageError
+
+FORMAT = 1
+SMALL = 24
+"""Nodes up to which reconstruction sets are computed in fractions; beyond, modulo a large prime."""
+SINGLE = 1e-8
+"""Relative accuracy of differences of models in single precision, roughly."""
+CLEAR_DB = 20.0
+"""A sample found better than this counts as recognised."""
+
+FRACTION_OF_OTHERS = "fraction of honest nodes outside the coalition"
+FRACTION_OF_SAMPLES = "fraction of the victim's samples"
+FRACTION_OF_MEMBERS = "fraction of the members tried"
+FRACTION_OF_SENDERS = "fraction of senders seen"
+COSINE, RELATIVE, AUC = "cosine, −1 to 1", "ratio, 0 is exact", "AUC, 0.5 is guessing"
+
+NO_MECHANISM = "no mechanism"
+NOT_ACCOUNTED = "not accounted for an observer of the wire alone"
+METADATA = "metadata: not protected"
+"""Why the ledger says nothing about a finding."""
+
+Floats: TypeAlias = NDArray[np.float64]
+Sent: TypeAlias = Mapping[tuple[int, int], Floats]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number about one attack.
+
+    Args:
+        attack: which.
+        victim: whom it is about; None for all of them.
+        measure: what the number is.
+        unit: of the number, and of what it is a fraction. Numerator and denominator count the same nodes or samples.
+        value: the number.
+        epsilon: what the ledger says about the victim (the worst one for all) and this coalition; infinite where it
+            says nothing.
+        delta: of that; None where the ledger says nothing.
+        basis: of that, or why the ledger says nothing.
+    """
+
+    attack: str
+    victim: int | None
+    measure: str
+    unit: str
+    value: float
+    epsilon: float
+    delta: float | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A run as its attackers see it, and the truth to judge them by."""
+
+    run: Run
+    scenario: Scenario
+    parts: Parts
+    views: Views
+    shadow_models: int
+
+    @property
+    def victims(self) -> list[int]:
+        """Honest nodes outside the coalition: whom attacks are about, and what fractions of nodes are of."""
+        return sorted(self.parts.honest - set(self.views.coalition))
+
+    @property
+    def sent(self) -> Sent:
+        """(sender, round) -> model, as far as it was shown."""
+        protocol = self.scenario.protocol
+        kinds = () if protocol.exchange == "secure" else MESSAGES[protocol.kind]
+        return self.views.models(kinds, self.parts.learner.operations.task.size)
+
+    @property
+    def weights(self) -> Floats:
+        return np.asarray(self.parts.weights.toarray(), float)
+
+    def samples(self, node: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        bank = self.parts.bank
+        real = bank.mask[node]
+        return bank.x[node, real], bank.y[node, real]
+
+
+def infer(
+    run: Path,
+    *,
+    coalition: Sequence[int] | None,
+    shadow_models: int,
+    on_progress: Callable[[float, str], None],
+    base: Path | None = None,
+) -> list[Finding]:
+    """Carry out every attack that the views allow, and write inference.json into the run folder.
+
+    Args:
+        run: a finished run with curious nodes.
+        coalition: which of them pool their views; None: all.
+        shadow_models: for likelihood-ratio attacks; 0: leave those out.
+        on_progress: called with (fraction done, text).
+        base: where relative file names of the scenario start.
+
+    Raises:
+        ConfigurationError: nobody was curious, or not those that are asked for.
+        StorageError: the folder cannot be read or written.
+    """
+    folder = read_run(run)
+    curious = folder.manifest["curious"]
+    chosen = sorted(set(curious if coalition is None else coalition))
+    tapped = (run / "views" / "wiretap.parquet").exists()
+    if not (chosen or tapped) or not set(chosen) <= set(curious):
+        said = ", ".join(map(str, curious)) or "nobody"
+        raise ConfigurationError(
+            f"{run}: curious nodes of this run are {said}; views of others were not recorded"
+        )
+    if not folder.finished:
+        raise ConfigurationError(f"{run} is not finished, so its views are not written")
+    scenario = resolve(folder.manifest["scenario"], base)
+    parts = build(scenario, BatchedExecutor(), base or Path.cwd())
+    case = _Case(folder, scenario, parts, Views(folder, chosen), shadow_models)
+    privacy = scenario.privacy
+    claims = [] if privacy is None or not chosen else claims_about(run, ",".join(map(str, chosen)))
+    silent = NO_MECHANISM if privacy is None else NOT_ACCOUNTED
+    findings = []
+    attacks: tuple[Callable[[_Case], _Found], ...] = (_wire,)
+    if chosen:
+        attacks = (_reach, _updates, _samples, _members, _marginal_members, _traffic, _wire)
+    for i, attack in enumerate(attacks):
+        on_progress(i / len(attacks), attack.__name__.strip("_").replace("_", " "))
+        findings += [_beside(claims, silent, *found) for found in attack(case)]
+    on_progress(1.0, "done")
+    _write(run / "inference.json", chosen, findings)
+    return findings
+
+
+def _beside(
+    claims: Sequence[Claim],
+    silent: str,
+    attack: str,
+    victim: int | None,
+    measure: str,
+    unit: str,
+    value: float,
+) -> Finding:
+    """With the larger, certified loss of the victim; ``silent`` says why there is none without claims."""
+    about = [c for c in claims if c.basis == "certified" and (victim is None or c.victim == victim)]
+    if unit == FRACTION_OF_SENDERS:  # who was away when is no function of the data, and no noise hides it
+        about, silent = [], METADATA
+    if not about:
+        return Finding(attack, victim, measure, unit, value, float("inf"), None, silent)
+    worst = max(about, key=lambda claim: claim.epsilon)
+    return Finding(attack, victim, measure, unit, value, worst.epsilon, worst.delta, worst.basis)
+
+
+_Found: TypeAlias = Iterator[tuple[str, int | None, str, str, float]]
+
+
+def _reach(case: _Case) -> _Found:
+    """Whose values are determined if what is gossiped never changes: of the honest nodes outside the coalition."""
+    kinds = ("dsgd", "gradient-tracking")
+    if not case.victims or not case.parts.network.overlay.fixed or case.scenario.protocol.kind not in kinds:
+        return
+    count = len(case.parts.neighbors)
+    view: reconstruction.View = "sums" if case.scenario.protocol.exchange == "secure" else "plain"
+    weights = reconstruction.rational(case.weights)
+    prime = None if count <= SMALL else PRIME
+    *_, last = reconstruction.reach(weights, case.views.coalition, count, view, prime)
+    measure = "others whose value is determined if it never changes"
+    determined = len(set(last.nodes) & set(case.victims))
+    yield "linear reconstruction", None, measure, FRACTION_OF_OTHERS, determined / len(case.victims)
+
+
+def _updates(case: _Case) -> _Found:
+    """Everybody's mean update, solved for from models in the clear."""
+    sent, coalition = case.sent, set(case.views.coalition)
+    protocol = case.scenario.protocol
+    if protocol.kind != "dsgd" or not sent or not case.parts.network.overlay.fixed:
+        return
+    rounds = max(round for _, round in sent)
+    own = {key: value for key, value in sent.items() if key[0] in coalition}
+    shown = {key: value for key, value in sent.items() if key[0] not in coalition}
+    if not shown or any((a, t) not in own for a in coalition for t in range(rounds + 1)):
+        return
+    start = np.asarray(case.parts.learning.initial, float)
+    sigma = max(case.parts.learner.sigma) * case.parts.learner.gain
+    found = reconstruction.solve_updates(case.weights, coalition, shown, own, start, sigma, SINGLE)
+    for node, update in zip(found.nodes, found.updates, strict=True):
+        if node in case.victims:
+            truth = _first_update(case, node)
+            angle, apart = _alike(update, truth)
+            yield "update reconstruction", node, "likeness to its first update", COSINE, angle
+            yield "update reconstruction", node, "relative error", RELATIVE, apart
+            yield from _inverted(case, node, update, "inversion of reconstructed updates")
+
+
+def _alike(update: Floats, truth: Floats) -> tuple[float, float]:
+    """Cosine of, and relative distance between, what was found and the truth; 0 and infinity if models diverged."""
+    if not (np.isfinite(update).all() and np.isfinite(truth).all()):
+        return 0.0, float("inf")
+    size = float(np.linalg.norm(truth))
+    angle = float(update @ truth) / max(float(np.linalg.norm(update)) * size, 1e-300)
+    return angle, float(np.linalg.norm(update - truth)) / max(size, 1e-300)
+
+
+def _samples(case: _Case) -> _Found:
+    """Samples from the first update of those whose models are seen."""
+    sent, start = case.sent, np.asarray(case.parts.learning.initial, float)
+    for node in case.victims:
+        if (node, 0) in sent:
+            yield from _inverted(case, node, sent[node, 0] - start, "gradient inversion")
+
+
+def _inverted(case: _Case, node: int, update: Floats, attack: str) -> _Found:
+    """Samples from quotients of an update's first dense layer, cut to the bounds that features have by their format.
+
+    Noise is measured against the width of the bounds, or, where there are none, of the training data.
+    """
+    network = case.parts.learner.operations.task.network
+    if network is None or not network.layers or not isinstance(network.layers[0], Dense):
+        return
+    units = network.layers[0].units
+    x, _ = case.samples(node)
+    truth = x.reshape(len(x), -1).astype(float)
+    features = truth.shape[1]
+    head = -update[: (features + 1) * units]
+    weights, bias = head[: features * units].reshape(features, units), head[features * units :]
+    dataset = case.parts.learning.shares.dataset
+    box = dataset.bounds
+    width = float(np.ptp(dataset.train_x)) if box is None else box[1] - box[0]
+    found = inversion.best_psnr(inversion.first_layer(weights, bias, box=box), truth, width)
+    measure = f"samples found above {CLEAR_DB:g} dB"
+    yield attack, node, measure, FRACTION_OF_SAMPLES, float((found > CLEAR_DB).mean())
+
+
+def _members(case: _Case) -> _Found:
+    """Members by loss, and by likelihood ratio, on the last model that was seen of each victim."""
+    task = case.parts.learner.operations.task
+    if task.classes is None:
+        return
+    sent, sums = case.sent, case.views.sums()
+    for node in case.victims:
+        rounds = [round for v, round in sent if v == node]
+        if rounds:
+            yield from _tested(case, node, sent[node, max(rounds)], "")
+    if sums:  # nobody's model was seen, but a member's own next one holds its neighbours' sum
+        for node in case.victims:
+            near = [a for a in case.views.coalition if node in case.parts.neighbors[a]]
+            ends = [(round, a) for a, round in sums if a in near]
+            if ends:
+                round, member = max(ends)
+                total = sum(w for v, w in enumerate(case.weights[member]) if v != member)
+                yield from _tested(case, node, sums[member, round] / total, " from sums")
+
+
+def _marginal_members(case: _Case) -> _Found:
+    """Members on the victim's model without its neighbours' part, where all of that is seen."""
+    if case.scenario.protocol.kind != "dsgd" or case.parts.learner.operations.task.classes is None:
+        return
+    sent, weights = case.sent, case.weights
+    for node in case.victims:
+        rounds = sorted((round for v, round in sent if v == node), reverse=True)
+        updates = ((round, membership.marginalised(weights, node, sent, round)) for round in rounds)
+        known = next(((round, update) for round, update in updates if update is not None), None)
+        if known is not None and weights[node, node] > 0:
+            round, update = known
+            alone = sent[node, round - 1] + update / weights[node, node]
+            yield from _tested(case, node, alone, " on the marginalised model", likelihoods=False)
+
+
+def _traffic(case: _Case) -> _Found:
+    """Who was away, from what the coalition received."""
+    frame = case.views.frame
+    seen = frame.filter(~frame["src"].is_in(case.views.coalition)).with_columns(pl.col("member").alias("dst"))
+    yield from _absences(case, seen, "traffic analysis")
+
+
+def _wire(case: _Case) -> _Found:
+    """Who was away, from sizes and times on tapped links, encrypted or not."""
+    tapped = case.run.path / "views" / "wiretap.parquet"
+    if tapped.exists():
+        seen = pl.read_parquet(tapped).rename({"left_s": "t_s"})
+        yield from _absences(case, seen, "traffic analysis on the wire")
+
+
+def _absences(case: _Case, seen: pl.DataFrame, attack: str) -> _Found:
+    """Judged by what nodes were really doing."""
+    down = {outage.node for outage in case.run.outages}
+    guesses = {habit.node: habit.missing for habit in traffic.habits(seen)}
+    if guesses:
+        right = sum(guess == (node in down) for node, guess in guesses.items())
+        measure = "senders whose outage, or lack of one, is guessed"
+        yield attack, None, measure, FRACTION_OF_SENDERS, right / len(guesses)
+
+
+def _tested(case: _Case, node: int, model: Floats, where: str, *, likelihoods: bool = True) -> _Found:
+    """Balanced: of every class as many of the victim's samples as of test samples, which nobody trained on."""
+    task, dataset = case.parts.learner.operations.task, case.parts.learning.shares.dataset
+    x, y = case.samples(node)
+    rng = streams.generator(case.scenario.seed, "membership", node)
+    inside, outside = _paired(y, dataset.test_y, rng)
+    count = len(inside)
+    if not count or not np.isfinite(model).all():
+        return
+    pool_x = np.concatenate([x[inside], dataset.test_x[outside]])
+    pool_y = np.concatenate([y[inside], dataset.test_y[outside]])
+    loss = membership.losses(task, model[None], pool_x, pool_y)[0]
+    scores = {"membership by loss": membership.yeom(loss)}
+    if likelihoods and case.shadow_models:
+        scores["membership by likelihood ratio"] = _ratio(case, rng, pool_x, pool_y, loss)
+    for name, score in scores.items():
+        result = membership.success(score[:count], score[count:])
+        yield name + where, node, "members scored above others", AUC, result.auc
+        yield name + where, node, "members found at 1 % false alarms", FRACTION_OF_MEMBERS, result.tpr
+
+
+def _paired(
+    members: NDArray[Any], others: NDArray[Any], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of equally many of both in every class: else an attack would only tell apart what classes there are."""
+    inside, outside = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for label in np.unique(members):
+        mine, theirs = (rng.permutation(np.flatnonzero(y == label)) for y in (members, others))
+        count = min(len(mine), len(theirs))
+        inside.append(mine[:count])
+        outside.append(theirs[:count])
+    return np.concatenate(inside), np.concatenate(outside)
+
+
+def _ratio(case: _Case, rng: np.random.Generator, x: NDArray[Any], y: NDArray[Any], loss: Floats) -> Floats:
+    """Online scores, from shadow models trained alone on halves of the candidates."""
+    task, training = case.parts.learner.operations.task, case.scenario.training
+    kept = membership.halves(case.shadow_models, len(x), rng)
+    starts = np.tile(np.asarray(case.parts.learning.initial, float), (case.shadow_models, 1))
+    models = membership.shadows(task, x, y, kept, case.scenario.protocol.rounds, training.step, starts)
+    shadow = membership.confidence(membership.losses(task, models, x, y))
+    return membership.online(
+        membership.confidence(loss), np.where(kept, shadow, np.nan), np.where(kept, np.nan, shadow)
+    )
+
+
+def _first_update(case: _Case, node: int) -> Floats:
+    """The truth: what the node's first local update is without noise."""
+    executor, operations = BatchedExecutor(), case.parts.learner.operations
+    initial, recipe = case.parts.learning.initial, operations.recipe
+    inputs: list[Any] = [case.parts.learner.start.params, node]
+    if recipe.noised:
+        inputs.append(np.zeros_like(case.parts.learner.noise(node, np.random.default_rng(0))))
+    handle = executor.submit(
+        operations.update(1), [np.asarray(initial), *inputs[1:]], node=node, size=len(initial)
+    )
+    return np.asarray(executor.read([handle])[0], float) - initial
+
+
+def _write(path: Path, coalition: Sequence[int], findings: Sequence[Finding]) -> None:
+    rows = [asdict(finding) for finding in findings]
+    for row in rows:
+        row.update({key: str(row[key]) for key in ("value", "epsilon") if np.isinf(row[key])})
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(
+            json.dumps({"format": FORMAT, "coalition": list(coalition), "findings": rows}, indent=2) + "\n"
+        )
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error}; what was written before is intact") from error
+
+
+def table(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """One row per attack and measure: mean and worst victim with their unit, beside the ledger's worst ε."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.attack, finding.measure), []).append(finding)
+    rows = []
+    for (attack, measure), group in groups.items():
+        worst = (min if group[0].unit == RELATIVE else max)(group, key=lambda finding: finding.value)
+        loss = max(group, key=lambda finding: finding.epsilon)
+        rows.append(
+            {
+                "attack": attack,
+                "measure": measure,
+                "unit": group[0].unit,
+                "victims": "all" if group[0].victim is None else len(group),
+                "mean": number(estimate(finding.value for finding in group).mean),
+                "worst": number(worst.value),
+                "worst victim": "–" if worst.victim is None else worst.victim,
+                "ε": upper(loss.epsilon),
+                "δ": "–" if loss.delta is None else f"{loss.delta:g}",
+                "basis": loss.basis,
+            }
+        )
+    return rows
+
+
+def terms(run: Path, coalition: Sequence[int] | None) -> str:
+    """What the ε beside the findings are, in a sentence.
+
+    Args:
+        run: the run folder.
+        coalition: as for :func:`infer`.
+    """
+    manifest = read_run(run).manifest
+    nodes = sorted(set(manifest["curious"] if coalition is None else coalition))
+    privacy = manifest["scenario"].get("privacy")
+    if privacy is None or not nodes:
+        return "ε: infinite, since the ledger says nothing here; basis says why."
+    watching = "node" if len(nodes) == 1 else "nodes"
+    return (
+        f"ε: certified loss of the worst of these victims towards {watching} {', '.join(map(str, nodes))} together, "
+        f"unit {privacy['unit']}, adjacency {privacy['adjacency']}."
+    )

@@ -1,0 +1,261 @@
+"""Account a finished run again, from its record of releases: other observers, units, adjacencies, deltas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, sqrt
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+
+from analysis.store import Run, read_run
+from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
+from protocols.privacy.coalitions import Progress
+from protocols.privacy.exposure import expose
+from protocols.privacy.failure import remaining_delta
+from protocols.privacy.ledger import Claim, account, label_of
+from protocols.privacy.lineage import CONTRIBUTE, PUBLIC, WIRE, Entry, record_end_s
+from protocols.privacy.linear_view import MAX_CELLS, read_record
+from protocols.privacy.published import as_if_fresh
+from protocols.privacy.sum_law import SumLaw
+from scenarios.format.observers import NOTHING_PUBLIC, observers_from
+from simulator.errors import ConfigurationError
+
+
+def reaccount(
+    run: Path,
+    *,
+    observers: list[str] | None,
+    unit: str | None,
+    adjacency: str | None,
+    delta: float | None,
+    jobs: int = 1,
+    target: float | None = None,
+    per_message: bool = False,
+    on_progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """The ledger's claims about a run, one row per observer set and basis: its worst and median victim.
+
+    Args:
+        run: the run folder.
+        observers: sets that pool what they see, as :mod:`scenarios.format.observers` has them; every single node if
+            None.
+        unit, adjacency, delta: in place of the run's own.
+        jobs: processes among which observers are divided.
+        per_message: add what a sum over messages, each as if its noise were fresh, would say; no bound.
+        target: an ε; rows then say with which noise_multiplier the worst victim would lose just that. The trace does
+            not depend on the noise, and Gaussian losses fall with its square, so nothing has to be run for it.
+        on_progress: called with (fraction done, text).
+
+    Raises:
+        ConfigurationError: the run has no mechanism, or an observer is not one of its nodes.
+        StorageError: the folder is not readable.
+
+    Guarantees:
+        As the ledger's. A run clipped per record is asked about whole nodes by group privacy over |D_i| records
+        (public); a run clipped per node is asked about records with the bound 2C that clipping leaves.
+    """
+    told = _retold(run, observers, unit, adjacency, delta)
+    claims, multiplier = told.claims(jobs, on_progress), told.asked.get("noise_multiplier")
+    if not claims:
+        raise ConfigurationError(
+            f"{run}: every honest node is among the observers; leave out one to ask about"
+        )
+    rows = _rows(claims, multiplier, target, told.failure_probability)
+    if per_message:
+        losses = _per_message(told)
+        for row in rows:
+            row["per message (no bound)"] = losses[row["observers"]]
+    return rows
+
+
+def claims_about(run: Path, observers: str) -> list[Claim]:
+    """What the ledger says at the end of a run about one set of observers, in the run's own terms.
+
+    Args:
+        run: the run folder.
+        observers: as for :func:`reaccount`.
+
+    Raises:
+        ConfigurationError, StorageError: as :func:`reaccount`.
+    """
+    return _retold(run, [observers], None, None, None).claims(1)
+
+
+@dataclass(frozen=True)
+class _Retold:
+    """A finished run's record, ready to be accounted."""
+
+    folder: Run
+    entries: list[Entry]
+    sets: list[tuple[int, ...]]
+    unit: str
+    adjacency: str
+    delta: float
+
+    @property
+    def asked(self) -> Any:
+        """The run's own [privacy] table."""
+        return self.folder.manifest["scenario"]["privacy"]
+
+    @property
+    def byzantine(self) -> frozenset[int]:
+        """Whose noise is not credited."""
+        return frozenset(self.folder.manifest["byzantine"])
+
+    @property
+    def failure_probability(self) -> float:
+        """As the run was built; of runs of secure sums that do not say, nothing better than 1 is known."""
+        manifest = self.folder.manifest
+        unknown = float(manifest["scenario"]["protocol"].get("exchange") == "secure")
+        return float(manifest.get("failure_probability", unknown))
+
+    @property
+    def honest(self) -> list[int]:
+        """Whose loss is asked for."""
+        return [n for n in range(self.folder.manifest["topology"]["nodes"]) if n not in self.byzantine]
+
+    def claims(self, jobs: int, on_progress: Progress | None = None) -> list[Claim]:
+        """The ledger's, at the end of the run."""
+        manifest, summary = self.folder.manifest, self.folder.summary
+        rate = manifest["scenario"]["training"].get("rate")
+        return account(
+            self.entries,
+            victims=self.honest,
+            observers=self.sets,
+            uncredited=self.byzantine,
+            unit=self.unit,
+            adjacency=self.adjacency,
+            delta=self.delta,
+            times_s=[record_end_s(self.entries, summary["simulated_s"] if summary else 0.0)],
+            rate=float(rate or 1.0) if self.asked["unit"] == "record" else 1.0,
+            jobs=jobs,
+            failure_probability=self.failure_probability,
+            on_progress=on_progress,
+            law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
+        )
+
+
+def _retold(
+    run: Path, observers: list[str] | None, unit: str | None, adjacency: str | None, delta: float | None
+) -> _Retold:
+    folder = read_run(run)
+    manifest = folder.manifest
+    asked = manifest["scenario"].get("privacy")
+    if asked is None:
+        raise ConfigurationError(f"{run} has no privacy mechanism; its loss is infinite")
+    if manifest["scenario"]["protocol"]["kind"] == "centralised":
+        raise ConfigurationError(f"{run} was made with all data at one place; no privacy is claimed for it")
+    nodes = manifest["topology"]["nodes"]
+    sets: list[tuple[int, ...]] = [(node,) for node in range(nodes)]
+    if observers:
+        graph = nx.Graph(map(tuple, manifest["topology"]["edges"]))
+        graph.add_nodes_from(range(nodes))
+        sets = [observers_from(text, graph, manifest["seed"]) for text in observers]
+    wiretap = manifest["scenario"]["adversary"].get("wiretap")
+    if any(WIRE in members for members in sets) and not (wiretap and wiretap.get("enabled", True)):
+        raise ConfigurationError(f"{run}: nobody listened on the wire of this run")
+    if (
+        any(PUBLIC in members for members in sets)
+        and manifest["scenario"]["protocol"]["exchange"] != "secure"
+    ):
+        raise ConfigurationError(f"{run}: {NOTHING_PUBLIC}")
+    unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
+    if unit == "record" and (manifest["scenario"].get("partition") or {}).get("with_replacement"):
+        raise ConfigurationError(
+            f"{run}: nodes of this run may hold the same record, and the ledger does not follow its copies; ask for "
+            "whole nodes: --unit node"
+        )
+    training = manifest["scenario"]["training"]
+    if unit == "record" and adjacency == "add-remove" and training.get("batch") is not None:
+        raise ConfigurationError(
+            f"{run}: batches of this run have a fixed size, so a record that is added takes another one's place; ask "
+            "for --adjacency replace or zero-out"
+        )
+    entries = in_unit(
+        _entries(folder.releases.to_dicts()), asked["unit"], unit, adjacency, manifest["samples_per_node"]
+    )
+    return _Retold(folder, entries, sets, unit, adjacency, asked["delta"] if delta is None else delta)
+
+
+def in_unit(
+    entries: Sequence[Entry], clipped: str, unit: str, adjacency: str, samples: Sequence[int]
+) -> list[Entry]:
+    """The record with each contribution's sensitivity expressed for another unit of privacy."""
+    if clipped == unit:
+        return list(entries)
+    if unit == "node":  # group privacy: every record of the node moves by up to C
+        factors = [float(count) for count in samples]
+    else:  # one record can turn a clipped sum around: 2C, whatever the adjacency
+        factors = [1.0 if adjacency == "replace" else 2.0] * len(samples)
+    return [
+        e._replace(sensitivity=e.sensitivity * factors[e.node]) if e.kind == CONTRIBUTE else e
+        for e in entries
+    ]
+
+
+def _entries(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
+    return [Entry(**(dict(row) | {k: tuple(row[k]) for k in ("parents", "coefs")})) for row in rows]
+
+
+def _rows(
+    claims: Sequence[Claim], multiplier: float | None, target: float | None, failures: float
+) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, str], list[Claim]] = {}
+    for claim in claims:
+        groups.setdefault((claim.observers, claim.basis), []).append(claim)
+    rows = []
+    for (observers, basis), group in groups.items():
+        ordered = sorted(group, key=lambda c: c.epsilon)
+        worst = ordered[-1]
+        rows.append(
+            {
+                "observers": observers,
+                "basis": basis,
+                "epsilon (worst victim)": worst.epsilon,
+                "worst victim": worst.victim,
+                "epsilon (median victim)": ordered[len(ordered) // 2].epsilon,
+                "delta": worst.delta,
+                "adjacency": worst.adjacency,
+                "unit": worst.unit,
+            }
+        )
+        if worst.reason is not None:
+            rows[-1]["why infinite"] = worst.reason
+        if target is not None:
+            rows[-1] |= _needed(group, multiplier, target, failures)
+    if any("why infinite" in row for row in rows):
+        rows = [row | {"why infinite": row.get("why infinite", "–")} for row in rows]
+    return rows
+
+
+def _needed(
+    claims: Sequence[Claim], multiplier: float | None, target: float, failures: float
+) -> dict[str, Any]:
+    """The noise with which the worst of some claims would be the target; "–" where none would, or none is known.
+
+    Nor is any known where nothing was lost: without a release the record says nothing about noise.
+    """
+    delta = remaining_delta(claims[0].delta, failures, target)
+    losses = [claim.mu2 for claim in claims if claim.mu2 is not None]
+    key = f"noise_multiplier for epsilon {target:g}"
+    if multiplier is None:  # the run's noise was found from its own target
+        key, multiplier = f"noise for epsilon {target:g}, times the run's", 1.0
+    if len(losses) < len(claims) or not 0 < max(losses) < inf or delta <= 0:
+        return {key: "–"}
+    return {key: multiplier * sqrt(max(losses) / mu2_of(target, delta))}
+
+
+def _per_message(told: _Retold) -> dict[str, float]:
+    """ε of each set's worst victim, if every message had noise of its own."""
+    record, honest = read_record(told.entries), told.honest
+    found = {}
+    for members in told.sets:
+        coalition = frozenset(members) | told.byzantine
+        exposure = expose(record, coalition, shift_factor(told.adjacency))
+        losses = as_if_fresh(record, exposure, max(honest) + 1, MAX_CELLS)
+        worst = max((losses[victim] for victim in honest if victim not in coalition), default=0.0)
+        found[label_of(members)] = epsilon_of(float(worst), told.delta)
+    return found

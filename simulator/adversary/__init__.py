@@ -1,0 +1,1 @@
+"""Adversaries: coalitions, wiretaps, tampering with messages and placement in the graph."""

@@ -1,0 +1,1 @@
+"""The conformance battery for implementations of the node contract."""

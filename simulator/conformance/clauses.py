@@ -1,0 +1,11 @@
+"""The clauses of the node contract as small programs and checks of what they record, all of them."""
+
+from __future__ import annotations
+
+from simulator.conformance.gather import GATHERS
+from simulator.conformance.harness import Case
+from simulator.conformance.life import LIFE
+from simulator.conformance.messages import MESSAGES
+from simulator.conformance.tasks import TASKS
+
+BATTERY: tuple[Case, ...] = MESSAGES + GATHERS + TASKS + LIFE

@@ -1,0 +1,205 @@
+"""The contract of a node: everything a protocol may touch.
+
+A protocol is an ``async def program(node: Node)``. The same program runs on virtual time
+(:mod:`simulator.runtime.virtual`) and on real sockets (:mod:`simulator.runtime.real`);
+:mod:`simulator.conformance.harness` runs the conformance battery that both must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+
+from simulator.contract.compute import Handle, Input, Op, Vector
+
+
+class Message(NamedTuple):
+    """What one node sends to another.
+
+    Args:
+        kind: the protocol's name for it (``"model"``, ``"masked"``).
+        round: the round it belongs to; part of the key of its random latency, so set it truthfully.
+        body: immutable content: numbers, strings, bytes, tuples of those, read-only arrays, handles.
+        size_bytes: payload bytes on the wire, known from type and shape, not from the value.
+        release: what the receiver learns by having it, in terms the privacy plane understands; the
+            simulator only carries it, and hands it to the run's delivery listener.
+    """
+
+    kind: str
+    round: int
+    body: Any
+    size_bytes: int
+    release: Any = None
+
+
+class Delivery(NamedTuple):
+    """A message in a mailbox."""
+
+    src: int
+    message: Message
+    sent_s: float
+    delivered_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The links of one node for a while.
+
+    Args:
+        to: whom it sends to, ascending.
+        sources: whom it hears from, ascending; the same as ``to`` where links have no direction.
+        weights: W[self, source] for every source; its own weight is 1 - sum.
+    """
+
+    to: tuple[int, ...]
+    sources: tuple[int, ...]
+    weights: Mapping[int, float]
+
+
+Match: TypeAlias = Callable[[Delivery], bool]
+Program: TypeAlias = "Callable[[Node], Coroutine[Any, Any, None]]"
+
+
+class TaskGroup(Protocol):
+    """``async with node.tasks() as group``: nothing spawned outlives the block.
+
+    Leaving the block waits for the tasks; a task that raises cancels the others, and the error leaves
+    the block.
+    """
+
+    async def __aenter__(self) -> TaskGroup: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...
+
+    def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
+        """Start a task beside the others."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop every task of the group (they see :class:`~simulator.errors.NodeDown`)."""
+        ...
+
+
+class Node(Protocol):
+    """One participant, as its own program sees it."""
+
+    @property
+    def id(self) -> int:
+        """Index in the topology, from 0."""
+        ...
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the run began: virtual in a simulation, real in a live run."""
+        ...
+
+    @property
+    def neighbors(self) -> tuple[int, ...]:
+        """Neighbours by the topology as it is now, in ascending order. Says nothing about who is up."""
+        ...
+
+    def links(self, round: int | None = None) -> Links:
+        """Whom this node talks to now, in that round; topologies that change by the round need to know which."""
+        ...
+
+    @property
+    def suspects(self) -> frozenset[int]:
+        """Neighbours that the failure detector takes for failed; nobody if the run has none."""
+        ...
+
+    @property
+    def disk(self) -> dict[str, Any]:
+        """What survives a crash of this node. A program that finds it non-empty has been here before."""
+        ...
+
+    def rng(self, purpose: str, *key: int) -> np.random.Generator:
+        """A fresh generator of the stream (seed, node, purpose, key): same key, same numbers, always."""
+        ...
+
+    def uniform(self, purpose: str, *key: int) -> float:
+        """One number in (0, 1), its own for every key: for single choices a good deal cheaper than :meth:`rng`."""
+        ...
+
+    def secret(self, purpose: str, size: int) -> bytes:
+        """Key material. From the run's seed in a simulation (NOT secret), from the OS in a live run."""
+        ...
+
+    def weight(self, source: int, receiver: int | None = None) -> float:
+        """Public mixing weight W[receiver, source]; the receiver is this node unless named."""
+        ...
+
+    def members(self, aggregator: int) -> tuple[int, ...]:
+        """The neighbourhood of ``aggregator``, itself excluded, in ascending order."""
+        ...
+
+    def send(self, to: int, message: Message) -> None:
+        """Hand a message to the uplink. It may be delayed, lost or cut; nothing says so.
+
+        Raises:
+            ContractError: ``to`` is not a neighbour.
+        """
+        ...
+
+    def multicast(self, peers: Sequence[int], message: Message) -> None:
+        """Hand the same message to several neighbours, one after another: cheaper than as many sends.
+
+        Raises:
+            ContractError: one of them is not a neighbour.
+        """
+        ...
+
+    async def gather(
+        self, kind: str, round: int, sources: Sequence[int], timeout_s: float | None = None
+    ) -> dict[int, Message]:
+        """By source, the oldest message of that kind and round, waiting until every source has one.
+
+        Sources come in the order they were named. Once ``timeout_s`` has passed, those that are there. Cheaper
+        than as many receives: the program goes on once, when the last has come. What it does not take stays in
+        the mailbox.
+        """
+        ...
+
+    async def receive(self, match: Match | None = None, timeout_s: float | None = None) -> Delivery | None:
+        """The oldest message that matches, waiting for it if need be; ``None`` once ``timeout_s`` has passed.
+
+        An expired receive takes nothing: the next matching message stays for the next receive.
+        """
+        ...
+
+    def arrived(self) -> list[Delivery]:
+        """Take everything that has arrived, oldest first, without waiting."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        ...
+
+    async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:
+        """Fix the inputs now, let ``cost_s`` pass, return a handle to the result (of ``size`` elements)."""
+        ...
+
+    def read(self, value: Handle | Vector) -> Vector:
+        """The value of a handle, computed now if it was not yet; an array is returned as it is."""
+        ...
+
+    def outgoing(self, content: Any, to: int, round: int) -> Any:
+        """What this node will claim when its protocol wants to say ``content``.
+
+        Protocols pass every own contribution through here *before* protecting it. Honest nodes get it back
+        unchanged; a Byzantine node's adversary may return something else, per receiver.
+        """
+        ...
+
+    def tasks(self) -> TaskGroup:
+        """A group of concurrent tasks of this node."""
+        ...
+
+    def record(self, kind: str, **fields: Any) -> None:
+        """Measurements for the run folder. Invisible to every other node."""
+        ...

@@ -1,0 +1,1 @@
+"""Outages, churn, slow nodes, partitions and the failure detector."""

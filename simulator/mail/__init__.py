@@ -1,0 +1,1 @@
+"""Messages between nodes: mailboxes, waiting for them, and sending them to many."""

@@ -1,0 +1,1 @@
+"""Links, latency, packet loss and bandwidth: when a message arrives."""

@@ -1,0 +1,1 @@
+"""Engines that run a protocol on virtual time or on real sockets."""

@@ -1,0 +1,194 @@
+"""A node of the contract on any engine: only key material and the price of computing depend on the kind of run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator import streams
+from simulator.contract.compute import Handle, Input, Op, Vector, values_of
+from simulator.contract.node import Delivery, Links, Match, Message
+from simulator.core.clock import NS_PER_S, to_ns
+from simulator.core.records import ActivityLog
+from simulator.core.tasks import SimTaskGroup, Wait
+from simulator.errors import ContractError
+from simulator.faults.detector import Suspicions
+from simulator.mail.mailbox import Mailbox
+from simulator.mail.waiting import Gather, Receive
+
+if TYPE_CHECKING:
+    from simulator.runtime.engine import Engine
+
+
+class Participant(ABC):
+    """What every engine's node does in the same way."""
+
+    def __init__(self, engine: Engine, id: int) -> None:
+        self._engine = engine
+        self._world = engine.world
+        self._overlay = engine.world.overlay
+        self._id = id
+        self._disk: dict[str, Any] = {}
+        self.mailbox = Mailbox(id, engine.env, engine.post)
+        self.suspicions: Suspicions | None = None
+        self._met: tuple[int, ...] = ()
+        self._roots: dict[str, int] = {}
+        self._fixed = self._overlay.links(id, 0) if self._overlay.fixed else None
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the start."""
+        return self._engine.now_s
+
+    @property
+    def id(self) -> int:
+        """Index in the topology."""
+        return self._id
+
+    @property
+    def neighbors(self) -> tuple[int, ...]:
+        """Neighbours in ascending order."""
+        return self.links().to
+
+    def links(self, round: int | None = None) -> Links:
+        """Links as they are now, in that round."""
+        if self._fixed is not None:
+            return self._fixed
+        return self._overlay.links(self._id, self._overlay.epoch(self._engine.env.now_ns, round))
+
+    @property
+    def suspects(self) -> frozenset[int]:
+        """Neighbours that have been silent for too long."""
+        if self.suspicions is None:
+            return frozenset()
+        self.mailbox.look()
+        self.meet()
+        return self.suspicions.suspects(self._engine.env.now_ns, self.links().sources)
+
+    def meet(self) -> None:
+        """Give those who have become neighbours since this was last called time to be heard."""
+        sources = self.links().sources
+        if self.suspicions is not None and sources is not self._met:
+            for peer in set(sources).difference(self._met):
+                self.suspicions.met(peer, self._engine.env.now_ns)
+            self._met = sources
+
+    @property
+    def disk(self) -> dict[str, Any]:
+        """What survives a crash."""
+        return self._disk
+
+    def rng(self, purpose: str, *key: int) -> np.random.Generator:
+        """A fresh generator of the named stream; the same in both engines, so that both add the same noise."""
+        return streams.generator(self._world.seed, "node", self._id, purpose, *key)
+
+    def uniform(self, purpose: str, *key: int) -> float:
+        """One number of the named stream."""
+        hashed = self._roots.get(purpose)
+        if hashed is None:
+            hashed = self._roots[purpose] = int(
+                streams.root(self._world.seed, "node", self._id, "uniform", purpose)
+            )
+        return streams.unit_of(hashed, key)
+
+    @abstractmethod
+    def secret(self, purpose: str, size: int) -> bytes:
+        """Key material."""
+
+    def weight(self, source: int, receiver: int | None = None) -> float:
+        """W[receiver, source]."""
+        receiver = self._id if receiver is None else receiver
+        weights = self._engine.nodes[receiver].links().weights
+        return 1 - sum(weights.values()) if source == receiver else weights.get(source, 0.0)
+
+    def members(self, aggregator: int) -> tuple[int, ...]:
+        """The neighbourhood of an aggregator."""
+        return self._engine.nodes[aggregator].links().sources
+
+    def send(self, to: int, message: Message) -> None:
+        """Hand a message to the uplink."""
+        near = self.links(message.round).to
+        if to not in near:
+            raise ContractError(f"node {self._id} has no link to node {to}; it has links to {near}")
+        self._engine.transmit(self._id, (to,), message)
+
+    def multicast(self, peers: Sequence[int], message: Message) -> None:
+        """Hand the same message to several neighbours."""
+        near = self.links(message.round).to
+        if peers is not near:
+            peers = tuple(peers)
+            for i, peer in enumerate(peers):
+                if peer not in near:
+                    raise ContractError(f"node {self._id} has no link to node {peer}; it has links to {near}")
+                if peer in peers[:i]:
+                    raise ContractError(
+                        f"node {self._id} sends the same message to node {peer} twice at once"
+                    )
+        if peers:
+            self._engine.transmit(self._id, peers, message)
+
+    async def gather(
+        self, kind: str, round: int, sources: Sequence[int], timeout_s: float | None = None
+    ) -> dict[int, Message]:
+        """One message from each source, or what has come by the time-out."""
+        wait_ns = inf if timeout_s is None else to_ns(timeout_s)
+        waiter = self.mailbox.gather(kind, round, sources, wait_ns)
+        if not waiter.complete and wait_ns > 0:
+            await self._until(waiter)
+        return waiter.result
+
+    async def receive(self, match: Match | None = None, timeout_s: float | None = None) -> Delivery | None:
+        """Selective receive; None at the time-out."""
+        taken = self.mailbox.take(match)
+        if taken is not None or (timeout_s is not None and timeout_s <= 0):
+            return taken
+        waiter = self.mailbox.wait(match, self._deadline_ns(timeout_s))
+        await self._until(waiter)
+        return waiter.result
+
+    def arrived(self) -> list[Delivery]:
+        """All that is there."""
+        return self.mailbox.take_all()
+
+    async def _until(self, waiter: Receive | Gather) -> None:
+        env = self._engine.env
+        began_ns = env.now_ns
+        try:
+            await waiter
+        except BaseException:
+            self.mailbox.abandon(waiter)
+            raise
+        finally:
+            self._engine.activity.span(self._id, ActivityLog.WAITING, began_ns, env.now_ns)
+
+    def _deadline_ns(self, timeout_s: float | None) -> float:
+        return inf if timeout_s is None else self._engine.env.now_ns + to_ns(timeout_s)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        await Wait(self._engine.env.timeout(round(seconds * NS_PER_S)))
+
+    @abstractmethod
+    async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:
+        """Submit model mathematics."""
+
+    def read(self, value: Handle | Vector) -> Vector:
+        """The value of a handle or array."""
+        return values_of(self._world.executor, [value])[0]
+
+    def outgoing(self, content: Any, to: int, round: int) -> Any:
+        """What this node claims."""
+        coalition = self._engine.coalition
+        return content if coalition is None else coalition.claimed(self, content, to, round)
+
+    def tasks(self) -> SimTaskGroup:
+        """A group of concurrent tasks."""
+        return SimTaskGroup(self._engine.runner)
+
+    def record(self, kind: str, **fields: Any) -> None:
+        """A measurement."""
+        self._world.record(self.now_s, self._id, kind, fields)

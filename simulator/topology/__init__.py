@@ -1,0 +1,1 @@
+"""Graphs: generators, overlays, repair under churn, files and mixing matrices."""
