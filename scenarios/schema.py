@@ -31,7 +31,7 @@ class Evaluation(Table):
     """When and against what the models are measured."""
 
     every: Duration = Field(
-        default=written("1 s"), gt=0, description='virtual time between evaluations: "2 s"'
+        default=written("1 s"), gt=0, examples=["2 s"], description='virtual time between evaluations: "2 s"'
     )
     target_accuracy: Fraction = Field(
         default=0.8, gt=0, le=1, description="mean accuracy whose time and bytes are reported, 0 to 1"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
+from scenarios.format.kind import Kind
 from scenarios.format.tables import Table, written
 from scenarios.format.units import Duration, Fraction
 
@@ -29,12 +30,19 @@ Verifiable: TypeAlias = Annotated[
 ]
 
 
-class MasksAggregation(Table):
+class Aggregation(Kind):
+    """The protocol of the sums."""
+
+    group: ClassVar[str] = "sottovoce.aggregations"
+
+
+class MasksAggregation(Aggregation):
     """Pairwise masks among the members of a neighbourhood."""
 
     kind: Literal["masks"] = Field(description="pairwise masks that cancel over the listed members")
     on_dropout: Literal["skip", "recover", "rerun"] = Field(
         default="skip",
+        examples=["recover"],
         description="when a listed member does not answer: skip the sum, recover it (double masks, seeds in shares) "
         "or rerun it once without that member, which is a release of its own",
     )
@@ -42,48 +50,62 @@ class MasksAggregation(Table):
     verifiable: Verifiable = False
 
 
-class SharingAggregation(Table):
+class SharingAggregation(Aggregation):
     """Shares of the vectors themselves."""
 
     kind: Literal["sharing"] = Field(description="Shamir or packed shares of the vectors among the members")
     threshold: Threshold = None
     packing: int = Field(
-        default=1, ge=1, le=1000, description="elements in one polynomial; shares are so many times shorter"
+        default=1,
+        ge=1,
+        le=1000,
+        examples=[2],
+        description="elements in one polynomial; shares are so many times shorter",
     )
-    field: Literal["2^31-1", "2^61-1"] = Field(default="2^31-1", description="the prime field of the shares")
+    field: Literal["2^31-1", "2^61-1"] = Field(
+        default="2^31-1", examples=["2^61-1"], description="the prime field of the shares"
+    )
 
 
-class SparseAggregation(Table):
+class SparseAggregation(Aggregation):
     """Masks over positions that enough members chose."""
 
     kind: Literal["sparse"] = Field(
         description="pairwise masks of the positions that enough members share (CESAR)"
     )
-    fraction: Fraction = Field(default=0.5, gt=0, le=1, description="of the positions, that a member chooses")
+    fraction: Fraction = Field(
+        default=0.5, gt=0, le=1, examples=["30 %"], description="of the positions, that a member chooses"
+    )
     choice: Literal["random", "largest"] = Field(
         default="random",
+        examples=["largest"],
         description="random positions, or those that changed most since the node last chose them",
     )
 
 
-class BonawitzAggregation(Table):
+class BonawitzAggregation(Aggregation):
     """Double masking among all members."""
 
     kind: Literal["bonawitz"] = Field(description="double masks, seeds in shares among all members")
     active: bool = Field(
         default=False,
+        examples=[True],
         description="against an aggregator that lies: signed keys, and members agree on who is in the sum",
     )
     threshold: Threshold = None
     verifiable: Verifiable = False
 
 
-class SecaggPlusAggregation(Table):
+class SecaggPlusAggregation(Aggregation):
     """Double masking on a sparse random graph."""
 
     kind: Literal["secagg+"] = Field(description="double masks on a sparse random graph of members")
-    corrupted: Fraction = Field(default=0.05, ge=0, lt=1, description="fraction of members that may collude")
-    dropouts: Fraction = Field(default=0.05, ge=0, lt=1, description="fraction of members that may drop out")
+    corrupted: Fraction = Field(
+        default=0.05, ge=0, lt=1, examples=["10 %"], description="fraction of members that may collude"
+    )
+    dropouts: Fraction = Field(
+        default=0.05, ge=0, lt=1, examples=["10 %"], description="fraction of members that may drop out"
+    )
     security_bits: int = Field(
         default=40, ge=1, le=200, description="-log2 of the probability that a seed can be recovered unduly"
     )
@@ -92,7 +114,7 @@ class SecaggPlusAggregation(Table):
     )
 
 
-class LightAggregation(Table):
+class LightAggregation(Aggregation):
     """Shares of masks, recovered in one step."""
 
     kind: Literal["lightsecagg"] = Field(
@@ -102,12 +124,13 @@ class LightAggregation(Table):
     private: int | None = Field(
         default=None,
         ge=1,
+        examples=[3],
         description="members whose shares together reveal nothing; absent: half of the threshold, or the colluders "
         "if they are more",
     )
 
 
-class TrustedAggregation(Table):
+class TrustedAggregation(Aggregation):
     """A trusted aggregator."""
 
     kind: Literal["trusted"] = Field(
@@ -115,7 +138,7 @@ class TrustedAggregation(Table):
     )
 
 
-class CorrelatedAggregation(Table):
+class CorrelatedAggregation(Aggregation):
     """Correlated noise."""
 
     kind: Literal["correlated"] = Field(
@@ -125,18 +148,6 @@ class CorrelatedAggregation(Table):
         default=10.0, gt=0, description="standard deviation of a pair's noise / (gain x clip)"
     )
 
-
-Aggregation: TypeAlias = Annotated[
-    MasksAggregation
-    | SharingAggregation
-    | SparseAggregation
-    | BonawitzAggregation
-    | SecaggPlusAggregation
-    | LightAggregation
-    | TrustedAggregation
-    | CorrelatedAggregation,
-    Field(discriminator="kind", description="the protocol of the sums"),
-]
 
 _KEYS = ("key", "keys")
 _DOUBLE = ("hello", "list", "dealt", "relayed", "masked", "opening", "revealed", "refuse")
@@ -148,12 +159,13 @@ class NormProof(Table):
 
     radius: float = Field(
         gt=0,
+        examples=[5.0],
         description="largest distance of a model from the public initial one, or norm of an update; longer: no "
         "proof. Honest members must always have one: too small a radius is refused, and models are kept near enough",
     )
-    size: int = Field(ge=0, description="bytes of one proof")
-    prove: Duration = Field(ge=0, description='time to make one: "300 ms"')
-    verify: Duration = Field(ge=0, description='time to check one: "10 ms"')
+    size: int = Field(ge=0, examples=[5400], description="bytes of one proof")
+    prove: Duration = Field(ge=0, examples=["300 ms"], description='time to make one: "300 ms"')
+    verify: Duration = Field(ge=0, examples=["10 ms"], description='time to check one: "10 ms"')
 
 
 class Secure(Table):
@@ -163,10 +175,12 @@ class Secure(Table):
         default=MasksAggregation(kind="masks"), description="the protocol of the sums"
     )
     crypto: Literal["real", "ideal"] = Field(
-        default="real", description="real keys and masks, or an ideal sum of the same sizes and costs"
+        default="real",
+        examples=["ideal"],
+        description="real keys and masks, or an ideal sum of the same sizes and costs",
     )
     colluders: int = Field(
-        default=0, ge=0, description="members of one neighbourhood that may pool what they see"
+        default=0, ge=0, examples=[1], description="members of one neighbourhood that may pool what they see"
     )
     tolerated_dropouts: int = Field(
         default=1, ge=0, description="members that may be missing from a list before it is refused"
@@ -175,12 +189,14 @@ class Secure(Table):
         default=32,
         ge=8,
         le=64,
+        examples=[26],
         description="bits of a word of masked vectors; shares have those of their field",
     )
     range_sigmas: float = Field(
         default=12.0,
         ge=8,
         le=1000,
+        examples=[8.0],
         description="standard deviations of noise that the range of what is sent leaves room for; a member beyond it "
         "refuses, which tells something, and every epsilon pays for the probability",
     )
@@ -203,6 +219,7 @@ class Secure(Table):
         default=1,
         ge=1,
         le=64,
+        examples=[2],
         description="sums into which a neighbourhood is split, drawn anew every round, for a robust rule to compare; "
         "only with protocol.robust",
     )

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from scenarios.format.tables import Node, Table
+from scenarios.format.kind import Kind
+from scenarios.format.tables import Node
 from scenarios.format.units import Fraction
 
 Factor: TypeAlias = Annotated[float, Field(gt=0)] | Literal["search"]
 SEARCH = "; search: the one that takes the receivers' rule furthest from the honest result"
 
 
-class NoAttack(Table):
+class Attack(Kind):
+    """What they do in place of what the protocol tells them to."""
+
+    group: ClassVar[str] = "sottovoce.attacks"
+
+
+class NoAttack(Attack):
     """Knows nothing, says the truth."""
 
     kind: Literal["none"] = Field(
@@ -21,35 +28,39 @@ class NoAttack(Table):
     )
 
 
-class SignFlipAttack(Table):
+class SignFlipAttack(Attack):
     """Knows its own model."""
 
     kind: Literal["sign-flip"] = Field(description="send -scale times the own model")
-    scale: float = Field(default=1.0, gt=0, description="strength of the attack")
+    scale: float = Field(default=1.0, gt=0, examples=[2.0], description="strength of the attack")
 
 
-class TwoFacedAttack(Table):
+class TwoFacedAttack(Attack):
     """Knows its own model."""
 
     kind: Literal["two-faced"] = Field(description="sign-flip to nodes of odd number, the truth to others")
-    scale: float = Field(default=1.0, gt=0, description="strength of the attack")
+    scale: float = Field(default=1.0, gt=0, examples=[2.0], description="strength of the attack")
 
 
-class GaussianAttack(Table):
+class GaussianAttack(Attack):
     """Knows nothing."""
 
     kind: Literal["gaussian"] = Field(description="send noise around zero, another draw for every receiver")
-    sigma: float = Field(default=1.0, gt=0, description="its standard deviation per parameter")
+    sigma: float = Field(
+        default=1.0, gt=0, examples=[0.1], description="its standard deviation per parameter"
+    )
 
 
-class NotFiniteAttack(Table):
+class NotFiniteAttack(Attack):
     """Knows nothing."""
 
     kind: Literal["not-finite"] = Field(description="send parameters that are no numbers")
-    value: Literal["nan", "inf"] = Field(default="nan", description="which: not a number, or infinity")
+    value: Literal["nan", "inf"] = Field(
+        default="nan", examples=["inf"], description="which: not a number, or infinity"
+    )
 
 
-class FreeRiderAttack(Table):
+class FreeRiderAttack(Attack):
     """Knows nothing."""
 
     kind: Literal["free-rider"] = Field(
@@ -57,7 +68,7 @@ class FreeRiderAttack(Table):
     )
 
 
-class NoiseFreeRiderAttack(Table):
+class NoiseFreeRiderAttack(Attack):
     """Knows its own data."""
 
     kind: Literal["noise-free-rider"] = Field(
@@ -65,7 +76,7 @@ class NoiseFreeRiderAttack(Table):
     )
 
 
-class InconsistentSharesAttack(Table):
+class InconsistentSharesAttack(Attack):
     """Knows its own vector."""
 
     kind: Literal["inconsistent-shares"] = Field(
@@ -73,25 +84,26 @@ class InconsistentSharesAttack(Table):
     )
 
 
-class LabelFlipAttack(Table):
+class LabelFlipAttack(Attack):
     """Knows its own data."""
 
     kind: Literal["label-flip"] = Field(description="train honestly on labels c turned into classes - 1 - c")
 
 
-class BackdoorAttack(Table):
+class BackdoorAttack(Attack):
     """Knows its own data; with a boost, what others sent."""
 
     kind: Literal["backdoor"] = Field(
         description="train on samples with a trigger and a label of its own; success is measured beside accuracy"
     )
     fraction: Fraction = Field(
-        default=0.5, gt=0, le=1, description="of the node's samples that get the trigger"
+        default=0.5, gt=0, le=1, examples=["30 %"], description="of the node's samples that get the trigger"
     )
-    target: int = Field(default=0, ge=0, description="the class that the trigger is to mean")
+    target: int = Field(default=0, ge=0, examples=[7], description="the class that the trigger is to mean")
     features: int = Field(
         default=3,
         ge=1,
+        examples=[4],
         description="how many features, the last ones of a sample, the trigger sets to their maximum",
     )
     boost: float = Field(
@@ -101,38 +113,40 @@ class BackdoorAttack(Table):
     )
 
 
-class AlieAttack(Table):
+class AlieAttack(Attack):
     """Knows models of others."""
 
     kind: Literal["alie"] = Field(
         description="the mean of the honest models around the receiver, a little off (a little is enough)"
     )
     z: float | Literal["search"] = Field(
-        default=-1.5, description="standard deviations, of either sign" + SEARCH
+        default=-1.5, examples=[1.0], description="standard deviations, of either sign" + SEARCH
     )
 
 
-class IpmAttack(Table):
+class IpmAttack(Attack):
     """Knows models of others."""
 
     kind: Literal["ipm"] = Field(
         description="minus a multiple of the mean of the honest models around the receiver (inner product)"
     )
-    factor: Factor = Field(default=0.5, description="the multiple" + SEARCH)
+    factor: Factor = Field(default=0.5, examples=[0.1], description="the multiple" + SEARCH)
 
 
-class MimicAttack(Table):
+class MimicAttack(Attack):
     """Knows models of others."""
 
     kind: Literal["mimic"] = Field(
         description="the model of one honest node once more, so that it counts too much"
     )
     victim: Node | None = Field(
-        default=None, description="whose; absent: the one furthest out along the direction of most spread"
+        default=None,
+        examples=[3],
+        description="whose; absent: the one furthest out along the direction of most spread",
     )
 
 
-class EchoAttack(Table):
+class EchoAttack(Attack):
     """Knows the receiver's model."""
 
     kind: Literal["echo"] = Field(
@@ -140,25 +154,28 @@ class EchoAttack(Table):
     )
 
 
-class DissensusAttack(Table):
+class DissensusAttack(Attack):
     """Knows models of the receiver and its neighbours."""
 
     kind: Literal["dissensus"] = Field(description="pull the receiver away from its honest neighbours")
     factor: float = Field(
-        default=1.5, gt=0, description="1 holds it where it is (plain gossip), more drives it away"
+        default=1.5,
+        gt=0,
+        examples=[1.0],
+        description="1 holds it where it is (plain gossip), more drives it away",
     )
 
 
-class SpectralAttack(Table):
+class SpectralAttack(Attack):
     """Knows everybody's models."""
 
     kind: Literal["spectral"] = Field(
         description="push the receiver along the slowest mode of disagreement of the honest graph"
     )
-    factor: float = Field(default=1.0, gt=0, description="how far")
+    factor: float = Field(default=1.0, gt=0, examples=[3.0], description="how far")
 
 
-class OverrideAttack(Table):
+class OverrideAttack(Attack):
     """Knows models of the receiver and its neighbours."""
 
     kind: Literal["state-override"] = Field(
@@ -166,34 +183,15 @@ class OverrideAttack(Table):
     )
     aim: Literal["start", "opposite", "dead"] = Field(
         default="start",
+        examples=["opposite"],
         description="the public initial model, minus the mean of the honest ones around, or a model whose hidden "
         "rectified units never fire: it has no gradient but that of its output layer (model inconsistency)",
     )
     spare: Node | None = Field(
-        default=None, description="a node that is told the truth: its update is then the only one in a sum"
+        default=None,
+        examples=[3],
+        description="a node that is told the truth: its update is then the only one in a sum",
     )
-
-
-Attack: TypeAlias = Annotated[
-    NoAttack
-    | SignFlipAttack
-    | TwoFacedAttack
-    | GaussianAttack
-    | NotFiniteAttack
-    | FreeRiderAttack
-    | NoiseFreeRiderAttack
-    | InconsistentSharesAttack
-    | LabelFlipAttack
-    | BackdoorAttack
-    | AlieAttack
-    | IpmAttack
-    | MimicAttack
-    | EchoAttack
-    | DissensusAttack
-    | SpectralAttack
-    | OverrideAttack,
-    Field(discriminator="kind", description="what they do in place of what the protocol tells them to"),
-]
 
 
 def knowledge_needed(attack: Attack) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
+from scenarios.format.kind import Kind
 from scenarios.format.tables import Table
 from scenarios.format.units import Fraction
 
@@ -14,7 +15,13 @@ SCALES = (
 )
 
 
-class _SplitData(Table):
+class Data(Kind):
+    """What is learned from."""
+
+    group: ClassVar[str] = "sottovoce.data"
+
+
+class _SplitData(Data):
     """A set of samples that is split at random."""
 
     test_fraction: Fraction = Field(default=0.2, gt=0, lt=1, description="share kept for testing, 0 to 1")
@@ -29,7 +36,9 @@ class DigitsData(_SplitData):
 class _ScaledData(_SplitData):
     """A table of measurements in units of their own."""
 
-    scale: Literal["none", "standard"] = Field(default="standard", description=f"none: as it is; {SCALES}")
+    scale: Literal["none", "standard"] = Field(
+        default="standard", examples=["none"], description=f"none: as it is; {SCALES}"
+    )
 
 
 class BreastCancerData(_ScaledData):
@@ -54,38 +63,48 @@ class BlobsData(_SplitData):
     """Gaussian blobs, one per class."""
 
     kind: Literal["blobs"] = Field(description="one Gaussian blob per class")
-    samples: int = Field(ge=2, le=10_000_000, description="samples in all, training and test")
-    features: int = Field(ge=1, le=100_000, description="dimensions")
-    classes: int = Field(ge=2, le=10_000, description="blobs")
-    spread: float = Field(default=1.0, gt=0, description="standard deviation of each blob")
+    samples: int = Field(
+        ge=2, le=10_000_000, examples=[4000], description="samples in all, training and test"
+    )
+    features: int = Field(ge=1, le=100_000, examples=[20], description="dimensions")
+    classes: int = Field(ge=2, le=10_000, examples=[4], description="blobs")
+    spread: float = Field(default=1.0, gt=0, examples=[1.5], description="standard deviation of each blob")
 
 
 class LinearData(_SplitData):
     """Synthetic linear regression, whose optimum is known."""
 
     kind: Literal["linear"] = Field(description="linear regression y = x.w + noise")
-    samples: int = Field(ge=2, le=10_000_000, description="samples in all, training and test")
-    features: int = Field(ge=1, le=100_000, description="dimensions")
+    samples: int = Field(
+        ge=2, le=10_000_000, examples=[4000], description="samples in all, training and test"
+    )
+    features: int = Field(ge=1, le=100_000, examples=[20], description="dimensions")
     noise: float = Field(
-        default=0.1, ge=0, description="standard deviation of y around x.w, which is about 1"
+        default=0.1, ge=0, examples=[0.5], description="standard deviation of y around x.w, which is about 1"
     )
 
 
-class _FileData(Table):
+class _FileData(Data):
     """Samples that come in files."""
 
-    path: str = Field(min_length=1, description="file or folder, relative to the scenario file")
+    path: str = Field(
+        min_length=1, examples=["mnist"], description="file or folder, relative to the scenario file"
+    )
     test_fraction: Fraction | None = Field(
         default=None,
         gt=0,
         lt=1,
+        examples=[0.2],
         description="share of all samples kept for testing; absent: the test samples that the files set apart",
     )
     samples: int | None = Field(
-        default=None, ge=1, description="training samples kept, drawn at random; absent: all"
+        default=None,
+        ge=1,
+        examples=[10000],
+        description="training samples kept, drawn at random; absent: all",
     )
     test_samples: int | None = Field(
-        default=None, ge=1, description="test samples kept, drawn at random; absent: all"
+        default=None, ge=1, examples=[2000], description="test samples kept, drawn at random; absent: all"
     )
 
 
@@ -94,19 +113,26 @@ class IdxData(_FileData):
 
     kind: Literal["idx"] = Field(description="folder of images in the IDX format: MNIST and its like")
     part: str | None = Field(
-        default=None, pattern=r"^[a-z]+$", description="of EMNIST: the word after emnist in its files' names"
+        default=None,
+        pattern=r"^[a-z]+$",
+        examples=["balanced"],
+        description="of EMNIST: the word after emnist in its files' names",
     )
-    transpose: bool = Field(default=False, description="swap rows and columns, as EMNIST's images need")
+    transpose: bool = Field(
+        default=False, examples=[True], description="swap rows and columns, as EMNIST's images need"
+    )
 
 
 class _LabelledData(_FileData):
     """Samples in files that do not say what their labels mean."""
 
     target: Literal["class", "number"] = Field(
-        default="class", description="class: labels are classes, in sorted order; number: they are predicted"
+        default="class",
+        examples=["number"],
+        description="class: labels are classes, in sorted order; number: they are predicted",
     )
     scale: Literal["none", "bytes", "standard"] = Field(
-        default="none", description=f"none: as it is; bytes: divided by 255; {SCALES}"
+        default="none", examples=["bytes"], description=f"none: as it is; bytes: divided by 255; {SCALES}"
     )
 
 
@@ -121,28 +147,34 @@ class TableData(_LabelledData):
 
     kind: Literal["csv", "parquet"] = Field(description="table with a row for each sample")
     test_path: str | None = Field(
-        default=None, min_length=1, description="table of the test samples, with the same columns"
+        default=None,
+        min_length=1,
+        examples=["test.csv"],
+        description="table of the test samples, with the same columns",
     )
-    label: str = Field(default="label", min_length=1, description="column to be told")
+    label: str = Field(default="label", min_length=1, examples=["digit"], description="column to be told")
     user: str | None = Field(
-        default=None, min_length=1, description='column of who a row comes from, for partition.kind = "users"'
+        default=None,
+        min_length=1,
+        examples=["writer"],
+        description='column of who a row comes from, for partition.kind = "users"',
     )
     ignore: tuple[str, ...] = Field(
-        default=(), strict=False, description="columns left out; all others are features and must be numbers"
+        default=(),
+        strict=False,
+        examples=[["id"]],
+        description="columns left out; all others are features and must be numbers",
     )
     shape: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None,
         strict=False,
         min_length=1,
+        examples=[[28, 28]],
         description="of a sample, as [rows, columns] or [rows, columns, channels]; absent: one row of numbers",
     )
 
 
 FileData: TypeAlias = IdxData | NpzData | TableData
-Data: TypeAlias = Annotated[
-    DigitsData | BreastCancerData | WineData | DiabetesData | BlobsData | LinearData | FileData,
-    Field(discriminator="kind", description="what is learned from"),
-]
 
 
 def regression(data: Data) -> bool:
@@ -161,23 +193,28 @@ class Shift(Table):
     noise: float = Field(
         default=0.0,
         ge=0,
+        examples=[0.3],
         description="standard deviation of Gaussian noise on the features of the worst node; others have less, "
         "evenly spaced down to none",
     )
     rotations: Literal[1, 2, 4] = Field(
         default=1,
+        examples=[4],
         description="orientations of images, dealt to nodes: 1, 2 (upside down) or 4 (quarter turns)",
     )
 
 
-class _Partition(Table):
+class Partition(Kind):
     """Who holds which training samples."""
+
+    group: ClassVar[str] = "sottovoce.partitions"
 
     min_samples: int = Field(default=10, ge=1, description="fewest training samples a node may hold")
     local_test: Fraction = Field(
         default=0.0,
         ge=0,
         lt=1,
+        examples=["10 %"],
         description="share of its own samples that a node keeps to test on and never trains on, 0 to 1",
     )
     shift: Shift | None = Field(default=None, description="features that differ from node to node")
@@ -185,77 +222,73 @@ class _Partition(Table):
         default=0.0,
         ge=0,
         lt=1,
+        examples=["30 %"],
         description="of all labels, of training and test samples alike, that are drawn anew",
     )
 
 
-class IidPartition(_Partition):
+class IidPartition(Partition):
     """Samples dealt out at random in equal parts."""
 
     kind: Literal["iid"] = Field(default="iid", description="equal random parts")
     samples: int | None = Field(
         default=None,
         ge=1,
+        examples=[16],
         description="samples of each node, others are left unused; absent: all are dealt out",
     )
     with_replacement: bool = Field(
         default=False,
+        examples=[True],
         description="with samples: each node draws its own out of all, so that nodes may share some",
     )
 
 
-class DirichletPartition(_Partition):
+class DirichletPartition(Partition):
     """Label-skewed parts: class shares drawn from a Dirichlet law (Hsu et al. 2019, arXiv 1909.06335)."""
 
     kind: Literal["dirichlet"] = Field(description="label-skewed parts")
-    alpha: float = Field(default=0.5, gt=0, description="concentration; small means skewed")
+    alpha: float = Field(default=0.5, gt=0, examples=[0.3], description="concentration; small means skewed")
 
 
-class ShardsPartition(_Partition):
+class ShardsPartition(Partition):
     """Few labels a node: sorted by label and dealt out in shards (McMahan et al. 2017, arXiv 1602.05629)."""
 
     kind: Literal["shards"] = Field(description="few labels a node: sorted by label, dealt out in shards")
-    shards: int = Field(default=2, ge=1, description="shards of each node; few means few labels")
+    shards: int = Field(
+        default=2, ge=1, examples=[3], description="shards of each node; few means few labels"
+    )
 
 
-class LabelBlocksPartition(_Partition):
+class LabelBlocksPartition(Partition):
     """Groups of nodes with different labels (He, Karimireddy, Jaggi 2022, arXiv 2202.01545)."""
 
     kind: Literal["label-blocks"] = Field(
         description="groups of neighbouring numbers hold different labels, evenly within a group"
     )
-    blocks: int = Field(default=2, ge=1, description="groups")
+    blocks: int = Field(default=2, ge=1, examples=[4], description="groups")
 
 
-class DirichletSizesPartition(_Partition):
+class DirichletSizesPartition(Partition):
     """Parts of different sizes, drawn from a Dirichlet law (Li et al. 2022, arXiv 2102.02079)."""
 
     kind: Literal["dirichlet-sizes"] = Field(description="random parts whose sizes follow a Dirichlet law")
-    alpha: float = Field(default=0.5, gt=0, description="concentration; small means skewed")
+    alpha: float = Field(default=0.5, gt=0, examples=[1.0], description="concentration; small means skewed")
 
 
-class LognormalSizesPartition(_Partition):
+class LognormalSizesPartition(Partition):
     """Parts of different sizes, in proportion to log-normal draws."""
 
     kind: Literal["lognormal-sizes"] = Field(description="random parts whose sizes follow a log-normal law")
     sigma: float = Field(
-        default=1.0, gt=0, description="standard deviation of the logarithm; large means skewed"
+        default=1.0,
+        gt=0,
+        examples=[0.5],
+        description="standard deviation of the logarithm; large means skewed",
     )
 
 
-class UsersPartition(_Partition):
+class UsersPartition(Partition):
     """Natural users, never split between nodes."""
 
     kind: Literal["users"] = Field(description="whole users of the data, several a node where there are more")
-
-
-Partition: TypeAlias = Annotated[
-    IidPartition
-    | DirichletPartition
-    | ShardsPartition
-    | LabelBlocksPartition
-    | DirichletSizesPartition
-    | LognormalSizesPartition
-    | UsersPartition,
-    Field(discriminator="kind", description="who holds which training samples"),
-]

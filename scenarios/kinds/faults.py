@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from scenarios.format.kind import Kind
 from scenarios.format.tables import Node, Nodes, Pairs, Table, is_node_list, written
 from scenarios.format.units import Duration, Size
 
@@ -37,23 +38,36 @@ Group: TypeAlias = Annotated[
 ]
 
 
-class Members(Table):
+class Fault(Kind):
+    """What goes wrong."""
+
+    group: ClassVar[str] = "sottovoce.faults"
+
+
+class Members(Fault):
     """Some nodes, named in one of three ways."""
 
-    node: Node | None = Field(default=None, description="which node")
-    nodes: Nodes | None = Field(default=None, min_length=1, description="or which nodes")
-    region: str | None = Field(default=None, description="or the name of a [[region]]")
+    node: Node | None = Field(default=None, examples=[3], description="which node")
+    nodes: Nodes | None = Field(default=None, min_length=1, examples=[[3, 4]], description="or which nodes")
+    region: str | None = Field(default=None, examples=["north"], description="or the name of a [[region]]")
 
 
 class OutageFault(Members):
     """A crash, and perhaps a return; of a region, all its nodes at once or nearly so."""
 
     kind: Literal["outage"] = Field(default="outage", description="a crash, and a return if up_at says when")
-    down_at: Duration = Field(ge=0, description='when the node crashes: "12 s"')
-    up_at: Duration | None = Field(default=None, description='when it is back: "20 s"; absent: never')
-    keeps_disk: bool = Field(default=True, description="whether it finds its disk when it returns")
+    down_at: Duration = Field(ge=0, examples=["12 s"], description='when the node crashes: "12 s"')
+    up_at: Duration | None = Field(
+        default=None, examples=["20 s"], description='when it is back: "20 s"; absent: never'
+    )
+    keeps_disk: bool = Field(
+        default=True, examples=[False], description="whether it finds its disk when it returns"
+    )
     spread: Duration = Field(
-        default=written("0 s"), ge=0, description="each node's outage is later by a random time up to this"
+        default=written("0 s"),
+        ge=0,
+        examples=["2 s"],
+        description="each node's outage is later by a random time up to this",
     )
 
 
@@ -61,7 +75,7 @@ class ArrivalFault(Members):
     """Nodes that are not there at first."""
 
     kind: Literal["arrival"] = Field(description="a node that joins late")
-    at: Duration = Field(gt=0, description='when it starts: "30 s"')
+    at: Duration = Field(gt=0, examples=["30 s"], description='when it starts: "30 s"')
 
 
 class SessionLaw(Table):
@@ -70,60 +84,79 @@ class SessionLaw(Table):
     kind: Literal["exponential", "weibull"] = Field(
         description="exponential, or weibull: many short and some very long times if shape is below 1"
     )
-    mean: Duration = Field(gt=0, description='mean time: "60 s"')
+    mean: Duration = Field(gt=0, examples=["60 s"], description='mean time: "60 s"')
     shape: float | None = Field(
-        default=None, ge=0.01, le=1000, description="shape of the Weibull law, 0.01 to 1000; 1 is exponential"
+        default=None,
+        ge=0.01,
+        le=1000,
+        examples=[0.6],
+        description="shape of the Weibull law, 0.01 to 1000; 1 is exponential",
     )
 
 
-class SessionsFault(Table):
+class SessionsFault(Fault):
     """Nodes that come and go without end."""
 
     kind: Literal["sessions"] = Field(description="nodes up and down in turn, for random times")
-    nodes: AllOr = Field(default="all", description='which nodes, or "all"')
+    nodes: AllOr = Field(default="all", examples=[[3, 4]], description='which nodes, or "all"')
     up: SessionLaw = Field(description="how long a node stays")
     down: SessionLaw = Field(description="how long it is away")
-    keeps_disk: bool = Field(default=True, description="whether a node finds its disk when it returns")
-    together: bool = Field(default=False, description="whether all share their times")
-    stationary: bool = Field(
-        default=False, description="whether some are down at first, as they are later; else all are up"
+    keeps_disk: bool = Field(
+        default=True, examples=[False], description="whether a node finds its disk when it returns"
     )
-    at: Duration = Field(default=written("0 s"), ge=0, description="from when; they are up before")
+    together: bool = Field(default=False, examples=[True], description="whether all share their times")
+    stationary: bool = Field(
+        default=False,
+        examples=[True],
+        description="whether some are down at first, as they are later; else all are up",
+    )
+    at: Duration = Field(
+        default=written("0 s"), ge=0, examples=["30 s"], description="from when; they are up before"
+    )
 
 
-class AvailabilityFault(Table):
+class AvailabilityFault(Fault):
     """Who was there when, from a file."""
 
     kind: Literal["availability"] = Field(
         description="who was there when, from a CSV file with columns node, up_s, down_s"
     )
-    path: str = Field(min_length=1, description="the file, relative to the scenario")
-    keeps_disk: bool = Field(default=True, description="whether a node finds its disk when it returns")
+    path: str = Field(
+        min_length=1, examples=["availability.csv"], description="the file, relative to the scenario"
+    )
+    keeps_disk: bool = Field(
+        default=True, examples=[False], description="whether a node finds its disk when it returns"
+    )
 
 
-class PartitionFault(Table):
+class PartitionFault(Fault):
     """Groups that cannot reach each other for a while."""
 
     kind: Literal["partition"] = Field(description="the network falls apart, and heals")
     groups: tuple[Group, ...] = Field(
         strict=False,
         min_length=1,
+        examples=[[[0, 1, 2], "north"]],
         description="disjoint groups: lists of nodes, or names of regions; all others are one more group",
     )
-    at: Duration = Field(ge=0, description="from when; messages under way arrive")
-    until: Duration | None = Field(default=None, description="until when; absent: for ever")
+    at: Duration = Field(ge=0, examples=["30 s"], description="from when; messages under way arrive")
+    until: Duration | None = Field(
+        default=None, examples=["45 s"], description="until when; absent: for ever"
+    )
 
 
-class LinksFault(Table):
+class LinksFault(Fault):
     """Some links that carry nothing for a while."""
 
     kind: Literal["cut", "hold"] = Field(
         description="cut: messages that would leave meanwhile are dropped; hold: they wait"
     )
-    links: Pairs = Field(description="pairs of nodes: [[0, 1], [2, 5]]")
-    both: bool = Field(default=True, description="whether both directions are meant")
-    at: Duration = Field(ge=0, description="from when")
-    until: Duration | None = Field(default=None, description="until when; absent: for ever")
+    links: Pairs = Field(examples=[[[0, 1], [2, 5]]], description="pairs of nodes: [[0, 1], [2, 5]]")
+    both: bool = Field(default=True, examples=[False], description="whether both directions are meant")
+    at: Duration = Field(ge=0, examples=["30 s"], description="from when")
+    until: Duration | None = Field(
+        default=None, examples=["45 s"], description="until when; absent: for ever"
+    )
 
     @property
     def directions(self) -> frozenset[tuple[int, int]]:
@@ -137,47 +170,50 @@ class SlowFault(Members):
     """A time in which nodes compute slowly."""
 
     kind: Literal["slow"] = Field(description="computing takes longer for a while")
-    factor: float = Field(gt=0, description="how many times as long computing takes; below 1 it is faster")
-    at: Duration = Field(default=written("0 s"), ge=0, description="from when")
-    until: Duration | None = Field(default=None, description="until when; absent: for ever")
+    factor: float = Field(
+        gt=0, examples=[4.0], description="how many times as long computing takes; below 1 it is faster"
+    )
+    at: Duration = Field(default=written("0 s"), ge=0, examples=["30 s"], description="from when")
+    until: Duration | None = Field(
+        default=None, examples=["45 s"], description="until when; absent: for ever"
+    )
 
 
-Fault: TypeAlias = Annotated[
-    OutageFault | ArrivalFault | SessionsFault | AvailabilityFault | PartitionFault | LinksFault | SlowFault,
-    Field(discriminator="kind", description="what goes wrong"),
-]
 DEFAULT_FAULT = "outage"
 """What a fault without a kind is."""
 
 
-class GivenSlowdown(Table):
+class Slowdown(Kind):
+    """How many times as long each node takes to compute."""
+
+    group: ClassVar[str] = "sottovoce.slowdowns"
+
+
+class GivenSlowdown(Slowdown):
     """A factor for each node."""
 
     kind: Literal["given"] = Field(description="a factor for each node")
     factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        strict=False, min_length=1, description="how many times as long computing takes, one per node"
+        strict=False,
+        min_length=1,
+        examples=[[1, 1, 2.5]],
+        description="how many times as long computing takes, one per node",
     )
 
 
-class UniformSlowdown(Table):
+class UniformSlowdown(Slowdown):
     """Factors drawn evenly."""
 
     kind: Literal["uniform"] = Field(description="one draw per node, evenly between two factors")
-    low: float = Field(gt=0, description="smallest factor")
-    high: float = Field(gt=0, description="largest factor")
+    low: float = Field(gt=0, examples=[0.5], description="smallest factor")
+    high: float = Field(gt=0, examples=[4.0], description="largest factor")
 
 
-class LognormalSlowdown(Table):
+class LognormalSlowdown(Slowdown):
     """Factors around 1, some nodes much slower."""
 
     kind: Literal["lognormal"] = Field(description="one draw per node, log-normal with median 1")
-    sigma: float = Field(gt=0, description="standard deviation of the logarithm")
-
-
-Slowdown: TypeAlias = Annotated[
-    GivenSlowdown | UniformSlowdown | LognormalSlowdown,
-    Field(discriminator="kind", description="how many times as long each node takes to compute"),
-]
+    sigma: float = Field(gt=0, examples=[0.5], description="standard deviation of the logarithm")
 
 
 class Compute(Table):
@@ -189,11 +225,13 @@ class Compute(Table):
 class Detector(Table):
     """Heartbeats, by which nodes suspect neighbours that have gone silent."""
 
-    period: Duration = Field(gt=0, description='time between heartbeats to every neighbour: "500 ms"')
-    timeout: Duration = Field(
-        gt=0, description="silence after which a neighbour is suspected, above the period"
+    period: Duration = Field(
+        gt=0, examples=["500 ms"], description='time between heartbeats to every neighbour: "500 ms"'
     )
-    size: Size = Field(default=written("8 B"), ge=0, description="payload of a heartbeat")
+    timeout: Duration = Field(
+        gt=0, examples=["2 s"], description="silence after which a neighbour is suspected, above the period"
+    )
+    size: Size = Field(default=written("8 B"), ge=0, examples=["16 B"], description="payload of a heartbeat")
 
 
 def members_of(table: Members, regions: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[int, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from scenarios.format.kind import Kind
 from scenarios.format.tables import Node, Nodes, Table, written
 from scenarios.format.units import Duration, Fraction, Rate, Rates, Size
 from scenarios.kinds.latencies import Latency, Law
@@ -14,59 +15,72 @@ from scenarios.kinds.latencies import Latency, Law
 class Bursts(Table):
     """Losses in bursts (Gilbert 1960; Elliott 1963): every link is good for a while, then bad for a while."""
 
-    good: Duration = Field(gt=0, le=1e7, description='mean time from one burst to the next: "30 s"')
-    bad: Duration = Field(gt=0, le=1e7, description='mean length of a burst: "500 ms"')
+    good: Duration = Field(
+        gt=0, le=1e7, examples=["30 s"], description='mean time from one burst to the next: "30 s"'
+    )
+    bad: Duration = Field(gt=0, le=1e7, examples=["500 ms"], description='mean length of a burst: "500 ms"')
     loss: Fraction = Field(
         default=1.0,
         gt=0,
         le=1,
+        examples=["80 %"],
         description="probability of losing a message in a burst, on top of network.loss",
     )
 
 
-class DatagramTransport(Table):
+class Transport(Kind):
+    """What becomes of lost messages."""
+
+    group: ClassVar[str] = "sottovoce.transports"
+
+
+class DatagramTransport(Transport):
     """What is lost stays lost."""
 
     kind: Literal["datagram"] = Field(default="datagram", description="what is lost stays lost")
 
 
-class ReliableTransport(Table):
+class ReliableTransport(Transport):
     """What was lost is sent again."""
 
     kind: Literal["reliable"] = Field(description="what was lost is sent again after a time-out")
-    timeout: Duration = Field(gt=0, description='time-out after the first loss: "200 ms"')
+    timeout: Duration = Field(
+        gt=0, examples=["200 ms"], description='time-out after the first loss: "200 ms"'
+    )
     backoff: float = Field(
-        default=2.0, ge=1, le=100, description="a time-out / the one before it, at least 1"
+        default=2.0, ge=1, le=100, examples=[1.5], description="a time-out / the one before it, at least 1"
     )
     attempts: int = Field(
-        default=8, ge=1, le=1000, description="sendings in all; then the message has expired"
+        default=8, ge=1, le=1000, examples=[5], description="sendings in all; then the message has expired"
     )
     ordered: bool = Field(
-        default=True, description="messages of a link are handed over in the order they were sent"
+        default=True,
+        examples=[False],
+        description="messages of a link are handed over in the order they were sent",
     )
-
-
-Transport: TypeAlias = Annotated[
-    DatagramTransport | ReliableTransport,
-    Field(discriminator="kind", description="what becomes of lost messages"),
-]
 
 
 class Reordering(Table):
     """A share of the messages takes a detour, so that later ones overtake them."""
 
-    share: Fraction = Field(gt=0, le=1, description="probability that a message takes the detour")
-    delay: Duration = Field(gt=0, description='how much longer it travels: "100 ms"')
+    share: Fraction = Field(
+        gt=0, le=1, examples=["5 %"], description="probability that a message takes the detour"
+    )
+    delay: Duration = Field(gt=0, examples=["100 ms"], description='how much longer it travels: "100 ms"')
 
 
 class NodeRates(Table):
     """Nodes whose rates differ from the others'."""
 
-    node: Node | None = Field(default=None, description="one node, or else nodes")
-    nodes: Nodes | None = Field(default=None, min_length=1, description="several nodes, or else node")
-    uplink: Rate | None = Field(default=None, gt=0, description="sending rate, in place of network.uplink")
+    node: Node | None = Field(default=None, examples=[3], description="one node, or else nodes")
+    nodes: Nodes | None = Field(
+        default=None, min_length=1, examples=[[4, 5]], description="several nodes, or else node"
+    )
+    uplink: Rate | None = Field(
+        default=None, gt=0, examples=["1 Mbit/s"], description="sending rate, in place of network.uplink"
+    )
     downlink: Rate | None = Field(
-        default=None, gt=0, description="receiving rate, in place of network.downlink"
+        default=None, gt=0, examples=["5 Mbit/s"], description="receiving rate, in place of network.downlink"
     )
 
     @property
@@ -80,15 +94,26 @@ class LinkException(Table):
 
     model_config = ConfigDict(serialize_by_alias=True)  # "from" is a word of Python's
 
-    source: Node = Field(alias="from", description="node the link begins at")
-    to: Node = Field(description="node the link ends at")
-    both: bool = Field(default=True, description="whether the same holds in the other direction")
-    latency: Duration | None = Field(
-        default=None, ge=0, description="one-way latency before jitter, in place of network.latency"
+    source: Node = Field(alias="from", examples=[0], description="node the link begins at")
+    to: Node = Field(examples=[1], description="node the link ends at")
+    both: bool = Field(
+        default=True, examples=[False], description="whether the same holds in the other direction"
     )
-    rate: Rate | None = Field(default=None, gt=0, description="rate, in place of network.link_rate")
+    latency: Duration | None = Field(
+        default=None,
+        ge=0,
+        examples=["300 ms"],
+        description="one-way latency before jitter, in place of network.latency",
+    )
+    rate: Rate | None = Field(
+        default=None, gt=0, examples=["256 kbit/s"], description="rate, in place of network.link_rate"
+    )
     loss: Fraction | None = Field(
-        default=None, ge=0, le=1, description="probability of losing a message, in place of network.loss"
+        default=None,
+        ge=0,
+        le=1,
+        examples=["5 %"],
+        description="probability of losing a message, in place of network.loss",
     )
 
     @property
@@ -108,26 +133,41 @@ class Network(Table):
     )
     uplink: Rates | None = Field(
         default=None,
+        examples=["10 Mbit/s"],
         description='sending rate of each node, shared by its messages: "10 Mbit/s", or a list with one rate '
         "per node; absent: no limit",
     )
     downlink: Rates | None = Field(
-        default=None, description="receiving rate of each node, in the same forms; absent: no limit"
+        default=None,
+        examples=[["50 Mbit/s", "10 Mbit/s"]],
+        description="receiving rate of each node, in the same forms; absent: no limit",
     )
     link_rate: Rate | None = Field(
-        default=None, gt=0, description="rate of each link in each direction; absent: no limit"
+        default=None,
+        gt=0,
+        examples=["2 Mbit/s"],
+        description="rate of each link in each direction; absent: no limit",
     )
     sharing: Literal["fifo", "fair"] = Field(
         default="fifo",
+        examples=["fair"],
         description="fifo (one message after another) or fair (all under way share, max-min)",
     )
     loss: Fraction = Field(
-        default=0.0, ge=0, lt=1, description='probability of losing a message: "1 %" or 0.01'
+        default=0.0,
+        ge=0,
+        lt=1,
+        examples=["1 %"],
+        description='probability of losing a message: "1 %" or 0.01',
     )
     bursts: Bursts | None = Field(default=None, description="further losses, in bursts")
     transport: Transport = DatagramTransport()
     duplication: Fraction = Field(
-        default=0.0, ge=0, le=1, description="probability that a second copy of a message arrives"
+        default=0.0,
+        ge=0,
+        le=1,
+        examples=["0.1 %"],
+        description="probability that a second copy of a message arrives",
     )
     reordering: Reordering | None = Field(default=None, description="detours, so that messages overtake")
     header: Size = Field(default=written("40 B"), ge=0, description='bytes added to every message: "40 B"')

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from scenarios.format.kind import Kind
 from scenarios.format.tables import Table, is_count, written
 from scenarios.format.units import Duration, Fraction
 
@@ -41,37 +42,46 @@ def _bands(value: Any) -> Any:
     )
 
 
-class PairNoise(Table):
+class CorrelatedNoise(Kind):
+    """Noise that cancels in averages."""
+
+    group: ClassVar[str] = "sottovoce.mechanisms"
+
+    multiplier: float = Field(gt=0)
+
+
+class PairNoise(CorrelatedNoise):
     """Noise that pairs of neighbours share."""
 
     kind: Literal["pairs"] = Field(
         description="every two neighbours add and subtract the same noise (DECOR); hides models from all others"
     )
-    multiplier: float = Field(gt=0, description="standard deviation of a pair's noise / (gain x clip)")
+    multiplier: float = Field(
+        gt=0, examples=[10.0], description="standard deviation of a pair's noise / (gain x clip)"
+    )
     key_agreement_cost: Duration = Field(
         default=written("120 us"), ge=0, description='time of one key agreement: "120 us"'
     )
 
 
-class ZeroSumNoise(Table):
+class ZeroSumNoise(CorrelatedNoise):
     """Noise that cancels in the copies of a model."""
 
     kind: Literal["zero-sum"] = Field(
         description="each neighbour's copy has other noise, and all cancel in the mix (Zip-DL); protects no average"
     )
     multiplier: float = Field(
-        gt=0, description="standard deviation of a copy's noise, before it is made to cancel, / (gain x clip)"
+        gt=0,
+        examples=[10.0],
+        description="standard deviation of a copy's noise, before it is made to cancel, / (gain x clip)",
     )
-
-
-CorrelatedNoise: TypeAlias = Annotated[PairNoise | ZeroSumNoise, Field(discriminator="kind")]
 
 
 class AdaptiveClipping(Table):
     """A clipping norm that follows a quantile of the norms of updates."""
 
     quantile: Fraction = Field(
-        default=0.5, gt=0, lt=1, description="of the norms, that the clipping norm follows"
+        default=0.5, gt=0, lt=1, examples=["60 %"], description="of the norms, that the clipping norm follows"
     )
     rate: float = Field(
         default=0.2, gt=0, description="how fast: the norm changes by at most this factor's exponential"
@@ -88,35 +98,48 @@ class Privacy(Table):
     """Clipping, noise and the question asked of the accountant."""
 
     unit: Literal["record", "node"] = Field(
-        description="what is protected: one record, or all data of a node"
+        examples=["record"], description="what is protected: one record, or all data of a node"
     )
     adjacency: Literal["add-remove", "replace", "zero-out"] = Field(
-        description="which data sets are neighbours; replace has twice the sensitivity of the others"
+        examples=["add-remove"],
+        description="which data sets are neighbours; replace has twice the sensitivity of the others",
     )
-    clip: float = Field(gt=0, description="clipping norm: the most one unit may contribute to a sum")
+    clip: float = Field(
+        gt=0, examples=[1.0], description="clipping norm: the most one unit may contribute to a sum"
+    )
     noise_multiplier: float | None = Field(
-        default=None, gt=0, description="standard deviation of the noise / clip; see noise for whose"
+        default=None,
+        gt=0,
+        examples=[17.3],
+        description="standard deviation of the noise / clip; see noise for whose",
     )
     target_epsilon: float | None = Field(
-        default=None, gt=0, description="largest certified epsilon over all rounds; picks or checks the noise"
+        default=None,
+        gt=0,
+        examples=[4.0],
+        description="largest certified epsilon over all rounds; picks or checks the noise",
     )
     budget: float | None = Field(
         default=None,
         gt=0,
+        examples=[8.0],
         description="epsilon that a node's noised sums may cost, each charged on its own; a node that has spent it "
         "trains no more",
     )
     when_spent: Literal["node", "run"] = Field(
         default="node",
+        examples=["run"],
         description="what stops when a node has spent its budget: its own training (it still mixes), or the run",
     )
     noise: Literal["member", "sum"] | None = Field(
         default=None,
+        examples=["sum"],
         description="noise_multiplier of each member's own noise, or of the noise left in an opened sum "
         "without the colluders' part; absent: sum with secure, member with ldp",
     )
     law: Literal["gaussian", "skellam", "discrete-gaussian"] | None = Field(
         default=None,
+        examples=["skellam"],
         description="of the noise: gaussian (real numbers), or integers added to the words of a secure sum: skellam, "
         "discrete-gaussian; absent: skellam where a server opens sums of equal weights and adds nothing of its own, "
         "gaussian elsewhere",
@@ -144,11 +167,13 @@ class Privacy(Table):
         ),
     ] = Field(
         default=None,
+        examples=[8],
         description="noise correlated over so many rounds (banded matrix factorisation): how many, or the "
         "coefficients, which are scaled to norm 1; only with exchange = ldp and one noised sum a round",
     )
     surplus: Literal["keep", "remove"] = Field(
         default="keep",
+        examples=["remove"],
         description="of skellam noise that dropouts might have made necessary and did not: keep it, or remove it "
         "when the sum is open",
     )
@@ -176,6 +201,7 @@ class Privacy(Table):
         ),
     ] = Field(
         default="each node",
+        examples=[[[3], [3, 7], "public", "random:10"]],
         description='who looks: "each node" alone, or sets that pool what they see: lists of nodes, or words with '
         'commas between them: "public" (all opened sums), "wire" (the wiretap), "random:K", "degree:K", '
         '"betweenness:K", "neighbours:V"',

@@ -7,11 +7,12 @@ asynchronous protocols a round is one local update of a node.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from scenarios.format.tables import Table, written
+from scenarios.format.kind import Kind
+from scenarios.format.tables import written
 from scenarios.format.units import Duration, Fraction
 from scenarios.kinds.robust_rules import RobustRule
 
@@ -32,7 +33,16 @@ Timeout: TypeAlias = Annotated[
 Period: TypeAlias = Annotated[Duration, Field(gt=0, description='time between local updates: "250 ms"')]
 
 
-class DsgdProtocol(Table):
+class Protocol(Kind):
+    """What the nodes do."""
+
+    group: ClassVar[str] = "sottovoce.protocols"
+
+    rounds: Rounds
+    exchange: Exchange
+
+
+class DsgdProtocol(Protocol):
     """Synchronous decentralised SGD: train, exchange with all neighbours, average, round by round."""
 
     kind: Literal["dsgd"] = Field(description="rounds in step with the neighbours")
@@ -40,12 +50,17 @@ class DsgdProtocol(Table):
     exchange: Exchange
     timeout: Timeout = written("500 ms")
     mix_every: int = Field(
-        default=1, ge=1, le=1_000_000, description="local updates between two mixes with the neighbours"
+        default=1,
+        ge=1,
+        le=1_000_000,
+        examples=[5],
+        description="local updates between two mixes with the neighbours",
     )
     mixes: int = Field(
         default=1,
         ge=1,
         le=1_000_000,
+        examples=[10],
         description="mixes with the neighbours, one after another, when it is time to mix; many of them average "
         "(rounds = 1: Muffliato)",
     )
@@ -54,44 +69,49 @@ class DsgdProtocol(Table):
     )
     missing: Literal["own", "rescale"] = Field(
         default="own",
+        examples=["rescale"],
         description="where the weight of neighbours that are not heard goes: own (to the own model) or rescale (to "
         "all that are there, in proportion); secure sums know only own",
     )
 
 
-class AsynchronousProtocol(Table):
+class AsynchronousProtocol(Protocol):
     """Asynchronous gossip: each node trains and talks to a random neighbour on its own clock."""
 
     kind: Literal["push", "pull", "push-pull"] = Field(
         description="asynchronous, one random neighbour at a time: send the model (push), ask for one (pull) or both"
     )
-    rounds: Rounds
     exchange: InTheClear
     period: Period = written("250 ms")
     merge: Literal["merge-update", "update-merge"] = Field(
         default="merge-update",
+        examples=["update-merge"],
         description="merge-update (merge what arrived, then make the local step) or update-merge (make it on what "
         "arrived, then merge)",
     )
     merge_weight: Literal["half", "updates"] = Field(
         default="half",
+        examples=["updates"],
         description="weight of a received model: half, or updates (in proportion to the updates it has been through)",
     )
     staleness: Literal["accept", "discard", "weight"] = Field(
         default="accept",
+        examples=["weight"],
         description="models whose sender has made fewer local updates: accept, discard (beyond stale_after) or "
         "weight (divided by 1 + how many fewer)",
     )
     stale_after: int | None = Field(
-        default=None, ge=0, description="local updates a sender may be behind; only with staleness = discard"
+        default=None,
+        ge=0,
+        examples=[10],
+        description="local updates a sender may be behind; only with staleness = discard",
     )
 
 
-class PairwiseProtocol(Table):
+class PairwiseProtocol(Protocol):
     """AD-PSGD: asynchronous SGD with pairwise averaging."""
 
     kind: Literal["ad-psgd"] = Field(description="asynchronous, averages with one random neighbour at a time")
-    rounds: Rounds
     exchange: InTheClear
     period: Period = written("250 ms")
     timeout: Duration = Field(
@@ -99,48 +119,60 @@ class PairwiseProtocol(Table):
     )
 
 
-class PushSumProtocol(Table):
+class PushSumProtocol(Protocol):
     """Stochastic gradient push: models with weights, on links with or without a direction."""
 
     kind: Literal["push-sum"] = Field(description="weights travel with models, links may be directed")
-    rounds: Rounds
     exchange: InTheClear
     timeout: Timeout = written("500 ms")
     reliable: Literal["none", "running-sums"] = Field(
         default="none",
+        examples=["running-sums"],
         description="none (lost messages take their weight along) or running-sums (the next message brings it)",
     )
 
 
-class TrackingProtocol(Table):
+class TrackingProtocol(Protocol):
     """Gradient tracking: neighbours mix models and estimates of the average step."""
 
     kind: Literal["gradient-tracking"] = Field(
         description="rounds in step; models and estimates of everybody's average step travel"
     )
-    rounds: Rounds
     exchange: InTheClear
     timeout: Timeout = written("500 ms")
 
 
-class FederatedProtocol(Table):
+class FederatedProtocol(Protocol):
     """What federated averaging on a star and on a tree have in common."""
 
     rounds: Rounds
     timeout: Duration = Field(
-        default=written("500 ms"), gt=0, description='longest wait for the results of those below: "500 ms"'
+        default=written("500 ms"),
+        gt=0,
+        examples=["1 s"],
+        description='longest wait for the results of those below: "500 ms"',
     )
     mix_every: int = Field(
-        default=1, ge=1, le=1_000_000, description="local updates between two averages at the lowest level"
+        default=1,
+        ge=1,
+        le=1_000_000,
+        examples=[5],
+        description="local updates between two averages at the lowest level",
     )
     participation: Fraction = Field(
-        default=1.0, gt=0, le=1, description="fraction of those below that are asked each time, at least one"
+        default=1.0,
+        gt=0,
+        le=1,
+        examples=["50 %"],
+        description="fraction of those below that are asked each time, at least one",
     )
     weights: Literal["equal", "samples"] = Field(
-        default="equal", description="weights of the average: equal, or by the public numbers of samples"
+        default="equal",
+        examples=["samples"],
+        description="weights of the average: equal, or by the public numbers of samples",
     )
     inner_train: bool = Field(
-        default=True, description="whether nodes that average train on their own data too"
+        default=True, examples=[False], description="whether nodes that average train on their own data too"
     )
     robust: RobustRule | None = Field(default=None, description="how results are averaged, if not by weights")
 
@@ -164,37 +196,24 @@ class HierarchicalProtocol(FederatedProtocol):
     )
 
 
-class LocalProtocol(Table):
+class LocalProtocol(Protocol):
     """No messages: every node trains alone."""
 
     kind: Literal["local"] = Field(description="a yardstick: every node trains alone")
-    rounds: Rounds
     exchange: InTheClear
 
 
-class CentralisedProtocol(Table):
+class CentralisedProtocol(Protocol):
     """All data at one place."""
 
     kind: Literal["centralised"] = Field(
         description="a yardstick: one model is trained on everybody's data, a step on as many samples as all "
         "nodes take together"
     )
-    rounds: Rounds
-    exchange: Literal["plain"] = Field(description="plain: data were pooled, so no privacy is claimed")
+    exchange: Literal["plain"] = Field(
+        examples=["plain"], description="plain: data were pooled, so no privacy is claimed"
+    )
 
-
-Protocol: TypeAlias = Annotated[
-    DsgdProtocol
-    | AsynchronousProtocol
-    | PairwiseProtocol
-    | PushSumProtocol
-    | TrackingProtocol
-    | FedavgProtocol
-    | HierarchicalProtocol
-    | LocalProtocol
-    | CentralisedProtocol,
-    Field(discriminator="kind", description="what the nodes do"),
-]
 
 MESSAGES: Mapping[str, tuple[str, ...]] = {
     "dsgd": ("model",),

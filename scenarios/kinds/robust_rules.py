@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from scenarios.format.tables import Table
+from scenarios.format.kind import Kind
 from scenarios.format.units import Fraction
 
 Wrong: TypeAlias = Annotated[
@@ -28,13 +28,19 @@ Before: TypeAlias = Annotated[
 ]
 
 
-class MedianRule(Table):
+class RobustRule(Kind):
+    """How a node mixes what it hears with its own model, if not by weights."""
+
+    group: ClassVar[str] = "sottovoce.robust_rules"
+
+
+class MedianRule(RobustRule):
     """Position by position."""
 
     kind: Literal["median"] = Field(description="the median of every parameter")
 
 
-class TrimmedMeanRule(Table):
+class TrimmedMeanRule(RobustRule):
     """Position by position."""
 
     kind: Literal["trimmed-mean"] = Field(
@@ -44,7 +50,7 @@ class TrimmedMeanRule(Table):
     before: Before = "nothing"
 
 
-class MeanAroundMedianRule(Table):
+class MeanAroundMedianRule(RobustRule):
     """Position by position."""
 
     kind: Literal["mean-around-median"] = Field(
@@ -54,20 +60,23 @@ class MeanAroundMedianRule(Table):
     before: Before = "nothing"
 
 
-class KrumRule(Table):
+class KrumRule(RobustRule):
     """By distances."""
 
     kind: Literal["krum"] = Field(description="the mean of the models that are nearest to their nearest ones")
     f: Wrong
-    chosen: int = Field(default=1, ge=1, description="how many are averaged (1: Krum; more: Multi-Krum)")
+    chosen: int = Field(
+        default=1, ge=1, examples=[2], description="how many are averaged (1: Krum; more: Multi-Krum)"
+    )
     scores: Literal["others", "blanchard"] = Field(
         default="blanchard",
+        examples=["others"],
         description="a score counts n - f - 2 nearest ones (blanchard, as published) or n - f - 1 (others)",
     )
     before: Before = "nothing"
 
 
-class GeometricMedianRule(Table):
+class GeometricMedianRule(RobustRule):
     """By distances."""
 
     kind: Literal["geometric-median"] = Field(description="the point with the least sum of distances")
@@ -75,12 +84,13 @@ class GeometricMedianRule(Table):
         default=None,
         ge=1,
         le=10_000,
+        examples=[3],
         description="steps of smoothed Weiszfeld from zero, converged or not; absent: until it has converged",
     )
     smoothing: float = Field(default=0.1, gt=0, description="with steps: least distance that is divided by")
 
 
-class MinimumDiameterRule(Table):
+class MinimumDiameterRule(RobustRule):
     """By distances."""
 
     kind: Literal["minimum-diameter"] = Field(
@@ -89,7 +99,7 @@ class MinimumDiameterRule(Table):
     f: Wrong
 
 
-class NearestRule(Table):
+class NearestRule(RobustRule):
     """By distances to the own model."""
 
     kind: Literal["nearest"] = Field(
@@ -98,29 +108,32 @@ class NearestRule(Table):
     f: Wrong
 
 
-class CentredClippingRule(Table):
+class CentredClippingRule(RobustRule):
     """Around the own model."""
 
     kind: Literal["centred-clipping"] = Field(
         description="the own model, moved by the mean of all differences to it, each cut to a radius"
     )
-    radius: float = Field(gt=0, description="longest difference that counts in full")
-    steps: int = Field(default=1, ge=1, le=100, description="how often, each time around the last result")
+    radius: float = Field(gt=0, examples=[0.5], description="longest difference that counts in full")
+    steps: int = Field(
+        default=1, ge=1, le=100, examples=[3], description="how often, each time around the last result"
+    )
 
 
-class ClippedGossipRule(Table):
+class ClippedGossipRule(RobustRule):
     """Around the own model, by the weights of links."""
 
     kind: Literal["clipped-gossip"] = Field(
         description="the own model, moved by the weighted sum of all differences to it, each cut to a radius"
     )
     radius: Radius = Field(
+        examples=["adaptive"],
         description="longest difference that counts in full; adaptive: the second largest of the round; oracle: the "
-        "proven one, which takes knowing who is honest"
+        "proven one, which takes knowing who is honest",
     )
 
 
-class ClippedGossipHeRule(Table):
+class ClippedGossipHeRule(RobustRule):
     """Around the own model, by the weights of links."""
 
     kind: Literal["clipped-gossip-he"] = Field(
@@ -129,7 +142,7 @@ class ClippedGossipHeRule(Table):
     budget: Budget
 
 
-class CsPlusRule(Table):
+class CsPlusRule(RobustRule):
     """Around the own model, by the weights of links."""
 
     kind: Literal["cs-plus"] = Field(
@@ -138,7 +151,7 @@ class CsPlusRule(Table):
     budget: Budget
 
 
-class GtsRule(Table):
+class GtsRule(RobustRule):
     """Around the own model, by the weights of links."""
 
     kind: Literal["gts"] = Field(
@@ -147,7 +160,7 @@ class GtsRule(Table):
     budget: Budget
 
 
-class IosRule(Table):
+class IosRule(RobustRule):
     """By the weights of links."""
 
     kind: Literal["ios"] = Field(
@@ -156,7 +169,7 @@ class IosRule(Table):
     f: Outsiders
 
 
-class RemoveFurthestRule(Table):
+class RemoveFurthestRule(RobustRule):
     """Around the own model, by the weights of links."""
 
     kind: Literal["remove-furthest"] = Field(
@@ -165,39 +178,20 @@ class RemoveFurthestRule(Table):
     f: Outsiders
 
 
-class UbarRule(Table):
+class UbarRule(RobustRule):
     """By distances to the own model and by losses on the own samples."""
 
     kind: Literal["ubar"] = Field(
         description="of the nearest models, the mean of those no worse than the own one on the own samples (UBAR)"
     )
     keep: Fraction = Field(
-        default=0.5, gt=0, le=1, description="fraction of the neighbours that is looked at, the nearest ones"
+        default=0.5,
+        gt=0,
+        le=1,
+        examples=["30 %"],
+        description="fraction of the neighbours that is looked at, the nearest ones",
     )
     own_share: Fraction = Field(default=0.5, ge=0, le=1, description="weight of the own model in the result")
-
-
-RobustRule: TypeAlias = Annotated[
-    MedianRule
-    | TrimmedMeanRule
-    | MeanAroundMedianRule
-    | KrumRule
-    | GeometricMedianRule
-    | MinimumDiameterRule
-    | NearestRule
-    | CentredClippingRule
-    | ClippedGossipRule
-    | ClippedGossipHeRule
-    | CsPlusRule
-    | GtsRule
-    | IosRule
-    | RemoveFurthestRule
-    | UbarRule,
-    Field(
-        discriminator="kind",
-        description="how a node mixes what it hears with its own model, if not by weights",
-    ),
-]
 
 
 UNCENTRED = (

@@ -44,17 +44,29 @@ Grid: TypeAlias = dict[str, Values]
 class Series(Table):
     """One curve of a sweep."""
 
-    name: str = Field(min_length=1, description="name in plots and tables")
-    set: dict[str, Any] = Field(default={}, description='fixed changes: {"protocol.exchange" = "ldp"}')
-    grid: Grid | None = Field(default=None, description="values to sweep, in place of [sweep.grid]")
+    name: str = Field(min_length=1, examples=["LDP gossip"], description="name in plots and tables")
+    set: dict[str, Any] = Field(
+        default={},
+        examples=[{"protocol.exchange": "ldp"}],
+        description='fixed changes: {"protocol.exchange" = "ldp"}',
+    )
+    grid: Grid | None = Field(
+        default=None,
+        examples=[{"privacy.noise_multiplier": [10, 20]}],
+        description="values to sweep, in place of [sweep.grid]",
+    )
 
 
 class Sweep(Table):
     """Runs over a grid of values, several seeds each."""
 
-    seeds: Seeds = Field(default=1, description="how many seeds, from the scenario's own on, or which")
+    seeds: Seeds = Field(
+        default=1, examples=[8], description="how many seeds, from the scenario's own on, or which"
+    )
     grid: Grid = Field(
-        default={}, description='values by quoted dotted key: "privacy.noise_multiplier" = [5, 10]'
+        default={},
+        examples=[{"privacy.noise_multiplier": [5, 10]}],
+        description='values by quoted dotted key: "privacy.noise_multiplier" = [5, 10]',
     )
     series: tuple[Series, ...] = Field(
         default=(), strict=False, description="curves; absent: one without a name"
@@ -62,6 +74,7 @@ class Sweep(Table):
     baseline: str | None = Field(
         default=None,
         min_length=1,
+        examples=["LDP gossip"],
         description="name of the series that the others are compared with, seed by seed; absent: no comparison",
     )
 
@@ -69,9 +82,12 @@ class Sweep(Table):
 class Study(Table):
     """How a what-if study repeats, and what it looks at besides."""
 
-    seeds: Seeds = Field(default=1, description="how many seeds, from the scenario's own on, or which")
+    seeds: Seeds = Field(
+        default=1, examples=[[1, 2, 3]], description="how many seeds, from the scenario's own on, or which"
+    )
     infer: bool = Field(
         default=False,
+        examples=[True],
         description="also attack what curious nodes recorded, in every run of a what-if or sweep (sottovoce infer)",
     )
 
@@ -79,9 +95,11 @@ class Study(Table):
 class Whatif(Table):
     """One variant, compared with the scenario itself on the same seeds."""
 
-    name: str = Field(min_length=1, description="name in plots and tables")
+    name: str = Field(min_length=1, examples=["one sign flipper"], description="name in plots and tables")
     set: dict[str, Any] = Field(
-        min_length=1, description='what changes: {"adversary.byzantine.enabled" = true}'
+        min_length=1,
+        examples=[{"adversary.byzantine.enabled": True}],
+        description='what changes: {"adversary.byzantine.enabled" = true}',
     )
 
 

@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
+from pydantic.fields import FieldInfo
+
+from scenarios.format.kind import Kind
+from scenarios.format.locate import Key
 from scenarios.format.tables import Table, keys_of
 from scenarios.schema import Scenario
 
 
 def models_of(annotation: Any) -> list[type[Table]]:
-    """The tables a field may hold, looking through unions, options, lists and annotations."""
+    """List the tables a field may hold, looking through families, unions, options, lists and annotations."""
+    if isinstance(annotation, type) and issubclass(annotation, Kind) and annotation.is_family():
+        return list(dict.fromkeys(annotation.kinds().values()))
     if isinstance(annotation, type) and issubclass(annotation, Table):
         return [annotation]
     return [model for inner in get_args(annotation) for model in models_of(inner)]
 
 
 def kinds_of(model: type[Table]) -> tuple[str, ...]:
-    """The values ``kind`` may have in a table; empty when it has none."""
+    """Return the values ``kind`` may have in a table; empty when it has none."""
     field = model.model_fields.get("kind")
     return get_args(field.annotation) if field else ()
+
+
+def tables_at(key: Key, model: type[Table] = Scenario) -> list[type[Table]]:
+    """List the tables that may stand at a key of a scenario, of every kind there is; none if there is no such key."""
+    models = [model]
+    for part in key:
+        if isinstance(part, str):
+            fields = [keys_of(m)[part] for m in models if part in keys_of(m)]
+            models = [inner for field in fields for inner in models_of(field.annotation)]
+    return models
+
+
+def described(field: FieldInfo) -> str:
+    """Return what a key means: its own description, or else what the family it holds is."""
+    if field.description:
+        return field.description
+    family = next((inner for inner in _families(field.annotation)), None)
+    return "" if family is None else family.about()
+
+
+def _families(annotation: Any) -> Iterator[type[Kind]]:
+    if isinstance(annotation, type) and issubclass(annotation, Kind) and annotation.is_family():
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _families(inner)
 
 
 def choices_of(annotation: Any) -> list[str]:

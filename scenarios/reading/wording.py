@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from scenarios.format.locate import Key
 from scenarios.format.tables import Table, keys_of
-from scenarios.reading.choices import choices_of, kinds_of, models_of
+from scenarios.reading.choices import choices_of, described, kinds_of, models_of, tables_at
 from scenarios.schema import Scenario
 
 _EXPECTED = {
@@ -94,29 +94,16 @@ def _place(loc: Sequence[str | int]) -> tuple[Key, type[Table] | None]:
 
 
 def _kinds_at(key: Key) -> list[str]:
-    models: list[type[Table]] = [Scenario]
-    for part in key:
-        if isinstance(part, str):
-            models = [m for model in models for m in models_of(keys_of(model)[part].annotation)]
-    return [kind for model in models for kind in kinds_of(model)]
+    return list(dict.fromkeys(kind for model in tables_at(key) for kind in kinds_of(model)))
 
 
 def _unknown_key(name: str, model: type[Table] | None, above: Key) -> str:
     known = list(keys_of(model)) if model else []
-    siblings = [m for m in _models_at(above) if m is not model and name in keys_of(m)]
+    siblings = [m for m in tables_at(above) if m is not model and name in keys_of(m)]
     if siblings:
         owners = ", ".join(kind for sibling in siblings for kind in kinds_of(sibling))
         return f"unknown key for this kind; it belongs to {owners}; possible here: {', '.join(known)}"
     return f"unknown key{nearest(name, known)}; possible here: {', '.join(known)}"
-
-
-def _models_at(key: Key) -> list[type[Table]]:
-    models: list[type[Table]] = [Scenario]
-    for part in key:
-        if isinstance(part, str):
-            fields = [keys_of(m)[part] for m in models if part in keys_of(m)]
-            models = [inner for field in fields for inner in models_of(field.annotation)]
-    return models
 
 
 def _missing(key: Key, model: type[Table] | None) -> str:
@@ -124,8 +111,8 @@ def _missing(key: Key, model: type[Table] | None) -> str:
         return _WHY_REQUIRED[key]
     field = keys_of(model).get(str(key[-1])) if model else None
     what = "table" if field is not None and models_of(field.annotation) else "key"
-    about = f": {field.description}" if field is not None and field.description else ""
-    return f"required {what} is missing{about}"
+    about = "" if field is None else described(field)
+    return f"required {what} is missing{about and f': {about}'}"
 
 
 def _unknown_word(value: Any, words: Sequence[str]) -> str:
@@ -139,7 +126,7 @@ def _whose_word(key: Key, model: type[Table] | None, value: Any) -> str:
     name = str(key[-1])
     owners = [
         kind
-        for sibling in _models_at(key[:-1])
+        for sibling in tables_at(key[:-1])
         if sibling is not model and name in keys_of(sibling)
         if value in choices_of(keys_of(sibling)[name].annotation)
         for kind in kinds_of(sibling)

@@ -1,0 +1,157 @@
+"""Families of kinds: a table with a ``kind`` is one class, found by subclass here and by entry point outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from inspect import cleandoc, isabstract
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args
+
+from pydantic_core import core_schema
+
+from scenarios.format.tables import Table
+from simulator.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+
+OWN = "scenarios."
+"""Modules whose classes are kinds without an entry point."""
+
+
+_DEFINED: list[type[Kind]] = []
+"""Subclasses of Kind in the order of their definition."""
+_KINDS: dict[type[Kind], Mapping[str, type[Kind]]] = {}
+_ORIGINS: dict[type[Kind], EntryPoint] = {}
+
+
+class Kind(Table):
+    """Base class of families of kinds, and through them of every kind.
+
+    A family is a subclass with a ``group`` of its own; its docstring says what its kinds are. A field of a table
+    annotated with a family holds any of its kinds, told apart by ``kind``. A kind is a subclass of a family whose
+    ``kind`` is a literal of one or more words; its keys, defaults, examples, facts, checks and what it builds are in
+    that class. Kinds of other packages are entry points of the group, named after the word.
+    """
+
+    group: ClassVar[str] = ""
+
+    kind: str
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _DEFINED.append(cls)
+
+    @classmethod
+    def is_family(cls) -> bool:
+        """Return whether this class is a family, not a kind."""
+        return bool(cls.__dict__.get("group"))
+
+    @classmethod
+    def kinds(cls) -> Mapping[str, type[Self]]:
+        """Map each word that ``kind`` may be to its class, own kinds first.
+
+        Raises:
+            ConfigurationError: a plug-in cannot be loaded, is no kind of this family, or a word is taken twice.
+        """
+        found = _KINDS.get(cls)
+        if found is None:
+            found = _KINDS[cls] = _kinds(cls)
+        return cast(Mapping[str, type[Self]], found)
+
+    @classmethod
+    def words(cls) -> tuple[str, ...]:
+        """Return the words of ``kind`` that this class stands for; none for a family."""
+        return get_args(cls.model_fields["kind"].annotation)
+
+    @classmethod
+    def about(cls) -> str:
+        """Return what the kinds of this family are, as the first line of its docstring has it."""
+        line = cleandoc(cls.__doc__ or "").partition("\n")[0].rstrip(".")
+        return line[:1].lower() + line[1:]
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        if not cls.is_family() or not _below(cls):  # a family's own class is made before its kinds
+            return handler(source)
+        choices = {word: handler.generate_schema(kind) for word, kind in cls.kinds().items()}
+        return core_schema.tagged_union_schema(
+            choices, discriminator="kind", metadata={"pydantic_js_updates": {"description": cls.about()}}
+        )
+
+
+def plugin_of(kind: type[Kind]) -> tuple[str, str] | None:
+    """Return package and version that a kind comes from; None for the kinds of sottovoce itself."""
+    point = _ORIGINS.get(kind)
+    if point is None or point.dist is None:
+        return None
+    return point.dist.name, point.dist.version
+
+
+def _below(family: type[Kind]) -> list[type[Kind]]:
+    """List the kinds of a family that belong to sottovoce itself, in the order of their definition."""
+    return [
+        kind
+        for kind in _DEFINED
+        if issubclass(kind, family) and kind.words() and kind.__module__.startswith(OWN)
+    ]
+
+
+def _kinds(family: type[Kind]) -> Mapping[str, type[Kind]]:
+    found: dict[str, type[Kind]] = {}
+    for kind in _below(family):
+        _complete(kind, f"{kind.__module__}.{kind.__qualname__}")
+        for word in kind.words():
+            found[word] = _unique(found, word, kind, kind.__module__)
+    if not family.is_family():
+        return found
+    for point in sorted(entry_points(group=family.group), key=lambda point: (point.name, point.value)):
+        origin = _origin(point)
+        kind = _loaded(point, family, origin)
+        _complete(kind, origin)
+        _ORIGINS[kind] = point
+        found[point.name] = _unique(found, point.name, kind, origin)
+    return found
+
+
+def _origin(point: EntryPoint) -> str:
+    package = "an unknown package" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+    return f"plug-in {package} ({point.group}: {point.name} = {point.value})"
+
+
+def _loaded(point: EntryPoint, family: type[Kind], origin: str) -> type[Kind]:
+    try:
+        kind = point.load()
+    except Exception as error:  # whatever a package of others raises while it is imported
+        raise ConfigurationError(
+            f"{origin} cannot be loaded: {type(error).__name__}: {error}; repair or uninstall it"
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, family) and kind.words()):
+        raise ConfigurationError(
+            f"{origin} is no {family.__name__}: expected a subclass of {family.__module__}.{family.__name__} with a "
+            "key kind; repair or uninstall it"
+        )
+    if point.name not in kind.words():
+        raise ConfigurationError(
+            f"{origin}: the entry point is named {point.name!r}, but kind is one of {', '.join(kind.words())}; name "
+            "the entry point after the kind"
+        )
+    return kind
+
+
+def _complete(kind: type[Kind], origin: str) -> None:
+    if isabstract(kind):
+        missing = ", ".join(sorted(kind.__abstractmethods__))
+        raise ConfigurationError(f"{origin}: {kind.__name__} does not define {missing}; a kind must")
+
+
+def _unique(found: Mapping[str, type[Kind]], word: str, kind: type[Kind], origin: str) -> type[Kind]:
+    if word in found and found[word] is not kind:
+        other = _ORIGINS.get(found[word])
+        taken = "sottovoce itself" if other is None else _origin(other)
+        raise ConfigurationError(
+            f'{origin}: the kind "{word}" is already defined by {taken}; rename or uninstall one of them'
+        )
+    return kind
