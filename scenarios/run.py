@@ -15,8 +15,9 @@ from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from protocols.learning.executor import BatchedExecutor
+from protocols.privacy.entries import record_end_s
 from protocols.privacy.ledger import Claim, account
-from protocols.privacy.lineage import record_end_s
+from protocols.privacy.question import Question, RunFacts
 from scenarios.assembly.adversary import build_adversary
 from scenarios.build import Parts, build
 from scenarios.facts.training import sampling_rate
@@ -209,7 +210,7 @@ class _Underway:
             self.folder.privacy(claims)
             self.folder.messages(log)
             self.folder.activity(self.engine.activity)
-            self.folder.releases(self.parts.learner.lineage.rows())
+            self.folder.releases(self.parts.learner.lineage.record())
             for node in sorted(self.parts.cast.curious):
                 self.folder.view(node, self.recorder.view(node))
             if self.engine.world.adversary.wires is not None:
@@ -244,20 +245,21 @@ def claim(
         observers = [observers_from(asked, parts.graph, scenario.seed) for asked in privacy.observers]
     entries = parts.learner.lineage.record()
     until_s = record_end_s(entries, end_s)
-    return account(
-        entries,
+    question = Question(
         victims=sorted(parts.honest),
         observers=observers,
-        uncredited=parts.cast.dishonest,
         unit=privacy.unit,
         adjacency=privacy.adjacency,
         delta=privacy.delta,
         times_s=[*(until_s * (i / CHECKPOINTS) for i in range(1, CHECKPOINTS)), until_s],
+    )
+    facts = RunFacts(
+        uncredited=parts.cast.dishonest,
         law=parts.law,
         rate=sampling_rate(scenario.training),
         failure_probability=parts.failure_probability,
-        on_progress=on_progress,
     )
+    return account(entries, question, facts, on_progress=on_progress)
 
 
 def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:

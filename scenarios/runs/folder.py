@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from protocols.privacy.entries import Entry, columns_of
 from protocols.privacy.ledger import Claim
-from protocols.privacy.lineage import Entry
 from simulator.adversary.wiretap import Wiretap
 from simulator.core.clock import NS_PER_S
 from simulator.core.records import ActivityLog, MessageLog
@@ -122,9 +122,9 @@ class RunFolder:
         times = {f"{name}_s": _seconds(columns.pop(f"{name}_ns")) for name in ("from", "until")}
         self.table("activity", ACTIVITY, {name: (times | columns)[name] for name in ACTIVITY})
 
-    def releases(self, entries: Sequence[Sequence[Any]]) -> None:
-        """Write the record of releases, rows of :class:`~protocols.privacy.lineage.Entry`."""
-        columns: dict[str, Any] = dict(_transpose(Entry._fields, entries))
+    def releases(self, entries: Sequence[Entry]) -> None:
+        """Write the record of releases."""
+        columns: dict[str, Any] = dict(columns_of(entries))
         columns |= {name: _lists(columns[name], RELEASES[name]) for name in ("parents", "coefs")}
         self.table("releases", RELEASES, columns)
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
+from msgspec.structs import replace
 
 from analysis.store import Run, read_run
 from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
 from protocols.privacy.coalitions import Progress
+from protocols.privacy.entries import Contribution, Entry, Row, entries_of, record_end_s
 from protocols.privacy.exposure import expose
 from protocols.privacy.failure import remaining_delta
 from protocols.privacy.ledger import Claim, account, label_of
-from protocols.privacy.lineage import CONTRIBUTE, PUBLIC, WIRE, Entry, record_end_s
-from protocols.privacy.linear_view import MAX_CELLS, read_record
+from protocols.privacy.lineage import PUBLIC, WIRE
+from protocols.privacy.linear_view import MAX_CELLS
 from protocols.privacy.published import as_if_fresh
+from protocols.privacy.question import Limits, Question, RunFacts
+from protocols.privacy.record import read_record
 from protocols.privacy.sum_law import SumLaw
 from scenarios.format.observers import NOTHING_PUBLIC, observers_from
-from simulator.errors import ConfigurationError
+from simulator.errors import ConfigurationError, ContractError, StorageError
 
 
 def reaccount(
@@ -121,21 +125,15 @@ class _Retold:
         """The ledger's, at the end of the run."""
         manifest, summary = self.folder.manifest, self.folder.summary
         rate = manifest["scenario"]["training"].get("rate")
-        return account(
-            self.entries,
-            victims=self.honest,
-            observers=self.sets,
+        end_s = record_end_s(self.entries, summary["simulated_s"] if summary else 0.0)
+        question = Question(self.honest, self.sets, self.unit, self.adjacency, self.delta, [end_s])
+        facts = RunFacts(
             uncredited=self.byzantine,
-            unit=self.unit,
-            adjacency=self.adjacency,
-            delta=self.delta,
-            times_s=[record_end_s(self.entries, summary["simulated_s"] if summary else 0.0)],
-            rate=float(rate or 1.0) if self.asked["unit"] == "record" else 1.0,
-            jobs=jobs,
-            failure_probability=self.failure_probability,
-            on_progress=on_progress,
             law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
+            rate=float(rate or 1.0) if self.asked["unit"] == "record" else 1.0,
+            failure_probability=self.failure_probability,
         )
+        return account(self.entries, question, facts, Limits(jobs=jobs), on_progress)
 
 
 def _retold(
@@ -174,9 +172,7 @@ def _retold(
             f"{run}: batches of this run have a fixed size, so a record that is added takes another one's place; ask "
             "for --adjacency replace or zero-out"
         )
-    entries = in_unit(
-        _entries(folder.releases.to_dicts()), asked["unit"], unit, adjacency, manifest["samples_per_node"]
-    )
+    entries = in_unit(_entries(folder), asked["unit"], unit, adjacency, manifest["samples_per_node"])
     return _Retold(folder, entries, sets, unit, adjacency, asked["delta"] if delta is None else delta)
 
 
@@ -191,13 +187,16 @@ def in_unit(
     else:  # one record can turn a clipped sum around: 2C, whatever the adjacency
         factors = [1.0 if adjacency == "replace" else 2.0] * len(samples)
     return [
-        e._replace(sensitivity=e.sensitivity * factors[e.node]) if e.kind == CONTRIBUTE else e
+        replace(e, sensitivity=e.sensitivity * factors[e.node]) if isinstance(e, Contribution) else e
         for e in entries
     ]
 
 
-def _entries(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
-    return [Entry(**(dict(row) | {k: tuple(row[k]) for k in ("parents", "coefs")})) for row in rows]
+def _entries(folder: Run) -> list[Entry]:
+    try:
+        return entries_of(folder.releases.select(Row._fields).iter_rows())
+    except ContractError as error:
+        raise StorageError(f"{folder.path / 'releases.parquet'}: is damaged ({error})") from error
 
 
 def _rows(

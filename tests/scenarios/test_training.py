@@ -13,7 +13,7 @@ from protocols.learning.eager import EagerExecutor
 from protocols.learning.executor import BatchedExecutor
 from protocols.learning.models import linear
 from protocols.learning.task import Task
-from protocols.privacy.lineage import CONTRIBUTE, OPAQUE
+from protocols.privacy.entries import CONTRIBUTE, OPAQUE
 from scenarios import run as runs
 from scenarios.build import build
 from scenarios.kinds import tasks

@@ -11,7 +11,7 @@ from protocols.gossip.fedavg import fedavg
 from protocols.gossip.federation import Place
 from protocols.gossip.hierarchical import hierarchical
 from protocols.gossip.peers import Once, Peers, shares
-from protocols.privacy.lineage import COMBINE, CONTRIBUTE, RELEASE
+from protocols.privacy.entries import COMBINE, CONTRIBUTE, Release
 from scenarios.assembly.protocol import places
 from simulator.errors import ConfigurationError
 from simulator.faults.plan import Outage
@@ -151,7 +151,7 @@ def test_the_final_model_reaches_everybody_on_lossy_links() -> None:
     assert len(same) + len(lab.of_kind("gave up")) == 12
     assert len(same) >= 11
     assert all(last[node] == 5 for node in same)
-    assert len([e for e in lab.learner.lineage.entries if e.kind == RELEASE]) > 60
+    assert len([e for e in lab.learner.lineage.entries if isinstance(e, Release)]) > 60
 
 
 # ---------------------------------------------------------------- what protocols share
