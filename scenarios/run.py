@@ -14,6 +14,8 @@ from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
 
+from analysis.formats.tables import FORMAT
+from analysis.metrics.catalogue import of_plugins, packages
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy.entries import record_end_s
 from protocols.privacy.ledger import Claim, account
@@ -24,7 +26,7 @@ from scenarios.facts.training import sampling_rate
 from scenarios.format.observers import observers_from
 from scenarios.kinds.protocols import CentralisedProtocol
 from scenarios.kinds.studies import STUDY_TABLES
-from scenarios.runs.folder import FORMAT, METRICS, RunFolder
+from scenarios.runs.folder import RunFolder
 from scenarios.runs.recorder import Recorder
 from scenarios.runs.summary import summarise
 from scenarios.schema import Scenario
@@ -201,12 +203,12 @@ class _Underway:
             "trace_hash": log.trace_hash if isinstance(self.engine, Kernel) else None,
             "wall_s": time.perf_counter() - self.began,
         }
-        summary = summarise(self.scenario, self.parts, self.recorder, log, claims, end_s, status)
-        summary |= {"mode": self.manifest["mode"]} | facts | place
+        about = {"mode": self.manifest["mode"]} | facts | place
+        summary = summarise(self.scenario, self.parts, self.recorder, log, claims, end_s, status, about)
         written = "failed"
         try:
             self.folder.json("summary", summary)
-            self.folder.table("metrics", METRICS, self.recorder.metrics())
+            self.folder.metrics(self.recorder.metrics())
             self.folder.privacy(claims)
             self.folder.messages(log)
             self.folder.activity(self.engine.activity)
@@ -286,4 +288,5 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         "byzantine": sorted(parts.cast.dishonest),
         "curious": sorted(parts.cast.curious),
         "mixing": mixing.properties(parts.weights),
+        **({"metrics": packages()} if of_plugins() else {}),
     }

@@ -32,6 +32,10 @@ class Row(NamedTuple):
     sensitivity: float
 
 
+Holds: TypeAlias = tuple[str, str, str, str]
+"""What id, node, parents and coefs of a row are; "" for nothing."""
+
+
 class _Entry(msgspec.Struct, frozen=True, gc=False):
     """What every kind of entry has.
 
@@ -44,6 +48,7 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
     """
 
     kind: ClassVar[str]
+    holds: ClassVar[Holds]
 
     t_s: float
     node: int
@@ -54,7 +59,8 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Contribution(_Entry, frozen=True, gc=False):
-    """A node adds a clipped, noised contribution to a state: ``state`` = ``parent`` + gain · (g + z).
+    """A node adds a clipped, noised contribution to a state: ``state`` = ``parent`` + gain · (g + z);
+    z has standard deviation ``sigma`` in every coordinate, or is another state; ‖g‖ moves by at most ``sensitivity``.
 
     Args:
         state: number of the new state.
@@ -67,6 +73,12 @@ class Contribution(_Entry, frozen=True, gc=False):
     """
 
     kind: ClassVar[str] = CONTRIBUTE
+    holds: ClassVar[Holds] = (
+        "new state",
+        "who contributes",
+        "state, and a state that is its noise",
+        "gain, and that of the noise",
+    )
 
     state: int
     parent: int
@@ -107,6 +119,7 @@ class Combination(_Entry, frozen=True, gc=False):
     """A node mixes states: ``state`` = Σ coefs · parents."""
 
     kind: ClassVar[str] = COMBINE
+    holds: ClassVar[Holds] = ("new state", "who mixes", "states", "weights")
 
     state: int
     parents: tuple[int, ...]
@@ -126,6 +139,7 @@ class OpaqueStep(_Entry, frozen=True, gc=False):
     """A node makes ``state`` from its parents in a way that is not linear or depends on data."""
 
     kind: ClassVar[str] = OPAQUE
+    holds: ClassVar[Holds] = ("new state", "who computes", "states", "")
 
     state: int
     parents: tuple[int, ...]
@@ -157,6 +171,7 @@ class Release(_Entry, frozen=True, gc=False):
     """
 
     kind: ClassVar[str] = "release"
+    holds: ClassVar[Holds] = ("−2: an opened sum, −1: a state", "who sees it", "states", "weights")
 
     parents: tuple[int, ...]
     coefs: tuple[float, ...]
@@ -176,6 +191,7 @@ class Opening(_Entry, frozen=True, gc=False):
     """Aggregator ``node`` received the first share of a sum that opens with the shares of all ``members``."""
 
     kind: ClassVar[str] = "opening"
+    holds: ClassVar[Holds] = ("sum", "aggregator", "nodes", "")
 
     number: int
     members: tuple[int, ...]
@@ -214,6 +230,7 @@ class ShareArrival(_Vector, frozen=True, gc=False):
     """
 
     kind: ClassVar[str] = "share"
+    holds: ClassVar[Holds] = ("sum", "member", "its state", "its weight")
 
 
 class TappedShare(ShareArrival, frozen=True, gc=False):
@@ -226,6 +243,7 @@ class SessionStart(_Entry, frozen=True, gc=False):
     """``node`` aggregates sum ``number``, in which ``threshold`` shares of one secret reveal it."""
 
     kind: ClassVar[str] = "session"
+    holds: ClassVar[Holds] = ("sum", "aggregator", "", "threshold")
 
     number: int
     threshold: int
@@ -246,6 +264,7 @@ class Term(_Vector, frozen=True, gc=False):
     """The protected vector of member ``node`` in session ``number`` arrived: ``state``, weighted by ``coef``."""
 
     kind: ClassVar[str] = "term"
+    holds: ClassVar[Holds] = ("sum", "member", "its state", "its weight")
 
 
 class TappedTerm(Term, frozen=True, gc=False):
@@ -264,6 +283,7 @@ class Holding(_Entry, frozen=True, gc=False):
     """
 
     kind: ClassVar[str] = "held"
+    holds: ClassVar[Holds] = ("sum", "holder", "nodes", "none: seeds; (1,): vectors")
 
     number: int
     dealers: tuple[int, ...]
@@ -283,6 +303,7 @@ class Answer(_Entry, frozen=True, gc=False):
     """The aggregator of session ``number`` received what ``node`` adds to open the sum over ``members``."""
 
     kind: ClassVar[str] = "revealed"
+    holds: ClassVar[Holds] = ("sum", "holder", "nodes", "")
 
     number: int
     members: tuple[int, ...]
@@ -307,6 +328,7 @@ class Partners(_Entry, frozen=True, gc=False):
     """The vector of member ``node`` in session ``number`` is masked towards ``partners`` alone, not all members."""
 
     kind: ClassVar[str] = "partners"
+    holds: ClassVar[Holds] = ("sum", "member", "nodes", "")
 
     number: int
     partners: tuple[int, ...]
@@ -325,6 +347,7 @@ class Repetition(_Entry, frozen=True, gc=False):
     """``node`` makes its update of ``round`` once more, with the noise that the first one had."""
 
     kind: ClassVar[str] = "repeated"
+    holds: ClassVar[Holds] = ("0", "who", "", "")
 
     def row(self) -> Row:
         """Return the columns."""
@@ -342,13 +365,13 @@ OfSession: TypeAlias = Term | Holding | Answer | Partners
 """Entries that belong to a session, those of a wiretap included."""
 Entry: TypeAlias = Made | Release | Opening | ShareArrival | SessionStart | OfSession | Repetition
 
-_READERS: Mapping[str, Callable[[Row], Entry]] = {
-    one.kind: one.of
-    for one in (
-        Contribution, Combination, OpaqueStep, Release, Opening, ShareArrival, TappedShare, SessionStart, Term,
-        TappedTerm, Holding, Answer, TappedAnswer, Partners, Repetition,
-    )
-}  # fmt: skip
+KINDS: tuple[type[Entry], ...] = (
+    Contribution, Combination, OpaqueStep, Release, Opening, ShareArrival, TappedShare, SessionStart, Term,
+    TappedTerm, Holding, Answer, TappedAnswer, Partners, Repetition,
+)  # fmt: skip
+"""Classes of all kinds of entries."""
+
+_READERS: Mapping[str, Callable[[Row], Entry]] = {kind.kind: kind.of for kind in KINDS}
 
 
 def columns_of(entries: Iterable[Entry]) -> dict[str, list[Any]]:
