@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from analysis.figures import style
+from analysis.figures import declared, style
 from analysis.store import Study
 from analysis.tables.estimate import seeds_in_words
 from simulator.errors import StorageError
@@ -58,7 +57,7 @@ def breaking_figure(study: Study) -> Figure:
         ax.set_xlabel("Byzantine nodes")
         ax.set_title(seeds_in_words(cost["seeds"] for cost in costs), color="#444444", fontsize=7)
         ax.set_ylabel("accuracy lost (percentage points)")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(style.WholeLocator())
     return made
 
 
@@ -69,3 +68,17 @@ def _found(study: Study) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise StorageError(f"{file}: is not there or damaged ({error}); run the search to its end") from error
     return found
+
+
+FIGURES = (
+    declared.Figure(
+        "breaking",
+        has_breaking,
+        breaking_figure,
+        "Accuracy lost to so many liars, against the same nodes telling the truth{over}. {bars} Dashed: the "
+        "mark; red: the smallest number found that passes it.",
+        of="study",
+        place=30,
+        alone=True,
+    ),
+)

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures import style
-from analysis.figures.captions import caption
-from analysis.figures.catalogue import plot
+from analysis.figures.catalogue import caption, plot
 from analysis.figures.network import network_figure, roles
+from analysis.figures.paired import paired_figure
 from analysis.figures.progress import courses, progress_figure
 from analysis.figures.run import accuracy_figure, epsilon_figure
-from analysis.figures.study import paired_figure, tradeoff_figure
+from analysis.figures.tradeoff import tradeoff_figure
 from analysis.report import explain_epsilon, report
 from analysis.store import read_run, read_study
 from analysis.tables.estimate import ONE_SEED
