@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 from pathlib import Path
@@ -26,6 +26,8 @@ from protocols.privacy.record import read_record
 from protocols.privacy.sum_law import SumLaw
 from scenarios.format.observers import NOTHING_PUBLIC, observers_from
 from simulator.errors import ConfigurationError, ContractError, StorageError
+
+_WHY = "why infinite"
 
 
 def reaccount(
@@ -146,34 +148,43 @@ def _retold(
         raise ConfigurationError(f"{run} has no privacy mechanism; its loss is infinite")
     if manifest["scenario"]["protocol"]["kind"] == "centralised":
         raise ConfigurationError(f"{run} was made with all data at one place; no privacy is claimed for it")
+    sets = _observers(run, manifest, observers)
+    unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
+    if unit == "record":
+        _records_can_be_followed(run, manifest["scenario"], adjacency)
+    entries = in_unit(_entries(folder), asked["unit"], unit, adjacency, manifest["samples_per_node"])
+    return _Retold(folder, entries, sets, unit, adjacency, asked["delta"] if delta is None else delta)
+
+
+def _observers(run: Path, manifest: Mapping[str, Any], asked: Sequence[str] | None) -> list[tuple[int, ...]]:
+    """Sets of observers as they were asked for; every single node if none were."""
     nodes = manifest["topology"]["nodes"]
-    sets: list[tuple[int, ...]] = [(node,) for node in range(nodes)]
-    if observers:
-        graph = nx.Graph(map(tuple, manifest["topology"]["edges"]))
-        graph.add_nodes_from(range(nodes))
-        sets = [observers_from(text, graph, manifest["seed"]) for text in observers]
+    if not asked:
+        return [(node,) for node in range(nodes)]
+    graph = nx.Graph(map(tuple, manifest["topology"]["edges"]))
+    graph.add_nodes_from(range(nodes))
+    sets = [observers_from(text, graph, manifest["seed"]) for text in asked]
     wiretap = manifest["scenario"]["adversary"].get("wiretap")
     if any(WIRE in members for members in sets) and not (wiretap and wiretap.get("enabled", True)):
         raise ConfigurationError(f"{run}: nobody listened on the wire of this run")
-    if (
-        any(PUBLIC in members for members in sets)
-        and manifest["scenario"]["protocol"]["exchange"] != "secure"
-    ):
+    secure = manifest["scenario"]["protocol"]["exchange"] == "secure"
+    if any(PUBLIC in members for members in sets) and not secure:
         raise ConfigurationError(f"{run}: {NOTHING_PUBLIC}")
-    unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
-    if unit == "record" and (manifest["scenario"].get("partition") or {}).get("with_replacement"):
+    return sets
+
+
+def _records_can_be_followed(run: Path, scenario: Mapping[str, Any], adjacency: str) -> None:
+    """Refuse to ask about single records of a run that copies them, or adds one in place of another."""
+    if (scenario.get("partition") or {}).get("with_replacement"):
         raise ConfigurationError(
             f"{run}: nodes of this run may hold the same record, and the ledger does not follow its copies; ask for "
             "whole nodes: --unit node"
         )
-    training = manifest["scenario"]["training"]
-    if unit == "record" and adjacency == "add-remove" and training.get("batch") is not None:
+    if adjacency == "add-remove" and scenario["training"].get("batch") is not None:
         raise ConfigurationError(
             f"{run}: batches of this run have a fixed size, so a record that is added takes another one's place; ask "
             "for --adjacency replace or zero-out"
         )
-    entries = in_unit(_entries(folder), asked["unit"], unit, adjacency, manifest["samples_per_node"])
-    return _Retold(folder, entries, sets, unit, adjacency, asked["delta"] if delta is None else delta)
 
 
 def in_unit(
@@ -206,28 +217,31 @@ def _rows(
     for claim in claims:
         groups.setdefault((claim.observers, claim.basis), []).append(claim)
     rows = []
-    for (observers, basis), group in groups.items():
-        ordered = sorted(group, key=lambda c: c.epsilon)
-        worst = ordered[-1]
-        rows.append(
-            {
-                "observers": observers,
-                "basis": basis,
-                "epsilon (worst victim)": worst.epsilon,
-                "worst victim": worst.victim,
-                "epsilon (median victim)": ordered[len(ordered) // 2].epsilon,
-                "delta": worst.delta,
-                "adjacency": worst.adjacency,
-                "unit": worst.unit,
-            }
-        )
-        if worst.reason is not None:
-            rows[-1]["why infinite"] = worst.reason
+    for group in groups.values():
+        row = _row(group)
         if target is not None:
-            rows[-1] |= _needed(group, multiplier, target, failures)
-    if any("why infinite" in row for row in rows):
-        rows = [row | {"why infinite": row.get("why infinite", "–")} for row in rows]
+            row |= _needed(group, multiplier, target, failures)
+        rows.append(row)
+    if any(_WHY in row for row in rows):
+        rows = [row | {_WHY: row.get(_WHY, "–")} for row in rows]
     return rows
+
+
+def _row(group: Sequence[Claim]) -> dict[str, Any]:
+    """The worst and the median victim of one set of observers on one basis."""
+    ordered = sorted(group, key=lambda c: c.epsilon)
+    worst = ordered[-1]
+    row = {
+        "observers": worst.observers,
+        "basis": worst.basis,
+        "epsilon (worst victim)": worst.epsilon,
+        "worst victim": worst.victim,
+        "epsilon (median victim)": ordered[len(ordered) // 2].epsilon,
+        "delta": worst.delta,
+        "adjacency": worst.adjacency,
+        "unit": worst.unit,
+    }
+    return row if worst.reason is None else row | {_WHY: worst.reason}
 
 
 def _needed(

@@ -252,6 +252,37 @@ def test_the_paired_figure(tmp_path: Path) -> None:
     assert legend(figure) == ["Δ: variant − baseline, one seed", "mean over 3 seeds, 95 % t interval"]
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(1.1, 1.9), (3.0, 4.0), (4.0, 60.0), (0.2, 0.7), (1e-3, 2e-3), (1, 1e9)]
+)
+@pytest.mark.parametrize("scale", ["log", "linear"])
+def test_every_axis_has_three_ticks(low: float, high: float, scale: str) -> None:
+    made, (ax,) = style.figure(width=2.0)
+    ax.set_xscale(scale)
+    ax.plot([low, high], [1, 2])
+    ax.set_xlim(low, high)
+    style.enough_ticks(ax.xaxis)
+    assert len(style.shown_ticks(ax.xaxis)) >= style.FEWEST_TICKS
+    made.draw_without_rendering()
+    labels = [
+        text.get_text()
+        for text, at in zip(ax.get_xticklabels(), ax.get_xticks(), strict=True)
+        if low <= at <= high
+    ]
+    assert len(set(labels)) == len(labels) >= style.FEWEST_TICKS
+
+
+def test_ticks_that_were_set_stay() -> None:
+    _, (ax,) = style.figure()
+    ax.set_xticks([1.0], ["one"])
+    ax.yaxis.set_major_locator(style.WholeLocator())
+    ax.set_ylim(0.5, 2.5)
+    style.enough_ticks(ax.xaxis)
+    style.enough_ticks(ax.yaxis)
+    assert style.shown_ticks(ax.xaxis) == [1.0]
+    assert style.shown_ticks(ax.yaxis) == [1.0, 2.0]
+
+
 @pytest.mark.parametrize("name", ["tradeoff", "paired", "progress", "breaking", "heat", "cost", "collusion"])
 def test_captions_of_one_seed_claim_no_interval(name: str) -> None:
     one, several = caption(name, ONE_SEED), caption(name, "8 seeds")
