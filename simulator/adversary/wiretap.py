@@ -6,13 +6,10 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isnan, nan
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from simulator.contract.node import Message
+from simulator.contract.node import Link, Message
 from simulator.errors import ConfigurationError
-
-Link: TypeAlias = tuple[int, int]
-"""A directed link: (source, destination)."""
 
 
 class Row(NamedTuple):

@@ -16,6 +16,9 @@ import numpy as np
 
 from simulator.contract.compute import Handle, Input, Op, Vector
 
+Link: TypeAlias = tuple[int, int]
+"""A link in one direction: (source, destination)."""
+
 
 class Message(NamedTuple):
     """What one node sends to another.

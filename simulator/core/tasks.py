@@ -8,7 +8,8 @@ anything but this module's :class:`Wait` is a :class:`~simulator.errors.Contract
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections import abc
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any
 
@@ -50,21 +51,21 @@ class Runner:
 
     def __init__(self, env: Calendar) -> None:
         self.env = env
-        self.current: Task | None = None
+        self.current: Coroutine | None = None
 
-    def start(self, coro: Coroutine[Any, Any, None], finished: Callable[[Task], None]) -> Task:
+    def start(self, coro: abc.Coroutine[Any, Any, None], finished: Callable[[Coroutine], None]) -> Coroutine:
         """Begin a task at the present instant, after the events already due."""
-        return Task(self, coro, finished)
+        return Coroutine(self, coro, finished)
 
 
-class Task:
+class Coroutine:
     """One coroutine on the calendar. ``finished`` is called once, with the task, when it has ended.
 
     ``error`` then holds what it raised, or None if it returned or was cancelled.
     """
 
     def __init__(
-        self, runner: Runner, coro: Coroutine[Any, Any, None], finished: Callable[[Task], None]
+        self, runner: Runner, coro: abc.Coroutine[Any, Any, None], finished: Callable[[Coroutine], None]
     ) -> None:
         self.error: BaseException | None = None
         self.done = False
@@ -176,10 +177,10 @@ class SimTaskGroup:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._tasks: list[Task] = []
+        self._tasks: list[Coroutine] = []
         self._idle: simpy.Event | None = None
         self._error: BaseException | None = None
-        self._owner: Task | None = None
+        self._owner: Coroutine | None = None
         self._open = False
 
     async def __aenter__(self) -> SimTaskGroup:
@@ -187,7 +188,7 @@ class SimTaskGroup:
         self._open = True
         return self
 
-    def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coro: abc.Coroutine[Any, Any, None]) -> None:
         """Start a task of the group."""
         if not self._open:
             coro.close()
@@ -229,7 +230,7 @@ class SimTaskGroup:
             raise interruption
         return False
 
-    def _ended(self, task: Task) -> None:
+    def _ended(self, task: Coroutine) -> None:
         if task in self._tasks:
             self._tasks.remove(task)
         if task.error is not None and self._error is None:

@@ -7,7 +7,7 @@ seconds since the start; an interval holds its beginning and not its end.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,17 +15,11 @@ from math import isfinite
 from typing import TypeAlias, final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.contract.node import Link
 from simulator.core.clock import to_ns
 from simulator.errors import ConfigurationError
-from simulator.streams import Prefix
-
-Law: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From uniforms in (0, 1), any shape, to seconds of the same shape."""
-
-Link: TypeAlias = tuple[int, int]
-"""From whom, to whom."""
+from simulator.streams import Law, Prefix
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,7 @@ class Slow:
 
 
 @dataclass(frozen=True)
-class Sessions:
+class Churn:
     """Nodes that come and go without end, up and down in turn (:func:`simulator.faults.churn.session_times`).
 
     Args:
@@ -144,7 +138,7 @@ class Sessions:
     from_s: float = 0.0
 
 
-Fault: TypeAlias = Outage | Arrival | Cut | Hold | Slow | Sessions
+Fault: TypeAlias = Outage | Arrival | Cut | Hold | Slow | Churn
 
 
 def down_at(outages: Sequence[Outage], t_s: float) -> frozenset[int]:
@@ -253,7 +247,7 @@ def _alone(fault: Fault, nodes: int) -> Iterator[str]:
             if not (isfinite(fault.factor) and fault.factor > 0):
                 yield f"{name}: a factor is finite and above 0, not {fault.factor}"
             yield from _interval(name, fault.at_s, fault.until_s)
-        case Sessions():
+        case Churn():
             yield from _sessions(fault, nodes)
 
 
@@ -276,7 +270,7 @@ def _closure(fault: Closure, nodes: int) -> Iterator[str]:
         yield f"the {name} concerns no link; name links, or groups that leave somebody on each side"
 
 
-def _sessions(fault: Sessions, nodes: int) -> Iterator[str]:
+def _sessions(fault: Churn, nodes: int) -> Iterator[str]:
     yield from _strangers("sessions", fault.nodes, nodes)
     yield from _times("sessions", fault.from_s)
     if not len(fault.nodes):
@@ -332,7 +326,7 @@ def _among(faults: Sequence[Fault]) -> Iterator[str]:
                 yield f"node {node} arrives at {at_s} s, after its outage at {first_s} s"
     listed: set[tuple[int, bool]] = set()
     for fault in faults:
-        if isinstance(fault, Sessions):
+        if isinstance(fault, Churn):
             for node in fault.nodes:
                 if (node, fault.together) in listed:
                     yield f"node {node} is in two sessions of one kind; it would come and go by both alike"

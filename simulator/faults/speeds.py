@@ -18,8 +18,8 @@ import numpy as np
 
 from simulator.core.clock import to_ns
 from simulator.errors import ConfigurationError
-from simulator.faults.plan import Law, Slow
-from simulator.streams import Prefix
+from simulator.faults.plan import Slow
+from simulator.streams import Law, Prefix
 
 Steps: TypeAlias = tuple[tuple[int, ...], tuple[Fraction, ...]]
 """Nanoseconds at which a node's factor changes, ascending, and the factor from then on; 1 before the first."""

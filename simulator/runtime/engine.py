@@ -15,13 +15,13 @@ import simpy
 from simulator.contract.node import Message, Program
 from simulator.core.clock import Calendar, to_ns, to_s
 from simulator.core.records import NEVER, ActivityLog, MessageLog
-from simulator.core.tasks import Runner, Task
+from simulator.core.tasks import Coroutine, Runner
 from simulator.errors import ProgramError
 from simulator.faults.churn import downtimes
 from simulator.faults.detector import HEARTBEAT, Suspicions
 from simulator.faults.plan import Arrival, Outage
 from simulator.mail.mailbox import Post
-from simulator.mail.sending import Entry, delivery_of
+from simulator.mail.sending import Coming, delivery_of
 from simulator.runtime.participant import Participant
 from simulator.runtime.world import Ending, World
 
@@ -54,7 +54,7 @@ class Engine(ABC):
         self._idle_events = 0
         self._begun = False
         self._program = program
-        self._running: dict[int, Task] = {}
+        self._running: dict[int, Coroutine] = {}
         self._unfinished: frozenset[int] = frozenset()
         self._failure: ProgramError | None = None
         self._over = simpy.Event(env)
@@ -204,7 +204,7 @@ class Engine(ABC):
         return Ending(to_s(self._ended_ns), frozenset(self.down), self._unfinished)
 
     def _start(self, node: int) -> None:
-        def finished(task: Task) -> None:
+        def finished(task: Coroutine) -> None:
             if self._running.get(node) is task:
                 del self._running[node]
             if task.error is not None and self._failure is None:
@@ -259,16 +259,16 @@ class Engine(ABC):
             for dst in dsts:
                 coalition.sent(self.now_s, src, dst, message)
 
-    def _heard(self, dst: int, entry: Entry) -> bool:
+    def _heard(self, dst: int, coming: Coming) -> bool:
         """A message reaches its receiver; False if it is not for the program."""
-        arrival_ns, flight = entry
-        node, message = self.nodes[dst], flight.message
+        arrival_ns, sending = coming
+        node, message = self.nodes[dst], sending.message
         if node.suspicions is not None:
-            node.suspicions.heard(flight.src, arrival_ns)
+            node.suspicions.heard(sending.src, arrival_ns)
         if message.release is not None:
             self.world.released(to_s(arrival_ns), dst, message.round, message.release)
         if dst in self.post.prompt:
-            delivery = delivery_of(entry)
+            delivery = delivery_of(coming)
             self.world.adversary.observe(dst, delivery)
             if self.coalition is not None:
                 self.coalition.delivered(dst, delivery)

@@ -25,7 +25,7 @@ from simulator.core.records import MessageLog
 from simulator.core.tasks import Wait
 from simulator.errors import ConfigurationError, ContractError
 from simulator.faults.plan import Cut, Hold, Slow
-from simulator.mail.sending import Flight
+from simulator.mail.sending import Sending
 from simulator.runtime.engine import Engine
 from simulator.runtime.participant import Participant
 from simulator.runtime.sockets import Sockets
@@ -110,7 +110,7 @@ class LiveNode(Participant):
         """Submit model mathematics; it costs what it really costs."""
         handle = self._world.executor.submit(op, inputs, node=self._id, size=size)
         if cost_s > 0:
-            await Wait(self._engine.env.timeout(0))
+            await Wait(self._host.env.timeout(0))
         return handle
 
 
@@ -198,11 +198,11 @@ class Live(Engine):
     def _missed(self, node: int) -> None:
         """Sockets dropped it at once."""
 
-    def _deliver(self, dst: int, flight: Flight) -> bool:
+    def _deliver(self, dst: int, sending: Sending) -> bool:
         """Give a message to its receiver; False if that is down."""
         if dst in self.down:
             return False
-        self.nodes[dst].mailbox.put(flight)
+        self.nodes[dst].mailbox.put(sending)
         return True
 
     def _plain(self, body: Any) -> Any:

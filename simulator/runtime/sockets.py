@@ -2,7 +2,7 @@
 
 Both ends live in one process, so what does not belong on the wire (release tags, numbers in the log) is kept
 here, by message number. A message ends once: *delivered*, or *dropped* when either end goes down before it is
-read; what is still under way when the run ends stays in flight.
+read; what is still under way when the run ends stays in sending.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from simulator.contract.node import Message
 from simulator.core.clock import Calendar, to_ns, to_s
 from simulator.core.records import CUT_OFF, MessageLog
 from simulator.errors import ConfigurationError, ContractError
-from simulator.mail.sending import Flight, key_of
+from simulator.mail.sending import Sending, key_of
 from simulator.runtime.wire import Frame, encode, read_frame
 
 HOST = "127.0.0.1"
@@ -68,7 +68,7 @@ class Sockets:
         env: Calendar,
         neighbors: Sequence[tuple[int, ...]],
         log: MessageLog,
-        deliver: Callable[[int, Flight], bool],
+        deliver: Callable[[int, Sending], bool],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._env = env
@@ -132,7 +132,7 @@ class Sockets:
                 line.connection.writer.transport.abort()
 
     async def stop(self) -> None:
-        """Close everything; messages under way stay in flight."""
+        """Close everything; messages under way stay in sending."""
         self._closing = True
         for node in list(self._listening):
             self._stop_listening(node)
@@ -256,9 +256,9 @@ class Sockets:
         now_ns = self._env.now_ns
         key = key_of(self._log.code(frame.kind), frame.round)
         number, src, dst = frame.number, connection.src, connection.dst
-        flight = Flight(number, number, src, (dst,), message, to_ns(frame.sent_s), key)
+        sending = Sending(number, number, src, (dst,), message, to_ns(frame.sent_s), key)
         self._log.arrives(number, now_ns)
-        if not self._deliver(dst, flight):
+        if not self._deliver(dst, sending):
             self._log.ended(number, CUT_OFF)
 
     def _cut(self, connection: _Connection) -> None:

@@ -18,6 +18,7 @@ from simulator.errors import ConfigurationError
 from simulator.network import latency
 from simulator.network.links import LinkModel, Reordering, Transport
 from simulator.network.packet_loss import Bursts
+from simulator.streams import Law
 from simulator.topology import overlays
 
 CONSTANT = {"kind": "constant", "value": "50 ms"}
@@ -83,7 +84,7 @@ def drawn(model: LinkModel, u: float = 0.5) -> float:
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
 )
-def test_every_law_per_message_per_link_and_as_jitter(law: dict[str, Any], expected: latency.Law) -> None:
+def test_every_law_per_message_per_link_and_as_jitter(law: dict[str, Any], expected: Law) -> None:
     u = np.linspace(0.01, 0.99, 9)
     plain = link({"latency": law})
     assert plain.base_s is None

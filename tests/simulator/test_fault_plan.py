@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from simulator.errors import ConfigurationError
 from simulator.faults.plan import (
     Arrival,
+    Churn,
     Cut,
     Fault,
     Hold,
-    Law,
     Outage,
-    Sessions,
     Slow,
     check,
     down_at,
@@ -27,6 +26,7 @@ from simulator.faults.plan import (
     region_outage,
     severed,
 )
+from simulator.streams import Law
 
 
 def hours(value: float) -> Law:
@@ -81,19 +81,19 @@ def hours(value: float) -> Law:
             [Slow(0, 2.0, 1.0, 1.0)],
             "slow period of node 0 from 1.0 s would end at 1.0 s; the end is later than the beginning",
         ),
-        ([Sessions([0, 7], hours(1), hours(1))], "sessions of node 7, but nodes are 0..3"),
-        ([Sessions([], hours(1), hours(1))], "sessions of no nodes; name at least one"),
-        ([Sessions([1, 1], hours(1), hours(1))], "sessions name a node twice"),
+        ([Churn([0, 7], hours(1), hours(1))], "sessions of node 7, but nodes are 0..3"),
+        ([Churn([], hours(1), hours(1))], "sessions of no nodes; name at least one"),
+        ([Churn([1, 1], hours(1), hours(1))], "sessions name a node twice"),
         (
-            [Sessions([1], hours(1), hours(0))],
+            [Churn([1], hours(1), hours(0))],
             "the law of the down times of sessions gives 0.0 to 0.0 s; times are above 0",
         ),
         (
-            [Sessions([1], hours(1), hours(1)), Sessions([0, 1], hours(2), hours(1))],
+            [Churn([1], hours(1), hours(1)), Churn([0, 1], hours(2), hours(1))],
             "node 1 is in two sessions of one kind; it would come and go by both alike",
         ),
         (
-            [Arrival(1, 3.0), Sessions([1], hours(1), hours(1))],
+            [Arrival(1, 3.0), Churn([1], hours(1), hours(1))],
             "node 1 arrives at 3.0 s, after its sessions at 0.0 s",
         ),
     ],
@@ -116,8 +116,8 @@ def test_what_can_be_passes() -> None:
             Hold(groups=(frozenset({0}), frozenset({1, 2})), at_s=1.0),
             Slow(3, 5.0, 1.0, 2.0),
             Slow(3, 0.5),
-            Sessions([0, 3], hours(1), hours(2)),
-            Sessions([3, 1], hours(1), hours(2), together=True),
+            Churn([0, 3], hours(1), hours(2)),
+            Churn([3, 1], hours(1), hours(2), together=True),
         ],
         4,
     )

@@ -15,8 +15,9 @@ from scipy import stats
 
 from simulator.core.clock import to_s
 from simulator.errors import ConfigurationError
-from simulator.faults.plan import Law, Slow
+from simulator.faults.plan import Slow
 from simulator.faults.speeds import Speeds, draw_factors, given, steps_of, stretched_ns
+from simulator.streams import Law
 
 S = 10**9
 
