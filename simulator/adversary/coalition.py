@@ -164,7 +164,7 @@ class Coalition:
         self._sightings: _Memory[Sighting] = _Memory(adversary.remember)
         self._around: dict[int, _Memory[Sighting]] = {}
         self._times: dict[tuple[str, int, int, str], dict[int, int]] = {}
-        self._sealed: WeakKeyDictionary[Ciphertext, tuple[Link, Message]] = WeakKeyDictionary()
+        self._encrypted: WeakKeyDictionary[Ciphertext, tuple[Link, Message]] = WeakKeyDictionary()
 
     def sent(self, now_s: float, src: int, dst: int, message: Message) -> None:
         """Somebody has handed a message to its uplink."""
@@ -224,7 +224,7 @@ class Coalition:
         tamper = self._adversary.on_links[link]
         encrypted = self._adversary.encrypted
         context = self._context("tamper-link", now_s, src, dst, message.kind, message.round, link)
-        leaving = tamper(context, dst, self._seal(link, message) if encrypted else message)
+        leaving = tamper(context, dst, self._encrypt(link, message) if encrypted else message)
         for sent in leaving:
             _check_delay(sent, f"link {link}")
             if sent.dst != dst:
@@ -232,7 +232,7 @@ class Coalition:
                     f"the attacker on link {link} sends to node {sent.dst}; the link ends at {dst}"
                 )
         if encrypted:
-            leaving = [sent._replace(message=self._opened(link, sent.message)) for sent in leaving]
+            leaving = [sent._replace(message=self._decrypted(link, sent.message)) for sent in leaving]
         return _marked(leaving, dst, message)
 
     def _context(
@@ -266,14 +266,14 @@ class Coalition:
             self._around[target] = _Memory(self._adversary.remember)
         return self._around[target]
 
-    def _seal(self, link: Link, message: Message) -> Message:
+    def _encrypt(self, link: Link, message: Message) -> Message:
         body = Ciphertext()
-        self._sealed[body] = (link, message)
-        return Message("sealed", -1, body, message.size_bytes)
+        self._encrypted[body] = (link, message)
+        return Message("encrypted", -1, body, message.size_bytes)
 
-    def _opened(self, link: Link, message: Message) -> Message:
+    def _decrypted(self, link: Link, message: Message) -> Message:
         body = message.body
-        held = self._sealed.get(body) if isinstance(body, Ciphertext) else None
+        held = self._encrypted.get(body) if isinstance(body, Ciphertext) else None
         if held is None or held[0] != link:
             raise ContractError(
                 f"the attacker on link {link} sends what did not come over it; links are encrypted, so only messages "

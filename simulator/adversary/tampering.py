@@ -27,7 +27,7 @@ from simulator.streams import Law
 
 
 class Forward(NamedTuple):
-    """What really leaves in place of a message.
+    """An order to the network: what leaves in place of a message.
 
     Args:
         delay_s: seconds after the moment of tampering; not negative, finite.
@@ -44,12 +44,12 @@ class Forward(NamedTuple):
 
 
 class Ciphertext:
-    """Content that its holder cannot open; it can only be passed on, whole."""
+    """Content of an encrypted link, as an attacker on it holds it: it can be passed on whole, and not be read."""
 
     __slots__ = ("__weakref__",)
 
     def __repr__(self) -> str:
-        return "<sealed>"
+        return "<ciphertext>"
 
 
 Tamper: TypeAlias = Callable[[Context, int, Message], Sequence[Forward]]
@@ -264,7 +264,7 @@ def chain(*tampers: Tamper) -> Action:
 def _altered(message: Message, change: Callable[[Any], Any]) -> Message:
     if _opaque(message.body):
         raise ContractError(
-            f"the body of a {message.kind!r} message is sealed or holds a handle and cannot be altered; "
+            f"the body of a {message.kind!r} message is encrypted or holds a handle and cannot be altered; "
             "a Byzantine claim changes content before it is protected"
         )
     return message._replace(body=change(message.body))

@@ -1,4 +1,4 @@
-"""Driving coroutines on a SimPy calendar, with structured groups and clean cancellation.
+"""Coroutines on a SimPy calendar, with structured groups and clean cancellation.
 
 SimPy's own processes rebuild exceptions from their arguments, deliver crashes as ordinary exceptions and
 fail obscurely on foreign awaitables. A task here is stepped by event callbacks instead: errors keep their
@@ -38,7 +38,7 @@ _NOTHING = (None,)
 """Stands for None where None would mean that there is nothing."""
 
 
-def _stranger(awaited: object) -> ContractError:
+def _foreign(awaited: object) -> ContractError:
     found = type(None if awaited is _NOTHING else awaited).__name__
     return ContractError(
         f"a node program awaited something foreign (it yielded {found!r}); "
@@ -59,9 +59,13 @@ class Runner:
 
 
 class Coroutine:
-    """One coroutine on the calendar. ``finished`` is called once, with the task, when it has ended.
+    """A coroutine that runs on the calendar: a task of the node contract.
 
-    ``error`` then holds what it raised, or None if it returned or was cancelled.
+    Args:
+        runner: knows which task is running.
+        coro: what to run.
+        finished: called once, with this object, when it has ended; ``error`` then holds what it raised, or None if it
+            returned or was cancelled.
     """
 
     def __init__(
@@ -110,7 +114,7 @@ class Coroutine:
                 if self._deferred is not None:
                     self._interrupt()
                 return
-            awaited = self._advance(self._coro.throw, _stranger(awaited))
+            awaited = self._advance(self._coro.throw, _foreign(awaited))
 
     def _advance(self, advance: Callable[[Any], Any], value: Any) -> Any:
         """What the coroutine awaits next; None if it has ended."""
@@ -138,7 +142,7 @@ class Coroutine:
         return awaited
 
     def _interrupt(self) -> None:
-        """Do now what was asked for while the task was executing."""
+        """Cancel or interrupt the task, as was asked while it was executing."""
         deferred, self._deferred = self._deferred, None
         if isinstance(deferred, NodeDown):
             self.cancel()
@@ -146,7 +150,7 @@ class Coroutine:
             self.throw(deferred)
 
     def _abandon(self) -> ContractError:
-        """Get rid of a coroutine that answered its cancellation with another await."""
+        """Close a coroutine that awaited something while it was being cancelled; return the error."""
         error = ContractError("a task awaited something while it was being cancelled")
         try:
             self._coro.close()

@@ -2,7 +2,7 @@
 
 A board holds one kind of message of one round: a place for every link, filled with an instant of arrival when the
 message is sent. No message needs an object of its own, and the arrival of a receiver's last message is one maximum.
-A receiver's row is closed when it has taken what it waited for; messages to a closed row go to the mailbox one by one.
+A receiver's row is closed when it has taken what it waited for; later messages go to its mailbox one by one.
 Boards only save work: events and instants are the same with and without them.
 """
 

@@ -1,8 +1,8 @@
 """The network in virtual time, and its fast form, which computes arrivals when a message is sent.
 
 Where nothing but uplinks, loss and delays decides (:class:`DirectNetwork`), the arrival of a message follows from
-what is known when it is sent, and is computed then, for all receivers at once. Otherwise a message passes the queueing
-stations of :mod:`simulator.network.stations` by events. Both give the same events for what both can do.
+what is known when it is sent, and is computed then, for all receivers at once. Otherwise messages pass the stations
+of :mod:`simulator.network.stations` by events. Both give the same events for what both can do.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class MaxMinSharing:
         self._weighing.set(self._env.now_ns)
 
     def stop(self, src: int) -> list[tuple[Any, int]]:
-        """The sender is down: (token, receiver) of its flows, in the order of their start."""
+        """End the flows of a sender that is down; return (token, receiver) of each in the order of their start."""
         ended = list(self._up[src].flows)
         for flow in ended:
             self._remove(flow)

@@ -161,7 +161,7 @@ class StationNetwork(Network):
 
     def _enter_uplink(self, transit: Transit) -> None:
         """Join the queue of the uplink."""
-        if transit.gone:
+        if transit.ended:
             return
         now, src = self._env.now_ns, transit.src
         if self._ordered is not None and transit.place is None:
@@ -179,7 +179,7 @@ class StationNetwork(Network):
 
     def _leave_uplink(self, transit: Transit) -> None:
         """Wait for the link to be released, if it is held."""
-        if transit.gone:
+        if transit.ended:
             return
         transit.off_ns = NEVER
         holds, now = self._interference.holds, self._env.now_ns
@@ -197,7 +197,7 @@ class StationNetwork(Network):
 
     def _leave_sender(self, transit: Transit) -> None:
         """Leave the sender, unless the link is cut; a wiretap or an attacker on the link sees it first."""
-        if transit.gone:
+        if transit.ended:
             return
         now, src, dst = self._env.now_ns, transit.src, transit.dst
         if self._interference.cuts and severed(self._interference.cuts, src, dst, now):
@@ -321,7 +321,7 @@ class StationNetwork(Network):
             self._after(due_ns - self._env.now_ns, self._again, transit)
 
     def _again(self, transit: Transit) -> None:
-        if transit.gone:
+        if transit.ended:
             return
         message = transit.message
         transit.attempt += 1
@@ -334,7 +334,7 @@ class StationNetwork(Network):
 
     def _end(self, transit: Transit, fate: int) -> None:
         """End a message that will not arrive, and deliver those that waited behind it."""
-        transit.gone = True
+        transit.ended = True
         self._at_sender[transit.src].pop(transit.number, None)
         self._log.ended(transit.number, fate)
         if self._ordered is not None and transit.place is not None:

@@ -17,7 +17,7 @@ class Transit:
         "delay_ns",
         "draws",
         "dst",
-        "gone",
+        "ended",
         "left_ns",
         "life",
         "message",
@@ -46,7 +46,7 @@ class Transit:
         self.attempt = 1
         self.repeat = 0
         self.reliable = False
-        self.gone = False
+        self.ended = False
         self.place: int | None = None
         self.row: int | None = None
         self.delay_ns, self.chance, self.copy_ns = 0, 0.0, NEVER

@@ -114,7 +114,7 @@ class Participant(ABC):
 
     @property
     def suspects(self) -> frozenset[int]:
-        """Neighbours that have been silent for too long."""
+        """Neighbours that the failure detector suspects."""
         if self.suspicions is None:
             return frozenset()
         self.mailbox.look()
@@ -122,7 +122,7 @@ class Participant(ABC):
         return self.suspicions.suspects(self._host.env.now_ns, self.links().sources)
 
     def meet(self) -> None:
-        """Give those who have become neighbours since this was last called time to be heard."""
+        """Start the time-out of nodes that have become neighbours since the last call."""
         sources = self.links().sources
         if self.suspicions is not None and sources is not self._met:
             for peer in set(sources).difference(self._met):
@@ -131,7 +131,7 @@ class Participant(ABC):
 
     @property
     def disk(self) -> dict[str, Any]:
-        """What survives a crash."""
+        """Storage that survives a crash."""
         return self._disk
 
     def rng(self, purpose: str, *key: int) -> np.random.Generator:
@@ -203,7 +203,7 @@ class Participant(ABC):
         return waiter.result
 
     def arrived(self) -> list[Delivery]:
-        """All that is there."""
+        """Take everything that has arrived."""
         return self.mailbox.take_all()
 
     async def _until(self, waiter: Receive | Gather) -> None:
@@ -242,5 +242,5 @@ class Participant(ABC):
         return SimTaskGroup(self._host.runner)
 
     def record(self, kind: str, **fields: Any) -> None:
-        """A measurement."""
+        """Record a measurement."""
         self._world.record(self.now_s, self._id, kind, fields)

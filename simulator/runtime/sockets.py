@@ -2,7 +2,7 @@
 
 Both ends live in one process, so what does not belong on the wire (release tags, numbers in the log) is kept
 here, by message number. A message ends once: *delivered*, or *dropped* when either end goes down before it is
-read; what is still under way when the run ends stays in sending.
+read; what is still under way when the run ends stays in flight.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 class _Connection:
-    """An open connection as its sending end sees it, and the messages written to it that were not read yet."""
+    """The sending end of an open connection, and the messages written to it that were not read yet."""
 
     def __init__(self, number: int, src: int, dst: int) -> None:
         self.number = number
@@ -41,7 +41,7 @@ class _Connection:
 
 
 class _Line:
-    """What waits for the connection of an ordered pair, during one life of the sender."""
+    """Queue of messages from one node to another until the sender goes down."""
 
     def __init__(self, src: int, dst: int) -> None:
         self.src = src
@@ -107,7 +107,7 @@ class Sockets:
             ) from error
 
     def open(self, node: int) -> None:
-        """A node comes up: it listens, and has lines to its neighbours."""
+        """Bring a node up: it listens, and has lines to its neighbours."""
         listener = socket.create_server((HOST, 0), backlog=max(len(self._neighbors[node]), 16))
         listener.setblocking(False)
         self._listening[node] = listener
@@ -117,7 +117,7 @@ class Sockets:
             line.task = self._spawn(self._pump(line))
 
     def close(self, node: int) -> None:
-        """A node goes down: its port and all its connections close, what it had not sent never leaves."""
+        """Take a node down: close its port and connections, drop what it had not sent."""
         self._stop_listening(node)
         for connection in [c for c in self._connections.values() if c.dst == node]:
             self._cut(connection)
@@ -132,7 +132,7 @@ class Sockets:
                 line.connection.writer.transport.abort()
 
     async def stop(self) -> None:
-        """Close everything; messages under way stay in sending."""
+        """Close everything; messages under way stay in flight."""
         self._closing = True
         for node in list(self._listening):
             self._stop_listening(node)
@@ -158,7 +158,7 @@ class Sockets:
         self._log.message(now_ns, src, dst, self._log.code(message.kind), message.round, len(data))
         line = self._lines.get((src, dst))
         if line is None:
-            self._drop(number)  # said in a finally block of a node that is going down
+            self._drop(number)  # sent in a finally block of a node that is going down
             return
         if message.release is not None:
             self._releases[number] = message.release
@@ -236,7 +236,7 @@ class Sockets:
             while (frame := await read_frame(reader)) is not None:
                 self._arrive(connection, frame)
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # a stranger left, or the sender went down
+            pass  # a foreign process left, or the sender went down
         finally:
             if connection is not None and not self._closing:
                 self._cut(connection)
@@ -262,7 +262,7 @@ class Sockets:
             self._log.ended(number, CUT_OFF)
 
     def _cut(self, connection: _Connection) -> None:
-        """A connection is over: what was written to it and not read is dropped."""
+        """Close a connection; drop what was written to it and not read."""
         if self._connections.pop(connection.number, None) is None:
             return
         for number in sorted(connection.unread):

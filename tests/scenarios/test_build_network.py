@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from scenarios.assembly.network import NetworkParts, build_network
+from scenarios.checks.run import check_nodes
 from scenarios.load import ScenarioErrors, resolve
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
@@ -42,7 +43,13 @@ def raw(
 
 
 def built(*args: Any, base: Path | None = None, **tables: Any) -> NetworkParts:
-    return build_network(resolve(raw(*args, **tables), base), base or Path())
+    scenario = resolve(raw(*args, **tables), base)
+
+    def checked(graph: nx.Graph) -> nx.Graph:
+        check_nodes(len(graph), scenario)
+        return graph
+
+    return build_network(scenario, base or Path(), checked)
 
 
 def link(network: dict[str, Any], **tables: Any) -> LinkModel:

@@ -202,9 +202,14 @@ def test_on_an_encrypted_link_nothing_can_be_read() -> None:
     (sent,) = on_link(spy).crossing(0.0, 0, 1, original)
     assert sent == Forward(0.0, 1, original)
     assert sent.message is original
-    (sealed,) = handed
-    assert (sealed.kind, sealed.round, sealed.size_bytes, sealed.release) == ("sealed", -1, 32, None)
-    assert not reachable(sealed).keys() & {id(original), id(original.body), id(original.kind)}
+    (encrypted,) = handed
+    assert (encrypted.kind, encrypted.round, encrypted.size_bytes, encrypted.release) == (
+        "encrypted",
+        -1,
+        32,
+        None,
+    )
+    assert not reachable(encrypted).keys() & {id(original), id(original.body), id(original.kind)}
 
 
 @pytest.mark.parametrize(
@@ -225,11 +230,11 @@ def test_reading_and_altering_on_an_encrypted_link_is_refused_at_once(tamper: Ta
 
 
 def test_own_functions_cannot_forge_on_an_encrypted_link_either() -> None:
-    def forge(context: Context, dst: int, sealed: Message) -> Sequence[Forward]:
-        return [Forward(0.0, dst, sealed._replace(body="forged"))]
+    def forge(context: Context, dst: int, encrypted: Message) -> Sequence[Forward]:
+        return [Forward(0.0, dst, encrypted._replace(body="forged"))]
 
-    def invent(context: Context, dst: int, sealed: Message) -> Sequence[Forward]:
-        return [Forward(0.0, dst, sealed._replace(body=Ciphertext()))]
+    def invent(context: Context, dst: int, encrypted: Message) -> Sequence[Forward]:
+        return [Forward(0.0, dst, encrypted._replace(body=Ciphertext()))]
 
     for attack in (forge, invent):
         with pytest.raises(ContractError, match="did not come over it"):
@@ -241,8 +246,8 @@ def test_own_functions_cannot_forge_on_an_encrypted_link_either() -> None:
 def test_a_sealed_message_is_replayed_whole_and_only_on_its_link() -> None:
     stock: list[Message] = []
 
-    def old_for_new(context: Context, dst: int, sealed: Message) -> Sequence[Forward]:
-        stock.append(sealed)
+    def old_for_new(context: Context, dst: int, encrypted: Message) -> Sequence[Forward]:
+        stock.append(encrypted)
         return [Forward(0.0, dst, stock[0]._replace(kind="relabelled", size_bytes=1))]
 
     first, second = message(1), message(2)
