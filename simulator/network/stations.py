@@ -116,15 +116,17 @@ class StationNetwork(Network):
 
     def _tampered(self, coalition: Coalition, src: int, dst: int, message: Message, row: Row, i: int) -> None:
         leaving = coalition.outgoing(to_s(self._env.now_ns), src, dst, message)
-        if all(sent.copy for sent in leaving):
+        if all(forward.copy for forward in leaving):
             self._log.ended(self._transit(src, dst, message, carried=False).number, CUT_OFF)
-        for sent in leaving:
-            transit = self._transit(src, sent.dst, sent.message, copy=sent.copy)
-            if sent.copy:
+        for forward in leaving:
+            transit = self._transit(src, forward.dst, forward.message, copy=forward.copy)
+            if forward.copy:
                 transit.draws = self._copies
-                self._launch(transit, self._copied(src, sent.dst, sent.message), 0, to_ns(sent.delay_s))
+                self._launch(
+                    transit, self._copied(src, forward.dst, forward.message), 0, to_ns(forward.delay_s)
+                )
             else:
-                self._launch(transit, row, i, to_ns(sent.delay_s))
+                self._launch(transit, row, i, to_ns(forward.delay_s))
 
     def _copied(self, src: int, dst: int, message: Message) -> Row:
         return self._copies.row(src, (dst,), message.kind, message.round)
@@ -214,16 +216,16 @@ class StationNetwork(Network):
             self._enter_link(transit)
             return
         itself = False
-        for sent in coalition.crossing(to_s(now), src, dst, transit.message):
-            if sent.copy:
-                passing = self._transit(src, dst, sent.message, copy=True, carried=False)
-                passing.drawn(self._copied(src, dst, sent.message), 0)
+        for forward in coalition.crossing(to_s(now), src, dst, transit.message):
+            if forward.copy:
+                passing = self._transit(src, dst, forward.message, copy=True, carried=False)
+                passing.drawn(self._copied(src, dst, forward.message), 0)
                 self._log.left(passing.number, now)
                 passing.left_ns = now
             else:
                 itself, passing = True, transit
-                passing.message = sent.message
-            self._after(to_ns(sent.delay_s), self._enter_link, passing)
+                passing.message = forward.message
+            self._after(to_ns(forward.delay_s), self._enter_link, passing)
         if not itself:
             self._failed(transit, CUT_OFF)
 
