@@ -16,11 +16,13 @@ from scenarios.format.units import DURATIONS, PERCENT, RATES, parse
 from scenarios.kinds import latencies
 from scenarios.kinds import links as network_tables
 from scenarios.schema import Scenario
+from simulator.contract.node import Link
 from simulator.errors import ConfigurationError
 from simulator.network import geography, latency
 from simulator.network.links import LinkModel, Reordering, Transport
 from simulator.network.packet_loss import Bursts
-from simulator.topology.files import GraphFile, Link
+from simulator.streams import Law
+from simulator.topology.files import GraphFile
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def strangers(network: network_tables.Network, graph: nx.Graph | None) -> Iterat
             )
 
 
-def law_of(table: latencies.Law | latencies.DrawnLatency) -> latency.Law:
+def law_of(table: latencies.Law | latencies.DrawnLatency) -> Law:
     """The law a table describes."""
     match table:
         case latencies.ConstantLaw():
@@ -126,7 +128,7 @@ def law_of(table: latencies.Law | latencies.DrawnLatency) -> latency.Law:
 
 def _latency(
     scenario: Scenario, base: Path, nodes: int, own_s: Mapping[Link, float]
-) -> tuple[latency.Law, latency.BaseDelay | None, dict[str, Any]]:
+) -> tuple[Law, latency.BaseDelay | None, dict[str, Any]]:
     """The law drawn for every message, the base delay of links, and facts about places."""
     network, table = scenario.network, scenario.network.latency
     notes: dict[str, Any] = {}

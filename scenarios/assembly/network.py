@@ -12,7 +12,6 @@ import networkx as nx
 from scipy.sparse import csr_array
 
 from scenarios.assembly.links import build_links
-from scenarios.checks.run import check_nodes
 from scenarios.kinds import topologies
 from scenarios.schema import Scenario
 from simulator import streams
@@ -82,15 +81,14 @@ def build_network(
     Args:
         scenario: the scenario.
         base: the folder relative file names start at.
-        placed: puts an adversary into the graph, before anything follows from it; told of a graph without links
-            where links change.
+        placed: puts an adversary into the graph and refuses one that does not fit the scenario, before anything
+            follows from it; told of a graph without links where links change.
 
     Raises:
         ConfigurationError: there is no such graph, or a file is missing or wrong.
     """
     spec = scenario.topology
     if isinstance(spec, get_args(topologies.DynamicTopology)):
-        check_nodes(spec.nodes, scenario)
         placed(nx.empty_graph(spec.nodes))
         changing = build_overlay(scenario, base)
         links = build_links(scenario, base, changing.nodes, None, None)
@@ -106,7 +104,6 @@ def build_network(
     if isinstance(spec, topologies.FileTopology):
         file = graph_file.read(base / spec.path, spec.format)
     graph = placed(build_graph(scenario, base) if file is None else file.graph)
-    check_nodes(len(graph), scenario)
     neighbors = graphs.neighborhoods(graph)
     weights = build_weights(scenario, neighbors, file)
     attributed = file if isinstance(spec, topologies.FileTopology) and spec.attributes else None
