@@ -12,7 +12,6 @@ import networkx as nx
 import numpy as np
 
 from scenarios.format.locate import Key, dotted
-from scenarios.format.units import DURATIONS, PERCENT, RATES, parse
 from scenarios.kinds import latencies
 from scenarios.kinds import links as network_tables
 from scenarios.schema import Scenario
@@ -21,6 +20,7 @@ from simulator.network import geography, latency
 from simulator.network.links import LinkModel, Reordering, Transport
 from simulator.network.packet_loss import Bursts
 from simulator.topology.files import GraphFile, Link
+from simulator.units import DURATIONS, PERCENT, RATES, parse
 
 
 @dataclass(frozen=True)
