@@ -25,8 +25,8 @@ class NetworkParts:
 
     Args:
         graph: undirected, on 0..n-1; None where links change during the run.
-        neighbors: whom each node may ever exchange messages with, ascending. Where links change that is known for
-            one-peer-exponential and schedule, and all other nodes elsewhere.
+        neighbors: whom each node may ever exchange messages with, ascending; all other nodes where a topology that
+            changes does not say.
         weights: mixing matrix, row = receiver; where links change, that of the epoch of time 0 and round 0.
         overlay: links and weights of every node in every epoch.
         link: how messages travel.
