@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field
 
-from scenarios.format.locate import Key
-from scenarios.format.tables import Node, Nodes, Table, written
+from scenarios.format.tables import Node, Nodes, Problems, Table, written
 from scenarios.format.units import Duration, Fraction, Rate, Rates, Size
 from scenarios.kinds.latencies import Latency, Law
 from scenarios.kinds.transports import DatagramTransport, Transport
@@ -71,7 +69,7 @@ class NodeRates(Table):
         """The nodes meant."""
         return (() if self.node is None else (self.node,)) + (self.nodes or ())
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find that nodes are named in no way or in two, and that no rate is given."""
         if (self.node is None) == (self.nodes is None):
             yield (), "give node (one) or nodes (a list), and not both"
@@ -112,7 +110,7 @@ class LinkException(Table):
         there = (self.source, self.to)
         return (there, there[::-1]) if self.both else (there,)
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find a link from a node to itself, and one that does not differ."""
         if self.source == self.to:
             yield ("to",), f"a link joins two different nodes, this one begins and ends at {self.to}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from math import log
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from scenarios.format.kind import Kind
-from scenarios.format.locate import Key
+from scenarios.format.tables import Problems
 from scenarios.format.units import Duration
 
 if TYPE_CHECKING:
@@ -33,10 +32,6 @@ class Transport(Kind):
     @abstractmethod
     def build(self) -> links.Transport | None:
         """Return how lost messages are repeated; None for datagrams."""
-
-    def problems(self) -> Iterator[tuple[Key, str]]:
-        """Find what is wrong within the table, as (key in it, message); by default its types say it all."""
-        yield from ()
 
 
 class DatagramTransport(Transport):
@@ -83,7 +78,7 @@ class ReliableTransport(Transport):
 
         return links.Transport(self.timeout, self.backoff, self.attempts, self.ordered)
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find time-outs longer than any run."""
         if log(self.timeout) + (self.attempts - 1) * log(self.backoff) > log(LONGEST_TIMEOUT_S):
             yield (

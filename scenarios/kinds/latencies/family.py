@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 from pydantic import Field, create_model
 
 from scenarios.format.kind import Kind
-from scenarios.format.locate import Key
+from scenarios.format.tables import Problems
 from simulator.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,10 +42,6 @@ class Law(Kind):
     @abstractmethod
     def build(self) -> latency.Law:
         """Return the law: uniform numbers in (0, 1), an array of any shape, to as many seconds."""
-
-    def problems(self) -> Iterator[tuple[Key, str]]:
-        """Find what is wrong within the table, as (key in it, message); by default its types say it all."""
-        yield from ()
 
 
 @dataclass(frozen=True)
@@ -120,11 +116,7 @@ class Latency(Kind):
             ConfigurationError: a file is missing or wrong.
         """
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
-        """Find what is wrong within the table, as (key in it, message); by default its types say it all."""
-        yield from ()
-
-    def file_problems(self, base: Path) -> Iterator[tuple[Key, str]]:
+    def file_problems(self, base: Path) -> Problems:
         """Find files that are not there, as (key in the table, message); by default no key names a file."""
         yield from ()
 
@@ -187,7 +179,7 @@ class _DrawnLatency(_LawLatency):
             return Delays(law, None)
         return Delays(None, latency.per_link(law, seed, symmetric=self.symmetric))
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find what is wrong with the law, and directions alike where every message draws."""
         yield from super().problems()
         if self.per_message and self.symmetric:

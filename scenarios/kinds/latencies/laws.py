@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import log
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from scenarios.format.locate import Key
+from scenarios.format.tables import Problems
 from scenarios.format.units import Duration
 from scenarios.kinds.latencies.family import Law
 
@@ -65,9 +64,8 @@ class UniformLaw(Law):
 
         return latency.uniform(self.low, self.high)
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find bounds in the wrong order."""
-        yield from super().problems()
         if self.low > self.high:
             yield ("low",), "low must not be above high"
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from scenarios.format.locate import Key
-from scenarios.format.tables import missing_file, written
+from scenarios.format.tables import Problems, missing_file, written
 from scenarios.format.units import Duration
 from scenarios.kinds.latencies.family import Delays, Latency
 from simulator.units import DURATIONS
@@ -36,7 +34,7 @@ class _PlaceLatency(Latency):
     def median_s(self) -> None:
         """Unknown before the file is read."""
 
-    def file_problems(self, base: Path) -> Iterator[tuple[Key, str]]:
+    def file_problems(self, base: Path) -> Problems:
         """Find that the file is not there."""
         yield from missing_file(base, self.path)
 

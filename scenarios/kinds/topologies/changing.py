@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from scenarios.format.locate import Key
-from scenarios.format.tables import missing_file
+from scenarios.format.tables import Problems, missing_file
 from scenarios.format.units import Duration, Every
 from scenarios.kinds.topologies.family import ChangingTopology, degree_problems, regular_problems, stream
 
@@ -65,7 +65,7 @@ class EpidemicTopology(ChangingTopology):
         draw = overlays.epidemic if self.where == "global" else overlays.epidemic_local
         return draw(self.nodes, self.degree, seed, every=self.every)
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find that there is no such graph."""
         if self.where == "global":
             yield from regular_problems(self.nodes, self.degree, connected=False)
@@ -152,7 +152,7 @@ class PeerSamplingTopology(_Undirected):
         start = graphs.neighborhoods(graphs.regular(self.nodes, self.degree, stream(seed)))
         return overlays.peer_sampling(start, seed, switches=self.switches, every=self.every)
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find that there is no such graph to begin with."""
         yield from regular_problems(self.nodes, self.degree, connected=True)
 
@@ -192,7 +192,7 @@ class ScheduleTopology(_Undirected):
             union.add_edges_from(links)
         return graphs.neighborhoods(union)
 
-    def file_problems(self, base: Path) -> Iterator[tuple[Key, str]]:
+    def file_problems(self, base: Path) -> Problems:
         """Find that the file is not there."""
         yield from missing_file(base, self.path)
 
@@ -216,6 +216,6 @@ class ChurnTopology(_Undirected):
 
         return churn_driven(self.nodes, self.degree, seed, self.repair)
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find that there is no such graph to begin with."""
         yield from regular_problems(self.nodes, self.degree, connected=False)

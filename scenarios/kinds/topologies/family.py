@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, overload
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from scenarios.format.kind import Kind
 from scenarios.format.locate import Key
+from scenarios.format.tables import Problems
 from scenarios.kinds.mixing import MetropolisMixing, Mixing
 
 if TYPE_CHECKING:
@@ -130,11 +131,7 @@ class Topology(Kind):
             ConfigurationError: there is no such graph, or a file is missing or wrong.
         """
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
-        """Find what is wrong within the table, as (key in it, message); by default its types say it all."""
-        yield from ()
-
-    def file_problems(self, base: Path) -> Iterator[tuple[Key, str]]:
+    def file_problems(self, base: Path) -> Problems:
         """Find files that are not there, as (key in the table, message); by default no key names a file."""
         yield from ()
 
@@ -322,13 +319,13 @@ def stream(seed: int) -> np.random.Generator:
     return streams.generator(seed, "topology")
 
 
-def degree_problems(nodes: int, degree: int) -> Iterator[tuple[Key, str]]:
+def degree_problems(nodes: int, degree: int) -> Problems:
     """Find that no node can have so many neighbours."""
     if degree >= nodes:
         yield ("degree",), f"degree {degree} needs more than {nodes} nodes; it must be below nodes"
 
 
-def regular_problems(nodes: int, degree: int, *, connected: bool) -> Iterator[tuple[Key, str]]:
+def regular_problems(nodes: int, degree: int, *, connected: bool) -> Problems:
     """Find that there is no regular graph of that degree, or none that is connected."""
     if degree >= nodes:
         yield from degree_problems(nodes, degree)

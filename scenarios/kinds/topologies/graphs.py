@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from scenarios.format.locate import Key
-from scenarios.format.tables import missing_file
+from scenarios.format.tables import Problems, missing_file
 from scenarios.kinds.topologies.family import CountedTopology, FixedTopology
 
 if TYPE_CHECKING:
@@ -141,7 +139,7 @@ class GridTopology(FixedTopology):
 
         return graphs.grid(self.rows, self.columns)
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find a grid of one node."""
         if self.rows * self.columns < 2:
             yield ("rows",), "one node alone has nobody to learn with; use at least 2 nodes"
@@ -175,7 +173,7 @@ class TorusTopology(FixedTopology):
 
         return graphs.grid(self.rows, self.columns, periodic=True)
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find borders that are too close to be joined."""
         if min(self.rows, self.columns) < 3:
             key = "rows" if self.rows < 3 else "columns"
@@ -338,6 +336,6 @@ class FileTopology(FixedTopology):
 
         return files.read(base / self.path, self.format)
 
-    def file_problems(self, base: Path) -> Iterator[tuple[Key, str]]:
+    def file_problems(self, base: Path) -> Problems:
         """Find that the file is not there."""
         yield from missing_file(base, self.path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from scenarios.format.locate import Key
+from scenarios.format.tables import Problems
 from scenarios.format.units import Fraction
 from scenarios.kinds.topologies.family import (
     CountedTopology,
@@ -47,7 +46,7 @@ class RegularTopology(CountedTopology):
 
         return graphs.regular(self.nodes, self.degree, stream(seed))
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find that there is no such graph."""
         yield from regular_problems(self.nodes, self.degree, connected=True)
 
@@ -71,7 +70,7 @@ class ErdosRenyiTopology(CountedTopology):
 
         return graphs.erdos_renyi(self.nodes, self.p, stream(seed))
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find that the graph is so sparse that no draw would be connected."""
         if self.p * self.nodes * (self.nodes - 1) / 2 < 1:
             yield ("p",), "fewer than one edge is expected in all; raise p"
@@ -106,7 +105,7 @@ class SmallWorldTopology(FixedTopology):
 
         return graphs.small_world(self.nodes, self.degree, self.rewire, stream(seed))
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find that there is no such ring to begin with."""
         yield from degree_problems(self.nodes, self.degree)
         if self.degree < self.nodes and self.degree % 2:
@@ -129,7 +128,7 @@ class BarabasiAlbertTopology(CountedTopology):
 
         return graphs.barabasi_albert(self.nodes, self.links, stream(seed))
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Find that a new node would link to more nodes than there are."""
         if self.links >= self.nodes:
             yield ("links",), f"{self.links} links need more than {self.nodes} nodes"
