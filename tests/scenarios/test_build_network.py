@@ -259,7 +259,7 @@ def test_attributes_of_links_come_from_the_graph_file(tmp_path: Path) -> None:
         (
             "a b {'latency': 5}",
             {},
-            "from a to b in the graph file: latency is 5, which says no",
+            "from a to b in the graph file: latency is 5: a bare number says no unit",
             "topology.path",
         ),
         ("a b {'latency': '5 mm'}", {}, 'unknown unit "mm"', "topology.path"),
