@@ -204,7 +204,7 @@ def latency_of(law: type[DelayLaw]) -> type[Latency]:
         )
     word = law.model_fields["kind"]
     return create_model(
-        f"{law.__name__.removesuffix('DelayLaw')}Latency",
+        f"{law.__name__.removesuffix('Law')}Latency",
         __base__=cast(tuple[type[Latency], ...], (form, law)),
         __module__=law.__module__,
         __doc__=law.__doc__,
