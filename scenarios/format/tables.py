@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from scenarios.format.locate import Key
+
 Node: TypeAlias = Annotated[int, Field(ge=0, description="node number, from 0")]
 Nodes: TypeAlias = Annotated[tuple[Node, ...], Field(strict=False)]
+Problems: TypeAlias = Iterator[tuple[Key, str]]
+"""What is wrong with a table: key, as seen from the table, and message."""
 
 
 def written(text: str) -> Any:
@@ -24,10 +30,20 @@ class Table(BaseModel):
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
     )
 
+    def problems(self) -> Problems:
+        """Yield what is wrong with this table by itself, beyond the ranges of single keys."""
+        yield from ()
+
 
 def keys_of(model: type[Table]) -> dict[str, FieldInfo]:
     """The keys of a table as files write them."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def missing_file(base: Path, path: str) -> Problems:
+    """Find that the file of a key ``path``, relative to the folder ``base``, is not there."""
+    if not (base / path).is_file():
+        yield ("path",), f"there is no file {base / path}; paths start at the scenario file"
 
 
 def is_node_list(value: Any) -> bool:
