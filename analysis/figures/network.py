@@ -1,4 +1,4 @@
-"""The topology of a run: who is honest, Byzantine or curious, who went down, who learned how well."""
+"""Figure of a run: its graph, with roles, nodes that are down and final accuracies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds what: samples of each class at each node, and how many samples each node trains on."""
+"""Figure of a run: samples of each class at each node, and how many samples each node trains on."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ FIGURES = (
         "partition",
         has_partition,
         partition_figure,
-        "Who trains on what: samples of each class at each node, and samples of each node in all.",
+        "Training data: samples of each class at each node, and samples of each node in all.",
         place=50,
     ),
 )

@@ -36,7 +36,7 @@ class Quantity:
 
 
 HONEST = "telling the truth"
-"""The variant in which those who lie in the others do not."""
+"""The variant in which the nodes that are Byzantine in the others follow the protocol; its name in studies."""
 
 ROUNDING = 1e-12
 """Relative difference of two values that is rounding and no difference."""
