@@ -41,7 +41,7 @@ INDEX_BYTES = 4
 
 
 @dataclass(frozen=True)
-class SparsePlan:
+class CesarPlan:
     """What is sent of a vector.
 
     Args:
@@ -67,7 +67,7 @@ class SparsePlan:
         return min(INDEX_BYTES * self.count(size), -(-size // 8))
 
 
-class SparseMasks(Keyed):
+class Cesar(Keyed):
     """One node's side of sparsified masks.
 
     Args:
@@ -88,9 +88,7 @@ class SparseMasks(Keyed):
 
     steps = (("list", "indices"), ("agreed", "masked"))
 
-    def __init__(
-        self, node: Node, rules: Rules, plan: SparsePlan, learner: Learner, keyring: Keyring
-    ) -> None:
+    def __init__(self, node: Node, rules: Rules, plan: CesarPlan, learner: Learner, keyring: Keyring) -> None:
         super().__init__(node, rules, keyring)
         self._plan = plan
         self._lineage = learner.lineage

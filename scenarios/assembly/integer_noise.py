@@ -14,7 +14,6 @@ from protocols.sharing.codec import Codec, codec_for
 from protocols.sharing.modulus import Modulus
 from protocols.sharing.rotation import padded
 from scenarios.assembly.learner import Learning, build_sigma
-from scenarios.facts.secure import asked, per_position
 from scenarios.schema import Scenario
 from simulator.topology.overlays import Overlay
 
@@ -56,8 +55,8 @@ def build_integers(
     codec, law = fitting(sigma)
     parts: tuple[float, ...] = ()
     if privacy.surplus == "remove":
-        taking = asked(scenario, members)
-        least = per_position(secure, taking)
+        taking = scenario.protocol.asked(members)
+        least = secure.per_position(taking)
         parts = part_variances(sigma**2, least - secure.colluders, taking - least)
     return NoisedIntegers(codec, law.law, sigma, learner.size, beacon, whole=whole, parts=parts), law
 
@@ -74,7 +73,7 @@ def _calibrated(scenario: Scenario, learning: Learning, members: int, law: SumLa
     assert privacy.target_epsilon is not None
     counted = 1
     if privacy.noise == "sum":
-        counted = per_position(secure, asked(scenario, members)) - secure.colluders
+        counted = secure.per_position(scenario.protocol.asked(members)) - secure.colluders
     shift = learner.gain * privacy.clip * shift_factor(privacy.adjacency)
     variance = variance_for(
         0.999 * privacy.target_epsilon,

@@ -23,9 +23,7 @@ from protocols.privacy.mechanism import member_sigma
 from scenarios.assembly.data import Shares, build_shares
 from scenarios.assembly.training import build_divisor, build_operations, build_schedule
 from scenarios.facts.budget import allowances, local_multiplier
-from scenarios.facts.secure import asked, per_position
 from scenarios.facts.training import has_integer_noise
-from scenarios.kinds import protocols as protocol_tables
 from scenarios.kinds import training as training_tables
 from scenarios.kinds.tasks import task_named
 from scenarios.schema import Scenario
@@ -71,7 +69,7 @@ def build_learning(
     shares = build_shares(scenario, base, nodes, sybils)
     dataset, parts = shares.dataset, list(shares.holdings.train)
     divisor = build_divisor(scenario.training, list(map(len, parts)))
-    if isinstance(scenario.protocol, protocol_tables.CentralisedProtocol):
+    if scenario.protocol.pools_data:
         scenario, divisor = pooled(scenario, parts[:nodes], divisor)
         parts = [np.sort(np.concatenate(parts))]
     task = build_task(scenario.model, dataset)
@@ -184,21 +182,13 @@ def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) ->
 
 def _share(scenario: Scenario, node: int, overlay: Overlay, samples: Sequence[int]) -> float:
     """The part of a sum's noise that ``node`` must add, so that any sum it enters has enough."""
-    secure = scenario.secure
+    secure, protocol = scenario.secure, scenario.protocol
     assert secure is not None
-    if isinstance(scenario.protocol, protocol_tables.FedavgProtocol):
-        neighbourhoods = [update_weights(scenario.protocol, samples)[1:]]
-    else:
-        links = (overlay.links(v, 0) for v in overlay.links(node, 0).to)
-        neighbourhoods = [list(around.weights.values()) for around in links]
+    sums = [
+        list(protocol.members(overlay, samples, aggregator).values())
+        for aggregator in protocol.aggregators(overlay, node)
+    ]
     return max(
-        member_sigma(
-            1.0, 1.0, [weights], secure.colluders, per_position(secure, asked(scenario, len(weights)))
-        )
-        for weights in neighbourhoods
+        member_sigma(1.0, 1.0, [weights], secure.colluders, secure.per_position(protocol.asked(len(weights))))
+        for weights in sums
     )
-
-
-def update_weights(spec: protocol_tables.FederatedProtocol, samples: Sequence[int]) -> list[float]:
-    """The public weight of each node's result in a server's average."""
-    return [float(count) for count in samples] if spec.weights == "samples" else [1.0] * len(samples)

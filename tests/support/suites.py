@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from protocols.aggregation.cesar import SparseMasks, SparsePlan
+from protocols.aggregation.cesar import Cesar, CesarPlan
 from protocols.aggregation.double_masks import DoubleMasks, DoublePlan, everybody
 from protocols.aggregation.double_secrets import IdealSecrets, RealSecrets
-from protocols.aggregation.gopa import CorrelatedNoise
+from protocols.aggregation.gopa import Gopa
 from protocols.aggregation.keyring import KeyPlan, Keyring
 from protocols.aggregation.lightsecagg import LightSecAgg
+from protocols.aggregation.members import split_proof_threshold
 from protocols.aggregation.pair_noise import PairNoises
 from protocols.aggregation.share_sums import ShareSums
 from protocols.aggregation.single_masks import SingleMasks
 from protocols.aggregation.suite import Suite
-from protocols.aggregation.sums import Rules, split_proof_threshold
+from protocols.aggregation.sums import Rules
 from protocols.aggregation.trusted import Trusted
 from protocols.aggregation.vector_shares import IdealShares, RealShares, SharingPlan
 from protocols.aggregation.verified_masks import VerifiedMasks
@@ -78,12 +79,12 @@ class Workshop:
             )
             return (LightSecAgg if kind == "light" else ShareSums)(node, rules, sharing, shares, ring)
         if kind == "sparse":
-            plan_ = SparsePlan(
+            plan_ = CesarPlan(
                 options.get("fraction", 0.6), options.get("choice", "random"), 3 + rules.colluders
             )
-            return SparseMasks(node, rules, plan_, self.learner, Keyring(node, self.keys))
+            return Cesar(node, rules, plan_, self.learner, Keyring(node, self.keys))
         if kind == "correlated":
-            return CorrelatedNoise(node, rules, self.learner, Keyring(node, self.keys), self.noises)
+            return Gopa(node, rules, self.learner, Keyring(node, self.keys), self.noises)
         assert kind == "trusted"
         return Trusted(node, rules, self.learner)
 

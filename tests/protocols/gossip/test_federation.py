@@ -7,12 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from protocols.gossip.fedavg import fedavg
-from protocols.gossip.federation import Place
-from protocols.gossip.hierarchical import hierarchical
+from protocols.gossip.federation import Place, fedavg, hierarchical
 from protocols.gossip.peers import Once, Peers, shares
 from protocols.privacy.lineage import COMBINE, CONTRIBUTE, RELEASE
-from scenarios.assembly.protocol import places
+from scenarios.kinds.protocols.federation import places
 from simulator.errors import ConfigurationError
 from simulator.faults.plan import Outage
 from simulator.topology import graphs, mixing, overlays
