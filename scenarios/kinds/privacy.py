@@ -71,7 +71,8 @@ class CorrelatedNoise(Kind):
 
     group: ClassVar[str] = "sottovoce.mechanisms"
 
-    multiplier: float = Field(gt=0)
+    if TYPE_CHECKING:  # every kind declares it, in its own order
+        multiplier: float
 
     @property
     @abstractmethod

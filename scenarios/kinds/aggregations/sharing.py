@@ -27,7 +27,8 @@ FIELDS: Mapping[str, int] = {"2^31-1": 2**31 - 1, "2^61-1": 2**61 - 1}
 class _VectorShares(Aggregation):
     """What protocols that deal shares as long as vectors have in common."""
 
-    threshold: Threshold = None
+    if TYPE_CHECKING:  # every kind declares it, in its own order
+        threshold: Threshold
 
     sums_integers: ClassVar[bool] = True
 

@@ -15,6 +15,7 @@ from scenarios.kinds.protocols.base import (
     Period,
     Protocol,
     ProtocolContext,
+    Rounds,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class AsynchronousProtocol(Protocol):
     kind: Literal["push", "pull", "push-pull"] = Field(
         description="asynchronous, one random neighbour at a time: send the model (push), ask for one (pull) or both"
     )
+    rounds: Rounds
     exchange: InTheClear
     period: Period = written("250 ms")
     merge: Literal["merge-update", "update-merge"] = Field(

@@ -138,8 +138,9 @@ class Protocol(Kind):
 
     group: ClassVar[str] = "sottovoce.protocols"
 
-    rounds: Rounds
-    exchange: Exchange
+    if TYPE_CHECKING:  # every kind declares them, in its own order
+        rounds: Rounds
+        exchange: Exchange
 
     served: ClassVar[bool] = False
     """Whether node 0 is a server that opens all secure sums, those of its clients' updates."""

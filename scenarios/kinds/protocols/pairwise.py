@@ -16,6 +16,7 @@ from scenarios.kinds.protocols.base import (
     Period,
     Protocol,
     ProtocolContext,
+    Rounds,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class PairwiseProtocol(Protocol):
     """AD-PSGD: asynchronous SGD with pairwise averaging."""
 
     kind: Literal["ad-psgd"] = Field(description="asynchronous, averages with one random neighbour at a time")
+    rounds: Rounds
     exchange: InTheClear
     period: Period = written("250 ms")
     timeout: Duration = Field(

@@ -14,6 +14,7 @@ from scenarios.kinds.protocols.base import (
     Need,
     Protocol,
     ProtocolContext,
+    Rounds,
     Timeout,
 )
 
@@ -25,6 +26,7 @@ class PushSumProtocol(Protocol):
     """Stochastic gradient push: models with weights, on links with or without a direction."""
 
     kind: Literal["push-sum"] = Field(description="weights travel with models, links may be directed")
+    rounds: Rounds
     exchange: InTheClear
     timeout: Timeout = written("500 ms")
     reliable: Literal["none", "running-sums"] = Field(

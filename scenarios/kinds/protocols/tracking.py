@@ -14,6 +14,7 @@ from scenarios.kinds.protocols.base import (
     Need,
     Protocol,
     ProtocolContext,
+    Rounds,
     Timeout,
 )
 
@@ -27,6 +28,7 @@ class TrackingProtocol(Protocol):
     kind: Literal["gradient-tracking"] = Field(
         description="rounds in step; models and estimates of everybody's average step travel"
     )
+    rounds: Rounds
     exchange: InTheClear
     timeout: Timeout = written("500 ms")
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from scenarios.kinds.protocols.base import Conditions, InTheClear, Links, Need, Protocol, ProtocolContext
+from scenarios.kinds.protocols.base import (
+    Conditions,
+    InTheClear,
+    Links,
+    Need,
+    Protocol,
+    ProtocolContext,
+    Rounds,
+)
 
 if TYPE_CHECKING:
     from simulator.contract.node import Program
@@ -39,6 +47,7 @@ class LocalProtocol(_Silent):
     """No messages: every node trains alone."""
 
     kind: Literal["local"] = Field(description="a yardstick: every node trains alone")
+    rounds: Rounds
     exchange: InTheClear
 
     def build(self, context: ProtocolContext) -> Program:
@@ -56,6 +65,7 @@ class CentralisedProtocol(_Silent):
         description="a yardstick: one model is trained on everybody's data, a step on as many samples as all "
         "nodes take together"
     )
+    rounds: Rounds
     exchange: Literal["plain"] = Field(
         examples=["plain"], description="plain: data were pooled, so no privacy is claimed"
     )
