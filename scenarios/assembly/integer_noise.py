@@ -24,7 +24,7 @@ FINEST_SIGMA = 2.0**30
 def build_integers(
     scenario: Scenario, learning: Learning, overlay: Overlay, members: int, modulus: Modulus, beacon: bytes
 ) -> tuple[NoisedIntegers, SumLaw]:
-    """How clients' updates become noised integers, and the law that the ledger needs.
+    """Return how clients' updates become noised integers, and the law that the ledger needs.
 
     Args:
         scenario: a server's sums, one local update in each.
@@ -42,7 +42,7 @@ def build_integers(
     norm = learner.gain * (1 if whole else max(learning.bank.counts)) * privacy.clip
 
     def fitting(sigma: float) -> tuple[Codec, SumLaw]:
-        """The finest scale for noise of that standard deviation, and the law."""
+        """Return the finest scale for noise of that standard deviation, and the law."""
         codec = codec_for(norm, members, members, modulus, sigma, secure.range_sigmas)
         if sigma > 0:
             codec = replace(codec, scale=min(codec.scale, 2.0 ** floor(log2(FINEST_SIGMA / sigma))))
@@ -62,7 +62,7 @@ def build_integers(
 
 
 def _calibrated(scenario: Scenario, learning: Learning, members: int, law: SumLaw) -> float:
-    """The least standard deviation of a client's noise for which a client in every sum stays within the target.
+    """Return the least standard deviation of a client's noise with which a client in every sum keeps the target.
 
     The scale is that without noise, the finest there is; with the coarser one that noise needs, rounding adds a
     little, which is why the target is undershot by a thousandth.

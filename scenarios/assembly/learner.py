@@ -22,7 +22,7 @@ from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.privacy.mechanism import member_sigma
 from scenarios.assembly.data import Shares, build_shares
 from scenarios.assembly.training import build_divisor, build_operations, build_schedule
-from scenarios.facts.budget import allowances, local_multiplier
+from scenarios.facts.budget import allowances, local_multiplier, mechanism_of
 from scenarios.facts.training import has_integer_noise
 from scenarios.kinds import training as training_tables
 from scenarios.kinds.tasks import task_named
@@ -92,7 +92,7 @@ def build_learning(
         sensitivity=NO_CLIP if privacy is None else privacy.clip,
         step_cost_s=training.step_cost,
         schedule=build_schedule(training),
-        allowance=allowances(scenario, sigma),
+        allowance=build_allowance(scenario, sigma),
         bands=build_bands(scenario),
         adaptive=build_adaptive(scenario, sigma),
     )
@@ -126,6 +126,14 @@ def build_bands(scenario: Scenario) -> tuple[float, ...] | None:
     if bands is None:
         return None
     return square_root_bands(bands) if isinstance(bands, int) else normalised(bands)
+
+
+def build_allowance(scenario: Scenario, sigma: Sequence[float]) -> list[int] | None:
+    """Return, by node, the number of noised sums that its budget allows; None without a budget."""
+    privacy = scenario.privacy
+    if privacy is None or privacy.budget is None:
+        return None
+    return allowances(mechanism_of(scenario, privacy), privacy.budget, sigma)
 
 
 def build_adaptive(scenario: Scenario, sigma: Sequence[float]) -> AdaptiveClip | None:
@@ -175,7 +183,7 @@ def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) ->
     z = privacy.noise_multiplier
     if z is None:
         assert privacy.target_epsilon is not None
-        local = local_multiplier(scenario, privacy.target_epsilon)
+        local = local_multiplier(mechanism_of(scenario, privacy), privacy.target_epsilon)
         z = local * shift_factor(privacy.adjacency) / min(relative)
     return [z * privacy.clip * share for share in relative]
 
