@@ -80,10 +80,10 @@ class Cesar(Keyed):
     Guarantees:
         As for single masks, position by position: an aggregator with up to ``colluders`` members learns for each
         position the sum over the other members that chose it, of whom there are at least ``minimum`` − ``colluders``.
-        Choices are known to the aggregator and all listed members. One that lies about the choices of others makes
-        masks not cancel; it gets noise. A position is open as soon as all who chose it have sent theirs, also where
-        the sum of all stays closed; so each masked message is charged when it is delivered, with the local bound:
-        sums over different members at different positions are no linear function of whole vectors.
+        Choices are known to the aggregator and all listed members. An aggregator that misstates the choices of others
+        makes masks not cancel; it gets noise. A position is open as soon as all who chose it have sent theirs, also
+        where the sum of all stays closed; so each masked message is charged when it is delivered, with the local
+        bound: sums over different members at different positions are no linear function of whole vectors.
     """
 
     steps = (("list", "indices"), ("agreed", "masked"))
@@ -133,7 +133,7 @@ class Cesar(Keyed):
         """Mask what enough others have chosen too."""
         node, rules, words = self.node, self.rules, part.offer.words
         if part.kept is None:
-            raise Refused("a step is missing")
+            raise Refused("a vector requested before positions were chosen")
         chosen, by_value = part.kept
         theirs = _choices(payload, part.listed, words.size)
         if theirs is None or not np.array_equal(theirs[node.id], chosen):

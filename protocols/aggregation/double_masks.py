@@ -213,7 +213,7 @@ class DoubleMasks(Suite):
         """Keys, shares, vectors, and the shares that open their sum.
 
         Raises:
-            Skipped: too few members are left in one of the sub-rounds, or a share is wrong.
+            Skipped: too few members are left in one of the sub-rounds, or a share is inconsistent.
         """
         graph = self._plan.graph(gathering.sum, gathering.listed)
         dealt, masked = await self._collect(gathering, graph)
@@ -365,7 +365,7 @@ def kept_of(part: Part) -> Kept:
         Refused: it has none.
     """
     if not isinstance(part.kept, Kept):
-        raise Refused("a step is missing")
+        raise Refused("a vector or shares requested before shares were dealt")
     return part.kept
 
 

@@ -18,7 +18,7 @@ from protocols.gossip.federation import FederationPlan, Place
 from protocols.gossip.secure_fedavg import secure_fedavg
 from protocols.sharing.modulus import P31, Z32, Modulus
 from tests.support.meddling import mute
-from tests.support.suites import modulus_of
+from tests.support.suites import TABLES, modulus_of
 from tests.support.worlds import Lab
 
 FEDERATION = ("task", "final", "done", "key", "keys")
@@ -79,13 +79,16 @@ def one_sum(
     "kind", ["masks", "trusted", "correlated", "recover", "bonawitz", "active", "sharing", "packed", "light"]
 )
 def test_a_sum_costs_what_its_formula_says(kind: str, members: int) -> None:
-    options = {"threshold": lambda holders: holders - 1} if kind == "packed" else {}
+    options = {"threshold": (members - 1.5) / members} if kind == "packed" else {}
     if kind in ("packed", "light") and members < 4:
         pytest.skip("needs a polynomial of more than one element")
     lab, found, setup = one_sum(kind, members, **options)
     assert len(lab.of_kind("opened")) == 1
     size, turnout, modulus = lab.learner.size, cost.full(members), modulus_of(kind)
-    plan = SharingPlan(P31, lambda holders: holders - 1, lambda holders: 2 if kind == "packed" else 1)
+    table = TABLES[kind].model_copy(update=options)
+    plan = SharingPlan(
+        P31, lambda holders: table.recovering(holders, 0) or 0, lambda holders: table.packed(holders, 0)
+    )
     expected = {
         "masks": lambda: cost.single_masks(turnout, size, modulus),
         "trusted": lambda: cost.trusted(turnout, size, modulus),
@@ -163,7 +166,7 @@ def test_dropouts_cost_what_the_formulas_say(
             kinds[member] = silent
     lab, found, _ = one_sum(kind, listed, mute(kinds))
     size, turnout = lab.learner.size, cost.Turnout(listed, dealt, sent, answered)
-    plan = SharingPlan(P31, lambda holders: holders // 2 + 1)
+    plan = SharingPlan(P31, lambda holders: holders // 2 + 1, lambda holders: TABLES[kind].packed(holders, 0))
     expected = {
         "recover": lambda: cost.double_masks(turnout, size, Z32, signed=True),
         "bonawitz": lambda: cost.double_masks(turnout, size, Z32),
