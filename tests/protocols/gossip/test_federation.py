@@ -42,7 +42,7 @@ def test_places_in_a_tree() -> None:
     ("neighbors", "said"),
     [
         (graphs.neighborhoods(graphs.ring(5)), "have a cycle"),
-        ([(1,), (0,), (3,), (2,)], "cannot be reached from node 0"),
+        ([(1,), (0,), (3,), (2,)], "cannot be reached from there"),
     ],
 )
 def test_what_is_no_tree(neighbors: list[tuple[int, ...]], said: str) -> None:
