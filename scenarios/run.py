@@ -21,7 +21,6 @@ from scenarios.assembly.adversary import build_adversary
 from scenarios.build import Parts, build
 from scenarios.facts.training import sampling_rate
 from scenarios.format.observers import observers_from
-from scenarios.kinds.protocols import CentralisedProtocol
 from scenarios.kinds.studies import STUDY_TABLES
 from scenarios.runs.folder import FORMAT, METRICS, RunFolder
 from scenarios.runs.recorder import Recorder
@@ -237,7 +236,7 @@ def claim(
     finished is counted too.
     """
     privacy = scenario.privacy
-    if privacy is None or isinstance(scenario.protocol, CentralisedProtocol):
+    if privacy is None or scenario.protocol.pools_data:
         return []
     observers: list[tuple[int, ...]] = [(node,) for node in range(len(parts.neighbors))]
     if privacy.observers != "each node":

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from scenarios.format.tables import Table, written
 from scenarios.format.units import Duration, Fraction
 from scenarios.kinds.adversaries import Adversary
-from scenarios.kinds.aggregations import Secure
+from scenarios.kinds.aggregations import Aggregation
 from scenarios.kinds.data import Data, IidPartition, Partition
 from scenarios.kinds.faults import DEFAULT_FAULT, Compute, Detector, Fault
 from scenarios.kinds.links import Network
@@ -22,6 +22,7 @@ from scenarios.kinds.mixing import DEFAULT_MIXING, Mixing
 from scenarios.kinds.privacy import Privacy
 from scenarios.kinds.protocols import Protocol
 from scenarios.kinds.regions import Region
+from scenarios.kinds.secure import Secure
 from scenarios.kinds.studies import Study, Sweep, Whatif
 from scenarios.kinds.topologies import Topology
 from scenarios.kinds.training import Model, Training
@@ -75,12 +76,19 @@ def _needs_mixing(topology: Any) -> bool:
 
 def usual_law(raw: dict[str, Any]) -> str:
     """Integer noise where the sum of integers is all that is released: a server's sum of its clients' updates."""
-    protocol, secure = raw["protocol"], raw.get("secure")
-    aggregation = secure.get("aggregation") if isinstance(secure, dict) else None
-    kind = aggregation.get("kind") if isinstance(aggregation, dict) else None
-    alone = protocol.get("inner_train") is False and protocol.get("weights", "equal") == "equal"
-    integers = protocol.get("kind") == "fedavg" and alone and kind != "correlated"
-    return "skellam" if integers else "gaussian"
+    table, secure = raw["protocol"], raw.get("secure")
+    protocol = Protocol.kinds().get(_kind(table))
+    if protocol is None or not protocol.releases_only_integer_sums(table):
+        return "gaussian"
+    given = secure.get("aggregation") if isinstance(secure, dict) else None
+    aggregation = Aggregation.kinds().get(_kind(given))
+    return "gaussian" if aggregation is not None and not aggregation.sums_integers else "skellam"
+
+
+def _kind(table: Any) -> str:
+    """Return the word of a table not yet checked; empty if it has none."""
+    word = table.get("kind") if isinstance(table, dict) else None
+    return word if isinstance(word, str) else ""
 
 
 class Scenario(Table):

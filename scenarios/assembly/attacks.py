@@ -14,7 +14,6 @@ from scenarios.assembly.adversary import Cast
 from scenarios.assembly.learner import Learning
 from scenarios.assembly.robust import build_rule
 from scenarios.kinds import attacks as tables
-from scenarios.kinds import protocols as protocol_tables
 from scenarios.schema import Scenario
 from simulator.adversary.coalition import Claim
 from simulator.contract.compute import Executor
@@ -91,8 +90,7 @@ def build_claims(
     def links(node: int, round: int, now_s: float) -> Links:
         return overlay.links(node, overlay.epoch(to_ns(now_s), round))
 
-    protocol = scenario.protocol
-    robust = protocol.robust if isinstance(protocol, protocol_tables.DsgdProtocol) else None
+    robust = None if scenario.protocol.links.trees else scenario.protocol.rule
     stage = byzantine.Stage(
         learner=learning.learner,
         executor=executor,

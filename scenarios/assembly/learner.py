@@ -22,10 +22,8 @@ from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.privacy.mechanism import member_sigma
 from scenarios.assembly.data import Shares, build_shares
 from scenarios.assembly.training import build_divisor, build_operations, build_schedule
-from scenarios.facts.budget import allowances, local_multiplier
-from scenarios.facts.secure import asked, per_position
+from scenarios.facts.budget import allowances, local_multiplier, mechanism_of
 from scenarios.facts.training import has_integer_noise
-from scenarios.kinds import protocols as protocol_tables
 from scenarios.kinds import training as training_tables
 from scenarios.kinds.tasks import task_named
 from scenarios.schema import Scenario
@@ -71,7 +69,7 @@ def build_learning(
     shares = build_shares(scenario, base, nodes, sybils)
     dataset, parts = shares.dataset, list(shares.holdings.train)
     divisor = build_divisor(scenario.training, list(map(len, parts)))
-    if isinstance(scenario.protocol, protocol_tables.CentralisedProtocol):
+    if scenario.protocol.pools_data:
         scenario, divisor = pooled(scenario, parts[:nodes], divisor)
         parts = [np.sort(np.concatenate(parts))]
     task = build_task(scenario.model, dataset)
@@ -94,7 +92,7 @@ def build_learning(
         sensitivity=NO_CLIP if privacy is None else privacy.clip,
         step_cost_s=training.step_cost,
         schedule=build_schedule(training),
-        allowance=allowances(scenario, sigma),
+        allowance=build_allowance(scenario, sigma),
         bands=build_bands(scenario),
         adaptive=build_adaptive(scenario, sigma),
     )
@@ -128,6 +126,14 @@ def build_bands(scenario: Scenario) -> tuple[float, ...] | None:
     if bands is None:
         return None
     return square_root_bands(bands) if isinstance(bands, int) else normalised(bands)
+
+
+def build_allowance(scenario: Scenario, sigma: Sequence[float]) -> list[int] | None:
+    """Return, by node, the number of noised sums that its budget allows; None without a budget."""
+    privacy = scenario.privacy
+    if privacy is None or privacy.budget is None:
+        return None
+    return allowances(mechanism_of(scenario, privacy), privacy.budget, sigma)
 
 
 def build_adaptive(scenario: Scenario, sigma: Sequence[float]) -> AdaptiveClip | None:
@@ -177,28 +183,20 @@ def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) ->
     z = privacy.noise_multiplier
     if z is None:
         assert privacy.target_epsilon is not None
-        local = local_multiplier(scenario, privacy.target_epsilon)
+        local = local_multiplier(mechanism_of(scenario, privacy), privacy.target_epsilon)
         z = local * shift_factor(privacy.adjacency) / min(relative)
     return [z * privacy.clip * share for share in relative]
 
 
 def _share(scenario: Scenario, node: int, overlay: Overlay, samples: Sequence[int]) -> float:
     """The part of a sum's noise that ``node`` must add, so that any sum it enters has enough."""
-    secure = scenario.secure
+    secure, protocol = scenario.secure, scenario.protocol
     assert secure is not None
-    if isinstance(scenario.protocol, protocol_tables.FedavgProtocol):
-        neighbourhoods = [update_weights(scenario.protocol, samples)[1:]]
-    else:
-        links = (overlay.links(v, 0) for v in overlay.links(node, 0).to)
-        neighbourhoods = [list(around.weights.values()) for around in links]
+    sums = [
+        list(protocol.members(overlay, samples, aggregator).values())
+        for aggregator in protocol.aggregators(overlay, node)
+    ]
     return max(
-        member_sigma(
-            1.0, 1.0, [weights], secure.colluders, per_position(secure, asked(scenario, len(weights)))
-        )
-        for weights in neighbourhoods
+        member_sigma(1.0, 1.0, [weights], secure.colluders, secure.per_position(protocol.asked(len(weights))))
+        for weights in sums
     )
-
-
-def update_weights(spec: protocol_tables.FederatedProtocol, samples: Sequence[int]) -> list[float]:
-    """The public weight of each node's result in a server's average."""
-    return [float(count) for count in samples] if spec.weights == "samples" else [1.0] * len(samples)

@@ -34,7 +34,6 @@ from scenarios.audits.verdict import Trials, judge
 from scenarios.audits.view_trial import Look, Table, Trial
 from scenarios.build import Parts, build
 from scenarios.facts.training import has_integer_noise, has_mechanism, is_full_batch
-from scenarios.kinds.protocols import CentralisedProtocol
 from scenarios.load import Loaded
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
@@ -133,7 +132,7 @@ def _check(loaded: Loaded, parts: Parts, members: frozenset[int], victim: int | 
     """
     scenario, where = loaded.scenario, loaded.path
     privacy, nodes = scenario.privacy, len(parts.neighbors)
-    if privacy is None or not has_mechanism(scenario) or isinstance(scenario.protocol, CentralisedProtocol):
+    if privacy is None or not has_mechanism(scenario) or scenario.protocol.pools_data:
         raise ConfigurationError(
             f"{where}: nothing to audit: without [privacy] and noise epsilon is infinite"
         )

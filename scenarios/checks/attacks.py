@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 from scenarios.facts.training import has_integer_noise
 from scenarios.format.locate import Key
-from scenarios.kinds.aggregations import LightAggregation, SharingAggregation
 from scenarios.kinds.attacks import (
     InconsistentSharesAttack,
     NoiseFreeRiderAttack,
@@ -64,7 +63,7 @@ def dealing(scenario: Scenario) -> Found:
     table, secure = scenario.adversary.byzantine, scenario.secure
     if table is None or not isinstance(table.attack, InconsistentSharesAttack):
         return
-    shared = secure is not None and isinstance(secure.aggregation, SharingAggregation | LightAggregation)
+    shared = secure is not None and secure.aggregation.deals_vectors
     if scenario.protocol.exchange != "secure" or secure is None or not shared or secure.crypto != "real":
         yield (
             ("adversary", "byzantine", "attack", "kind"),

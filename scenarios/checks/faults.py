@@ -7,13 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from scenarios.facts.secure import is_federated
 from scenarios.format.locate import Key
 from scenarios.kinds import adversaries
 from scenarios.kinds import faults as fault_tables
-from scenarios.kinds.aggregations import messages_of
-from scenarios.kinds.privacy import PairNoise
-from scenarios.kinds.protocols import MESSAGES
 from scenarios.reading.wording import nearest
 from scenarios.schema import Scenario
 
@@ -185,13 +181,13 @@ def adversary_places(scenario: Scenario) -> Found:
 
 
 def messages(scenario: Scenario) -> tuple[str, ...]:
-    """Kinds of message that are sent in a scenario."""
-    protocol = scenario.protocol
-    sent = MESSAGES[protocol.kind]
-    if scenario.secure is not None and protocol.exchange == "secure":
-        sent = messages_of(scenario.secure, is_federated(scenario))
-    if scenario.privacy is not None and isinstance(scenario.privacy.correlated, PairNoise):
-        sent = (*sent, "key")
+    """List the kinds of message that are sent in a scenario."""
+    protocol, secure, privacy = scenario.protocol, scenario.secure, scenario.privacy
+    sent = protocol.messages
+    if secure is not None and protocol.exchange == "secure":
+        sent = (*secure.aggregation.messages, *protocol.messages_beside_sums)
+    if privacy is not None and privacy.correlated is not None:
+        sent = (*sent, *privacy.correlated.messages)
     return (*sent, "heartbeat")
 
 

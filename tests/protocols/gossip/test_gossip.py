@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from protocols.attacks.byzantine import Stage, sign_flip
-from protocols.gossip.asynchronous import Pace
+from protocols.gossip.asynchronous import Pace, push
 from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.merging import MergeRules
 from protocols.gossip.peers import Peers
-from protocols.gossip.push import push
 from protocols.privacy.lineage import COMBINE, CONTRIBUTE, RELEASE
 from simulator import streams
 from simulator.adversary.coalition import Adversary
