@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from scenarios.checks.topology import Found
 from scenarios.format.locate import Key
+from scenarios.format.tables import Problems
 from scenarios.kinds.topologies import node_count
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
-
-# ---------------------------------------------------------------- each table alone
-
-
-def _own(*place: str) -> Callable[[Scenario], Found]:
-    """Return the check of the table at a place by its own kind."""
-
-    def problems(scenario: Scenario) -> Found:
-        table: Any = scenario
-        for name in place:
-            table = getattr(table, name)
-        if table is not None:
-            yield from _below(place, table.problems())
-
-    return problems
-
-
-def _below(place: Key, found: Iterator[tuple[Key, str]]) -> Found:
-    for key, message in found:
-        yield (*place, *key), message
-
 
 # ---------------------------------------------------------------- how many
 
@@ -64,6 +42,19 @@ def records_without_copies(scenario: Scenario) -> Found:
             "several nodes may hold one record, and the ledger does not follow its copies; use privacy.unit = "
             '"node", or let nodes share no sample',
         )
+
+
+def samples_of_one_node(scenario: Scenario) -> Found:
+    """Samples that are kept for tests or shifted are held by one node."""
+    partition = scenario.partition
+    if partition.copies:
+        for name, used in (("local_test", partition.local_test > 0), ("shift", partition.shift is not None)):
+            if used:
+                yield (
+                    ("partition", name),
+                    "needs samples that one node alone holds, and several may hold one here; remove this key, or let "
+                    "nodes share no sample",
+                )
 
 
 # ---------------------------------------------------------------- of which sort
@@ -108,11 +99,9 @@ def model_fits_data(scenario: Scenario) -> Found:
 
 
 CHECKS = (
-    _own("data"),
-    _own("partition"),
-    _own("training", "schedule"),
     enough_data,
     records_without_copies,
+    samples_of_one_node,
     classes_where_needed,
     model_fits_data,
     users_where_needed,
@@ -136,3 +125,8 @@ def data_files(scenario: Scenario, base: Path) -> Found:
 
 
 FILE_CHECKS = (data_files,)
+
+
+def _below(place: Key, found: Problems) -> Found:
+    for key, message in found:
+        yield (*place, *key), message

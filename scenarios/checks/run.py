@@ -19,6 +19,7 @@ from scenarios.checks import network as checks_network
 from scenarios.checks import protocol as checks_protocol
 from scenarios.checks import secure as checks_secure
 from scenarios.checks import training as checks_training
+from scenarios.checks.own import own_problems
 from scenarios.checks.topology import Found, least_degree
 from scenarios.facts.secure import LEAST_HONEST, asked, is_federated, per_position
 from scenarios.facts.timeouts import hopeless
@@ -428,10 +429,13 @@ def check(scenario: Scenario | dict[str, Any], base: Path) -> list[tuple[Key, st
         base: the folder relative file names start at.
 
     Returns:
-        All problems found, as (key, message).
+        All problems found, as (key, message): those of single tables, and those of two together.
     """
-    view = scenario if isinstance(scenario, Scenario) else cast(Scenario, _Readable(scenario))
-    found: list[tuple[Key, str]] = []
+    if isinstance(scenario, Scenario):
+        view, tables = scenario, {name: getattr(scenario, name) for name in Scenario.model_fields}
+    else:
+        view, tables = cast(Scenario, _Readable(scenario)), scenario
+    found = list(own_problems(tables))
     rules: tuple[Check, ...] = (
         *CHECKS,
         *(partial(rule, base=base) for rule in FILE_CHECKS),

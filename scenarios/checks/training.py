@@ -1,46 +1,11 @@
-"""Cross-checks of models and local training."""
+"""Cross-checks of local training and what protects it."""
 
 from __future__ import annotations
 
 from scenarios.checks.topology import Found
-from scenarios.facts.training import clips_whole_updates, has_mechanism, is_linear, is_single_step
+from scenarios.facts.training import clips_whole_updates, has_mechanism, is_linear
 from scenarios.format.locate import Key
 from scenarios.schema import Scenario
-
-
-def one_way_to_count(scenario: Scenario) -> Found:
-    """The length of local training is given in one way, and so is how samples are chosen."""
-    training = scenario.training
-    if training.local_epochs is not None and training.local_steps != 1:
-        yield (
-            ("training", "local_epochs"),
-            "local_steps is given as well; remove one of the two",
-        )
-    if training.rate is not None:
-        if training.batch is not None:
-            yield ("training", "rate"), "batch is given as well; remove one of the two"
-        if training.local_epochs is not None:
-            yield (
-                ("training", "rate"),
-                "local_epochs takes every sample once an epoch, rate takes some at random; use local_steps",
-            )
-
-
-def without_effect(scenario: Scenario) -> Found:
-    """Every key that is given changes something."""
-    training, optimizer = scenario.training, scenario.training.optimizer
-    if training.optimizer_state != "fresh" and not optimizer.stateful:
-        yield (
-            ("training", "optimizer_state"),
-            f"{optimizer.kind} has no state to keep; remove this key or use another optimizer",
-        )
-    if training.proximal and is_single_step(training):
-        yield (
-            ("training", "proximal"),
-            "has no effect with one local step; use more local_steps or remove it",
-        )
-    if optimizer.without_decay is not None and not training.weight_decay:
-        yield ("training", "weight_decay"), f"{optimizer.without_decay}; give weight_decay, greater than 0"
 
 
 def private_training(scenario: Scenario) -> Found:
@@ -87,4 +52,4 @@ def _bounded(scenario: Scenario) -> Found:
     )
 
 
-CHECKS = (one_way_to_count, without_effect, private_training)
+CHECKS = (private_training,)

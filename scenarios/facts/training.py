@@ -57,13 +57,6 @@ def is_linear(training: Training) -> bool:
     return training.optimizer.linear and not training.weight_decay and not training.proximal
 
 
-def is_single_step(training: Training) -> bool:
-    """Whether a local update is one step, whatever data a node has."""
-    if training.local_epochs is None:
-        return training.local_steps == 1
-    return training.local_epochs == 1 and training.batch is None
-
-
 def is_full_batch(training: Training) -> bool:
     """Whether every step takes all of a node's samples."""
     return training.batch is None and training.rate is None
@@ -82,7 +75,7 @@ def clips_whole_updates(scenario: Scenario) -> bool:
     privacy, training = scenario.privacy, scenario.training
     if privacy is None or privacy.unit != "node":
         return False
-    return privacy.adaptive_clip is not None or not (is_linear(training) and is_single_step(training))
+    return privacy.adaptive_clip is not None or not (is_linear(training) and training.single_step)
 
 
 def sums_per_round(scenario: Scenario) -> int:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from scenarios.format.locate import Key
+
 Node: TypeAlias = Annotated[int, Field(ge=0, description="node number, from 0")]
 Nodes: TypeAlias = Annotated[tuple[Node, ...], Field(strict=False)]
+Problems: TypeAlias = Iterator[tuple[Key, str]]
+"""What is wrong with a table: key, as seen from the table, and message."""
 
 
 def written(text: str) -> Any:
@@ -23,6 +28,10 @@ class Table(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
     )
+
+    def problems(self) -> Problems:
+        """Yield what is wrong with this table by itself, beyond the ranges of single keys."""
+        yield from ()
 
 
 def keys_of(model: type[Table]) -> dict[str, FieldInfo]:

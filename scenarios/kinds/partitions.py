@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from scenarios.format.kind import Kind
-from scenarios.format.locate import Key
-from scenarios.format.tables import Table
+from scenarios.format.tables import Problems, Table
 from scenarios.format.units import Fraction
 from simulator.errors import ConfigurationError
 
@@ -36,6 +34,11 @@ class Shift(Table):
         examples=[4],
         description="orientations of images, dealt to nodes: 1, 2 (upside down) or 4 (quarter turns)",
     )
+
+    def problems(self) -> Problems:
+        """Something differs from node to node."""
+        if self.noise == 0 and self.rotations == 1:
+            yield (), "has no effect without noise or rotations; give one of them, or remove the table"
 
 
 class Partition(Kind):
@@ -84,7 +87,7 @@ class Partition(Kind):
 
         return required(self.min_samples, self.local_test)
 
-    def shortage(self, nodes: int, samples: int) -> Iterator[tuple[Key, str]]:
+    def shortage(self, nodes: int, samples: int) -> Problems:
         """Yield why there are too few training samples, as keys of the table and messages.
 
         By default every node needs :meth:`fewest`, and no two share a sample.
@@ -101,23 +104,6 @@ class Partition(Kind):
                 f"{nodes} nodes with at least {self.min_samples} samples each{own} need {needed} training samples, "
                 f"the data set has {samples}; lower min_samples or nodes, or use more samples",
             )
-
-    def problems(self) -> Iterator[tuple[Key, str]]:
-        """Yield what is wrong with the table itself, as keys of the table and messages."""
-        shift = self.shift
-        if shift is not None and shift.noise == 0 and shift.rotations == 1:
-            yield (
-                ("shift",),
-                "has no effect without noise or rotations; give one of them, or remove the table",
-            )
-        if self.copies:
-            for name, used in (("local_test", self.local_test > 0), ("shift", shift is not None)):
-                if used:
-                    yield (
-                        (name,),
-                        "needs samples that one node alone holds, and here several may hold one; remove this key, or "
-                        "let nodes share no sample",
-                    )
 
     @abstractmethod
     def split(self, dataset: Dataset, nodes: int, rng: np.random.Generator) -> Parts:
@@ -161,7 +147,7 @@ class IidPartition(Partition):
         """With replacement nodes draw from the same samples."""
         return self.with_replacement
 
-    def shortage(self, nodes: int, samples: int) -> Iterator[tuple[Key, str]]:
+    def shortage(self, nodes: int, samples: int) -> Problems:
         """With ``samples`` given, they must be there for all nodes together, or once with replacement."""
         if self.samples is None:
             yield from super().shortage(nodes, samples)
@@ -177,9 +163,8 @@ class IidPartition(Partition):
                 f"data set has {samples}; use fewer, more data, or with_replacement = true",
             )
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Replacement goes with ``samples``, which are not fewer than ``min_samples`` needs."""
-        yield from super().problems()
         if self.with_replacement and self.samples is None:
             yield ("with_replacement",), "needs samples: how many each node draws"
         if self.samples is None:
@@ -229,7 +214,7 @@ class ShardsPartition(Partition):
         default=2, ge=1, examples=[3], description="shards of each node; few means few labels"
     )
 
-    def shortage(self, nodes: int, samples: int) -> Iterator[tuple[Key, str]]:
+    def shortage(self, nodes: int, samples: int) -> Problems:
         """The smallest shards must also add up to what a node needs."""
         from protocols.learning.partition import require_shards
 

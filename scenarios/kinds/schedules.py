@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
 from scenarios.format.kind import Kind
-from scenarios.format.locate import Key
+from scenarios.format.tables import Problems
 from scenarios.format.units import Fraction
 
 Warmup: TypeAlias = Annotated[
@@ -25,10 +25,6 @@ class Schedule(Kind):
     """Step size as a function of a node's local steps."""
 
     group: ClassVar[str] = "sottovoce.schedules"
-
-    def problems(self) -> Iterator[tuple[Key, str]]:
-        """Yield what is wrong with the table itself, as keys of the table and messages; nothing by default."""
-        yield from ()
 
     @abstractmethod
     def build(self, step: float) -> Callable[[int], float]:
@@ -53,7 +49,7 @@ class PiecewiseSchedule(Schedule):
     )
     warmup: Warmup = 0
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """The numbers of local steps ascend."""
         if any(a >= b for a, b in pairwise(self.at)):
             yield ("at",), f"{list(self.at)} do not ascend; give ascending numbers of local steps"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from scenarios.format.tables import Table, written
+from scenarios.format.tables import Problems, Table, written
 from scenarios.format.units import Duration, Fraction
 from scenarios.kinds.optimizers import Optimizer, SgdOptimizer
 from scenarios.kinds.schedules import Schedule
@@ -66,3 +66,34 @@ class Training(Table):
         description="proximal x (model - model at the start of the update) is added (FedProx)",
     )
     schedule: Schedule | None = Field(default=None, description="absent: the step size is constant")
+
+    @property
+    def single_step(self) -> bool:
+        """Whether a local update is one step, whatever data a node has."""
+        if self.local_epochs is None:
+            return self.local_steps == 1
+        return self.local_epochs == 1 and self.batch is None
+
+    def problems(self) -> Problems:
+        """Local work and samples are chosen in one way, and every key that is given changes something."""
+        yield from self._two_ways()
+        if self.optimizer_state != "fresh" and not self.optimizer.stateful:
+            yield (
+                ("optimizer_state",),
+                f"{self.optimizer.kind} has no state to keep; remove this key or use another optimizer",
+            )
+        if self.proximal and self.single_step:
+            yield ("proximal",), "has no effect with one local step; use more local_steps or remove it"
+        if self.optimizer.without_decay is not None and not self.weight_decay:
+            yield ("weight_decay",), f"{self.optimizer.without_decay}; give weight_decay, greater than 0"
+
+    def _two_ways(self) -> Problems:
+        if self.local_epochs is not None and self.local_steps != 1:
+            yield ("local_epochs",), "local_steps is given as well; remove one of the two"
+        if self.rate is not None and self.batch is not None:
+            yield ("rate",), "batch is given as well; remove one of the two"
+        if self.rate is not None and self.local_epochs is not None:
+            yield (
+                ("rate",),
+                "local_epochs takes every sample once an epoch, rate takes some at random; use local_steps",
+            )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from scenarios.format.kind import Kind
-from scenarios.format.locate import Key
+from scenarios.format.tables import Problems
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,11 +64,7 @@ class Data(Kind):
         """
         return None
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
-        """Yield what is wrong with the table itself, as keys of the table and messages; nothing by default."""
-        yield from ()
-
-    def file_problems(self, base: Path) -> Iterator[tuple[Key, str]]:
+    def file_problems(self, base: Path) -> Problems:
         """Yield what is wrong with files, told by their first bytes alone; nothing by default.
 
         Args:

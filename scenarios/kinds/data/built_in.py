@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from scenarios.format.locate import Key
+from scenarios.format.tables import Problems
 from scenarios.format.units import Fraction
 from scenarios.kinds.data.base import SCALES, Data
 
@@ -147,7 +146,7 @@ class BlobsData(_SplitData):
         """Samples of all blobs, training and test."""
         return self.samples
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """Every class has a sample to train on and one to test on."""
         if self.samples < 2 * self.classes:
             yield (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from scenarios.format.locate import Key
+from scenarios.format.tables import Problems
 from scenarios.format.units import Fraction
 from scenarios.kinds.data.base import SCALES, Data
 from simulator.errors import ConfigurationError
@@ -93,7 +93,7 @@ class IdxData(_FileData):
             )
         return counts["train"]
 
-    def file_problems(self, base: Path) -> Iterator[tuple[Key, str]]:
+    def file_problems(self, base: Path) -> Problems:
         """The folder holds pairs of readable files with enough samples."""
         folder = base / self.path
         try:
@@ -151,7 +151,7 @@ class NpzData(_LabelledData):
 
     kind: Literal["npz"] = Field(description="arrays x, y and, if there, test_x, test_y and groups (users)")
 
-    def file_problems(self, base: Path) -> Iterator[tuple[Key, str]]:
+    def file_problems(self, base: Path) -> Problems:
         """The file is a zip archive, as npz files are."""
         yield from _begins(("path",), base / self.path, b"PK", "an npz file")
 
@@ -207,7 +207,7 @@ class TableData(_LabelledData):
             return None
         return f"no column of the {self.kind} file is said to hold users; give data.user, the name of that column"
 
-    def problems(self) -> Iterator[tuple[Key, str]]:
+    def problems(self) -> Problems:
         """No column has two roles, and there are test samples."""
         roles = [("label", self.label), ("user", self.user)]
         if self.label == self.user:
@@ -222,13 +222,13 @@ class TableData(_LabelledData):
         if self.test_path is None and self.test_fraction is None:
             yield (), "there are no test samples: give test_fraction, or test_path"
 
-    def file_problems(self, base: Path) -> Iterator[tuple[Key, str]]:
+    def file_problems(self, base: Path) -> Problems:
         """Files are there, are of their format and, as CSV, have the columns named."""
         yield from self._table_problems("path", base / self.path)
         if self.test_path is not None:
             yield from self._table_problems("test_path", base / self.test_path)
 
-    def _table_problems(self, key: str, file: Path) -> Iterator[tuple[Key, str]]:
+    def _table_problems(self, key: str, file: Path) -> Problems:
         if self.kind == "parquet":
             yield from _begins((key,), file, b"PAR1", "a Parquet file")
             return
@@ -242,7 +242,7 @@ class TableData(_LabelledData):
         else:
             yield from self._missing_columns(file, header, training=key == "path")
 
-    def _missing_columns(self, file: Path, header: list[str], *, training: bool) -> Iterator[tuple[Key, str]]:
+    def _missing_columns(self, file: Path, header: list[str], *, training: bool) -> Problems:
         shown = ", ".join(header[:8]) + (", …" if len(header) > 8 else "")
         wanted: list[tuple[Key, str | None]] = [(("label",), self.label)]
         if training:
@@ -261,7 +261,7 @@ class TableData(_LabelledData):
         return data_files.table(base / self.path, test_path, self.kind, columns, self._choices(), rng)
 
 
-def _begins(key: Key, file: Path, magic: bytes, what: str) -> Iterator[tuple[Key, str]]:
+def _begins(key: Key, file: Path, magic: bytes, what: str) -> Problems:
     try:
         with file.open("rb") as opened:
             start = opened.read(len(magic))
