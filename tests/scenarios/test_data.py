@@ -18,6 +18,8 @@ from analysis.figures.partition import partition_figure
 from analysis.store import read_run
 from protocols.learning.dataset import Dataset
 from scenarios.assembly.data import Shares, build_data, build_partition, build_shares
+from scenarios.kinds.data import Data
+from scenarios.kinds.tasks import Model
 from scenarios.load import ScenarioErrors, load
 from scenarios.run import run
 from scenarios.schema import Scenario
@@ -184,6 +186,33 @@ def test_every_data_set_is_built_from_its_table(tmp_path: Path) -> None:
     ):
         built = data_of(with_data(digits, spec), tmp_path)
         assert (built.classes, built.features) == (None, features), spec
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"kind": "digits"},
+        {"kind": "breast-cancer", "test_fraction": 0.3},
+        {"kind": "wine"},
+        {"kind": "diabetes"},
+        {"kind": "blobs", "samples": 90, "features": 3, "classes": 4},
+        {"kind": "linear", "samples": 50, "features": 5},
+    ],
+    ids=lambda spec: spec["kind"],
+)
+def test_what_a_table_says_of_its_data_is_what_loading_finds(tmp_path: Path, spec: dict[str, Any]) -> None:
+    data = Data.kinds()[spec["kind"]].model_validate(spec)
+    loaded = data.load(tmp_path, np.random.default_rng(1))
+    assert (data.feature_count, data.class_count) == (loaded.features, loaded.classes)
+    assert data.train_samples() == len(loaded.train_y)
+    assert data.regression == (loaded.classes is None)
+    assert (data.no_images is None) == (len(loaded.shape) > 1)
+    models = {"linear": {}} if data.regression else {"softmax": {}, "mlp": {"hidden": [6, 5]}}
+    for kind, keys in models.items():
+        model = Model.kinds()[kind].model_validate({"kind": kind} | keys)
+        assert data.feature_count is not None
+        size = model.build(loaded.shape, loaded.classes).size
+        assert model.parameters(data.feature_count, data.class_count) == size
 
 
 def with_data(made: Scenario, spec: Mapping[str, Any]) -> Scenario:
