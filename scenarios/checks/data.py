@@ -7,7 +7,6 @@ from pathlib import Path
 from scenarios.checks.topology import Found
 from scenarios.format.locate import Key
 from scenarios.format.tables import Problems
-from scenarios.kinds.topologies import node_count
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
 
@@ -16,7 +15,7 @@ from simulator.errors import ConfigurationError
 
 def enough_data(scenario: Scenario) -> Found:
     """Every node can hold its minimum, and the test set is not empty."""
-    nodes = node_count(scenario.topology)
+    nodes = scenario.topology.node_count
     if nodes is not None:
         yield from enough_for(scenario, nodes)
 
@@ -117,7 +116,7 @@ def data_files(scenario: Scenario, base: Path) -> Found:
     data = scenario.data
     wrong = list(data.file_problems(base))
     yield from _below(("data",), iter(wrong))
-    nodes = node_count(scenario.topology)
+    nodes = scenario.topology.node_count
     if not wrong and nodes is not None and data.train_samples() is None:
         samples = data.train_samples(base)
         if samples is not None:

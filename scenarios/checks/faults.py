@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 from scenarios.facts.secure import is_federated
 from scenarios.format.locate import Key
@@ -14,7 +14,6 @@ from scenarios.kinds import faults as fault_tables
 from scenarios.kinds.aggregations import messages_of
 from scenarios.kinds.privacy import PairNoise
 from scenarios.kinds.protocols import MESSAGES
-from scenarios.kinds.topologies import DynamicTopology, node_count
 from scenarios.reading.wording import nearest
 from scenarios.schema import Scenario
 
@@ -104,7 +103,7 @@ def trace_files(scenario: Scenario, base: Path) -> Found:
 
 def compute_and_detector(scenario: Scenario) -> Found:
     """Factors have their bounds in order and fit the graph; silence is longer than a heartbeat period."""
-    nodes = node_count(scenario.topology)
+    nodes = scenario.topology.node_count
     if scenario.compute is not None:
         law = scenario.compute.slowdown
         if isinstance(law, fault_tables.UniformSlowdown) and law.low > law.high:
@@ -148,7 +147,7 @@ def adversary_nodes(scenario: Scenario) -> Found:
 
 def adversary_places(scenario: Scenario) -> Found:
     """What depends on the graph is asked of a graph that stays, and leaves somebody honest."""
-    adversary, nodes = scenario.adversary, node_count(scenario.topology)
+    adversary, nodes = scenario.adversary, scenario.topology.node_count
     for role in ("byzantine", "curious"):
         table = getattr(adversary, role)
         if table is not None and table.count is not None and nodes is not None and table.count >= nodes:
@@ -160,7 +159,7 @@ def adversary_places(scenario: Scenario) -> Found:
         table = getattr(adversary, name)
         if table is None or not table.enabled:
             continue
-        if isinstance(scenario.topology, get_args(DynamicTopology)):
+        if not scenario.topology.is_fixed():
             yield (
                 ("adversary", name),
                 f"links of {scenario.topology.kind} change, so there is no place in the graph to take; "
@@ -172,7 +171,7 @@ def adversary_places(scenario: Scenario) -> Found:
                 ("adversary", name, "role"),
                 "byzantine ones need [adversary.byzantine] to say what they claim",
             )
-    if isinstance(scenario.topology, get_args(DynamicTopology)):
+    if not scenario.topology.is_fixed():
         for role in ("byzantine", "curious"):
             table = getattr(adversary, role)
             if table is not None and table.placement in ("degree", "betweenness"):

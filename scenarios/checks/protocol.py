@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import TypeAlias
 
-from scenarios.checks.topology import least_degree
 from scenarios.facts.secure import LEAST_HONEST, asked
 from scenarios.format.locate import Key
 from scenarios.kinds import protocols as protocol_tables
 from scenarios.kinds.aggregations import MasksAggregation
 from scenarios.kinds.robust_rules import UNCENTRED, ClippedGossipRule, RobustRule, least_models
-from scenarios.kinds.topologies import EpidemicTopology, OnePeerExponentialTopology, Topology, node_count
 from scenarios.schema import Scenario
 
 Found: TypeAlias = Iterator[tuple[Key, str]]
 
-TREES = {"fedavg": ("star",), "hierarchical-fedavg": ("tree", "star")}
-"""Kinds of topology that are the tree a protocol needs; a graph in a file is looked at when it is built."""
+TREES = {"fedavg": 1, "hierarchical-fedavg": inf}
+"""Most levels of the tree that a protocol needs; a graph in a file is looked at when it is built."""
 ANSWERED = ("pull", "push-pull", "ad-psgd")
 """Protocols in which messages are answered."""
 FEDERATED = (protocol_tables.FedavgProtocol, protocol_tables.HierarchicalProtocol)
@@ -25,42 +24,36 @@ YARDSTICKS = ("local", "centralised")
 """What sends no messages."""
 
 
-def _one_way(topology: Topology) -> bool:
-    """Whether links have a direction."""
-    local = isinstance(topology, EpidemicTopology) and topology.where == "local"
-    return local or isinstance(topology, OnePeerExponentialTopology)
-
-
 def fitting_links(scenario: Scenario) -> Found:
     """Answers need a way back, federated averaging a tree, tracking doubly stochastic weights."""
-    kind, topology = scenario.protocol.kind, scenario.topology
-    if kind in TREES and topology.kind not in (*TREES[kind], "file"):
+    kind, topology, mixing = scenario.protocol.kind, scenario.topology, scenario.mixing
+    levels, uneven = topology.tree_levels, topology.uneven_weights()
+    if kind in TREES and levels is not None and not 1 <= levels <= TREES[kind]:
+        trees = ("star",) if TREES[kind] == 1 else ("tree", "star")
         yield (
             ("topology", "kind"),
             f"{kind} averages up and down a tree from node 0, a {topology.kind} graph is none; use "
-            + " or ".join(f'topology.kind = "{one}"' for one in TREES[kind]),
+            + " or ".join(f'topology.kind = "{one}"' for one in trees),
         )
-    elif kind in ANSWERED and _one_way(topology):
+    elif kind in ANSWERED and topology.one_way:
         yield (
             ("topology", "kind"),
             f"{kind} answers messages, but links of this {topology.kind} topology lead one way; use push, push-sum "
             "or links without a direction",
         )
-    elif kind == "gradient-tracking" and isinstance(topology, EpidemicTopology) and _one_way(topology):
+    elif kind == "gradient-tracking" and uneven is not None:
         yield (
-            ("topology", "where"),
-            "gradient-tracking needs doubly stochastic weights, which local epidemic links have on average only; "
-            'use where = "global", or the protocol push-sum',
+            ("topology", *uneven[0]),
+            f"gradient-tracking needs doubly stochastic weights, which {uneven[1]}, or the protocol push-sum",
         )
     elif (
         kind == "gradient-tracking"
-        and scenario.mixing is not None
-        and scenario.mixing.kind == "uniform-neighbour"
-        and topology.kind not in ("ring", "complete", "torus", "hypercube", "regular")
+        and mixing is not None
+        and not mixing.doubly_stochastic(regular=topology.regular)
     ):
         yield (
             ("mixing", "kind"),
-            "gradient-tracking needs doubly stochastic weights, uniform-neighbour has them only where all nodes have "
+            f"gradient-tracking needs doubly stochastic weights, {mixing.kind} has them only where all nodes have "
             'one number of neighbours; use "metropolis"',
         )
 
@@ -146,7 +139,7 @@ def robust_rules(scenario: Scenario) -> Found:
             "ubar chooses models by the node's own samples, and noise on updates does not cover that choice; use "
             'another rule, or exchange = "plain"',
         )
-    least, degree = least_models(protocol.robust), least_degree(scenario)
+    least, degree = least_models(protocol.robust), scenario.topology.least_degree
     if degree is not None and degree + 1 < least:
         yield (
             key,
@@ -180,7 +173,7 @@ def _served(
             f"{rule.kind} compares with the own model, and a server that does not train has none; set inner_train, "
             "or use a rule that compares all with all",
         )
-    least, nodes = least_models(rule), node_count(scenario.topology)
+    least, nodes = least_models(rule), scenario.topology.node_count
     if protocol.kind == "fedavg" and nodes is not None:
         there = asked(scenario, nodes - 1) + protocol.inner_train
         if there < least:
@@ -214,7 +207,7 @@ def _bucketed(scenario: Scenario, rule: RobustRule) -> Found:
             ("privacy", "noise"),
             'every bucket is opened on its own, and noise = "sum" is meant for whole neighbourhoods; use "member"',
         )
-    least, degree = least_models(rule), least_degree(scenario)
+    least, degree = least_models(rule), scenario.topology.least_degree
     if secure.buckets + 1 < least:
         yield (
             ("secure", "buckets"),

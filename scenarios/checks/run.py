@@ -20,7 +20,7 @@ from scenarios.checks import protocol as checks_protocol
 from scenarios.checks import secure as checks_secure
 from scenarios.checks import training as checks_training
 from scenarios.checks.own import own_problems
-from scenarios.checks.topology import Found, least_degree
+from scenarios.checks.topology import Found
 from scenarios.facts.secure import LEAST_HONEST, asked, is_federated, per_position
 from scenarios.facts.timeouts import hopeless
 from scenarios.facts.training import has_integer_noise, is_linear, sums_in_all, sums_per_round
@@ -29,7 +29,6 @@ from scenarios.format.observers import NOTHING_PUBLIC, check_observers
 from scenarios.kinds.aggregations import CorrelatedAggregation
 from scenarios.kinds.protocols import DsgdProtocol, FedavgProtocol
 from scenarios.kinds.studies import Series, Whatif
-from scenarios.kinds.topologies import DYNAMIC, node_count
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
 
@@ -41,7 +40,7 @@ Check: TypeAlias = Callable[[Scenario], Found]
 
 def named_nodes(scenario: Scenario) -> Found:
     """Every node named is in the graph."""
-    nodes = node_count(scenario.topology)
+    nodes = scenario.topology.node_count
     if nodes is not None:
         yield from checks_network.outside(_mentioned(scenario), nodes + _sybils(scenario))
 
@@ -63,7 +62,7 @@ def _mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
 
 def somebody_honest(scenario: Scenario) -> Found:
     """Not every node is Byzantine."""
-    nodes = node_count(scenario.topology)
+    nodes = scenario.topology.node_count
     if nodes is not None:
         yield from _all_byzantine(scenario, nodes)
 
@@ -81,7 +80,7 @@ def _is_tapped(scenario: Scenario) -> bool:
 
 def observer_sets(scenario: Scenario) -> Found:
     """Observer sets hold somebody, nobody twice, and leave a victim."""
-    privacy, nodes = scenario.privacy, node_count(scenario.topology)
+    privacy, nodes = scenario.privacy, scenario.topology.node_count
     if privacy is None or privacy.observers == "each node":
         return
     for i, members in enumerate(privacy.observers):
@@ -219,7 +218,7 @@ def correlated_noise(scenario: Scenario) -> Found:
             'noise that cancels is added to models that neighbours see; use protocol.kind = "dsgd" and exchange = '
             '"ldp", or remove it',
         )
-    elif scenario.topology.kind in DYNAMIC:
+    elif not scenario.topology.is_fixed():
         yield (
             ("privacy", "correlated"),
             f"noise that cancels is agreed on by neighbours that stay; {scenario.topology.kind} links change",
@@ -304,8 +303,8 @@ def target_is_met(scenario: Scenario) -> Found:
 
 def _share(scenario: Scenario) -> float | None:
     """A member's part of the noise of a sum over equal weights; None where no sum can be opened."""
-    secure, nodes = scenario.secure, node_count(scenario.topology)
-    members = least_degree(scenario)
+    secure, nodes = scenario.secure, scenario.topology.node_count
+    members = scenario.topology.least_degree
     if is_federated(scenario):
         members = None if nodes is None else nodes - 1
     if members is None or secure is None:

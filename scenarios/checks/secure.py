@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from scenarios.checks.topology import Found, least_degree
+from scenarios.checks.topology import Found
 from scenarios.facts.secure import LEAST_HONEST, asked, is_federated, packing, recovering, shortest
 from scenarios.kinds import aggregations as tables
 from scenarios.kinds.protocols import FedavgProtocol
-from scenarios.kinds.topologies import node_count
 from scenarios.schema import Scenario
 
 
@@ -22,8 +21,8 @@ def secure_table(scenario: Scenario) -> Found:
 
 def neighbourhood_sizes(scenario: Scenario) -> Found:
     """Named topologies give every neighbourhood enough members for secure sums."""
-    nodes = node_count(scenario.topology)
-    least = None if is_federated(scenario) and nodes is None else least_degree(scenario)
+    nodes = scenario.topology.node_count
+    least = None if is_federated(scenario) and nodes is None else scenario.topology.least_degree
     if is_federated(scenario) and nodes is not None:
         least = nodes - 1
     if least is not None:
@@ -44,14 +43,8 @@ def neighbourhood(scenario: Scenario, members: int) -> Found:
         place = f"a node of this {topology.kind} graph has only {taking} neighbours"
         of = "a denser topology"
     if taking < needed:
-        size = {
-            "regular": "degree",
-            "small-world": "degree",
-            "complete": "nodes",
-            "erdos-renyi": "p",
-        } | ({"star": "nodes"} if is_federated(scenario) else {})
         yield (
-            ("topology", size.get(topology.kind, "kind")),
+            ("topology", topology.larger if is_federated(scenario) else topology.denser),
             f"{place}; a secure sum needs {needed} members ({who}); use {of} or fewer colluders",
         )
         return
