@@ -15,17 +15,19 @@ from scenarios.format.tables import Table, written
 from scenarios.format.units import Duration, Fraction
 from scenarios.kinds.adversaries import Adversary
 from scenarios.kinds.aggregations import Aggregation
-from scenarios.kinds.data import Data, IidPartition, Partition
+from scenarios.kinds.data import Data
 from scenarios.kinds.faults import DEFAULT_FAULT, Compute, Detector, Fault
 from scenarios.kinds.links import Network
 from scenarios.kinds.mixing import DEFAULT_MIXING, Mixing
+from scenarios.kinds.partitions import IidPartition, Partition
 from scenarios.kinds.privacy import Privacy
 from scenarios.kinds.protocols import Protocol
 from scenarios.kinds.regions import Region
 from scenarios.kinds.secure import Secure
 from scenarios.kinds.studies import Study, Sweep, Whatif
+from scenarios.kinds.tasks import Model
 from scenarios.kinds.topologies import Topology
-from scenarios.kinds.training import Model, Training
+from scenarios.kinds.training import Training
 
 # ---------------------------------------------------------------- evaluation
 

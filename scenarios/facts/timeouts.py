@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from math import inf
 
 from scenarios.format.locate import Key
-from scenarios.kinds import data as data_tables
-from scenarios.kinds import training as training_tables
 from scenarios.kinds.protocols import Conditions, Need
 from scenarios.kinds.secure import Secure
 from scenarios.schema import Scenario
@@ -101,43 +98,18 @@ def slowest_uplink_bps(scenario: Scenario) -> float:
 
 
 def model_bytes(scenario: Scenario) -> int | None:
-    """Size of a model on the wire, without headers; None where only the data files or the task know it."""
-    shape = _shape(scenario)
-    if shape is None:
+    """Size of a model on the wire, without headers; None where only loading the data or building the model tells."""
+    features = scenario.data.feature_count
+    if features is None:
         return None
-    features, outputs = shape
-    match scenario.model:
-        case training_tables.SoftmaxModel() | training_tables.LinearModel():
-            widths = [features, outputs]
-        case training_tables.MlpModel(hidden=hidden):
-            widths = [features, *([hidden] if isinstance(hidden, int) else hidden), outputs]
-        case _:
-            return None
-    parameters = sum((a + 1) * b for a, b in pairwise(widths))
+    parameters = scenario.model.parameters(features, scenario.data.class_count)
+    if parameters is None:
+        return None
     return parameters * _word_bytes(scenario.secure if scenario.protocol.exchange == "secure" else None)
 
 
 def _word_bytes(secure: Secure | None) -> int:
     return VALUE_BYTES if secure is None else -(-secure.modulus_bits // 8)
-
-
-def _shape(scenario: Scenario) -> tuple[int, int] | None:
-    """Features of a sample, and outputs of a model."""
-    match scenario.data:
-        case data_tables.BlobsData() as data:
-            return data.features, data.classes
-        case data_tables.LinearData() as data:
-            return data.features, 1
-        case data_tables.DigitsData():
-            return 64, 10
-        case data_tables.BreastCancerData():
-            return 30, 2
-        case data_tables.WineData():
-            return 13, 3
-        case data_tables.DiabetesData():
-            return 10, 1
-        case _:
-            return None
 
 
 def _ms(seconds: float) -> str:

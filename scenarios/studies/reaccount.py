@@ -21,6 +21,7 @@ from protocols.privacy.linear_view import MAX_CELLS, read_record
 from protocols.privacy.published import as_if_fresh
 from protocols.privacy.sum_law import SumLaw
 from scenarios.format.observers import NOTHING_PUBLIC, observers_from
+from scenarios.kinds.partitions import Partition
 from simulator.errors import ConfigurationError
 
 
@@ -163,7 +164,7 @@ def _retold(
     ):
         raise ConfigurationError(f"{run}: {NOTHING_PUBLIC}")
     unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
-    if unit == "record" and (manifest["scenario"].get("partition") or {}).get("with_replacement"):
+    if unit == "record" and _copies(manifest["scenario"].get("partition")):
         raise ConfigurationError(
             f"{run}: nodes of this run may hold the same record, and the ledger does not follow its copies; ask for "
             "whole nodes: --unit node"
@@ -178,6 +179,13 @@ def _retold(
         _entries(folder.releases.to_dicts()), asked["unit"], unit, adjacency, manifest["samples_per_node"]
     )
     return _Retold(folder, entries, sets, unit, adjacency, asked["delta"] if delta is None else delta)
+
+
+def _copies(partition: Mapping[str, Any] | None) -> bool:
+    """Whether several nodes may hold one sample, by the scenario's table of the partition."""
+    if not partition:
+        return False
+    return Partition.kinds()[partition["kind"]].model_validate(partition).copies
 
 
 def in_unit(
