@@ -67,7 +67,9 @@ class Shares:
         }
 
 
-def build_shares(scenario: Scenario, base: Path, nodes: int, without: int = 0) -> Shares:
+def build_shares(
+    scenario: Scenario, base: Path, nodes: int, without: int = 0, given: Dataset | None = None
+) -> Shares:
     """The data of a run and who holds what of them.
 
     Args:
@@ -75,11 +77,12 @@ def build_shares(scenario: Scenario, base: Path, nodes: int, without: int = 0) -
         base: where relative file names start.
         nodes: that hold data.
         without: further nodes, numbered after them, that hold none.
+        given: data in memory, in place of those of the scenario.
 
     Raises:
         ConfigurationError: there are no such data, or they cannot be held like that.
     """
-    dataset, spec = build_data(scenario, base), scenario.partition
+    dataset, spec = build_data(scenario, base) if given is None else given, scenario.partition
     parts = build_partition(scenario, dataset, nodes)
     if spec.shift is not None:
         rng = streams.generator(scenario.seed, "feature shift")

@@ -28,6 +28,7 @@ from scenarios.facts.training import has_integer_noise
 from scenarios.kinds import protocols as protocol_tables
 from scenarios.kinds import training as training_tables
 from scenarios.kinds.tasks import task_named
+from scenarios.objects import NOTHING, Objects
 from scenarios.schema import Scenario
 from simulator import streams
 from simulator.contract.compute import Executor
@@ -64,17 +65,22 @@ class Learning:
 
 
 def build_learning(
-    scenario: Scenario, overlay: Overlay, base: Path, executor: Executor, sybils: int = 0
+    scenario: Scenario,
+    overlay: Overlay,
+    base: Path,
+    executor: Executor,
+    sybils: int = 0,
+    objects: Objects = NOTHING,
 ) -> Learning:
     """Data, model and mechanism; the last ``sybils`` nodes hold no data, so that what others hold stays the same."""
     nodes = overlay.nodes - sybils
-    shares = build_shares(scenario, base, nodes, sybils)
+    shares = build_shares(scenario, base, nodes, sybils, objects.dataset(scenario.seed))
     dataset, parts = shares.dataset, list(shares.holdings.train)
     divisor = build_divisor(scenario.training, list(map(len, parts)))
     if isinstance(scenario.protocol, protocol_tables.CentralisedProtocol):
         scenario, divisor = pooled(scenario, parts[:nodes], divisor)
         parts = [np.sort(np.concatenate(parts))]
-    task = build_task(scenario.model, dataset)
+    task = objects.task_for(dataset) or build_task(scenario.model, dataset)
     privacy, training = scenario.privacy, scenario.training
     bank = Bank.of(dataset.train_x, dataset.train_y, parts)
     operations = build_operations(scenario, task, bank, divisor)
