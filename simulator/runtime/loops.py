@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from typing import Any
+
+NOTICED_S = 0.5
+"""Seconds within which an interrupt is noticed, whichever thread it reaches."""
 
 
 def run_coroutine(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -29,18 +34,36 @@ def run_coroutine(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
     except RuntimeError:
         asyncio.run(start())
         return
-    with ThreadPoolExecutor(1, "sottovoce-live") as threads:
+    with ThreadPoolExecutor(1, "sottovoce-live") as threads, _interruptible():
         runner = asyncio.Runner()
         loop = threads.submit(runner.get_loop).result()
         task = threads.submit(_task, loop, start).result()
         ended = threads.submit(_run, runner, task)
         try:
-            ended.result()
+            while not wait((ended,), NOTICED_S).done:  # a signal that another thread got is noticed then
+                pass
         except KeyboardInterrupt:
             with suppress(RuntimeError):  # the loop may have closed this instant
                 loop.call_soon_threadsafe(task.cancel)
             ended.exception()  # waits for the end; its cancellation is what was asked for
             raise
+        ended.result()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt here; the handler of a running loop would wait for that loop to go on."""
+    handled = threading.current_thread() is threading.main_thread() and callable(
+        signal.getsignal(signal.SIGINT)
+    )
+    if not handled:
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _task(
