@@ -7,6 +7,7 @@ import asyncio
 import doctest
 import gc
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,15 @@ def test_every_name_has_an_example_that_runs(
     for one in found:
         doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(one, out=told.append)
     assert told == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_what_pages_show_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    assert shown
+    for block in shown:
+        exec(compile(block, page, "exec"), {})
 
 
 def test_type_checkers_and_python_see_the_same_names() -> None:
