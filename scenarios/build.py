@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import networkx as nx
@@ -20,6 +20,7 @@ from scenarios.assembly.learner import Learning, build_learning
 from scenarios.assembly.network import NetworkParts, build_network
 from scenarios.assembly.protocol import build_program
 from scenarios.checks.run import check_degrees, check_links, check_nodes, check_noise
+from scenarios.objects import NOTHING, Objects
 from scenarios.schema import Scenario
 from simulator.adversary.coalition import Claim
 from simulator.contract.compute import Executor
@@ -45,6 +46,7 @@ class Parts:
     cast: Cast
     claims: dict[int, Claim]
     probe: Evaluator | None
+    objects: Objects = NOTHING
 
     @property
     def learner(self) -> Learner:
@@ -83,7 +85,11 @@ class Parts:
 
 
 def build(
-    scenario: Scenario, executor: Executor, base: Path, altered: Callable[[Bank], Bank] | None = None
+    scenario: Scenario,
+    executor: Executor,
+    base: Path,
+    altered: Callable[[Bank], Bank] | None = None,
+    objects: Objects = NOTHING,
 ) -> Parts:
     """Make every part of a run from its scenario.
 
@@ -92,6 +98,7 @@ def build(
         executor: carries out model mathematics.
         base: where relative file names start.
         altered: puts other samples in place of some, as many of them: what neighbouring data sets are.
+        objects: in place of tables of the scenario; checked with :meth:`~scenarios.objects.Objects.check` before.
 
     Raises:
         ConfigurationError: what is asked for cannot be built.
@@ -108,7 +115,13 @@ def build(
     if overlay.fixed:
         check_links(network.neighbors, scenario)
     check_degrees([len(around) for around in network.neighbors], scenario)
-    learning = build_learning(scenario, overlay, base, executor, len(stage.cast.sybils))
+    if objects.latency is not None:
+        link = replace(network.link, latency=objects.latency, base_s=None)
+        labels = {
+            name: fact for name, fact in network.found.items() if name == "labels"
+        }  # no places any more
+        network = replace(network, link=link, found=labels)
+    learning = build_learning(scenario, overlay, base, executor, len(stage.cast.sybils), objects)
     check_noise(learning.learner.sigma, scenario)
     if altered is not None:
         learning = learning.with_bank(altered(learning.bank))
@@ -121,10 +134,11 @@ def build(
         speeds=build_speeds(scenario, nodes),
         detector=build_detector(scenario),
         learning=learning,
-        program=built.program,
+        program=objects.program_for(learning.learner, scenario) or built.program,
         law=built.law,
         failure_probability=built.failure_probability,
         cast=stage.cast,
         claims=build_claims(scenario, stage.cast, learning, overlay, executor),
         probe=build_probe(scenario, learning),
+        objects=objects,
     )

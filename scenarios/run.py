@@ -22,6 +22,7 @@ from scenarios.build import Parts, build
 from scenarios.facts.training import sampling_rate
 from scenarios.format.observers import observers_from
 from scenarios.kinds.studies import STUDY_TABLES
+from scenarios.objects import NOTHING, Objects
 from scenarios.runs.folder import FORMAT, METRICS, RunFolder
 from scenarios.runs.recorder import Recorder
 from scenarios.runs.summary import summarise
@@ -58,6 +59,7 @@ def run(
     variant: str | None = None,
     on_progress: Callable[[float, str], None] | None = None,
     executor: Executor | None = None,
+    objects: Objects = NOTHING,
 ) -> dict[str, Any]:
     """Run a scenario and write its folder.
 
@@ -69,6 +71,7 @@ def run(
         series, variant: the run's place in a study, for its summary.
         on_progress: called with (fraction done, text).
         executor: carries out model mathematics; deferred and in batches by default.
+        objects: in memory, in place of tables of the scenario; the manifest says so.
 
     Returns:
         The content of summary.json.
@@ -84,8 +87,9 @@ def run(
         raise ConfigurationError(
             'a live run needs crypto = "real": an ideal sum has no messages', "secure.crypto"
         )
+    objects.check(scenario, live=live)
     executor = executor or BatchedExecutor()
-    parts = build(scenario, executor, base or Path.cwd())
+    parts = build(scenario, executor, base or Path.cwd(), objects=objects)
     folder = RunFolder(out)
     recorder = listener(scenario, parts, executor, on_progress or _quiet)
     world = assemble(scenario, parts, executor, recorder)
@@ -283,4 +287,4 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         "byzantine": sorted(parts.cast.dishonest),
         "curious": sorted(parts.cast.curious),
         "mixing": mixing.properties(parts.weights),
-    }
+    } | ({"objects": parts.objects.facts()} if parts.objects else {})

@@ -7,6 +7,8 @@ needs more than one key to judge lives in :mod:`scenarios.checks.run`; reading f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -94,7 +96,16 @@ def _kind(table: Any) -> str:
 
 
 class Scenario(Table):
-    """One scenario of sottovoce, format 1."""
+    """One scenario of sottovoce, format 1.
+
+    Example:
+        >>> raw = sv.load("quickstart").raw
+        >>> sv.Scenario.from_dict(raw).topology.kind
+        'regular'
+        >>> sv.Scenario.from_dict(raw | {"seed": -1})
+        Traceback (most recent call last):
+        scenarios.load.ScenarioErrors: scenario: seed: must be at least 0, got -1
+    """
 
     format: Literal[1] = Field(description="version of this format: 1")
     name: str = Field(pattern=r"^[a-z0-9_-]+$", description="short name: a-z, 0-9, _ and -")
@@ -143,6 +154,21 @@ class Scenario(Table):
     sweep: Sweep | None = Field(default=None, description="runs of `sottovoce sweep`")
     study: Study = Study()
     whatif: tuple[Whatif, ...] = Field(default=(), strict=False, description="variants of `sottovoce whatif`")
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], base: Path | None = None) -> Scenario:
+        """Check a scenario that is in memory, with the errors that a file would get.
+
+        Args:
+            raw: the scenario in plain TOML types: dicts, lists, text, numbers and truth values.
+            base: the folder relative file names start at; the working directory by default.
+
+        Raises:
+            scenarios.load.ScenarioErrors: everything that is wrong.
+        """
+        from scenarios.load import resolve  # which is made of this module
+
+        return resolve(raw, base)
 
     @model_validator(mode="before")
     @classmethod

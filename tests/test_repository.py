@@ -21,7 +21,7 @@ from scenarios.load import load
 from scenarios.reading import choices
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("simulator", "protocols", "analysis", "scenarios")
+PACKAGES = ("simulator", "protocols", "analysis", "scenarios", "sottovoce")
 MODULES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 
 

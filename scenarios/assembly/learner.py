@@ -29,6 +29,7 @@ from scenarios.facts.training import has_integer_noise, protection_of
 from scenarios.kinds import tasks
 from scenarios.kinds.privacy import Privacy
 from scenarios.kinds.training import Training
+from scenarios.objects import NOTHING, Objects
 from scenarios.schema import Scenario
 from simulator import streams
 from simulator.contract.compute import Executor
@@ -65,7 +66,12 @@ class Learning:
 
 
 def build_learning(
-    scenario: Scenario, overlay: Overlay, base: Path, executor: Executor, sybils: int = 0
+    scenario: Scenario,
+    overlay: Overlay,
+    base: Path,
+    executor: Executor,
+    sybils: int = 0,
+    objects: Objects = NOTHING,
 ) -> Learning:
     """Return data, model and mechanism.
 
@@ -75,19 +81,20 @@ def build_learning(
         base: folder that relative file names start at.
         executor: carries out model mathematics.
         sybils: the last nodes, which hold no data, so that what others hold stays the same.
+        objects: data and model in memory, in place of those of the scenario.
 
     Raises:
         ConfigurationError: data, partition and model do not fit each other, or files are broken.
     """
     nodes, training = overlay.nodes - sybils, scenario.training
-    dataset = build_data(scenario.data, base, scenario.seed)
+    dataset = objects.dataset(scenario.seed) or build_data(scenario.data, base, scenario.seed)
     shares = build_shares(dataset, scenario.partition, scenario.seed, nodes, sybils)
     dataset, parts = shares.dataset, list(shares.holdings.train)
     divisor = build_divisor(training, list(map(len, parts)))
     if scenario.protocol.pools_data:
         training, divisor = pooled(training, parts[:nodes], divisor)
         parts = [np.sort(np.concatenate(parts))]
-    task = build_task(scenario.model, dataset)
+    task = objects.task_for(dataset) or build_task(scenario.model, dataset)
     bank = Bank.of(dataset.train_x, dataset.train_y, parts)
     operations = build_operations(training, protection_of(scenario), task, bank, divisor)
     initial = task.init(streams.generator(scenario.seed, "initial model"))

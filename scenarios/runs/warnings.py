@@ -18,7 +18,9 @@ FAILED = 1 / 5
 
 def run_warnings(scenario: Scenario, parts: Parts, recorder: Recorder, log: MessageLog) -> list[str]:
     """Sentences about what a reader of the summary should know first; none if all went as planned."""
+    given = parts.objects.warning()
     return [
+        *([] if given is None else [given]),
         *_training(scenario, parts, recorder),
         *_communication(scenario, parts, recorder, log),
         *_data(parts, recorder),

@@ -27,6 +27,7 @@ from protocols.learning.layers import Dense
 from protocols.privacy.ledger import Claim
 from scenarios.build import Parts, build
 from scenarios.load import resolve
+from scenarios.objects import refuse_objects
 from scenarios.schema import Scenario
 from scenarios.studies.reaccount import claims_about
 from simulator import streams
@@ -145,6 +146,7 @@ def infer(
         )
     if not folder.finished:
         raise ConfigurationError(f"{run} is not finished, so its views are not written")
+    refuse_objects(folder.manifest, run)
     scenario = resolve(folder.manifest["scenario"], base)
     parts = build(scenario, BatchedExecutor(), base or Path.cwd())
     case = _Case(folder, scenario, parts, Views(folder, chosen), shadow_models)
