@@ -12,7 +12,6 @@ from protocols.learning.dataset import Dataset
 from protocols.learning.evaluate import Evaluator
 from scenarios.assembly.adversary import Cast
 from scenarios.assembly.learner import Learning
-from scenarios.assembly.robust import build_rule
 from scenarios.kinds import attacks as tables
 from scenarios.kinds import protocols as protocol_tables
 from scenarios.schema import Scenario
@@ -98,7 +97,7 @@ def build_claims(
         executor=executor,
         links=links,
         speakers=cast.byzantine,
-        rule=None if robust is None else build_rule(robust),
+        rule=None if robust is None else robust.build(),
     )
     claim = stage.claim(
         _attack(attack, stage, _fiedler(overlay, cast) if attack.kind == "spectral" else {}),

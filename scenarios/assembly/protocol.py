@@ -33,11 +33,9 @@ from protocols.privacy.sum_law import SumLaw
 from scenarios.assembly.adversary import Cast
 from scenarios.assembly.keys import build_keys, name_of
 from scenarios.assembly.learner import Learning, update_weights
-from scenarios.assembly.robust import build_rule
 from scenarios.assembly.secure import build_security
 from scenarios.kinds import privacy as privacy_tables
 from scenarios.kinds import protocols as protocol_tables
-from scenarios.kinds.robust_rules import least_models
 from scenarios.schema import Scenario
 from simulator.contract.node import Program
 from simulator.errors import ConfigurationError
@@ -82,7 +80,7 @@ def build_program(
     deals = byzantine is not None and byzantine.attack.kind == "inconsistent-shares"
     crooked = cast.byzantine if deals else frozenset[int]()
     table = getattr(spec, "robust", None)
-    robust = table and RobustMix(learner, build_rule(table), least_models(table), cast.dishonest)
+    robust = table and RobustMix(learner, table.build(), table.least, cast.dishonest)
     match spec:
         case protocol_tables.DsgdProtocol():
             exchange: ExchangeFactory

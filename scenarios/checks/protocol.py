@@ -10,7 +10,7 @@ from scenarios.facts.secure import LEAST_HONEST, asked
 from scenarios.format.locate import Key
 from scenarios.kinds import protocols as protocol_tables
 from scenarios.kinds.aggregations import MasksAggregation
-from scenarios.kinds.robust_rules import UNCENTRED, ClippedGossipRule, RobustRule, least_models
+from scenarios.kinds.robust_rules import RobustRule
 from scenarios.kinds.topologies import EpidemicTopology, OnePeerExponentialTopology, Topology, node_count
 from scenarios.schema import Scenario
 
@@ -140,13 +140,13 @@ def robust_rules(scenario: Scenario) -> Found:
             ("protocol", "missing"),
             "with a robust rule the weight of missing models falls to the own one; leave this key out",
         )
-    if protocol.robust.kind == "ubar" and protocol.exchange == "ldp":
+    if "own samples" in protocol.robust.needs and protocol.exchange == "ldp":
         yield (
             key,
-            "ubar chooses models by the node's own samples, and noise on updates does not cover that choice; use "
-            'another rule, or exchange = "plain"',
+            f"{protocol.robust.kind} chooses models by the node's own samples, and noise on updates does not cover "
+            'that choice; use another rule, or exchange = "plain"',
         )
-    least, degree = least_models(protocol.robust), least_degree(scenario)
+    least, degree = protocol.robust.least, least_degree(scenario)
     if degree is not None and degree + 1 < least:
         yield (
             key,
@@ -169,18 +169,18 @@ def _served(
             'exchange = "plain" or "ldp", or leave it out',
         )
         return
-    if rule.kind == "ubar":
+    if "own samples" in rule.needs:
         yield (
             key,
-            "ubar chooses by losses on a node's own samples, and a server serves others; use another rule",
+            f"{rule.kind} chooses by losses on a node's own samples, and a server serves others; use another rule",
         )
-    elif not protocol.inner_train and not isinstance(rule, UNCENTRED):
+    elif not protocol.inner_train and rule.centred:
         yield (
             key,
             f"{rule.kind} compares with the own model, and a server that does not train has none; set inner_train, "
             "or use a rule that compares all with all",
         )
-    least, nodes = least_models(rule), node_count(scenario.topology)
+    least, nodes = rule.least, node_count(scenario.topology)
     if protocol.kind == "fedavg" and nodes is not None:
         there = asked(scenario, nodes - 1) + protocol.inner_train
         if there < least:
@@ -207,14 +207,14 @@ def _bucketed(scenario: Scenario, rule: RobustRule) -> Found:
             ("secure", "aggregation"),
             'buckets are sums of kind "masks" that are skipped when a member drops out; others do not split',
         )
-    if rule.kind == "ubar" or (isinstance(rule, ClippedGossipRule) and rule.radius == "oracle"):
+    if rule.needs:
         yield key, f"{rule.kind} in this form asks more of a bucket than its sum; use another rule"
     if privacy is not None and privacy.noise == "sum":
         yield (
             ("privacy", "noise"),
             'every bucket is opened on its own, and noise = "sum" is meant for whole neighbourhoods; use "member"',
         )
-    least, degree = least_models(rule), least_degree(scenario)
+    least, degree = rule.least, least_degree(scenario)
     if secure.buckets + 1 < least:
         yield (
             ("secure", "buckets"),
