@@ -70,23 +70,23 @@ def build_program(
         learning: what there is to learn, and how.
         overlay: who is linked to whom.
         samples: how many each node holds (public).
-        cast: who plays which part: for rules with an oracle, and for liars that speak last.
+        cast: who plays which part: for rules with an oracle, and for Byzantine nodes that send last.
 
     Raises:
         ConfigurationError: the links are no tree, where the protocol needs one.
     """
     spec, rounds, learner = scenario.protocol, scenario.protocol.rounds, learning.learner
     byzantine = scenario.adversary.byzantine
-    deals = byzantine is not None and byzantine.attack.kind == "inconsistent-shares"
-    crooked = cast.byzantine if deals else frozenset[int]()
+    deals = byzantine is not None and byzantine.attack.part == "shares"
+    dealers = cast.byzantine if deals else frozenset[int]()
     table = getattr(spec, "robust", None)
-    robust = table and RobustMix(learner, table.build(), table.least, cast.dishonest)
+    robust = table and RobustMix(learner, table.build(), table.least, cast.corrupt)
     match spec:
         case protocol_tables.DsgdProtocol():
             exchange: ExchangeFactory
             failures = 0.0
             if spec.exchange == "secure":
-                security = build_security(scenario, learning, overlay, max(samples), (), crooked)
+                security = build_security(scenario, learning, overlay, max(samples), (), dealers)
                 exchange = lambda node: NeighbourhoodExchange(  # noqa: E731
                     node, learner, security.rules, security.suite(node), robust
                 )
@@ -123,7 +123,7 @@ def build_program(
         case protocol_tables.FedavgProtocol():
             star = build_federation(spec, 1, overlay, samples, robust)
             if spec.exchange == "secure":
-                secured = build_security(scenario, learning, overlay, max(samples), star.shares, crooked)
+                secured = build_security(scenario, learning, overlay, max(samples), star.shares, dealers)
                 return Built(
                     lambda node: secure_fedavg(node, learner, star, secured.rules, secured.suite(node)),
                     secured.law,

@@ -28,7 +28,7 @@ from protocols.aggregation.trusted import Trusted
 from protocols.aggregation.vector_shares import IdealShares, RealShares, SharingPlan
 from protocols.aggregation.verified_masks import VerifiedMasks
 from protocols.aggregation.verified_secrets import IdealVerifiedSecrets, RealVerifiedSecrets
-from protocols.attacks.dealing import CrookedShares
+from protocols.attacks.dealing import InconsistentShares
 from protocols.gossip.learner import Learner
 from protocols.privacy.failure import refusal_probability
 from protocols.privacy.sum_law import SumLaw
@@ -267,7 +267,7 @@ def _double(node: Node, rules: Rules, plan: DoublePlan, keys: KeyPlan, verifiabl
 
 def _shared(node: Node, rules: Rules, plan: SharingPlan, keys: KeyPlan, light: bool, crooked: bool) -> Suite:
     keyring = Keyring(node, keys)
-    real = CrookedShares if crooked else RealShares
+    real = InconsistentShares if crooked else RealShares
     shares = real(node, plan, keyring, rules.context) if rules.real else IdealShares(node, plan)
     return (LightSecAgg if light else ShareSums)(node, rules, plan, shares, keyring)
 

@@ -51,7 +51,7 @@ def need(scenario: Scenario) -> Need | None:
         case protocols.FedavgProtocol():
             # A server that trains too starts to wait when its own training is over.
             training_s = 0.0 if protocol.inner_train else protocol.mix_every * cost_s
-            alike = scenario.compute is None and all(fault.kind != "slow" for fault in scenario.fault)
+            alike = scenario.compute is None and not any(fault.slows for fault in scenario.fault)
             clients = max(1, getattr(scenario.topology, "nodes", 2) - 1)
             return Need(2, clients + 1, training_s, certain=alike or not protocol.inner_train)
         case protocols.DsgdProtocol() | protocols.PushSumProtocol():

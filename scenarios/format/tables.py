@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
+
+from scenarios.format.locate import Key
 
 Node: TypeAlias = Annotated[int, Field(ge=0, description="node number, from 0")]
 Nodes: TypeAlias = Annotated[tuple[Node, ...], Field(strict=False)]
@@ -23,6 +26,10 @@ class Table(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
     )
+
+    def problems(self) -> Iterator[tuple[Key, str]]:
+        """Yield what is wrong with the keys of this table taken together: (key within this table, message)."""
+        yield from ()
 
 
 def keys_of(model: type[Table]) -> dict[str, FieldInfo]:

@@ -183,7 +183,7 @@ class Participant(ABC):
     def outgoing(self, content: Any, to: int, round: int) -> Any:
         """What this node claims."""
         coalition = self._engine.coalition
-        return content if coalition is None else coalition.claimed(self, content, to, round)
+        return content if coalition is None else coalition.substituted(self, content, to, round)
 
     def tasks(self) -> SimTaskGroup:
         """A group of concurrent tasks."""
