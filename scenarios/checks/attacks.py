@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from scenarios.facts.training import has_integer_noise
 from scenarios.format.locate import Key
@@ -24,6 +24,8 @@ def needs(scenario: Scenario) -> Found:
                 yield from _noise(scenario)
             case "dealt shares":
                 yield from _dealing(scenario)
+            case _:
+                assert_never(need)
 
 
 def _noise(scenario: Scenario) -> Found:

@@ -79,7 +79,9 @@ def breaking_point(
             "adversary.byzantine.count",
         )
     if most < 1:
-        raise ConfigurationError(f"the largest number of Byzantine nodes to try is {most}; expected 1 or more")
+        raise ConfigurationError(
+            f"the largest number of Byzantine nodes to try is {most}; expected 1 or more"
+        )
     seeds = seeds_of(loaded.scenario.study.seeds, loaded.scenario.seed)
     planned: list[Planned] = []
     costs: dict[int, Cost] = {}
