@@ -17,8 +17,9 @@ from scenarios.format.tables import Table, written
 from scenarios.format.units import Duration, Fraction
 from scenarios.kinds.adversaries import Adversary
 from scenarios.kinds.aggregations import Aggregation
+from scenarios.kinds.compute import Compute, Detector
 from scenarios.kinds.data import Data
-from scenarios.kinds.faults import DEFAULT_FAULT, Compute, Detector, Fault
+from scenarios.kinds.faults import DEFAULT_FAULT, Fault
 from scenarios.kinds.links import Network
 from scenarios.kinds.mixing import DEFAULT_MIXING, Mixing
 from scenarios.kinds.partitions import IidPartition, Partition

@@ -12,11 +12,9 @@ from protocols.privacy.sum_law import SumLaw
 from scenarios.assembly.adversary import Cast
 from scenarios.assembly.keys import build_keys, name_of
 from scenarios.assembly.learner import Learning
-from scenarios.assembly.robust import build_rule
 from scenarios.assembly.secure import build_security
 from scenarios.kinds.privacy import NoiseContext
 from scenarios.kinds.protocols import ProtocolContext, SecureSums
-from scenarios.kinds.robust_rules import least_models
 from scenarios.schema import Scenario
 from simulator.contract.node import Node, Program
 from simulator.topology.overlays import Overlay
@@ -50,7 +48,7 @@ def build_program(
         learning: what there is to learn, and how.
         overlay: who is linked to whom.
         samples: how many each node holds (public).
-        cast: who plays which part: for rules with an oracle, and for Byzantine nodes that hear all others first.
+        cast: who plays which part: for rules with an oracle, and for Byzantine nodes that send last.
 
     Raises:
         ConfigurationError: the links are not what the protocol needs.
@@ -59,13 +57,13 @@ def build_program(
     security = None
     if protocol.exchange == "secure":
         byzantine = scenario.adversary.byzantine
-        deals = byzantine is not None and byzantine.attack.kind == "inconsistent-shares"
+        deals = byzantine is not None and byzantine.attack.part == "shares"
         inconsistent = cast.byzantine if deals else frozenset[int]()
         security = build_security(scenario, learning, overlay, samples, inconsistent)
     rule = protocol.rule
     robust = None
     if rule is not None:
-        robust = RobustMix(learner, build_rule(rule), least_models(rule), cast.dishonest)
+        robust = RobustMix(learner, rule.build(), rule.least, cast.corrupt)
     rushing = scenario.adversary.knowledge not in ("own", "received")
     context = ProtocolContext(
         learner=learner,

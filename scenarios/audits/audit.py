@@ -138,7 +138,7 @@ def claim_of(scenario: Scenario, parts: Parts, node: int, entries: list[Entry]) 
             entries,
             victims=[node],
             observers=[(PUBLIC,)],
-            uncredited=parts.cast.dishonest,
+            uncredited=parts.cast.corrupt,
             unit=privacy.unit,
             adjacency=privacy.adjacency,
             delta=delta,

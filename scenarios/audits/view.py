@@ -155,7 +155,7 @@ def _check(loaded: Loaded, parts: Parts, members: frozenset[int], victim: int | 
             f"{where}: training.batch and training.rate leave the canary out of updates by chance, and the open-loop "
             "figure does not count on it; audit views with full batches"
         )
-    if parts.cast.dishonest or any(table.enabled for table in scenario.adversary.tamper):
+    if parts.cast.corrupt or any(table.enabled for table in scenario.adversary.tamper):
         raise ConfigurationError(
             f"{where}: the audit of views is for honest runs; switch adversary.byzantine, sybil and tamper off"
         )

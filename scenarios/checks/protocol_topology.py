@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from scenarios.checks.topology import Found
-from scenarios.kinds.robust_rules import least_models
 from scenarios.schema import Scenario
 
 
@@ -47,7 +46,7 @@ def models_enough(scenario: Scenario) -> Found:
     rule = protocol.rule
     if rule is None or protocol.exchange == "secure":
         return
-    least, there = least_models(rule), protocol.compared(scenario.topology.least_degree, topology.node_count)
+    least, there = rule.least, protocol.compared(scenario.topology.least_degree, topology.node_count)
     if there is None or there >= least:
         return
     who, what = (

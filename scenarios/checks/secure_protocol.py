@@ -5,7 +5,7 @@ from __future__ import annotations
 from protocols.aggregation.members import LEAST_HONEST
 from scenarios.checks.topology import Found
 from scenarios.format.locate import Key
-from scenarios.kinds.robust_rules import ClippedGossipRule, RobustRule, least_models
+from scenarios.kinds.robust_rules import RobustRule
 from scenarios.schema import Scenario
 
 BUCKETS: Key = ("secure", "buckets")
@@ -63,7 +63,7 @@ def bucketed_rules(scenario: Scenario) -> Found:
             ("secure", "aggregation"),
             'buckets need an aggregation that splits: kind = "masks" with on_dropout = "skip"',
         )
-    if rule.kind == "ubar" or (isinstance(rule, ClippedGossipRule) and rule.radius == "oracle"):
+    if rule.needs:
         yield (
             ("protocol", "robust"),
             f"{rule.kind} in this form asks more of a bucket than its sum; use another rule",
@@ -77,7 +77,7 @@ def bucketed_rules(scenario: Scenario) -> Found:
 
 
 def _buckets_enough(scenario: Scenario, rule: RobustRule) -> Found:
-    secure, degree, least = scenario.secure, scenario.topology.least_degree, least_models(rule)
+    secure, degree, least = scenario.secure, scenario.topology.least_degree, rule.least
     if secure is None:
         return
     if secure.buckets + 1 < least:

@@ -17,7 +17,7 @@ VALUE_BYTES = 4
 
 def need(scenario: Scenario) -> Need | None:
     """Return what a round waits for; None where no time-out decides, or more than one does."""
-    alike = scenario.compute is None and all(fault.kind != "slow" for fault in scenario.fault)
+    alike = scenario.compute is None and not any(fault.slows for fault in scenario.fault)
     conditions = Conditions(
         neighbours=scenario.topology.least_degree or 1,
         nodes=scenario.topology.node_count or 2,

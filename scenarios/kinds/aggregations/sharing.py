@@ -157,12 +157,12 @@ class LightSecAggAggregation(_VectorShares):
 def _dealer(context: SuiteContext) -> Callable[[Node, SharingPlan, Keyring], VectorShares]:
     """Return what deals shares at a node: real or ideal ones, inconsistent ones where it is Byzantine."""
     from protocols.aggregation.vector_shares import IdealShares, RealShares
-    from protocols.attacks.dealing import CrookedShares
+    from protocols.attacks.dealing import InconsistentShares
 
     def dealer(node: Node, plan: SharingPlan, keyring: Keyring) -> VectorShares:
         if not context.rules.real:
             return IdealShares(node, plan)
-        real = CrookedShares if node.id in context.inconsistent else RealShares
+        real = InconsistentShares if node.id in context.inconsistent else RealShares
         return real(node, plan, keyring, context.rules.context)
 
     return dealer

@@ -117,10 +117,10 @@ class DsgdProtocol(Protocol):
                 'robust needs missing = "own": the weight of models that are missing falls to the own one; remove '
                 "this key",
             )
-        if self.robust.kind == "ubar" and self.exchange == "ldp":
+        if "own samples" in self.robust.needs and self.exchange == "ldp":
             yield (
                 ("robust",),
-                "ubar chooses models by the node's own samples, and noise on updates does not cover that choice; use "
+                f"{self.robust.kind} chooses models by the node's own samples, and noise on updates does not cover that choice; use "
                 'another rule, or exchange = "plain"',
             )
 

@@ -19,7 +19,7 @@ from scenarios.kinds.protocols.base import (
     ProtocolContext,
     Rounds,
 )
-from scenarios.kinds.robust_rules import UNCENTRED, RobustRule
+from scenarios.kinds.robust_rules import RobustRule
 from simulator.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -98,12 +98,12 @@ class FederatedProtocol(Protocol):
                 f"{rule.kind} compares single models, and a server opens only their sum; use "
                 'exchange = "plain" or "ldp", or remove this key',
             )
-        elif rule.kind == "ubar":
+        elif "own samples" in rule.needs:
             yield (
                 ("robust",),
-                "ubar chooses by losses on a node's own samples, and a server averages for others; use another rule",
+                f"{rule.kind} chooses by losses on a node's own samples, and a server averages for others; use another rule",
             )
-        elif not self.inner_train and not isinstance(rule, UNCENTRED):
+        elif not self.inner_train and rule.centred:
             yield (
                 ("robust",),
                 f"{rule.kind} compares with the own model, and a server that does not train has none; set "

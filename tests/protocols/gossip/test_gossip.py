@@ -111,7 +111,7 @@ def test_sign_flip_is_linear_in_the_lineage_and_hurts() -> None:
     run_direct(honest, 10)
     nobody = frozenset[int]()
     stage = Stage(attacked.learner, attacked.executor, lambda *_: Links((), (), {}), nobody)
-    claim = stage.claim(sign_flip(stage, 2.0))
+    claim = stage.substitution(sign_flip(stage, 2.0))
     kernel, _ = run_direct(attacked, 10, adversary=Adversary(byzantine={0: claim}))
     flips = [e for e in attacked.learner.lineage.entries if e.kind == COMBINE and e.coefs == (-2.0,)]
     assert len(flips) == 4 * 10
