@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import networkx as nx
@@ -13,15 +13,16 @@ from protocols.gossip.learner import Learner
 from protocols.learning.bank import Bank
 from protocols.learning.evaluate import Evaluator
 from protocols.privacy.sum_law import SumLaw
-from scenarios.assembly.adversary import Cast, Stage
-from scenarios.assembly.attacks import build_claims, build_probe, poisoned
-from scenarios.assembly.faults import build_detector, build_faults, build_speeds
+from scenarios.assembly.adversary import Cast, Placing
+from scenarios.assembly.attacks import build_probe, build_substitutions, poisoned
+from scenarios.assembly.faults import build_faults, build_speeds
 from scenarios.assembly.learner import Learning, build_learning
 from scenarios.assembly.network import NetworkParts, build_network
 from scenarios.assembly.protocol import build_program
 from scenarios.checks.run import check_degrees, check_links, check_nodes, check_noise
+from scenarios.objects import NOTHING, Objects
 from scenarios.schema import Scenario
-from simulator.adversary.coalition import Claim
+from simulator.adversary.coalition import Substitution
 from simulator.contract.compute import Executor
 from simulator.contract.node import Program
 from simulator.faults.detector import HeartbeatDetector
@@ -43,8 +44,9 @@ class Parts:
     law: SumLaw | None
     failure_probability: float
     cast: Cast
-    claims: dict[int, Claim]
+    substitutions: dict[int, Substitution]
     probe: Evaluator | None
+    objects: Objects = NOTHING
 
     @property
     def learner(self) -> Learner:
@@ -79,11 +81,15 @@ class Parts:
     @property
     def honest(self) -> frozenset[int]:
         """Nodes whose accuracy and privacy count."""
-        return frozenset(range(len(self.neighbors))) - self.cast.dishonest
+        return frozenset(range(len(self.neighbors))) - self.cast.corrupt
 
 
 def build(
-    scenario: Scenario, executor: Executor, base: Path, altered: Callable[[Bank], Bank] | None = None
+    scenario: Scenario,
+    executor: Executor,
+    base: Path,
+    altered: Callable[[Bank], Bank] | None = None,
+    objects: Objects = NOTHING,
 ) -> Parts:
     """Make every part of a run from its scenario.
 
@@ -92,14 +98,16 @@ def build(
         executor: carries out model mathematics.
         base: where relative file names start.
         altered: puts other samples in place of some, as many of them: what neighbouring data sets are.
+        objects: in place of tables of the scenario; checked with :meth:`~scenarios.objects.Objects.check` before.
 
     Raises:
         ConfigurationError: what is asked for cannot be built.
     """
-    stage = Stage(scenario)
+    adversary, protocol = scenario.adversary, scenario.protocol
+    placing = Placing(adversary, scenario.seed)
 
     def placed(graph: nx.Graph) -> nx.Graph:
-        graph = stage.set(graph)
+        graph = placing.place(graph)
         check_nodes(len(graph), scenario)
         return graph
 
@@ -108,23 +116,33 @@ def build(
     if overlay.fixed:
         check_links(network.neighbors, scenario)
     check_degrees([len(around) for around in network.neighbors], scenario)
-    learning = build_learning(scenario, overlay, base, executor, len(stage.cast.sybils))
+    if objects.latency is not None:
+        link = replace(network.link, latency=objects.latency, base_s=None)
+        labels = {
+            name: fact for name, fact in network.found.items() if name == "labels"
+        }  # no places any more
+        network = replace(network, link=link, found=labels)
+    learning = build_learning(scenario, overlay, base, executor, len(placing.cast.sybils), objects)
     check_noise(learning.learner.sigma, scenario)
     if altered is not None:
         learning = learning.with_bank(altered(learning.bank))
-    learning = poisoned(scenario, stage.cast, learning)
-    learning.learner.lineage.distrusted = stage.cast.dishonest
-    built = build_program(scenario, learning, overlay, learning.bank.counts, stage.cast)
+    learning = poisoned(adversary, placing.cast, learning)
+    learning.learner.lineage.distrusted = placing.cast.corrupt
+    built = build_program(scenario, learning, overlay, learning.bank.counts, placing.cast)
+    robust = None if protocol.links.trees else protocol.rule
     return Parts(
         network=network,
         faults=build_faults(scenario, nodes, base),
-        speeds=build_speeds(scenario, nodes),
-        detector=build_detector(scenario),
+        speeds=build_speeds(scenario.compute, nodes, scenario.seed),
+        detector=None if scenario.detector is None else scenario.detector.build(),
         learning=learning,
-        program=built.program,
+        program=objects.program_for(learning.learner, scenario) or built.program,
         law=built.law,
         failure_probability=built.failure_probability,
-        cast=stage.cast,
-        claims=build_claims(scenario, stage.cast, learning, overlay, executor),
-        probe=build_probe(scenario, learning),
+        cast=placing.cast,
+        substitutions=build_substitutions(
+            adversary, placing.cast, learning, overlay, executor, None if robust is None else robust.build()
+        ),
+        probe=build_probe(adversary, learning),
+        objects=objects,
     )

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from scenarios.checks.run import check
 from scenarios.facts.timeouts import tight
 from scenarios.format.locate import Key, common, dotted, index, line_of, present, undotted
-from scenarios.reading.changes import examine_studies, merged, parse_sets
+from scenarios.reading.changes import changes_of, examine_studies, merged, parse_sets
 from scenarios.reading.wording import reword
 from scenarios.schema import Scenario, filled
 from simulator.errors import ConfigurationError
@@ -28,6 +28,7 @@ __all__ = [
     "ScenarioErrors",
     "examine",
     "load",
+    "load_dict",
     "located",
     "merged",
     "resolve",
@@ -35,6 +36,8 @@ __all__ = [
     "warned",
 ]
 
+MEMORY = Path("scenario")
+"""What a scenario that is in no file is called."""
 LIBRARY = Path(__file__).parent / "library"
 """The scenario files that come with sottovoce."""
 
@@ -61,7 +64,15 @@ class Problem:
 
 
 class ScenarioErrors(ConfigurationError):
-    """All problems of a scenario; the text has one line for each."""
+    """All problems of a scenario; the text has one line for each.
+
+    Example:
+        >>> try:
+        ...     sv.load("quickstart", {"protocol.rounds": 0, "training.step": "big"})
+        ... except sv.ScenarioErrors as errors:
+        ...     sorted(problem.key for problem in errors.problems)
+        ['protocol.rounds', 'training.step']
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)), problems[0].key or None)
@@ -78,7 +89,12 @@ class Loaded:
     Args:
         scenario: the resolved scenario.
         raw: what the file says, with the changes of the command line in it, in plain TOML types.
-        path: the file.
+        path: the file; of a scenario from memory, a name in the folder where its relative file names start.
+
+    Example:
+        >>> loaded = sv.load("quickstart", {"protocol.rounds": 20})
+        >>> loaded.scenario.protocol.rounds, loaded.raw["protocol"]["rounds"]
+        (20, 20)
     """
 
     scenario: Scenario
@@ -87,13 +103,18 @@ class Loaded:
 
 
 def load(
-    path: Path | str, sets: Sequence[str] = (), seed: int | None = None, *, studies: bool = True
+    path: Path | str,
+    sets: Sequence[str] | Mapping[str, Any] = (),
+    seed: int | None = None,
+    *,
+    studies: bool = True,
 ) -> Loaded:
     """Read a scenario file, change it and check it.
 
     Args:
         path: the file; a bare name such as ``quickstart`` finds a scenario that comes with sottovoce.
-        sets: changes ``a.b=value``; the value is read as TOML, and as bare text if that fails.
+        sets: changes ``a.b=value``, the value read as TOML, and as bare text if that fails; or a mapping of dotted
+            keys to values.
         seed: replaces the file's seed.
         studies: check every point of its sweep and what-if too; a single run does not care whether a change
             makes sense in them.
@@ -103,24 +124,61 @@ def load(
     """
     file = _find(Path(path))
     text, raw = _read(file)
-    lines = index(text)
+    return _judged(raw, file, index(text), sets, seed, studies)
+
+
+def load_dict(
+    raw: Mapping[str, Any],
+    sets: Sequence[str] | Mapping[str, Any] = (),
+    seed: int | None = None,
+    *,
+    studies: bool = True,
+    path: Path = MEMORY,
+) -> Loaded:
+    """Change and check a scenario that is in memory, as :func:`load` does with a file.
+
+    Args:
+        raw: the scenario in plain TOML types.
+        sets, seed, studies: as for :func:`load`.
+        path: the file it once came from, or a name in the folder where its relative file names start.
+
+    Raises:
+        ScenarioErrors: everything that is wrong, without lines.
+    """
+    return _judged(dict(raw), path, None, sets, seed, studies)
+
+
+def _judged(
+    raw: dict[str, Any],
+    file: Path,
+    lines: Mapping[Key, int] | None,
+    sets: Sequence[str] | Mapping[str, Any],
+    seed: int | None,
+    studies: bool,
+) -> Loaded:
     try:
-        changes = parse_sets(sets) | ({} if seed is None else {("seed",): (f"--seed {seed}", seed)})
+        changes = _changes(sets) | ({} if seed is None else {("seed",): (f"--seed {seed}", seed)})
         raw = merged(raw, {dotted(key): value for key, (_, value) in changes.items()})
     except ConfigurationError as error:
         culprit = next((text for text in sets if text.startswith(str(error.key))), error.key)
-        raise ScenarioErrors([Problem(f"--set {culprit}", None, "", error.message)]) from None
+        option = "change" if isinstance(sets, Mapping) else "--set"
+        raise ScenarioErrors([Problem(f"{option} {culprit}", None, "", error.message)]) from None
     scenario, found = examine(raw, file.parent)
     if studies:
         found += examine_studies(raw, set(found), lambda point: examine(point, file.parent)[1])
     problems: list[Problem] = []
     for found_key, message in found:
-        origin = _origin(found_key, lines, changes)
-        line = line_of(lines, found_key) if origin is None else None
+        origin = _origin(found_key, lines or {(): 1}, changes)
+        line = line_of(lines, found_key) if origin is None and lines is not None else None
         problems.append(Problem(origin or str(file), line, dotted(found_key), message))
     if problems or scenario is None:
         raise ScenarioErrors(sorted(problems, key=lambda problem: problem.line or 0))
     return Loaded(scenario, raw, file)
+
+
+def _changes(sets: Sequence[str] | Mapping[str, Any]) -> dict[Key, tuple[str, Any]]:
+    """By key, what a message calls the change, and its value."""
+    return changes_of(sets) if isinstance(sets, Mapping) else parse_sets(sets)
 
 
 def located(error: ConfigurationError, file: Path) -> ConfigurationError:

@@ -24,8 +24,8 @@ from scenarios.assembly.adversary import build_adversary
 from scenarios.build import Parts, build
 from scenarios.facts.training import sampling_rate
 from scenarios.format.observers import observers_from
-from scenarios.kinds.protocols import CentralisedProtocol
 from scenarios.kinds.studies import STUDY_TABLES
+from scenarios.objects import NOTHING, Objects
 from scenarios.runs.folder import RunFolder
 from scenarios.runs.recorder import Recorder
 from scenarios.runs.summary import summarise
@@ -62,6 +62,7 @@ def run(
     variant: str | None = None,
     on_progress: Callable[[float, str], None] | None = None,
     executor: Executor | None = None,
+    objects: Objects = NOTHING,
 ) -> dict[str, Any]:
     """Run a scenario and write its folder.
 
@@ -73,6 +74,7 @@ def run(
         series, variant: the run's place in a study, for its summary.
         on_progress: called with (fraction done, text).
         executor: carries out model mathematics; deferred and in batches by default.
+        objects: in memory, in place of tables of the scenario; the manifest says so.
 
     Returns:
         The content of summary.json.
@@ -88,8 +90,9 @@ def run(
         raise ConfigurationError(
             'a live run needs crypto = "real": an ideal sum has no messages', "secure.crypto"
         )
+    objects.check(scenario, live=live)
     executor = executor or BatchedExecutor()
-    parts = build(scenario, executor, base or Path.cwd())
+    parts = build(scenario, executor, base or Path.cwd(), objects=objects)
     folder = RunFolder(out)
     recorder = listener(scenario, parts, executor, on_progress or _quiet)
     world = assemble(scenario, parts, executor, recorder)
@@ -142,9 +145,9 @@ def assemble(scenario: Scenario, parts: Parts, executor: Executor, recorder: Rec
         speeds=parts.speeds,
         detector=parts.detector,
         adversary=build_adversary(
-            scenario,
+            scenario.adversary,
             parts.cast,
-            parts.claims,
+            parts.substitutions,
             recorder.tap,
             recorder.tap_own,
             parts.learner.lineage.overheard,
@@ -240,7 +243,7 @@ def claim(
     finished is counted too.
     """
     privacy = scenario.privacy
-    if privacy is None or isinstance(scenario.protocol, CentralisedProtocol):
+    if privacy is None or scenario.protocol.pools_data:
         return []
     observers: list[tuple[int, ...]] = [(node,) for node in range(len(parts.neighbors))]
     if privacy.observers != "each node":
@@ -256,7 +259,7 @@ def claim(
         times_s=[*(until_s * (i / CHECKPOINTS) for i in range(1, CHECKPOINTS)), until_s],
     )
     facts = RunFacts(
-        uncredited=parts.cast.dishonest,
+        uncredited=parts.cast.corrupt,
         law=parts.law,
         rate=sampling_rate(scenario.training),
         failure_probability=parts.failure_probability,
@@ -285,8 +288,9 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         "integer_noise": None if parts.law is None else parts.law.facts(),
         "failure_probability": parts.failure_probability,
         "parameters": parts.learner.operations.task.size,
-        "byzantine": sorted(parts.cast.dishonest),
+        "byzantine": sorted(parts.cast.corrupt),
         "curious": sorted(parts.cast.curious),
         "mixing": mixing.properties(parts.weights),
         **({"metrics": packages()} if of_plugins() else {}),
+        **({"objects": parts.objects.facts()} if parts.objects else {}),
     }

@@ -7,6 +7,8 @@ needs more than one key to judge lives in :mod:`scenarios.checks.run`; reading f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -14,17 +16,21 @@ from pydantic import Field, model_validator
 from scenarios.format.tables import Table, written
 from scenarios.format.units import Duration, Fraction
 from scenarios.kinds.adversaries import Adversary
-from scenarios.kinds.aggregations import Secure
-from scenarios.kinds.data import Data, IidPartition, Partition
-from scenarios.kinds.faults import DEFAULT_FAULT, Compute, Detector, Fault
+from scenarios.kinds.aggregations import Aggregation
+from scenarios.kinds.compute import Compute, Detector
+from scenarios.kinds.data import Data
+from scenarios.kinds.faults import DEFAULT_FAULT, Fault
 from scenarios.kinds.links import Network
 from scenarios.kinds.mixing import DEFAULT_MIXING, Mixing
+from scenarios.kinds.partitions import IidPartition, Partition
 from scenarios.kinds.privacy import Privacy
 from scenarios.kinds.protocols import Protocol
 from scenarios.kinds.regions import Region
+from scenarios.kinds.secure import Secure
 from scenarios.kinds.studies import Study, Sweep, Whatif
+from scenarios.kinds.tasks import Model
 from scenarios.kinds.topologies import Topology
-from scenarios.kinds.training import Model, Training
+from scenarios.kinds.training import Training
 
 # ---------------------------------------------------------------- evaluation
 
@@ -75,16 +81,32 @@ def _needs_mixing(topology: Any) -> bool:
 
 def usual_law(raw: dict[str, Any]) -> str:
     """Integer noise where the sum of integers is all that is released: a server's sum of its clients' updates."""
-    protocol, secure = raw["protocol"], raw.get("secure")
-    aggregation = secure.get("aggregation") if isinstance(secure, dict) else None
-    kind = aggregation.get("kind") if isinstance(aggregation, dict) else None
-    alone = protocol.get("inner_train") is False and protocol.get("weights", "equal") == "equal"
-    integers = protocol.get("kind") == "fedavg" and alone and kind != "correlated"
-    return "skellam" if integers else "gaussian"
+    table, secure = raw["protocol"], raw.get("secure")
+    protocol = Protocol.kinds().get(_kind(table))
+    if protocol is None or not protocol.releases_only_integer_sums(table):
+        return "gaussian"
+    given = secure.get("aggregation") if isinstance(secure, dict) else None
+    aggregation = Aggregation.kinds().get(_kind(given))
+    return "gaussian" if aggregation is not None and not aggregation.sums_integers else "skellam"
+
+
+def _kind(table: Any) -> str:
+    """Return the word of a table not yet checked; empty if it has none."""
+    word = table.get("kind") if isinstance(table, dict) else None
+    return word if isinstance(word, str) else ""
 
 
 class Scenario(Table):
-    """One scenario of sottovoce, format 1."""
+    """One scenario of sottovoce, format 1.
+
+    Example:
+        >>> raw = sv.load("quickstart").raw
+        >>> sv.Scenario.from_dict(raw).topology.kind
+        'regular'
+        >>> sv.Scenario.from_dict(raw | {"seed": -1})
+        Traceback (most recent call last):
+        scenarios.load.ScenarioErrors: scenario: seed: must be at least 0, got -1
+    """
 
     format: Literal[1] = Field(description="version of this format: 1")
     name: str = Field(pattern=r"^[a-z0-9_-]+$", description="short name: a-z, 0-9, _ and -")
@@ -133,6 +155,21 @@ class Scenario(Table):
     sweep: Sweep | None = Field(default=None, description="runs of `sottovoce sweep`")
     study: Study = Study()
     whatif: tuple[Whatif, ...] = Field(default=(), strict=False, description="variants of `sottovoce whatif`")
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], base: Path | None = None) -> Scenario:
+        """Check a scenario that is in memory, with the errors that a file would get.
+
+        Args:
+            raw: the scenario in plain TOML types: dicts, lists, text, numbers and truth values.
+            base: the folder relative file names start at; the working directory by default.
+
+        Raises:
+            scenarios.load.ScenarioErrors: everything that is wrong.
+        """
+        from scenarios.load import resolve  # which is made of this module
+
+        return resolve(raw, base)
 
     @model_validator(mode="before")
     @classmethod

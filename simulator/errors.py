@@ -20,7 +20,15 @@ from __future__ import annotations
 
 
 class SottovoceError(Exception):
-    """Base of every error the project raises deliberately."""
+    """Base of every error the project raises deliberately.
+
+    Example:
+        >>> try:
+        ...     sv.read_run("nowhere")
+        ... except sv.SottovoceError as error:
+        ...     type(error).__name__
+        'StorageError'
+    """
 
 
 class ConfigurationError(SottovoceError):
@@ -51,6 +59,16 @@ class ProgramError(SottovoceError):
         node: the node whose program failed.
         t_s: virtual (or real, in a live run) seconds since the start.
         reason: the original exception in words.
+
+    Example:
+        >>> async def program(node, learner, rounds):
+        ...     raise ValueError("boom")
+        >>> plain = {"protocol.exchange": "plain"}
+        >>> try:
+        ...     sv.run("quickstart", changes=plain, program=program)
+        ... except sv.ProgramError as error:
+        ...     error.node, error.t_s, error.reason
+        (0, 0.0, 'ValueError: boom')
     """
 
     def __init__(self, node: int, t_s: float, reason: str) -> None:
@@ -64,7 +82,13 @@ class ProgramError(SottovoceError):
 
 
 class StorageError(SottovoceError):
-    """A run folder could not be created, written or read; nothing was overwritten."""
+    """A run folder could not be created, written or read; nothing was overwritten.
+
+    Example:
+        >>> sv.read_run("nowhere")
+        Traceback (most recent call last):
+        simulator.errors.StorageError: nowhere/manifest.json: is missing; is nowhere a folder written by sottovoce?
+    """
 
 
 class NodeDown(BaseException):

@@ -21,7 +21,7 @@ from scenarios.load import load
 from scenarios.reading import choices
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("simulator", "protocols", "analysis", "scenarios")
+PACKAGES = ("simulator", "protocols", "analysis", "scenarios", "sottovoce")
 MODULES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 
 
@@ -127,14 +127,11 @@ def test_private_and_secure_modules_state_their_guarantees() -> None:
         "aggregation/masks",
         "aggregation/keys",
         "aggregation/neighbourhood",
-        "gossip/push",
-        "gossip/pull",
-        "gossip/push_pull",
+        "gossip/asynchronous",
         "gossip/pairwise",
         "gossip/push_sum",
         "gossip/tracking",
-        "gossip/fedavg",
-        "gossip/hierarchical",
+        "gossip/federation",
         "gossip/local",
         "gossip/centralised",
     ):

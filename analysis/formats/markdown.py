@@ -54,8 +54,8 @@ def markdown() -> str:
         f"**summary.json**\n\n{_keys(SUMMARY)}",
         "Metrics of plug-ins follow under their names.",
         f"**manifest.json**\n\n{_keys(MANIFEST)}",
-        "`metrics` says of metrics of plug-ins which package they are from, in which version; it is there if there "
-        "are any.",
+        "Absent where there are none: `metrics` says of metrics of plug-ins which package they are from, in which "
+        "version; `objects` what was given in memory in place of tables ([python.md](python.md)).",
         _TIMELINE,
     ]
     return "\n\n".join(parts)

@@ -171,7 +171,7 @@ def _columns(path: Path, notes: list[str], *, same_name: bool) -> list[Column]:
             )
         ]
     run = read_run(path)
-    scenario = flatten(run.manifest["scenario"])
+    scenario = flatten(run.manifest["scenario"] | {"objects": run.manifest.get("objects") or {}})
     if run.summary is None:
         return [Column(path.name, {"status": str(run.manifest["status"])}, scenario, {})]
     runs = {int(run.summary["seed"]): run.summary}

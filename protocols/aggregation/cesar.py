@@ -41,7 +41,7 @@ INDEX_BYTES = 4
 
 
 @dataclass(frozen=True)
-class SparsePlan:
+class CesarPlan:
     """What is sent of a vector.
 
     Args:
@@ -67,7 +67,7 @@ class SparsePlan:
         return min(INDEX_BYTES * self.count(size), -(-size // 8))
 
 
-class SparseMasks(Keyed):
+class Cesar(Keyed):
     """One node's side of sparsified masks.
 
     Args:
@@ -80,17 +80,15 @@ class SparseMasks(Keyed):
     Guarantees:
         As for single masks, position by position: an aggregator with up to ``colluders`` members learns for each
         position the sum over the other members that chose it, of whom there are at least ``minimum`` − ``colluders``.
-        Choices are known to the aggregator and all listed members. One that lies about the choices of others makes
-        masks not cancel; it gets noise. A position is open as soon as all who chose it have sent theirs, also where
-        the sum of all stays closed; so each masked message is charged when it is delivered, with the local bound:
-        sums over different members at different positions are no linear function of whole vectors.
+        Choices are known to the aggregator and all listed members. An aggregator that misstates the choices of others
+        makes masks not cancel; it gets noise. A position is open as soon as all who chose it have sent theirs, also
+        where the sum of all stays closed; so each masked message is charged when it is delivered, with the local
+        bound: sums over different members at different positions are no linear function of whole vectors.
     """
 
     steps = (("list", "indices"), ("agreed", "masked"))
 
-    def __init__(
-        self, node: Node, rules: Rules, plan: SparsePlan, learner: Learner, keyring: Keyring
-    ) -> None:
+    def __init__(self, node: Node, rules: Rules, plan: CesarPlan, learner: Learner, keyring: Keyring) -> None:
         super().__init__(node, rules, keyring)
         self._plan = plan
         self._lineage = learner.lineage
@@ -135,7 +133,7 @@ class SparseMasks(Keyed):
         """Mask what enough others have chosen too."""
         node, rules, words = self.node, self.rules, part.offer.words
         if part.kept is None:
-            raise Refused("a step is missing")
+            raise Refused("a vector requested before positions were chosen")
         chosen, by_value = part.kept
         theirs = _choices(payload, part.listed, words.size)
         if theirs is None or not np.array_equal(theirs[node.id], chosen):

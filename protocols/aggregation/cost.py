@@ -90,7 +90,7 @@ def trusted(turnout: Turnout, size: int, modulus: Modulus) -> Cost:
     return single_masks(turnout, size, modulus)
 
 
-def correlated(turnout: Turnout, size: int) -> Cost:
+def gopa(turnout: Turnout, size: int) -> Cost:
     """Float32 vectors in place of masked ones."""
     return _hello(turnout.listed) + _list(turnout.listed) + _named(turnout.sent, VALUE_BYTES * size)
 
@@ -133,7 +133,7 @@ def double_masks(
     return cost + _named(turnout.answered, SHARE_BYTES * dealt)
 
 
-def sparse_double_masks(members: int, degree: int, size: int, modulus: Modulus) -> Cost:
+def secagg_plus(members: int, degree: int, size: int, modulus: Modulus) -> Cost:
     """SecAgg+ when nobody drops out: everything but the lists grows with the degree instead of the members."""
     n, k = members, degree
     return (
@@ -160,7 +160,7 @@ def vector_sharing(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
     )
 
 
-def light(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
+def lightsecagg(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
     """LightSecAgg: shares of masks as in :func:`vector_sharing`, one vector of each member, one answer."""
     n, dealt, sent = turnout.listed, turnout.dealt, turnout.sent
     sealed = plan.sealed_bytes(size, n)
@@ -175,14 +175,14 @@ def light(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
     )
 
 
-def sparse(members: int, index_bytes: int, sent_words: list[int], modulus: Modulus) -> Cost:
+def cesar(members: int, index_bytes: int, sent_words: list[int], modulus: Modulus) -> Cost:
     """Sparsified masks: everybody's choice to everybody, and the words each one sends.
 
     Args:
         members: who take part.
         index_bytes: of one choice.
         sent_words: of every member; as many as it chose where choices depend on models
-            (:meth:`~protocols.aggregation.cesar.SparsePlan.sent`).
+            (:meth:`~protocols.aggregation.cesar.CesarPlan.sent`).
         modulus: of the words.
     """
     n = members

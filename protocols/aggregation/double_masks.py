@@ -33,7 +33,7 @@ from protocols.aggregation.double_secrets import (
 from protocols.aggregation.gathering import Gathering, Part
 from protocols.aggregation.ideal import Sealed
 from protocols.aggregation.keys import ID_BYTES, SIGNATURE_BYTES
-from protocols.aggregation.suite import Suite
+from protocols.aggregation.suite import Steps, Suite
 from protocols.aggregation.sums import (
     Opened,
     Refused,
@@ -113,14 +113,23 @@ class DoubleMasks(Suite):
         super().__init__(node, rules)
         self._plan = plan
         self._secrets = secrets
-        consistency = (("survivors", "signed"),) if plan.active else ()
-        self.steps = (("list", "dealt"), ("relayed", "masked"), *consistency, ("opening", "revealed"))
+        self.steps = self.sub_rounds(plan.active)
         self._answers = {
             "list": self._deal,
             "relayed": self._mask,
             "survivors": self._sign,
             "opening": self._reveal,
         }
+
+    @classmethod
+    def sub_rounds(cls, active: bool) -> Steps:
+        """Return the sub-rounds of a sum.
+
+        Args:
+            active: members agree on who is in the sum.
+        """
+        consistency = (("survivors", "signed"),) if active else ()
+        return (("list", "dealt"), ("relayed", "masked"), *consistency, ("opening", "revealed"))
 
     def greeting(self, aggregator: int, round: int) -> Reply:
         """Two public keys, made for this sum alone."""
@@ -204,7 +213,7 @@ class DoubleMasks(Suite):
         """Keys, shares, vectors, and the shares that open their sum.
 
         Raises:
-            Skipped: too few members are left in one of the sub-rounds, or a share is wrong.
+            Skipped: too few members are left in one of the sub-rounds, or a share is inconsistent.
         """
         graph = self._plan.graph(gathering.sum, gathering.listed)
         dealt, masked = await self._collect(gathering, graph)
@@ -356,7 +365,7 @@ def kept_of(part: Part) -> Kept:
         Refused: it has none.
     """
     if not isinstance(part.kept, Kept):
-        raise Refused("a step is missing")
+        raise Refused("a vector or shares requested before shares were dealt")
     return part.kept
 
 

@@ -61,7 +61,7 @@ class WrongShare(SottovoceError):
         self.dealer = dealer
 
     def __str__(self) -> str:
-        return "a share is wrong"
+        return f"inconsistent share of node {self.dealer}'s secret"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from simulator.contract.compute import Vector
 from simulator.contract.node import Node
 
 
-class CorrelatedNoise(Keyed):
+class Gopa(Keyed):
     """One node's side of correlated noise.
 
     Args:

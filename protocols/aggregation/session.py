@@ -161,8 +161,10 @@ class Sessions:
                 if _same(part.answered[step], payload):
                     return  # once more, from the network or an attacker; the answer is on its way
                 raise Refused("this round was answered already")
-            elif part.closed or step > len(part.answered):
-                raise Refused("a step is missing")
+            elif part.closed:
+                raise Refused(f"step {step + 1} requested after step {len(part.answered)} was refused")
+            elif step > len(part.answered):
+                raise Refused(_too_early(step, len(part.answered)))
             part.answered.append(payload)
             reply = await self.suite.answer(part, payload)
             if (proof := self._rules.proof) is not None and self.suite.steps[step][1] == VECTOR:
@@ -182,7 +184,7 @@ class Sessions:
         node = self._node
         neighbourhood, listed = self._might_be_listed(sum), listed_in(payload)
         if step > 0:
-            raise Refused("a step is missing")
+            raise Refused(_too_early(step, 0))
         if not isinstance(listed, tuple) or not all(isinstance(peer, int) for peer in listed):
             raise Refused("the list is malformed")
         if node.id not in listed or not is_ids(listed, neighbourhood):
@@ -223,6 +225,11 @@ class Sessions:
             node.record("refused", round=sum.round, reason=reason)
         body = (sum.attempt, reason)
         node.send(sum.aggregator, Message(REFUSE, sum.round, body, SUM_BYTES))
+
+
+def _too_early(step: int, answered: int) -> str:
+    """Say that a step, counted from 0, was requested before all steps ahead of it were answered."""
+    return f"step {step + 1} requested before step {answered + 1} was answered"
 
 
 def _same(one: Any, other: Any) -> bool:

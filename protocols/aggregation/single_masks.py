@@ -35,7 +35,7 @@ class SingleMasks(Keyed):
         directory. They learn the weighted sum over the other listed members, of which there are at least 3.
         Computational, under X25519, HKDF-SHA256 and AES-256-CTR. Says nothing about what the sums reveal:
         that is the ledger's part. A Byzantine member can shift the sum within its range.
-        With one attempt an aggregator that lies about who answered gains nothing. With more, it, or a share that
+        With one attempt an aggregator that misstates who answered gains nothing. With more, it, or a share that
         comes late, opens two sums over nearly the same members, whose difference is one member's vector: re-runs
         are for aggregators that tell the truth, and the ledger charges every sum that could be opened.
     """

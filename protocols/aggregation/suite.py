@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
-from protocols.aggregation.gathering import Gathering, Part, Pump
+from protocols.aggregation.gathering import REFUSE, Gathering, Part, Pump
 from protocols.aggregation.keyring import TRIES, Keyring
-from protocols.aggregation.sums import Opened, Refused, Reply, Rules
+from protocols.aggregation.sums import HELLO, Opened, Refused, Reply, Rules
 from simulator.contract.node import Delivery, Node
+
+Steps: TypeAlias = tuple[tuple[str, str], ...]
+"""Kinds of request and answer of a sum's sub-rounds, in order; the first request is the member list."""
 
 
 class Suite(ABC):
@@ -20,8 +22,10 @@ class Suite(ABC):
         rules: what all agree on.
     """
 
-    steps: Sequence[tuple[str, str]]
-    """The kinds of request and answer of its sub-rounds, in order; the first request is the member list."""
+    steps: Steps
+    """The sub-rounds of a sum."""
+    outside: ClassVar[tuple[str, ...]] = ()
+    """Kinds of message that are this protocol's and belong to no single sum."""
     attempts: int = 1
     """How many lists of one aggregator a member answers in a round."""
     greets: bool = False
@@ -30,6 +34,16 @@ class Suite(ABC):
     def __init__(self, node: Node, rules: Rules) -> None:
         self.node = node
         self.rules = rules
+
+    @classmethod
+    def messages(cls, steps: Steps | None = None) -> tuple[str, ...]:
+        """Return the kinds of message that nodes send.
+
+        Args:
+            steps: sub-rounds of a variant; None: those of the class.
+        """
+        pairs = cls.steps if steps is None else steps
+        return (HELLO, *(kind for pair in pairs for kind in pair), REFUSE, *cls.outside)
 
     async def join(self, pump: Pump, tries: int = TRIES) -> None:
         """Whatever must happen before the first sum; tried so often."""
@@ -45,7 +59,7 @@ class Suite(ABC):
 
     def handles(self, kind: str) -> bool:
         """Whether messages of that kind, outside of any sum, are this protocol's."""
-        return False
+        return kind in self.outside
 
     async def handle(self, delivery: Delivery) -> None:
         """Take in such a message."""
@@ -78,6 +92,8 @@ class Keyed(Suite):
         keyring: keys shared with co-members.
     """
 
+    outside = ("key", "keys")
+
     def __init__(self, node: Node, rules: Rules, keyring: Keyring) -> None:
         super().__init__(node, rules)
         self.keyring = keyring
@@ -89,10 +105,6 @@ class Keyed(Suite):
     def has_all(self) -> bool:
         """All keys."""
         return self.keyring.has_all()
-
-    def handles(self, kind: str) -> bool:
-        """Messages of the key agreement."""
-        return kind in ("key", "keys")
 
     async def handle(self, delivery: Delivery) -> None:
         """Take in keys."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from protocols.aggregation.encoding import Encoding
 from protocols.aggregation.keys import ID_BYTES
+from protocols.aggregation.members import minimum_members, participants
 from protocols.aggregation.public_range import PublicRange
 from protocols.sharing.modulus import Words
 from simulator.contract.compute import Vector
@@ -29,8 +30,6 @@ HELLO = "hello"
 HELLO_BYTES = ID_BYTES + ROUND_BYTES
 KEPT_ROUNDS = 3
 """For how many rounds a member still answers slower aggregators."""
-LEAST_HONEST = 3
-"""A sum of fewer vectors than this, colluders not counted, hides too little to be opened at all."""
 
 
 class SumId(NamedTuple):
@@ -110,25 +109,6 @@ class Opened(NamedTuple):
     terms: tuple[tuple[float, int], ...]
     covered: Vector | None = None
     removed: tuple[tuple[float, int], ...] = ()
-
-
-def participants(participation: float, members: int) -> int:
-    """How many of so many members are asked, at least one."""
-    return max(1, int(participation * members + 0.5))
-
-
-def minimum_members(neighbourhood: int, colluders: int, tolerated_dropouts: int) -> int:
-    """The shortest list that members of a neighbourhood of this size answer: 3 honest ones at the very least."""
-    return max(LEAST_HONEST + colluders, neighbourhood - tolerated_dropouts)
-
-
-def split_proof_threshold(members: int, colluders: int) -> int:
-    """The smallest threshold at which nobody can be shown two stories.
-
-    With t > (members + colluders) / 2 an aggregator that tells some members one thing and the others another, with
-    the help of the colluders, gets t answers to one of them at most.
-    """
-    return (members + colluders) // 2 + 1
 
 
 @dataclass(frozen=True, eq=False)

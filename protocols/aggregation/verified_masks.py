@@ -24,6 +24,7 @@ from protocols.aggregation.double_masks import (
 )
 from protocols.aggregation.gathering import Gathering, Part
 from protocols.aggregation.keys import ID_BYTES
+from protocols.aggregation.suite import Steps
 from protocols.aggregation.sums import Refused, Reply, Rules, ids_bytes, is_ids
 from protocols.aggregation.verified_secrets import (
     BLOB_BYTES,
@@ -53,19 +54,18 @@ class VerifiedMasks(DoubleMasks):
     def __init__(self, node: Node, rules: Rules, plan: DoublePlan, secrets: VerifiedSecrets) -> None:
         super().__init__(node, rules, plan, secrets)
         self._verified = secrets
-        rest = self.steps[2:]
-        self.steps = (
-            ("list", "dealt"),
-            ("relayed", "checked"),
-            ("complaints", "answered"),
-            ("verdicts", "masked"),
-            *rest,
-        )
         self._answers |= {
             "relayed": self._check,
             "complaints": self._publish,
             "verdicts": self._mask_verified,
         }
+
+    @classmethod
+    def sub_rounds(cls, active: bool) -> Steps:
+        """Return the sub-rounds of a sum: two more than without verification, between dealing and masking."""
+        dealing, _, *rest = super().sub_rounds(active)
+        checking = (("relayed", "checked"), ("complaints", "answered"), ("verdicts", "masked"))
+        return (dealing, *checking, *rest)
 
     # The member.
 

@@ -1,13 +1,13 @@
-"""Content attacks: what a Byzantine node says in place of its own model.
+"""Content attacks: what a Byzantine node sends in place of its own model.
 
 An attack is a function of a :class:`Scene`, which holds the node's own model and the models its coalition has seen
-(:mod:`protocols.attacks.knowledge`), and of the links, which are public. What it cannot know it does without: with no
-honest model in sight, as behind secure sums, its own model stands for all of them.
+(:mod:`protocols.attacks.knowledge`), and of the links, which are public. An attack
+that sees no honest model, as behind secure sums, puts the node's own model in place of all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeAlias
@@ -27,7 +27,7 @@ from simulator.contract.node import Links, Node
 
 Attack: TypeAlias = "Callable[[Scene], Model]"
 Direction: TypeAlias = Callable[[jax.Array, Any], jax.Array]
-"""From honest vectors (n, d) and a factor to what is said, (d,)."""
+"""From honest vectors (n, d) and a factor to what is sent, (d,)."""
 
 
 @dataclass(frozen=True)
@@ -38,33 +38,40 @@ class Stage:
         learner: how nodes train, and the lineage of the run.
         executor: carries out what is computed.
         links: (node, round, seconds) -> the links of a node, with their weights: public.
-        speakers: those who lie.
+        byzantine: nodes that attack.
         rule: what receivers do with what they hear, for attacks that suit their factor to it; None: a weighted sum.
+        honest: nodes that follow the protocol, ascending; for attacks on their graph.
     """
 
     learner: Learner
     executor: Executor
     links: Callable[[int, int, float], Links]
-    speakers: frozenset[int]
+    byzantine: frozenset[int]
     rule: Rule | None = None
+    honest: Sequence[int] = ()
 
-    def claim(
+    def substitution(
         self, attack: Attack, from_s: float = 0.0, until_s: float = float("inf")
     ) -> Callable[..., Model]:
-        """An attack as a claim of the simulator, in a window of time; liars do not lie to each other."""
+        """Return an attack as a substitution of the simulator.
 
-        def claim(known: Context, node: Node, content: Any, to: int, round: int) -> Model:
+        Args:
+            attack: what to send.
+            from_s, until_s: window of time, seconds; outside it, and to other Byzantine nodes, the own model is sent.
+        """
+
+        def substitute(known: Context, node: Node, content: Any, to: int, round: int) -> Model:
             model: Model = content
-            if not from_s <= node.now_s < until_s or to in self.speakers:
+            if not from_s <= node.now_s < until_s or to in self.byzantine:
                 return model
             return attack(Scene(self, known, node, model, to, round))
 
-        return claim
+        return substitute
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One Byzantine node about to speak to one neighbour."""
+    """One Byzantine node about to send its model to one neighbour."""
 
     stage: Stage
     known: Context
@@ -76,37 +83,37 @@ class Scene:
     @cached_property
     def seen(self) -> dict[int, Model]:
         """The latest honest models in the transcript, by node."""
-        return models_seen(self.known, self.stage.speakers)
+        return models_seen(self.known, self.stage.byzantine)
 
     @cached_property
     def links(self) -> Links:
-        """Of the node spoken to."""
+        """Links of the receiver."""
         return self.stage.links(self.to, self.round, self.node.now_s)
 
     @cached_property
     def around(self) -> dict[int, Model]:
-        """Those seen of the node spoken to and its honest neighbours; if there are none, all that are seen."""
+        """Those seen of the receiver and its honest neighbours; if there are none, all that are seen."""
         near = {v: m for v, m in self.seen.items() if v == self.to or v in self.links.weights}
         return near or self.seen
 
     def models(self) -> list[Model]:
         """The same as a list that is never empty."""
-        return list(self.around.values()) or [self.in_the_dark()]
+        return list(self.around.values()) or [self.blind()]
 
-    def in_the_dark(self) -> Model:
-        """The own model, for want of others'."""
+    def blind(self) -> Model:
+        """Return the own model and record that the attack had no honest model in view."""
         self.node.record("attack in the dark", round=self.round)
         return self.own
 
     def pull(self) -> tuple[list[Model], tuple[float, ...], float] | None:
-        """Target and honest neighbours seen, the neighbours' weights, and the weight of liars; None if unseen."""
+        """Target and honest neighbours seen, their weights, and the weight of Byzantine ones; None if unseen."""
         target = self.seen.get(self.to)
         weights = self.links.weights
-        wrong = sum(weight for v, weight in weights.items() if v in self.stage.speakers)
+        wrong = sum(weight for v, weight in weights.items() if v in self.stage.byzantine)
         if target is None or wrong <= 0:
             return None
         near = [v for v in weights if v in self.seen]
-        # Whoever was not seen is taken to be where the target is: it pulls nowhere.
+        # A neighbour that was not seen is taken to be where the target is: it does not pull.
         return [target, *(self.seen[v] for v in near)], tuple(weights[v] for v in near), wrong
 
     def said(self, op: Op, models: Sequence[Model], *numbers: Any) -> Model:
@@ -128,7 +135,7 @@ class Scene:
 def sign_flip(stage: Stage, scale: float) -> Attack:
     """−scale times the node's own model, the same to every neighbour.
 
-    The factor is linear, so the lineage stays exact: the claim is the state times −scale.
+    The factor is linear, so the lineage stays exact: what is sent is the state times −scale.
     """
     learner = stage.learner
     op = learner.operations.scale(-scale)
@@ -142,7 +149,7 @@ def sign_flip(stage: Stage, scale: float) -> Attack:
 
 
 def two_faced(stage: Stage, scale: float) -> Attack:
-    """:func:`sign_flip` to neighbours of odd number, the truth to the others: the simplest equivocation."""
+    """:func:`sign_flip` to neighbours of odd number, the own model to the others: the simplest equivocation."""
     flip = sign_flip(stage, scale)
     return lambda scene: flip(scene) if scene.to % 2 else scene.own
 
@@ -158,7 +165,7 @@ def gaussian(stage: Stage, sigma: float) -> Attack:
 
 
 def not_finite(stage: Stage, value: Literal["nan", "inf"]) -> Attack:
-    """A vector of what is no number."""
+    """A vector of NaN or of infinities."""
     vector = np.full(stage.learner.size, float(value), np.float32)
     return lambda scene: scene.constant(vector)
 
@@ -203,7 +210,7 @@ def override(stage: Stage, aim: Literal["start", "opposite", "dead"], spare: int
         stage: of the run.
         aim: ``start``: the public initial model. ``opposite``: minus the honest mean. ``dead``: a model whose hidden
             units never fire (:func:`~protocols.attacks.directions.dead`).
-        spare: a node that is told the truth.
+        spare: a node that is sent the own model.
 
     Raises:
         ConfigurationError: ``dead`` for a model without a hidden layer of rectified units.
@@ -217,20 +224,20 @@ def override(stage: Stage, aim: Literal["start", "opposite", "dead"], spare: int
     return lambda scene: scene.own if scene.to == spare else attack(scene)
 
 
-def spectral(stage: Stage, factor: float, entries: Mapping[int, float]) -> Attack:
+def spectral(stage: Stage, factor: float) -> Attack:
     """The target, pushed along the slowest mode of disagreement of the honest graph.
 
     Args:
         stage: of the run.
         factor: how far.
-        entries: of the Fiedler vector of the honest graph, by node.
     """
+    entries = _fiedler(stage)
     ops = _by_count("spectral", _spectral(factor))
 
     def attack(scene: Scene) -> Model:
         target = scene.seen.get(scene.to)
         if target is None:
-            return scene.in_the_dark()
+            return scene.blind()
         near = [v for v in scene.seen if v in entries]
         models = [target, *(scene.seen[v] for v in near)]
         mode = tuple(entries[v] for v in near)
@@ -267,10 +274,10 @@ def _spread(stage: Stage, say: Direction, factor: float | None) -> Attack:
     def suiting(scene: Scene) -> Model:
         found = scene.pull()
         if found is None:
-            return scene.in_the_dark()
+            return scene.blind()
         models, weights, _ = found
-        liars = [weight for v, weight in scene.links.weights.items() if v in stage.speakers]
-        return scene.said(ops(len(models), len(liars)), models, (0.0, *weights, *liars))
+        byzantine = [weight for v, weight in scene.links.weights.items() if v in stage.byzantine]
+        return scene.said(ops(len(models), len(byzantine)), models, (0.0, *weights, *byzantine))
 
     return suiting
 
@@ -287,13 +294,13 @@ def _of_models(name: str, fn: Callable[..., jax.Array]) -> Attack:
 
 
 def _pulled(name: str, fn: Callable[..., jax.Array], *others: Model) -> Attack:
-    """An attack on what pulls a target; a liar that does not see the target says its own model."""
+    """An attack on what pulls a target; a node that does not see the target sends its own model."""
     ops = _by_count(name, fn)
 
     def attack(scene: Scene) -> Model:
         found = scene.pull()
         if found is None:
-            return scene.in_the_dark()
+            return scene.blind()
         models, weights, wrong = found
         return scene.said(ops(len(models)), [*others, *models], weights or (0.0,), wrong)
 
@@ -369,9 +376,9 @@ def _suited(say: Direction, rule: Rule, honest: int, wrong: int) -> Callable[...
         weights = w.at[0].set(1.0 - jnp.sum(w[1:]))
         truth = jnp.concatenate([jnp.ones(honest, x.dtype), jnp.zeros(wrong, x.dtype)])
 
-        def outcome(lie: jax.Array) -> jax.Array:
-            heard = jnp.concatenate([x, jnp.tile(lie, (wrong, 1))])
-            # The lots receivers draw, and what they find out on their own samples, nobody else knows.
+        def outcome(sent: jax.Array) -> jax.Array:
+            heard = jnp.concatenate([x, jnp.tile(sent, (wrong, 1))])
+            # The attacker knows neither the lots that receivers draw nor losses on their own samples.
             unknown = jnp.zeros(honest + wrong, x.dtype)
             return rule(Heard(heard, weights, truth, unknown, lambda: unknown))
 
@@ -379,6 +386,17 @@ def _suited(say: Direction, rule: Rule, honest: int, wrong: int) -> Callable[...
         return directions.suited(lambda factor: say(x, factor), outcome, kept @ x / jnp.sum(kept))
 
     return search
+
+
+def _fiedler(stage: Stage) -> dict[int, float]:
+    """Entries of the Fiedler vector of the honest graph at the start, by node."""
+    place = {node: i for i, node in enumerate(stage.honest)}
+    weights = np.zeros((len(place), len(place)))
+    for node in stage.honest:
+        for peer, weight in stage.links(node, 0, 0.0).weights.items():
+            if peer in place:
+                weights[place[node], place[peer]] = weight
+    return dict(zip(stage.honest, directions.fiedler((weights + weights.T) / 2).tolist(), strict=True))
 
 
 def _stacked(rows: Sequence[jax.Array], like: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
-"""What Byzantine nodes say, as functions of vectors: the mathematics of content attacks.
+"""What Byzantine nodes send, as functions of vectors: the mathematics of content attacks.
 
-``x`` (n, d) are honest vectors, ``target`` (d,) the one of whom is spoken to. Traceable by JAX.
+``x`` (n, d) are honest vectors, ``target`` (d,) that of the receiver. Traceable by JAX.
 
 Sources: Baruch et al. 2019 (a little is enough); Xie et al. 2020 (inner product manipulation); Karimireddy et al.
 2022 (mimic); He, Karimireddy, Jaggi 2022 (dissensus); Gaucher, Dieuleveut, Hendrikx 2025 (spectral heterogeneity);
@@ -95,10 +95,10 @@ def suited(
     outcome: Callable[[jax.Array], jax.Array],
     wanted: jax.Array,
 ) -> jax.Array:
-    """What is said with the factor that takes a defence furthest from what is wanted.
+    """What is sent with the factor that takes a defence furthest from what is wanted.
 
     Args:
-        say: from a factor to what is said, (d,).
+        say: from a factor to what is sent, (d,).
         outcome: what the defence makes of it, (d,).
         wanted: the result without an attack.
 
@@ -129,7 +129,7 @@ DEAD = 1e3
 def dead(task: Task, params: Vector) -> Vector:
     """A model whose first hidden layer never fires: it learns nothing but the biases of its output layer.
 
-    Whoever trains it sends back a gradient that is zero before the output layer, whatever its data, so that a sum
+    A node that trains it sends back a gradient that is zero before the output layer, whatever its data, so that a sum
     over many such nodes and one other shows that other one's (Pasquini, Francati, Ateniese 2022).
 
     Args:

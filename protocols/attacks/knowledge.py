@@ -1,4 +1,4 @@
-"""The models of honest nodes that an adversary has really seen: its transcript, and nothing else.
+"""The models of honest nodes that the transcript of an adversary shows.
 
 Guarantees:
     A model is here only if a message of the transcript shows it: messages whose release is a masked vector, a share
@@ -19,8 +19,8 @@ REACH = 3
 """Rounds back from the newest one, after which older messages are not looked at."""
 
 
-def models_seen(context: Context, liars: Collection[int]) -> dict[int, Model]:
-    """The latest model of every node but some liars, as far as their coalition's transcript shows it, by node."""
+def models_seen(context: Context, byzantine: Collection[int]) -> dict[int, Model]:
+    """The latest model of every honest node, as far as the coalition's transcript shows it, by node."""
     latest: dict[int, tuple[int, Model]] = {}
     for messages in (_received(context), _ahead(context)):
         newest = -1
@@ -29,7 +29,7 @@ def models_seen(context: Context, liars: Collection[int]) -> dict[int, Model]:
             if message.round < newest - REACH:
                 break
             known = latest.get(src)
-            if src in liars or (known is not None and known[0] >= message.round):
+            if src in byzantine or (known is not None and known[0] >= message.round):
                 continue
             if (model := _model_in(message)) is not None:
                 latest[src] = (message.round, model)

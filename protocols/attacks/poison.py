@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,23 @@ import numpy as np
 from protocols.learning.bank import Bank
 from protocols.learning.dataset import Dataset
 from simulator.contract.compute import Vector
+
+
+@dataclass(frozen=True)
+class Training:
+    """What nodes train on and with.
+
+    Args:
+        bank: training samples of every node.
+        dataset: all data, those for testing included.
+        classes: how many; None for numbers to predict.
+        sigma: per node, standard deviation of the noise on its clipped sum.
+    """
+
+    bank: Bank
+    dataset: Dataset
+    classes: int | None
+    sigma: Sequence[float]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,14 @@
-"""The loop of asynchronous gossip: a local step on the node's own clock, then a word with one random neighbour.
+"""Asynchronous gossip: a local step on the node's own clock, then one exchange with one random neighbour.
 
 Push, pull and push-pull differ only in who shows a model to whom (:class:`Manners`). A round is one local update of a
-node; nobody waits for anybody. What arrives is kept until the node's clock next ticks; requests are answered at once,
-between local steps.
+node; nobody waits for anybody. What arrives is kept until the node's clock next ticks, and merged then
+(:class:`~protocols.gossip.merging.MergeRules`); requests are answered at once, between local steps.
+
+Sources: push after Ormándi, Hegedűs and Jelasity 2013 (arXiv 1109.1396, gossip learning). Pulling spreads what few
+know more slowly than pushing, and what nearly all know faster (Karp et al. 2000, FOCS; Jelasity et al. 2005, ACM TOCS
+23(3), for averages). In push-pull the two models are merged at different times and as they are then, so that averages
+are kept only roughly (Jelasity, Montresor and Babaoglu 2005, ACM TOCS 23(3)), unlike
+:mod:`protocols.gossip.pairwise`.
 """
 
 from __future__ import annotations
@@ -38,6 +44,11 @@ class Manners:
     asks: bool
 
 
+PUSH = Manners("push", shows=True, asks=False)
+PULL = Manners("pull", shows=False, asks=True)
+PUSH_PULL = Manners("push-pull", shows=True, asks=True)
+
+
 @dataclass(frozen=True)
 class Pace:
     """How often and how long.
@@ -51,6 +62,47 @@ class Pace:
     rounds: int
     period_s: float
     rules: MergeRules
+
+
+async def push(node: Node, learner: Learner, pace: Pace) -> None:
+    """Run push gossip at one node: ``rounds`` local updates, one about every ``period_s`` seconds.
+
+    A lost push loses nothing but its influence: the sender keeps its model.
+
+    Guarantees:
+        As for a direct exchange: receivers read the model. With noise of multiplier z on each of T updates,
+        the node's data are protected with (√T / z)-GDP against any observer.
+    """
+    await Gossiper(node, learner, pace, PUSH).run()
+
+
+async def pull(node: Node, learner: Learner, pace: Pace) -> None:
+    """Run pull gossip at one node: ``rounds`` local updates, one about every ``period_s`` seconds.
+
+    A neighbour that is asked answers at once with the model it has then. A request or an answer that is lost costs
+    that exchange and nothing else; nobody waits for it. A node that has made its last step goes on answering until
+    nobody has asked for two periods.
+
+    Guarantees:
+        Whoever asks reads the model, as often as it asks: a curious neighbour decides itself how many of the states
+        it sees. The bound does not depend on that: with noise of multiplier z on each of T updates, the node's data
+        are protected with (√T / z)-GDP against any observer.
+    """
+    await Gossiper(node, learner, pace, PULL).run()
+
+
+async def push_pull(node: Node, learner: Learner, pace: Pace) -> None:
+    """Run push-pull gossip at one node: ``rounds`` local updates, one about every ``period_s`` seconds.
+
+    The offer shows the own model, the answer the neighbour's as it is when the offer comes; each side merges what it
+    got when its own clock next ticks. A lost offer costs the whole exchange, a lost answer its half. A node that has
+    made its last step goes on answering until nothing has come for two periods.
+
+    Guarantees:
+        As for a direct exchange: partners read the model. With noise of multiplier z on each of T updates, the node's
+        data are protected with (√T / z)-GDP against any observer.
+    """
+    await Gossiper(node, learner, pace, PUSH_PULL).run()
 
 
 def ticking(pace_s: float, u: float) -> float:

@@ -15,14 +15,14 @@ from protocols.aggregation.keyring import KeyPlan
 from protocols.aggregation.keys import KeyRefused, PairSecrets, SignedKey, check_key, key_size_bytes, make_key
 from protocols.aggregation.pair_noise import PairNoises, noise_key
 from protocols.gossip.learner import Learner, Model
-from protocols.gossip.message_noise import Disguise
+from protocols.gossip.message_noise import MessageNoise
 from simulator.contract.node import Delivery, Message, Node
 
 KEY = "key"
 SETUP_ROUND = -1
 
 
-class PairDisguise(Disguise):
+class Decor(MessageNoise):
     """One node's side.
 
     Args:

@@ -6,7 +6,7 @@ from functools import partial
 
 from protocols.aggregation.keyring import TRIES
 from protocols.gossip.learner import Learner, Model
-from protocols.gossip.message_noise import Disguise
+from protocols.gossip.message_noise import MessageNoise
 from protocols.gossip.messages import show, shown, tell
 from protocols.gossip.peers import Barrier, shares
 from protocols.gossip.robust_mix import RobustMix
@@ -34,7 +34,7 @@ class DirectExchange:
         timeout_s: float,
         *,
         rescale: bool = False,
-        disguise: Disguise | None = None,
+        noise: MessageNoise | None = None,
         robust: RobustMix | None = None,
         late: frozenset[int] = frozenset(),
     ) -> None:
@@ -42,20 +42,20 @@ class DirectExchange:
         self._robust = robust
         self._late = late
         self._timeout_s = timeout_s
-        self._disguise = disguise
+        self._noise = noise
         self._learner = learner
         self._rescale = rescale
-        self._barrier = Barrier(node, "model", timeout_s, None if disguise is None else disguise.take)
+        self._barrier = Barrier(node, "model", timeout_s, None if noise is None else noise.take)
 
     pace = -1
     """A model from an earlier round is as good as none to others, but hurts nobody."""
 
     async def join(self) -> None:
-        """Agree on what disguises need; without one, on nothing."""
-        for _ in range(TRIES if self._disguise is not None else 0):
-            assert self._disguise is not None
-            self._disguise.announce()
-            if await self._barrier.listen(self._disguise.ready):
+        """Agree on what the noise of messages needs; without any, return at once."""
+        for _ in range(TRIES if self._noise is not None else 0):
+            assert self._noise is not None
+            self._noise.announce()
+            if await self._barrier.listen(self._noise.ready):
                 return
 
     async def catch_up(self) -> int:
@@ -76,10 +76,10 @@ class DirectExchange:
         message = partial(show, self._learner, "model", round)
         if node.id in self._late:
             await self._barrier.wait(round, [v for v in links.sources if v not in self._late])
-        if self._disguise is None:
+        if self._noise is None:
             tell(node, links.to, round, [mine], message)
         else:
-            mine, said = await self._disguise.cover(round, mine, links.weights)
+            mine, said = await self._noise.cover(round, mine, links.weights)
             for peer in links.to:
                 tell(node, (peer,), round, [said[peer]], message)
         heard = await self._barrier.collect(round, links.sources)

@@ -22,7 +22,7 @@ SURPLUS, SEEDS = "surplus", "seeds"
 REQUEST_BYTES = ID_BYTES + ROUND_BYTES
 
 
-class Surplus:
+class ExcessNoise:
     """One node's noise in its sums, part by part.
 
     Args:

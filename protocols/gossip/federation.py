@@ -1,4 +1,14 @@
-"""Averaging up and down a tree: what federated averaging on a star and on a tree of aggregators have in common.
+"""Federated averaging: up and down a star, or a tree of aggregators.
+
+On a star (FedAvg, McMahan et al. 2017, arXiv 1602.05629) node 0 is the server; it may hold data like everybody else.
+A baseline for gossip: it has one point where everything meets, which sees every client's update and whose crash
+stops the run until it is back. On a tree (HierFAVG, Liu et al. 2020, arXiv 1905.06641) aggregators average their
+leaves often, the root everybody now and then; on deeper trees every further level averages ``global_every`` times
+more rarely. A result counts by what is in it: the nodes, or the samples, that its average holds.
+
+A local update moves a model by a fixed public factor times the *sum* of gradients over a node's samples. With one
+update between averages (``mix_every = 1``) equal weights therefore already follow the gradient over all samples;
+weights by samples count those with much data twice then, and are meant for updates that are normalised per sample.
 
 Every inner node asks its children to train from its model, waits for their results and averages them. One exchange
 with its children is a *cycle*. The cycle of the nodes just above the leaves takes ``mix_every`` local updates; that
@@ -17,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from protocols.aggregation.sums import participants
+from protocols.aggregation.members import participants
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import call, numbers_of, show, shown, tell
 from protocols.gossip.peers import PATIENCE, Peers, pump
@@ -77,6 +87,31 @@ class FederationPlan:
     def wait_s(self, height: int) -> float:
         """How long a node of that height waits for results: children that wait themselves are given the time."""
         return self.timeout_s * int((1 + self.global_every) ** max(0, height - 1))
+
+
+async def fedavg(node: Node, learner: Learner, plan: FederationPlan) -> None:
+    """Run federated averaging at one node; the tree of ``plan`` has one level below its root.
+
+    A client reports the last model the server sent to it, not the one it is working on.
+
+    Guarantees:
+        The server reads every client's model, clients read the server's. With noise of multiplier z on each of T
+        updates, a node's data are protected with (√T / z)-GDP against any observer; a client that is asked less often
+        loses less, and sampling of clients is not counted as amplification.
+    """
+    await Member(node, learner, plan).run()
+
+
+async def hierarchical(node: Node, learner: Learner, plan: FederationPlan) -> None:
+    """Run hierarchical federated averaging at one node.
+
+    Leaves report the last model their aggregator sent, aggregators and the root what they averaged last.
+
+    Guarantees:
+        An aggregator reads the models of those just below it, and everybody the model from above. With noise of
+        multiplier z on each of T updates, a node's data are protected with (√T / z)-GDP against any observer.
+    """
+    await Member(node, learner, plan).run()
 
 
 class Member:

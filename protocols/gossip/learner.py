@@ -34,6 +34,10 @@ class Model(NamedTuple):
     Args:
         params: handle or vector of all parameters, and of the optimiser's state behind them if that travels.
         state: what they are as a combination of contributions.
+
+    Example:
+        >>> sv.Model(params=[0.5, 1.0], state=0).params
+        [0.5, 1.0]
     """
 
     params: Handle | Vector
@@ -64,6 +68,16 @@ class Learner:
         its own in each of them. Every clipped sum is in the lineage with its noise; what is no linear function of
         them (momentum, Adam, weight decay, a proximal pull, what remembers earlier updates) is recorded as opaque,
         which leaves the local bound.
+
+    Example:
+        >>> async def program(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
+        ...     model = learner.start
+        ...     for round in range(rounds):
+        ...         model = await learner.local_update(node, model, round)
+        ...         node.record("model", round=round + 1, value=model.params)
+        >>> alone = {"protocol.exchange": "plain", "protocol.rounds": 2}
+        >>> sv.run("quickstart", changes=alone, program=program).rounds_done_min
+        2
     """
 
     operations: Operations

@@ -10,7 +10,7 @@ from protocols.gossip.learner import Model
 from simulator.contract.node import Delivery, Node
 
 
-class Disguise(ABC):
+class MessageNoise(ABC):
     """One node's side; a new one for every life of the node."""
 
     def announce(self) -> None:
@@ -38,4 +38,4 @@ class Disguise(ABC):
         """
 
 
-DisguiseFactory: TypeAlias = Callable[[Node], Disguise]
+MessageNoiseFactory: TypeAlias = Callable[[Node], MessageNoise]

@@ -52,13 +52,13 @@ class RobustMix:
         learner: how nodes train; its lineage records mixes.
         rule: what is done with the vectors.
         least: how many it needs; a node that hears fewer keeps its own model.
-        dishonest: for oracles.
+        corrupt: nodes that do not follow the protocol, for oracles.
     """
 
-    def __init__(self, learner: Learner, rule: Rule, least: int, dishonest: frozenset[int]) -> None:
+    def __init__(self, learner: Learner, rule: Rule, least: int, corrupt: frozenset[int]) -> None:
         self._learner = learner
         self._least = least
-        self._dishonest = dishonest
+        self._corrupt = corrupt
         operations = learner.operations
         bank = operations.bank
         losses = own_losses(operations.task)
@@ -96,7 +96,7 @@ class RobustMix:
         learner = self._learner
         models = [mine, *(model for _, model in heard.values())]
         weights = (own, *(weight for weight, _ in heard.values()))
-        honest = (1.0, *(float(peer not in self._dishonest) for peer in heard))
+        honest = (1.0, *(float(peer not in self._corrupt) for peer in heard))
         params = await node.compute(
             self._op(len(models), counted),
             *(model.params for model in models),

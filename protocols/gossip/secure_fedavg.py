@@ -1,8 +1,8 @@
 """Federated averaging on a star whose server opens only sums of its clients' updates.
 
-As :mod:`protocols.gossip.fedavg`, but a client answers a task with ``hello`` (it is ready, and what its part in the
-sum needs) instead of a model. The server lists those who said so in time and opens Σ weight · update with the
-protocol of the scenario; an update is what a client's model has become minus what it was sent. The server's own
+As :func:`~protocols.gossip.federation.fedavg`, but a client answers a task with ``hello`` (it is ready, and what its
+part in the sum needs) instead of a model. The server lists those who said so in time and opens Σ weight · update with
+the protocol of the scenario; an update is what a client's model has become minus what it was sent. The server's own
 update, if it trains, is added in the clear. Where the sum stays closed the model stays as it was.
 
 Updates start from zero in every cycle, so no client can lead another's out of the range they are encoded in. A
@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from protocols.aggregation.members import participants
 from protocols.aggregation.offers import Offers
 from protocols.aggregation.session import Sessions
 from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
-from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules, participants
-from protocols.gossip.excess_noise import SEEDS, SURPLUS, Surplus
+from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
+from protocols.gossip.excess_noise import SEEDS, SURPLUS, ExcessNoise
 from protocols.gossip.federation import ROOT, FederationPlan, Member
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.peers import PATIENCE, pump
@@ -55,7 +56,7 @@ class SecureMember(Member):
         self._offers = offers
         self._sessions = Sessions(node, suite, rules, offers, rules.encoding.size(learner.size))
         self._ready: dict[int, Any] = {}
-        self._surplus = Surplus(node, learner, rules)
+        self._excess = ExcessNoise(node, learner, rules)
 
     async def run(self) -> None:
         """Agree on keys first, with those who are there; others' keys come when they do."""
@@ -76,7 +77,7 @@ class SecureMember(Member):
     async def _report(self, parent: int, round: int, start: Model, result: Model, weight: float) -> None:
         """Have the update ready, and say so."""
         update = await self._update(round, start, result)
-        update = self._surplus.noised(round, update)
+        update = self._excess.noised(round, update)
         self._offers.put(round, update)
         await self._sessions.offered(round)
         payload, size, _ = self._suite.greeting(parent, round)
@@ -113,7 +114,7 @@ class SecureMember(Member):
         if opened is None:
             node.record("mixed", round=first, heard=0, of=asked)
             return model, 0.0
-        opened = await self._surplus.removed(
+        opened = await self._excess.removed(
             first,
             asked,
             opened,
@@ -158,7 +159,7 @@ class SecureMember(Member):
         if message.kind in (SURPLUS, SEEDS):
             asked = participants(self._plan.participation, len(self._node.members(ROOT)))
             included = self._sessions.included(ROOT, message.round)
-            self._surplus.handle(delivery, asked, included)
+            self._excess.handle(delivery, asked, included)
             return
         await super()._handle(delivery)
         await self._sessions.handle(delivery)

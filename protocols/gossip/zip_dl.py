@@ -13,12 +13,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from protocols.gossip.learner import Learner, Model
-from protocols.gossip.message_noise import Disguise
+from protocols.gossip.message_noise import MessageNoise
 from protocols.privacy.lineage import ORIGIN
 from simulator.contract.node import Node
 
 
-class ZeroSum(Disguise):
+class ZipDl(MessageNoise):
     """One node's side.
 
     Args:

@@ -12,8 +12,6 @@ from protocols.learning.dataset import Dataset, split, standardised, train_sampl
 from simulator.errors import ConfigurationError
 
 __all__ = [
-    "DIGITS_SAMPLES",
-    "SAMPLES",
     "Dataset",
     "blobs",
     "breast_cancer",
@@ -24,10 +22,6 @@ __all__ = [
     "train_samples",
     "wine",
 ]
-
-DIGITS_SAMPLES = 1797
-SAMPLES = {"digits": DIGITS_SAMPLES, "breast-cancer": 569, "wine": 178, "diabetes": 442}
-"""Samples of the published sets, training and test together."""
 
 
 def digits(test_fraction: float, rng: np.random.Generator) -> Dataset:

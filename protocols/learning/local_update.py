@@ -17,11 +17,11 @@ import jax.numpy as jnp
 
 from protocols.learning.batches import NOBODY
 from protocols.learning.gradient import Unit, clip_vector, clipped, summed
-from protocols.learning.optimisers import Optimiser, flatten, unflatten
+from protocols.learning.optimisers import Optimiser, flatten, sgd, unflatten
 from protocols.learning.task import Task
 
 Keeps: TypeAlias = Literal["fresh", "node", "travels"]
-PLAIN = Optimiser()
+PLAIN = Optimiser(sgd(), linear=True)
 """Gradient descent."""
 
 
@@ -94,7 +94,7 @@ def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
         with ``whole``, McMahan et al. 2018 (arXiv:1710.06963).
     """
     size = task.size
-    transform = recipe.optimiser.transformation()
+    transform = recipe.optimiser.transform
     state_size = recipe.optimiser.state_size(size)
 
     def contribution(

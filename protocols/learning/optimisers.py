@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,63 +15,19 @@ from numpy.typing import NDArray
 
 from simulator.errors import ConfigurationError
 
-Kind: TypeAlias = Literal["sgd", "momentum", "adam", "adamw"]
-
 
 @dataclass(frozen=True)
 class Optimiser:
     """What becomes of a gradient before it is multiplied by the step size.
 
     Args:
-        kind: ``sgd``: nothing; ``momentum``: heavy ball or Nesterov; ``adam`` (Kingma and Ba 2015, arXiv:1412.6980);
-            ``adamw``: decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
-        momentum: of ``momentum``, in [0, 1).
-        nesterov: of ``momentum``: look ahead.
-        beta1, beta2, epsilon: of Adam.
-        weight_decay: λ ≥ 0: λ · parameters is added to the gradient, to Adam's direction with ``adamw``.
-
-    Raises:
-        ConfigurationError: a value out of its range.
+        transform: optax's form of it, without the step size. Runs share what was compiled only if this is the same
+            object, so take it from a cached function such as :func:`adam`.
+        linear: whether a step is the gradient times the step size and nothing else; ``transform`` is skipped then.
     """
 
-    kind: Kind = "sgd"
-    momentum: float = 0.9
-    nesterov: bool = False
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("momentum", "beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigurationError(
-                    f"optimiser: {name} is {getattr(self, name)}, expected at least 0 and below 1",
-                    f"training.optimizer.{name}",
-                )
-        if not (self.weight_decay >= 0 and self.epsilon > 0):
-            raise ConfigurationError(
-                f"optimiser: weight_decay {self.weight_decay} and epsilon {self.epsilon}, expected ≥ 0 and > 0",
-                "training.optimizer",
-            )
-
-    @property
-    def linear(self) -> bool:
-        """Whether a step is the gradient times the step size and nothing else."""
-        return self.kind == "sgd" and not self.weight_decay
-
-    def transformation(self) -> optax.GradientTransformation:
-        """Optax's form of it, without the step size."""
-        decay = [optax.add_decayed_weights(self.weight_decay)] if self.weight_decay else []
-        match self.kind:
-            case "sgd":
-                return optax.chain(*decay) if decay else optax.identity()
-            case "momentum":
-                return optax.chain(*decay, optax.trace(self.momentum, nesterov=self.nesterov))
-            case "adam":
-                return optax.chain(*decay, optax.scale_by_adam(self.beta1, self.beta2, self.epsilon))
-            case "adamw":
-                return optax.chain(optax.scale_by_adam(self.beta1, self.beta2, self.epsilon), *decay)
+    transform: optax.GradientTransformation
+    linear: bool = False
 
     def state_size(self, size: int) -> int:
         """Elements of the flat state for ``size`` parameters."""
@@ -79,9 +35,94 @@ class Optimiser:
 
     def fresh(self, size: int) -> NDArray[np.float32]:
         """The flat state before the first step."""
-        leaves = jax.tree.leaves(self.transformation().init(jnp.zeros(size)))
+        leaves = jax.tree.leaves(self.transform.init(jnp.zeros(size)))
         flat = [np.asarray(leaf, np.float32).ravel() for leaf in leaves]
         return np.concatenate([np.zeros(0, np.float32), *flat])
+
+
+@lru_cache(maxsize=64)
+def sgd(weight_decay: float = 0.0) -> optax.GradientTransformation:
+    """The gradient itself.
+
+    Args:
+        weight_decay: λ ≥ 0: λ · parameters is added to the gradient.
+
+    Raises:
+        ConfigurationError: a value out of its range.
+    """
+    return _chain(weight_decay)
+
+
+@lru_cache(maxsize=64)
+def momentum(
+    momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """A running sum of gradients: heavy ball, or Nesterov.
+
+    Args:
+        momentum: share of the sum that is left after a step, in [0, 1).
+        nesterov: look one step ahead.
+        weight_decay: λ ≥ 0: λ · parameters is added to the gradient.
+
+    Raises:
+        ConfigurationError: a value out of its range.
+    """
+    _require_share(momentum=momentum)
+    return _chain(weight_decay, optax.trace(momentum, nesterov=nesterov))
+
+
+@lru_cache(maxsize=64)
+def adam(
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> optax.GradientTransformation:
+    """Adam, and AdamW with decoupled weight decay.
+
+    Args:
+        beta1: decay of the mean, in [0, 1).
+        beta2: decay of the mean square, in [0, 1).
+        epsilon: added to the root of the mean square, > 0.
+        weight_decay: λ ≥ 0: λ · parameters is added to the gradient, or to Adam's direction.
+        decoupled: whether to the direction (AdamW).
+
+    Raises:
+        ConfigurationError: a value out of its range.
+
+    Source: Kingma and Ba 2015 (arXiv:1412.6980); Loshchilov and Hutter 2019 (arXiv:1711.05101).
+    """
+    _require_share(beta1=beta1, beta2=beta2)
+    if not epsilon > 0:
+        raise ConfigurationError(
+            f"optimiser: epsilon is {epsilon}, expected > 0", "training.optimizer.epsilon"
+        )
+    scaled = optax.scale_by_adam(beta1, beta2, epsilon)
+    return _chain(weight_decay, before=(scaled,)) if decoupled else _chain(weight_decay, scaled)
+
+
+def _chain(
+    weight_decay: float,
+    *after: optax.GradientTransformation,
+    before: tuple[optax.GradientTransformation, ...] = (),
+) -> optax.GradientTransformation:
+    """Weight decay, if any, behind ``before`` and in front of ``after``."""
+    if not weight_decay >= 0:
+        raise ConfigurationError(
+            f"optimiser: weight_decay is {weight_decay}, expected ≥ 0", "training.weight_decay"
+        )
+    decay = (optax.add_decayed_weights(weight_decay),) if weight_decay else ()
+    steps = (*before, *decay, *after)
+    return optax.chain(*steps) if steps else optax.identity()
+
+
+def _require_share(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ConfigurationError(
+                f"optimiser: {name} is {value}, expected at least 0 and below 1", f"training.optimizer.{name}"
+            )
 
 
 @dataclass(frozen=True)
@@ -96,7 +137,7 @@ class _Form:
 
 @lru_cache(maxsize=128)
 def _form(optimiser: Optimiser, size: int) -> _Form:
-    state = jax.eval_shape(lambda: optimiser.transformation().init(jnp.zeros(size)))
+    state = jax.eval_shape(lambda: optimiser.transform.init(jnp.zeros(size)))
     leaves, tree = jax.tree.flatten(state)
     shapes = tuple(leaf.shape for leaf in leaves)
     return _Form(tree, shapes, tuple(leaf.dtype for leaf in leaves), sum(map(prod, shapes)))

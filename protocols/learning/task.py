@@ -33,6 +33,24 @@ class Task:
         network: the layers behind ``loss``, if that is ``head`` of their outputs: per-sample clipping is then as
             cheap as training without. A task without is clipped sample by sample.
         head: ``head(outputs (samples, units), y (samples,)) -> (samples,)`` losses; goes with ``network``.
+
+    Example:
+        Logistic regression in a notebook, on data with 5 features and 2 classes:
+
+        >>> import jax.numpy as jnp, numpy as np
+        >>> def score(params, x):
+        ...     return x @ params[:5] + params[5]
+        >>> def loss(params, x, y):
+        ...     return jnp.logaddexp(0.0, (1 - 2 * y) * score(params, x))
+        >>> def evaluate(params, x, y):
+        ...     return {"loss": loss(params, x, y), "prediction": (score(params, x) > 0).astype(int)}
+        >>> def init(rng):
+        ...     return np.zeros(6, np.float32)
+        >>> task = sv.Task("logistic", 6, init, loss, evaluate, classes=2)
+        >>> x = np.random.default_rng(0).normal(size=(400, 5))
+        >>> few = {"protocol.rounds": 5, "partition": {"kind": "iid"}}
+        >>> sv.run("quickstart", changes=few, data=(x, x[:, 0] > 0), task=task).accuracy_mean > 0.6
+        True
     """
 
     name: str

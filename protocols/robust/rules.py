@@ -8,8 +8,8 @@ return NaN.
 
 Sources: Yin et al. 2018 (median, trimmed mean); Xie et al. 2018 (mean around median); Blanchard et al. 2017 (Krum);
 Pillutla et al. 2022 (smoothed Weiszfeld); El Mhamdi et al. 2018 (minimum diameter averaging); Karimireddy et al. 2021
-(centred clipping), 2022 (bucketing); Farhadkhani et al. 2022, 2023 (nearest-neighbour averaging and mixing); Allouah
-et al. 2025 (adaptive robust clipping).
+(centred clipping), 2022 (bucketing); Farhadkhani et al. 2022, 2023 (nearest-neighbour averaging); Allouah
+et al. 2023 (nearest-neighbour mixing), 2025 (adaptive robust clipping).
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ def clipped_gossip(x: jax.Array, w: jax.Array, radius: jax.Array | float) -> jax
 
 
 def second_furthest(x: jax.Array) -> jax.Array:
-    """The radius that follows the models: the second largest distance of a neighbour (the largest of one)."""
+    """The second largest distance of a neighbour, a radius that follows the models; the largest of one, 0 of none."""
+    if x.shape[0] == 1:
+        return jnp.zeros((), x.dtype)
     away = jnp.sort(_away(x))
     return away[-2] if len(away) > 1 else away[-1]
 
@@ -61,7 +63,7 @@ def clipped_sum(x: jax.Array, w: jax.Array, budget: float) -> jax.Array:
     """Clipped gossip with the largest distance beyond which twice the budget lies (CS+)."""
     away, before, _ = _from_furthest(x, w)
     far = before * NEARLY >= 2.0 * budget
-    return clipped_gossip(x, w, jnp.max(jnp.where(far, away, 0.0)))
+    return clipped_gossip(x, w, jnp.max(jnp.where(far, away, 0.0), initial=0.0))
 
 
 def trimmed_sum(x: jax.Array, w: jax.Array, budget: float) -> jax.Array:

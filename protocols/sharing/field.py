@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
@@ -60,6 +58,8 @@ def combine(modulus: Modulus, factors: Sequence[Sequence[int]], rows: Words) -> 
     Returns:
         (n, d), elements.
     """
+    import jax  # not at import: kinds of message are asked of what shares vectors before anything is computed
+
     check_field(modulus)
     matrix = np.array(factors, dtype=np.uint64).reshape(len(factors), -1)
     size = rows.shape[1]
@@ -188,6 +188,9 @@ def _reduced(xp: Any, bits: int, *terms: Any) -> Any:
 @lru_cache(maxsize=4)
 def _combination(bits: int) -> Any:
     """factors (n, k), rows (k, block) -> (n, block)."""
+    import jax
+    import jax.numpy as jnp
+
     p, shift = np.uint64(2**bits - 1), np.uint64(bits)
 
     def step(total: Any, term: Any) -> tuple[Any, None]:

@@ -1,4 +1,4 @@
-"""Data and their partition, from a scenario."""
+"""The data of a run, and who holds what of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from protocols.learning import data, data_files, partition
 from protocols.learning.dataset import Dataset
-from protocols.learning.holdings import Holdings, hold_out, required, shifted
-from scenarios.kinds import data as data_tables
-from scenarios.schema import Scenario
+from protocols.learning.holdings import Holdings, hold_out, shifted
+from protocols.learning.partition import Parts, with_label_noise
+from scenarios.kinds.data import Data
+from scenarios.kinds.partitions import Partition
 from simulator import streams
 from simulator.errors import ConfigurationError
 
@@ -67,101 +67,95 @@ class Shares:
         }
 
 
-def build_shares(scenario: Scenario, base: Path, nodes: int, without: int = 0) -> Shares:
-    """The data of a run and who holds what of them.
+def build_data(data: Data, base: Path, seed: int) -> Dataset:
+    """Return training and test samples.
 
     Args:
-        scenario: whose data, partition and seed count.
-        base: where relative file names start.
+        data: says which.
+        base: folder that relative file names start at.
+        seed: of the run.
+
+    Raises:
+        ConfigurationError: there are no such data, or labels are not what their kind says.
+    """
+    dataset = data.load(base, streams.generator(seed, "data"))
+    if (dataset.classes is None) != data.regression:
+        found, said = ("numbers", "classes") if dataset.classes is None else ("classes", "numbers")
+        raise ConfigurationError(
+            f"{data.kind} loaded labels that are {found}, but says that they are {said}; repair regression of "
+            f"{type(data).__name__}",
+            "data.kind",
+        )
+    return dataset
+
+
+def build_shares(dataset: Dataset, spec: Partition, seed: int, nodes: int, without: int = 0) -> Shares:
+    """Return the data of a run and who holds what of them.
+
+    Args:
+        dataset: training and test samples.
+        spec: how they are dealt out and changed.
+        seed: of the run.
         nodes: that hold data.
         without: further nodes, numbered after them, that hold none.
 
     Raises:
-        ConfigurationError: there are no such data, or they cannot be held like that.
+        ConfigurationError: the data cannot be held like that.
     """
-    dataset, spec = build_data(scenario, base), scenario.partition
-    parts = build_partition(scenario, dataset, nodes)
+    parts = build_partition(dataset, spec, seed, nodes)
     if spec.shift is not None:
-        rng = streams.generator(scenario.seed, "feature shift")
+        rng = streams.generator(seed, "feature shift")
         train_x = shifted(dataset.train_x, parts, spec.shift.noise, spec.shift.rotations, rng)
         # Turned images keep their pixels; noise leaves no bounds.
         dataset = replace(dataset, train_x=train_x, bounds=None if spec.shift.noise > 0 else dataset.bounds)
     if spec.label_noise > 0:
-        dataset = partition.with_label_noise(
-            dataset, spec.label_noise, streams.generator(scenario.seed, "label noise")
-        )
-    held = hold_out(parts, spec.local_test, streams.generator(scenario.seed, "local test"))
+        dataset = with_label_noise(dataset, spec.label_noise, streams.generator(seed, "label noise"))
+    held = hold_out(parts, spec.local_test, streams.generator(seed, "local test"))
     nothing = [np.zeros(0, np.int64)] * without
     return Shares(dataset, Holdings(held.train + nothing, held.test + nothing))
 
 
-def build_data(scenario: Scenario, base: Path) -> Dataset:
-    """Training and test samples; ``base`` is where relative file names start."""
-    rng = streams.generator(scenario.seed, "data")
-    match scenario.data:
-        case data_tables.DigitsData() as spec:
-            return data.digits(spec.test_fraction, rng)
-        case data_tables.BreastCancerData() as spec:
-            return data.breast_cancer(spec.test_fraction, rng, scale=spec.scale == "standard")
-        case data_tables.WineData() as spec:
-            return data.wine(spec.test_fraction, rng, scale=spec.scale == "standard")
-        case data_tables.DiabetesData() as spec:
-            return data.diabetes(spec.test_fraction, rng, scale=spec.scale == "standard")
-        case data_tables.BlobsData() as spec:
-            return data.blobs(spec.samples, spec.features, spec.classes, spec.spread, spec.test_fraction, rng)
-        case data_tables.LinearData() as spec:
-            return data.linear(spec.samples, spec.features, spec.noise, spec.test_fraction, rng)[0]
-        case data_tables.IdxData() as spec:
-            return data_files.idx_folder(
-                base / spec.path, spec.part, _choices(spec), rng, transpose=spec.transpose
-            )
-        case data_tables.NpzData() as spec:
-            return data_files.npz(base / spec.path, _choices(spec), rng)
-        case data_tables.TableData() as spec:
-            test_path = None if spec.test_path is None else base / spec.test_path
-            columns = data_files.Columns(spec.label, spec.user, spec.ignore, spec.shape)
-            return data_files.table(base / spec.path, test_path, spec.kind, columns, _choices(spec), rng)
+def build_partition(dataset: Dataset, spec: Partition, seed: int, nodes: int) -> Parts:
+    """Return which training samples each node holds, those included that it keeps for its own tests.
+
+    Args:
+        dataset: training and test samples.
+        spec: how they are dealt out.
+        seed: of the run.
+        nodes: that hold data.
+
+    Raises:
+        ConfigurationError: the data lack what the partition needs, or it returned parts that are none.
+    """
+    if spec.needs_classes and dataset.classes is None:
+        raise ConfigurationError(
+            f"{spec.kind} needs classes, but the labels of these data are numbers to predict; use another kind, such "
+            "as iid or shards",
+            "partition.kind",
+        )
+    if spec.needs_users and dataset.groups is None:
+        raise ConfigurationError(
+            f"{spec.kind} needs to know which user each training sample comes from, and these data do not say; npz "
+            "files need an array groups, tables a column named by data.user",
+            "partition.kind",
+        )
+    parts = spec.split(dataset, nodes, streams.generator(seed, "partition"))
+    _check_parts(spec, parts, nodes, len(dataset.train_y))
+    return parts
 
 
-def _choices(spec: data_tables.FileData) -> data_files.Choices:
-    return data_files.Choices(
-        target="class" if isinstance(spec, data_tables.IdxData) else spec.target,
-        scale="bytes" if isinstance(spec, data_tables.IdxData) else spec.scale,
-        test_fraction=spec.test_fraction,
-        samples=spec.samples,
-        test_samples=spec.test_samples,
-    )
-
-
-def build_partition(scenario: Scenario, dataset: Dataset, nodes: int) -> partition.Parts:
-    """Which training samples each node holds, those included that it keeps for its own tests."""
-    rng = streams.generator(scenario.seed, "partition")
-    labels, total = dataset.train_y, len(dataset.train_y)
-    spec = scenario.partition
-    least = required(spec.min_samples, spec.local_test)
-    match spec:
-        case data_tables.IidPartition(samples=None):
-            return partition.iid(labels, nodes, rng)
-        case data_tables.IidPartition():
-            assert spec.samples is not None
-            return partition.draws(total, nodes, spec.samples, spec.with_replacement, rng)
-        case data_tables.DirichletPartition():
-            if dataset.classes is None:
-                raise ConfigurationError(partition.NO_CLASSES, "partition.kind")
-            return partition.dirichlet(labels, nodes, spec.alpha, least, rng)
-        case data_tables.ShardsPartition():
-            return partition.shards(labels, nodes, spec.shards, least, rng)
-        case data_tables.LabelBlocksPartition():
-            return partition.label_blocks(labels, nodes, spec.blocks, least, rng)
-        case data_tables.DirichletSizesPartition():
-            return partition.dirichlet_sizes(total, nodes, spec.alpha, least, rng)
-        case data_tables.LognormalSizesPartition():
-            return partition.lognormal_sizes(total, nodes, spec.sigma, least, rng)
-        case data_tables.UsersPartition():
-            if dataset.groups is None:
-                raise ConfigurationError(
-                    "nobody says which user a training sample comes from; npz files need an array groups, tables a "
-                    "column named by data.user",
-                    "partition.kind",
-                )
-            return partition.users(dataset.groups, nodes, least, rng)
+def _check_parts(spec: Partition, parts: Parts, nodes: int, samples: int) -> None:
+    """Refuse what a kind's split may not return: accounting rests on who holds which sample."""
+    wrong = None
+    if len(parts) != nodes:
+        wrong = f"{len(parts)} parts for {nodes} nodes"
+    elif any(
+        len(part) and (part[0] < 0 or part[-1] >= samples or np.any(np.diff(part) <= 0)) for part in parts
+    ):
+        wrong = f"a part that is no ascending array of indices below {samples}"
+    elif not spec.copies and np.bincount(np.concatenate(parts), minlength=1).max() > 1:
+        wrong = "a sample that two nodes hold, although its copies is False"
+    if wrong is not None:
+        raise ConfigurationError(
+            f"{spec.kind} returned {wrong}; repair split of {type(spec).__name__}", "partition.kind"
+        )

@@ -14,7 +14,6 @@ from protocols.sharing.codec import Codec, codec_for
 from protocols.sharing.modulus import Modulus
 from protocols.sharing.rotation import padded
 from scenarios.assembly.learner import Learning, build_sigma
-from scenarios.facts.secure import asked, per_position
 from scenarios.schema import Scenario
 from simulator.topology.overlays import Overlay
 
@@ -25,7 +24,7 @@ FINEST_SIGMA = 2.0**30
 def build_integers(
     scenario: Scenario, learning: Learning, overlay: Overlay, members: int, modulus: Modulus, beacon: bytes
 ) -> tuple[NoisedIntegers, SumLaw]:
-    """How clients' updates become noised integers, and the law that the ledger needs.
+    """Return how clients' updates become noised integers, and the law that the ledger needs.
 
     Args:
         scenario: a server's sums, one local update in each.
@@ -43,7 +42,7 @@ def build_integers(
     norm = learner.gain * (1 if whole else max(learning.bank.counts)) * privacy.clip
 
     def fitting(sigma: float) -> tuple[Codec, SumLaw]:
-        """The finest scale for noise of that standard deviation, and the law."""
+        """Return the finest scale for noise of that standard deviation, and the law."""
         codec = codec_for(norm, members, members, modulus, sigma, secure.range_sigmas)
         if sigma > 0:
             codec = replace(codec, scale=min(codec.scale, 2.0 ** floor(log2(FINEST_SIGMA / sigma))))
@@ -56,14 +55,14 @@ def build_integers(
     codec, law = fitting(sigma)
     parts: tuple[float, ...] = ()
     if privacy.surplus == "remove":
-        taking = asked(scenario, members)
-        least = per_position(secure, taking)
+        taking = scenario.protocol.asked(members)
+        least = secure.per_position(taking)
         parts = part_variances(sigma**2, least - secure.colluders, taking - least)
     return NoisedIntegers(codec, law.law, sigma, learner.size, beacon, whole=whole, parts=parts), law
 
 
 def _calibrated(scenario: Scenario, learning: Learning, members: int, law: SumLaw) -> float:
-    """The least standard deviation of a client's noise for which a client in every sum stays within the target.
+    """Return the least standard deviation of a client's noise with which a client in every sum keeps the target.
 
     The scale is that without noise, the finest there is; with the coarser one that noise needs, rounding adds a
     little, which is why the target is undershot by a thousandth.
@@ -74,7 +73,7 @@ def _calibrated(scenario: Scenario, learning: Learning, members: int, law: SumLa
     assert privacy.target_epsilon is not None
     counted = 1
     if privacy.noise == "sum":
-        counted = per_position(secure, asked(scenario, members)) - secure.colluders
+        counted = secure.per_position(scenario.protocol.asked(members)) - secure.colluders
     shift = learner.gain * privacy.clip * shift_factor(privacy.adjacency)
     variance = variance_for(
         0.999 * privacy.target_epsilon,

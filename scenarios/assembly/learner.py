@@ -1,33 +1,35 @@
-"""How every node of a run trains: data, model and mechanism, from a scenario."""
+"""How every node of a run trains: data, model and mechanism."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.gossip.learner import Learner, Model
-from protocols.learning import data, models
 from protocols.learning.bank import Bank
+from protocols.learning.dataset import Dataset
 from protocols.learning.evaluate import Evaluator
 from protocols.learning.local_test import LocalEvaluator
+from protocols.learning.operations import Operations
 from protocols.learning.task import Task
 from protocols.privacy.accounting import shift_factor
 from protocols.privacy.adaptive_clip import AdaptiveClip
 from protocols.privacy.bands import normalised, square_root_bands
 from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.privacy.mechanism import member_sigma
-from scenarios.assembly.data import Shares, build_shares
+from scenarios.assembly.data import Shares, build_data, build_shares
 from scenarios.assembly.training import build_divisor, build_operations, build_schedule
-from scenarios.facts.budget import allowances, local_multiplier
-from scenarios.facts.secure import asked, per_position
-from scenarios.facts.training import has_integer_noise
-from scenarios.kinds import protocols as protocol_tables
-from scenarios.kinds import training as training_tables
-from scenarios.kinds.tasks import task_named
+from scenarios.facts.budget import allowances, local_multiplier, mechanism_of
+from scenarios.facts.training import has_integer_noise, protection_of
+from scenarios.kinds import tasks
+from scenarios.kinds.privacy import Privacy
+from scenarios.kinds.training import Training
+from scenarios.objects import NOTHING, Objects
 from scenarios.schema import Scenario
 from simulator import streams
 from simulator.contract.compute import Executor
@@ -64,107 +66,137 @@ class Learning:
 
 
 def build_learning(
-    scenario: Scenario, overlay: Overlay, base: Path, executor: Executor, sybils: int = 0
+    scenario: Scenario,
+    overlay: Overlay,
+    base: Path,
+    executor: Executor,
+    sybils: int = 0,
+    objects: Objects = NOTHING,
 ) -> Learning:
-    """Data, model and mechanism; the last ``sybils`` nodes hold no data, so that what others hold stays the same."""
-    nodes = overlay.nodes - sybils
-    shares = build_shares(scenario, base, nodes, sybils)
+    """Return data, model and mechanism.
+
+    Args:
+        scenario: of the run.
+        overlay: who there is, and who is linked to whom.
+        base: folder that relative file names start at.
+        executor: carries out model mathematics.
+        sybils: the last nodes, which hold no data, so that what others hold stays the same.
+        objects: data and model in memory, in place of those of the scenario.
+
+    Raises:
+        ConfigurationError: data, partition and model do not fit each other, or files are broken.
+    """
+    nodes, training = overlay.nodes - sybils, scenario.training
+    dataset = objects.dataset(scenario.seed) or build_data(scenario.data, base, scenario.seed)
+    shares = build_shares(dataset, scenario.partition, scenario.seed, nodes, sybils)
     dataset, parts = shares.dataset, list(shares.holdings.train)
-    divisor = build_divisor(scenario.training, list(map(len, parts)))
-    if isinstance(scenario.protocol, protocol_tables.CentralisedProtocol):
-        scenario, divisor = pooled(scenario, parts[:nodes], divisor)
+    divisor = build_divisor(training, list(map(len, parts)))
+    if scenario.protocol.pools_data:
+        training, divisor = pooled(training, parts[:nodes], divisor)
         parts = [np.sort(np.concatenate(parts))]
-    task = build_task(scenario.model, dataset)
-    privacy, training = scenario.privacy, scenario.training
+    task = objects.task_for(dataset) or build_task(scenario.model, dataset)
     bank = Bank.of(dataset.train_x, dataset.train_y, parts)
-    operations = build_operations(scenario, task, bank, divisor)
+    operations = build_operations(training, protection_of(scenario), task, bank, divisor)
     initial = task.init(streams.generator(scenario.seed, "initial model"))
-    recipe, start = operations.recipe, initial
-    if recipe.keeps == "travels":
-        start = np.concatenate([initial, recipe.optimiser.fresh(task.size)])
-    sigma = [0.0] * overlay.nodes
-    if not has_integer_noise(scenario):
-        sigma = build_sigma(scenario, overlay, bank.counts)
-    learner = Learner(
-        operations=operations,
-        lineage=Lineage(),
-        start=Model(executor.constant(start), ORIGIN),
-        gain=1.0 if recipe.whole else training.step / operations.divisor,
-        sigma=sigma,
-        sensitivity=NO_CLIP if privacy is None else privacy.clip,
-        step_cost_s=training.step_cost,
-        schedule=build_schedule(training),
-        allowance=allowances(scenario, sigma),
-        bands=build_bands(scenario),
-        adaptive=build_adaptive(scenario, sigma),
-    )
+    learner = build_learner(scenario, overlay, operations, executor.constant(_start(operations, initial)))
     local = None
     if shares.local_test:
         local = LocalEvaluator(task, Bank.of(dataset.train_x, dataset.train_y, shares.holdings.test))
     return Learning(learner, Evaluator(task, dataset), local, shares, bank, initial)
 
 
-def pooled(scenario: Scenario, parts: Sequence[NDArray[np.int64]], divisor: int) -> tuple[Scenario, int]:
-    """How one place trains in the stead of all nodes: a step takes as many samples as theirs together.
+def build_learner(scenario: Scenario, overlay: Overlay, operations: Operations, start: Any) -> Learner:
+    """Return how every node trains: its mathematics, noise and budget.
+
+    Args:
+        scenario: of the run.
+        overlay: who there is, and who is linked to whom.
+        operations: the model mathematics.
+        start: the initial model as the executor holds it.
+    """
+    privacy, training = scenario.privacy, scenario.training
+    sigma = [0.0] * overlay.nodes
+    if not has_integer_noise(scenario):
+        sigma = build_sigma(scenario, overlay, operations.bank.counts)
+    return Learner(
+        operations=operations,
+        lineage=Lineage(),
+        start=Model(start, ORIGIN),
+        gain=1.0 if operations.recipe.whole else training.step / operations.divisor,
+        sigma=sigma,
+        sensitivity=NO_CLIP if privacy is None else privacy.clip,
+        step_cost_s=training.step_cost,
+        schedule=build_schedule(training),
+        allowance=build_allowance(scenario, sigma),
+        bands=None if privacy is None else build_bands(privacy),
+        adaptive=None if privacy is None else build_adaptive(privacy, sigma),
+    )
+
+
+def _start(operations: Operations, initial: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the initial parameters, with the optimiser's state behind them where it travels."""
+    recipe = operations.recipe
+    if recipe.keeps != "travels":
+        return initial
+    return np.concatenate([initial, recipe.optimiser.fresh(operations.task.size)])
+
+
+def pooled(training: Training, parts: Sequence[NDArray[np.int64]], divisor: int) -> tuple[Training, int]:
+    """Return training and divisor of one place in the stead of all nodes: a step takes their samples together.
 
     The sum of everybody's gradients stands for their average, so it is divided by the nodes' divisor times their
     number.
 
     Args:
-        scenario: of the run.
+        training: of a single node.
         parts: what each node holds.
         divisor: of a single node's sum.
     """
-    training = scenario.training
     if training.batch is not None:
         batch = sum(min(training.batch, len(part)) for part in parts)
-        scenario = scenario.model_copy(update={"training": training.model_copy(update={"batch": batch})})
-    return scenario, divisor * len(parts)
+        training = training.model_copy(update={"batch": batch})
+    return training, divisor * len(parts)
 
 
-def build_bands(scenario: Scenario) -> tuple[float, ...] | None:
-    """Coefficients of noise that is correlated over rounds."""
-    bands = None if scenario.privacy is None else scenario.privacy.bands
+def build_bands(privacy: Privacy) -> tuple[float, ...] | None:
+    """Return the coefficients of noise that is correlated across rounds; None where it is not."""
+    bands = privacy.bands
     if bands is None:
         return None
     return square_root_bands(bands) if isinstance(bands, int) else normalised(bands)
 
 
-def build_adaptive(scenario: Scenario, sigma: Sequence[float]) -> AdaptiveClip | None:
-    """How the clipping norm follows the norms of updates."""
+def build_allowance(scenario: Scenario, sigma: Sequence[float]) -> list[int] | None:
+    """Return, by node, the number of noised sums that its budget allows; None without a budget."""
     privacy = scenario.privacy
-    if privacy is None or privacy.adaptive_clip is None:
+    if privacy is None or privacy.budget is None:
         return None
+    return allowances(mechanism_of(scenario, privacy), privacy.budget, sigma)
+
+
+def build_adaptive(privacy: Privacy, sigma: Sequence[float]) -> AdaptiveClip | None:
+    """Return how the clipping norm follows the norms of updates; None where it is fixed.
+
+    Args:
+        privacy: says how.
+        sigma: by node, the standard deviation of its noise at the initial clipping norm.
+    """
     spec = privacy.adaptive_clip
+    if spec is None:
+        return None
     return AdaptiveClip(privacy.clip, spec.quantile, spec.rate, max(sigma) / privacy.clip, spec.bit_noise)
 
 
-def build_task(spec: training_tables.Model, dataset: data.Dataset) -> Task:
-    """The model."""
-    shape, classes = dataset.train_x.shape[1:], dataset.classes
-    if isinstance(spec, training_tables.TaskModel):
-        return task_named(spec.name)(shape=shape, classes=classes, **spec.options)
-    if isinstance(spec, training_tables.LinearModel):
-        if classes is not None:
-            raise ConfigurationError(
-                f"linear regression predicts numbers, and these data have {classes} classes; use softmax",
-                "model.kind",
-            )
-        return models.linear(dataset.features)
-    if classes is None:
-        raise ConfigurationError(
-            f"{spec.kind} tells classes apart, and these data have numbers to predict; use linear",
-            "model.kind",
-        )
-    match spec:
-        case training_tables.SoftmaxModel():
-            return models.softmax(dataset.features, classes)
-        case training_tables.MlpModel():
-            return models.mlp(dataset.features, spec.hidden, classes, spec.activation)
-        case training_tables.CnnModel():
-            return models.cnn(
-                shape, classes, spec.channels, spec.kernel, spec.hidden, spec.activation, spec.padding
-            )
+def build_task(model: tasks.Model, dataset: Dataset) -> Task:
+    """Return the functions of a model for a data set.
+
+    Raises:
+        ConfigurationError: the model cannot be trained on such data.
+    """
+    wrong = model.misfit(dataset.classes is None, "these data")
+    if wrong is not None:
+        raise ConfigurationError(wrong, "model.kind")
+    return model.build(dataset.shape, dataset.classes)
 
 
 def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) -> list[float]:
@@ -177,28 +209,20 @@ def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) ->
     z = privacy.noise_multiplier
     if z is None:
         assert privacy.target_epsilon is not None
-        local = local_multiplier(scenario, privacy.target_epsilon)
+        local = local_multiplier(mechanism_of(scenario, privacy), privacy.target_epsilon)
         z = local * shift_factor(privacy.adjacency) / min(relative)
     return [z * privacy.clip * share for share in relative]
 
 
 def _share(scenario: Scenario, node: int, overlay: Overlay, samples: Sequence[int]) -> float:
     """The part of a sum's noise that ``node`` must add, so that any sum it enters has enough."""
-    secure = scenario.secure
+    secure, protocol = scenario.secure, scenario.protocol
     assert secure is not None
-    if isinstance(scenario.protocol, protocol_tables.FedavgProtocol):
-        neighbourhoods = [update_weights(scenario.protocol, samples)[1:]]
-    else:
-        links = (overlay.links(v, 0) for v in overlay.links(node, 0).to)
-        neighbourhoods = [list(around.weights.values()) for around in links]
+    sums = [
+        list(protocol.members(overlay, samples, aggregator).values())
+        for aggregator in protocol.aggregators(overlay, node)
+    ]
     return max(
-        member_sigma(
-            1.0, 1.0, [weights], secure.colluders, per_position(secure, asked(scenario, len(weights)))
-        )
-        for weights in neighbourhoods
+        member_sigma(1.0, 1.0, [weights], secure.colluders, secure.per_position(protocol.asked(len(weights))))
+        for weights in sums
     )
-
-
-def update_weights(spec: protocol_tables.FederatedProtocol, samples: Sequence[int]) -> list[float]:
-    """The public weight of each node's result in a server's average."""
-    return [float(count) for count in samples] if spec.weights == "samples" else [1.0] * len(samples)

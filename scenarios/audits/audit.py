@@ -135,7 +135,7 @@ def claim_of(scenario: Scenario, parts: Parts, node: int, entries: list[Entry]) 
     privacy = scenario.privacy
     assert privacy is not None
 
-    facts = RunFacts(parts.cast.dishonest, parts.law, sampling_rate(scenario.training))
+    facts = RunFacts(parts.cast.corrupt, parts.law, sampling_rate(scenario.training))
 
     def claims(delta: float) -> Any:
         end_s = max(entry.t_s for entry in entries)

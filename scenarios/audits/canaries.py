@@ -43,7 +43,7 @@ def canary_named(name: str) -> Canary:
     for kind in CANARIES:
         if kind == name:
             return kind
-    raise ConfigurationError(f"--canary is one of {', '.join(CANARIES)}, got {name}")
+    raise ConfigurationError(f"canary is one of {', '.join(CANARIES)}, got {name}")
 
 
 def sign_of(round: int) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from protocols.gossip.excess_noise import Surplus
+from protocols.gossip.excess_noise import ExcessNoise
 from protocols.gossip.learner import Learner, Model
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy.accounting import shift_factor
@@ -27,15 +27,12 @@ from protocols.privacy.entries import Entry
 from protocols.privacy.lineage import ORIGIN, PUBLIC, Lineage, Opened
 from protocols.privacy.lower_bound import epsilon_one_run
 from protocols.sharing.modulus import Words
-from scenarios.assembly.learner import update_weights
 from scenarios.assembly.secure import Security, build_security
 from scenarios.audits.audit import claim_of
 from scenarios.audits.canaries import AGAINST, ALONG, NOTHING, operations_with, sign_of
 from scenarios.audits.verdict import CONSISTENT, VERDICT, VIOLATED, Trials, judge
 from scenarios.build import Parts, build
-from scenarios.facts.secure import asked, per_position
 from scenarios.facts.training import is_full_batch, sums_per_round
-from scenarios.kinds.protocols import FedavgProtocol
 from scenarios.load import Loaded
 from scenarios.schema import Scenario
 from simulator import streams
@@ -101,7 +98,7 @@ class Pipeline:
         learner = self.learner(node, sign, round)
         after = await learner.local_update(node, learner.start, round)
         change = await learner.combine(node, round, [(1.0, after), (-1.0, learner.start)])
-        return Surplus(node, learner, self.security.rules).noised(round, change)
+        return ExcessNoise(node, learner, self.security.rules).noised(round, change)
 
     def said(self, node: Node, weight: float, values: Vector, round: int) -> Words:
         """What a member adds to the sum."""
@@ -202,16 +199,11 @@ def _pipeline(scenario: Scenario, parts: Parts, made_of: type[Pipeline]) -> Pipe
     secure, protocol = scenario.secure, scenario.protocol
     assert secure is not None
     overlay, bank = parts.network.overlay, parts.bank
-    shares: Sequence[float] = ()
-    if isinstance(protocol, FedavgProtocol):
-        shares = update_weights(protocol, bank.counts)
-        weights = dict(enumerate(shares))
-        del weights[0]
-    else:
-        links = overlay.links(min(parts.honest), 0)
-        weights = dict(zip(links.sources, [links.weights[v] for v in links.sources], strict=True))
-    security = build_security(scenario, parts.learning, overlay, max(bank.counts), shares, frozenset())
-    counted = per_position(secure, asked(scenario, len(weights))) - secure.colluders
+    aggregators = protocol.aggregators(overlay)
+    aggregator = min(parts.honest.intersection(aggregators), default=aggregators[0])
+    weights = protocol.members(overlay, bank.counts, aggregator)
+    security = build_security(scenario, parts.learning, overlay, bank.counts, frozenset())
+    counted = secure.per_position(protocol.asked(len(weights))) - secure.colluders
     # The canary is in the heaviest vector, the noise in the lightest ones.
     ordered = sorted(weights, key=lambda v: (weights[v], v))
     members = [ordered[-1], *ordered[: counted - 1]]

@@ -111,7 +111,7 @@ def transcribe(scenario: Scenario, base: Path, victim: int | None = None) -> Tra
     executor = BatchedExecutor()
     parts = build(scenario, executor, base, None if victim is None else altered(victim))
     recorder = listener(scenario, parts, executor)
-    told = Transcript(byzantine=parts.cast.dishonest)
+    told = Transcript(byzantine=parts.cast.corrupt)
 
     def tap(node: int, delivery: Delivery) -> None:
         message = delivery.message

@@ -35,7 +35,6 @@ from scenarios.audits.verdict import Trials, judge
 from scenarios.audits.view_trial import Look, Table, Trial
 from scenarios.build import Parts, build
 from scenarios.facts.training import has_integer_noise, has_mechanism, is_full_batch
-from scenarios.kinds.protocols import CentralisedProtocol
 from scenarios.load import Loaded
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
@@ -134,7 +133,7 @@ def _check(loaded: Loaded, parts: Parts, members: frozenset[int], victim: int | 
     """
     scenario, where = loaded.scenario, loaded.path
     privacy, nodes = scenario.privacy, len(parts.neighbors)
-    if privacy is None or not has_mechanism(scenario) or isinstance(scenario.protocol, CentralisedProtocol):
+    if privacy is None or not has_mechanism(scenario) or scenario.protocol.pools_data:
         raise ConfigurationError(
             f"{where}: nothing to audit: without [privacy] and noise epsilon is infinite"
         )
@@ -157,7 +156,7 @@ def _check(loaded: Loaded, parts: Parts, members: frozenset[int], victim: int | 
             f"{where}: training.batch and training.rate leave the canary out of updates by chance, and the open-loop "
             "figure does not count on it; audit views with full batches"
         )
-    if parts.cast.dishonest or any(table.enabled for table in scenario.adversary.tamper):
+    if parts.cast.corrupt or any(table.enabled for table in scenario.adversary.tamper):
         raise ConfigurationError(
             f"{where}: the audit of views is for honest runs; switch adversary.byzantine, sybil and tamper off"
         )

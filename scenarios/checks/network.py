@@ -17,22 +17,6 @@ if TYPE_CHECKING:
 Found: TypeAlias = Iterator[tuple[Key, str]]
 
 
-def own_problems(scenario: Scenario) -> Found:
-    """What each table below [network] finds wrong within itself."""
-    network = scenario.network
-    found: list[tuple[Key, Found]] = [
-        (("latency",), network.latency.problems()),
-        (("transport",), network.transport.problems()),
-        *((("node", i), rates.problems()) for i, rates in enumerate(network.node)),
-        *((("link", i), link.problems()) for i, link in enumerate(network.link)),
-    ]
-    if network.jitter is not None:
-        found.append((("jitter",), network.jitter.problems()))
-    for place, problems in found:
-        for key, message in problems:
-            yield ("network", *place, *key), message
-
-
 def latency_and_jitter(scenario: Scenario) -> Found:
     """Jitter and directions mean something with the latency there is."""
     network = scenario.network
@@ -170,5 +154,5 @@ def strangers(network: Network, graph: nx.Graph) -> Found:
             )
 
 
-CHECKS = (own_problems, latency_and_jitter, copies_of_messages, node_rates, link_exceptions, network_nodes)
+CHECKS = (latency_and_jitter, copies_of_messages, node_rates, link_exceptions, network_nodes)
 FILE_CHECKS = (latency_file, linked_pairs)

@@ -12,12 +12,6 @@ from scenarios.schema import Scenario
 Found: TypeAlias = Iterator[tuple[Key, str]]
 
 
-def own_problems(scenario: Scenario) -> Found:
-    """What the table itself finds wrong: degrees and sizes for which there is no graph."""
-    for key, message in scenario.topology.problems():
-        yield ("topology", *key), message
-
-
 def topology_file(scenario: Scenario, base: Path) -> Found:
     """The file of the graph or of its schedule is there."""
     for key, message in scenario.topology.file_problems(base):
@@ -64,5 +58,5 @@ def regions(scenario: Scenario) -> Found:
         seen.add(region.name)
 
 
-CHECKS = (own_problems, known_mixing, lasting_links, regions)
+CHECKS = (known_mixing, lasting_links, regions)
 FILE_CHECKS = (topology_file,)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TypeAlias
 
 import typer
@@ -13,6 +13,7 @@ import typer
 Progress: TypeAlias = Callable[[float, str], None]
 
 FIRST_LINE_S, NEXT_LINE_S = 2.0, 15.0
+"""Seconds until the first line, and between lines, where there is no terminal."""
 
 
 @contextmanager
@@ -28,11 +29,9 @@ def progress(title: str, *, quiet: bool) -> Iterator[Progress]:
     """
     if quiet:
         yield lambda fraction, text: None
-    elif sys.stderr.isatty():
-        with _bar(title) as update:
-            yield update
     else:
-        yield _lines(title)
+        with _bar(title) if sys.stderr.isatty() else _lines(title) as update:
+            yield update
 
 
 @contextmanager
@@ -53,14 +52,27 @@ def _bar(title: str) -> Iterator[Progress]:
         yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
 
 
-def _lines(title: str) -> Progress:
-    """Short commands stay silent; long ones say a line every quarter of a minute."""
-    due = time.monotonic() + FIRST_LINE_S
+@contextmanager
+def _lines(title: str) -> Iterator[Progress]:
+    """Say a line every quarter of a minute, also in the middle of a long step; short commands stay silent."""
+    told = (0.0, "starting")
+    over = Event()
 
     def update(fraction: float, text: str) -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            due = time.monotonic() + NEXT_LINE_S
-            typer.echo(f"{title}: {fraction:.0%} {text}", err=True)
+        nonlocal told
+        told = (fraction, text)
 
-    return update
+    def tell() -> None:
+        wait_s = FIRST_LINE_S
+        while not over.wait(wait_s):
+            fraction, text = told
+            typer.echo(f"{title}: {fraction:.0%} {text}", err=True)
+            wait_s = NEXT_LINE_S
+
+    teller = Thread(target=tell, name="sottovoce-progress", daemon=True)
+    teller.start()
+    try:
+        yield update
+    finally:
+        over.set()
+        teller.join()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from math import inf
 
 from scenarios.format.locate import Key
-from scenarios.kinds import data as data_tables
-from scenarios.kinds import protocols
-from scenarios.kinds import training as training_tables
-from scenarios.kinds.aggregations import Secure
+from scenarios.kinds.protocols import Conditions, Need
+from scenarios.kinds.secure import Secure
 from scenarios.schema import Scenario
 
 TIMEOUT: Key = ("protocol", "timeout")
@@ -19,49 +15,21 @@ VALUE_BYTES = 4
 """A parameter travels as one 32-bit number."""
 
 
-@dataclass(frozen=True)
-class Need:
-    """What has to fit into one time-out.
-
-    Args:
-        legs: latencies, one after another: 2 for a request and its answer.
-        models: models that an uplink sends meanwhile, one after another.
-        computing_s: local training in between.
-        certain: whether nothing happens at all when legs alone do not fit.
-    """
-
-    legs: int
-    models: int
-    computing_s: float
-    certain: bool
-
-
 def need(scenario: Scenario) -> Need | None:
-    """What a round waits for; None where no time-out decides, or more than one does."""
-    protocol, around = scenario.protocol, scenario.topology.least_degree or 1
-    cost_s = scenario.training.step_cost
-    match protocol:
-        case protocols.DsgdProtocol() | protocols.FedavgProtocol() if protocol.exchange == "secure":
-            return Need(2, around if isinstance(protocol, protocols.DsgdProtocol) else 1, 0.0, certain=True)
-        case protocols.FedavgProtocol():
-            # A server that trains too starts to wait when its own training is over.
-            training_s = 0.0 if protocol.inner_train else protocol.mix_every * cost_s
-            alike = scenario.compute is None and all(fault.kind != "slow" for fault in scenario.fault)
-            clients = max(1, (scenario.topology.node_count or 2) - 1)
-            return Need(2, clients + 1, training_s, certain=alike or not protocol.inner_train)
-        case protocols.DsgdProtocol() | protocols.PushSumProtocol():
-            return Need(1, around, 0.0, certain=False)
-        case protocols.TrackingProtocol():
-            return Need(1, 2 * around, 0.0, certain=False)
-        case protocols.PairwiseProtocol():
-            return Need(2, 2, -cost_s, certain=False)
-        case _:
-            return None
+    """Return what a round waits for; None where no time-out decides, or more than one does."""
+    alike = scenario.compute is None and not any(fault.slows for fault in scenario.fault)
+    conditions = Conditions(
+        neighbours=scenario.topology.least_degree or 1,
+        nodes=scenario.topology.node_count or 2,
+        step_cost_s=scenario.training.step_cost,
+        alike=alike,
+    )
+    return scenario.protocol.need(conditions)
 
 
 def hopeless(scenario: Scenario) -> Iterator[tuple[Key, str]]:
     """A time-out within which no request can be answered is refused: nothing would ever be averaged."""
-    wanted, timeout_s = need(scenario), getattr(scenario.protocol, "timeout", None)
+    wanted, timeout_s = need(scenario), scenario.protocol.timeout_s
     if wanted is None or timeout_s is None or not wanted.certain:
         return
     least_s = wanted.legs * least_latency_s(scenario)
@@ -75,7 +43,7 @@ def hopeless(scenario: Scenario) -> Iterator[tuple[Key, str]]:
 
 def tight(scenario: Scenario) -> Iterator[tuple[Key, str]]:
     """Warn of a time-out that is shorter than what has to fit into it usually takes."""
-    wanted, timeout_s = need(scenario), getattr(scenario.protocol, "timeout", None)
+    wanted, timeout_s = need(scenario), scenario.protocol.timeout_s
     latency_s = typical_latency_s(scenario)
     if wanted is None or timeout_s is None or latency_s is None:
         return
@@ -130,43 +98,18 @@ def slowest_uplink_bps(scenario: Scenario) -> float:
 
 
 def model_bytes(scenario: Scenario) -> int | None:
-    """Size of a model on the wire, without headers; None where only the data files or the task know it."""
-    shape = _shape(scenario)
-    if shape is None:
+    """Size of a model on the wire, without headers; None where only loading the data or building the model tells."""
+    features = scenario.data.feature_count
+    if features is None:
         return None
-    features, outputs = shape
-    match scenario.model:
-        case training_tables.SoftmaxModel() | training_tables.LinearModel():
-            widths = [features, outputs]
-        case training_tables.MlpModel(hidden=hidden):
-            widths = [features, *([hidden] if isinstance(hidden, int) else hidden), outputs]
-        case _:
-            return None
-    parameters = sum((a + 1) * b for a, b in pairwise(widths))
+    parameters = scenario.model.parameters(features, scenario.data.class_count)
+    if parameters is None:
+        return None
     return parameters * _word_bytes(scenario.secure if scenario.protocol.exchange == "secure" else None)
 
 
 def _word_bytes(secure: Secure | None) -> int:
     return VALUE_BYTES if secure is None else -(-secure.modulus_bits // 8)
-
-
-def _shape(scenario: Scenario) -> tuple[int, int] | None:
-    """Features of a sample, and outputs of a model."""
-    match scenario.data:
-        case data_tables.BlobsData() as data:
-            return data.features, data.classes
-        case data_tables.LinearData() as data:
-            return data.features, 1
-        case data_tables.DigitsData():
-            return 64, 10
-        case data_tables.BreastCancerData():
-            return 30, 2
-        case data_tables.WineData():
-            return 13, 3
-        case data_tables.DiabetesData():
-            return 10, 1
-        case _:
-            return None
 
 
 def _ms(seconds: float) -> str:

@@ -2,8 +2,44 @@
 
 from __future__ import annotations
 
-from scenarios.kinds.training import SgdOptimizer, Training
+from dataclasses import dataclass
+from typing import Literal
+
+from scenarios.kinds.training import Training
 from scenarios.schema import Scenario
+
+
+@dataclass(frozen=True)
+class Protection:
+    """How local updates are clipped and noised.
+
+    Args:
+        unit: whose contribution is clipped, a record's in every step or a node's; None without clipping.
+        clip: clipping norm in the L2 norm, > 0; None without clipping.
+        whole: whether the difference that a whole update makes is clipped, and noised once.
+        noised: whether real-valued noise is added to what nodes compute.
+        adapts: whether the clipping norm follows the norms of updates.
+    """
+
+    unit: Literal["record", "node"] | None
+    clip: float | None
+    whole: bool
+    noised: bool
+    adapts: bool
+
+
+def protection_of(scenario: Scenario) -> Protection:
+    """Return how local updates of a scenario are clipped and noised."""
+    privacy = scenario.privacy
+    if privacy is None:
+        return Protection(unit=None, clip=None, whole=False, noised=False, adapts=False)
+    return Protection(
+        unit=privacy.unit,
+        clip=privacy.clip,
+        whole=clips_whole_updates(scenario),
+        noised=has_mechanism(scenario) and not has_integer_noise(scenario),
+        adapts=privacy.adaptive_clip is not None,
+    )
 
 
 def has_mechanism(scenario: Scenario) -> bool:
@@ -18,16 +54,7 @@ def has_integer_noise(scenario: Scenario) -> bool:
 
 def is_linear(training: Training) -> bool:
     """Whether a step is the step size times a clipped, noised sum and nothing else."""
-    return (
-        isinstance(training.optimizer, SgdOptimizer) and not training.weight_decay and not training.proximal
-    )
-
-
-def is_single_step(training: Training) -> bool:
-    """Whether a local update is one step, whatever data a node has."""
-    if training.local_epochs is None:
-        return training.local_steps == 1
-    return training.local_epochs == 1 and training.batch is None
+    return training.optimizer.linear and not training.weight_decay and not training.proximal
 
 
 def is_full_batch(training: Training) -> bool:
@@ -48,7 +75,7 @@ def clips_whole_updates(scenario: Scenario) -> bool:
     privacy, training = scenario.privacy, scenario.training
     if privacy is None or privacy.unit != "node":
         return False
-    return privacy.adaptive_clip is not None or not (is_linear(training) and is_single_step(training))
+    return privacy.adaptive_clip is not None or not (is_linear(training) and training.single_step)
 
 
 def sums_per_round(scenario: Scenario) -> int:

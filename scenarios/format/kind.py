@@ -37,7 +37,10 @@ class Kind(Table):
 
     group: ClassVar[str] = ""
 
-    kind: str
+    if (
+        TYPE_CHECKING
+    ):  # no field of families: keys of a kind are written in the order in which it declares them
+        kind: str
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -63,7 +66,8 @@ class Kind(Table):
     @classmethod
     def words(cls) -> tuple[str, ...]:
         """Return the words of ``kind`` that this class stands for; none for a family."""
-        return get_args(cls.model_fields["kind"].annotation)
+        field = cls.model_fields.get("kind")
+        return () if field is None else get_args(field.annotation)
 
     @classmethod
     def about(cls) -> str:

@@ -1,15 +1,24 @@
-"""Tables of who does not play fair: what nodes claim, who listens, who meddles with messages, and where they sit."""
+"""The adversary: Byzantine and curious nodes, wiretaps, Sybil identities, eclipses, and what all of them know."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from scenarios.format.kind import Kind
-from scenarios.format.tables import AllOrPairs, Node, Nodes, Pairs, Table
-from scenarios.format.units import Duration, Fraction
+from scenarios.format.locate import Key
+from scenarios.format.tables import AllOrPairs, Node, Nodes, Table
+from scenarios.format.units import Duration
 from scenarios.kinds.attacks import Attack
+from scenarios.kinds.tampering import Tamper
+from simulator.contract.knowledge import LEVELS, Knowledge
+from simulator.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from simulator.adversary.wiretap import Wiretap
 
 Placement: TypeAlias = Literal["random", "degree", "betweenness"]
 
@@ -30,13 +39,55 @@ class Placed(Table):
         description="with count: random, those of highest degree, or of highest betweenness; absent: random",
     )
 
+    def place(self, graph: nx.Graph, taken: Collection[int], key: str, seed: int) -> tuple[int, ...]:
+        """Return the nodes; those that are counted are none of ``taken``.
+
+        Args:
+            graph: on 0 to n - 1.
+            taken: nodes that play another part.
+            key: dotted key of this table, for errors.
+            seed: of random placement.
+
+        Raises:
+            ConfigurationError: there are not enough nodes, or one does not exist.
+        """
+        from simulator.adversary import placement
+
+        if self.nodes is not None:
+            return placement.given(self.nodes, len(graph))
+        assert self.count is not None
+        wanted = self.count + len(taken)
+        if not wanted < len(graph):
+            raise ConfigurationError(
+                f"{wanted} of {len(graph)} nodes in all; at least one has to be honest", f"{key}.count"
+            )
+        match self.placement:
+            case "degree":
+                ranked = placement.by_degree(graph, wanted)
+            case "betweenness":
+                ranked = placement.by_betweenness(graph, wanted)
+            case "random" | None:
+                ranked = placement.at_random(range(len(graph)), wanted, seed)
+        return tuple(node for node in ranked if node not in taken)[: self.count]
+
+    def problems(self) -> Iterator[tuple[Key, str]]:
+        """Nodes are named in one way, and nobody twice."""
+        if (self.nodes is None) == (self.count is None):
+            yield (), "give nodes (a list) or count (how many), and not both"
+        if self.placement is not None and self.count is None:
+            yield ("placement",), "placement has no effect on nodes that are listed; give count, or remove it"
+        if self.nodes is not None and self.enabled and not self.nodes:
+            yield ("nodes",), "the list is empty; name at least one node or set enabled = false"
+        if self.nodes is not None and len(set(self.nodes)) < len(self.nodes):
+            yield ("nodes",), "a node is listed twice"
+
 
 class Byzantine(Placed):
-    """Nodes that say something else than the protocol tells them to."""
+    """Nodes that do not follow the protocol."""
 
     attack: Attack
     at: Duration | None = Field(
-        default=None, ge=0, examples=["2 s"], description="from when they lie; absent: from the start"
+        default=None, ge=0, examples=["2 s"], description="from when they attack; absent: from the start"
     )
     until: Duration | None = Field(default=None, examples=["9 s"], description="until when; absent: for ever")
     records: bool = Field(
@@ -45,13 +96,28 @@ class Byzantine(Placed):
         description="whether they also keep what they see, as curious nodes do (views/)",
     )
 
+    def problems(self) -> Iterator[tuple[Key, str]]:
+        """Nodes are named in one way, and only an attack in messages has a window of time."""
+        yield from super().problems()
+        if self.at is not None and self.until is not None and self.until <= self.at:
+            yield ("until",), "until must be later than at"
+        given = [name for name in ("at", "until") if getattr(self, name) is not None]
+        if given and self.attack.part in ("training", "shares"):
+            where = (
+                "what a node trains on and with" if self.attack.part == "training" else "the shares it deals"
+            )
+            yield (
+                (given[0],),
+                f"{self.attack.kind} is in {where}, for the whole run; remove {' and '.join(given)}",
+            )
+
 
 class Curious(Placed):
     """Nodes that follow the protocol and keep all they see (written to views/)."""
 
 
 class Tap(Table):
-    """An eavesdropper on links, who changes nothing (written to views/wiretap.parquet)."""
+    """An eavesdropper on links that changes nothing (written to views/wiretap.parquet)."""
 
     enabled: bool = Field(
         default=True, examples=[False], description="false keeps the table for a what-if variant"
@@ -60,83 +126,16 @@ class Tap(Table):
         default="all", examples=[[[0, 1], [2, 5]]], description='pairs [from, to] of nodes, or "all"'
     )
 
+    def build(self, encrypted: bool, overheard: Callable[[float, int, Any], None]) -> Wiretap:
+        """Return the wiretap.
 
-class Tamper(Kind):
-    """What is done to messages."""
+        Args:
+            encrypted: whether links are.
+            overheard: told what is heard in the clear.
+        """
+        from simulator.adversary.wiretap import Wiretap
 
-    group: ClassVar[str] = "sottovoce.tamperings"
-
-    enabled: bool = Field(
-        default=True, examples=[False], description="false keeps the table for a what-if variant"
-    )
-    nodes: Nodes | None = Field(
-        default=None, min_length=1, examples=[[3, 4]], description="nodes whose own messages are meddled with"
-    )
-    links: Pairs | None = Field(
-        default=None,
-        examples=[[[0, 1], [2, 5]]],
-        description="or pairs [from, to] of nodes: the links attacked",
-    )
-    messages: tuple[str, ...] | None = Field(
-        default=None,
-        strict=False,
-        min_length=1,
-        examples=[["masked"]],
-        description="kinds of message, such as model or masked; absent: all",
-    )
-    at: Duration | None = Field(
-        default=None, ge=0, examples=["30 s"], description="from when; absent: from the start"
-    )
-    until: Duration | None = Field(
-        default=None, examples=["45 s"], description="until when; absent: for ever"
-    )
-
-
-class DropTampering(Tamper):
-    """Messages are held back."""
-
-    kind: Literal["drop"] = Field(description="messages vanish")
-    probability: Fraction = Field(
-        default=1.0, ge=0, le=1, examples=["30 %"], description="of each message, 0 to 1"
-    )
-
-
-class DelayTampering(Tamper):
-    """Messages leave later."""
-
-    kind: Literal["delay"] = Field(description="messages leave later")
-    by: Duration = Field(gt=0, examples=["200 ms"], description='how much later: "200 ms"')
-
-
-class ReplayTampering(Tamper):
-    """Messages are sent a second time."""
-
-    kind: Literal["replay"] = Field(description="recorded messages are sent once more")
-    after: Duration = Field(ge=0, examples=["500 ms"], description="how much later the second one leaves")
-    probability: Fraction = Field(
-        default=1.0, ge=0, le=1, examples=["30 %"], description="of each message, 0 to 1"
-    )
-
-
-class AlterTampering(Tamper):
-    """Numbers in messages are changed."""
-
-    kind: Literal["alter"] = Field(
-        description="a number is added to every element of every array in a message, modulo its size; for models in "
-        "the clear use adversary.byzantine"
-    )
-    add: int = Field(default=1, ge=1, lt=2**31, examples=[7], description="what is added")
-
-
-class EquivocateTampering(Tamper):
-    """Different receivers are told different things."""
-
-    kind: Literal["equivocate"] = Field(
-        description="as alter, but each receiver gets its own number times add: none is told the same"
-    )
-    add: int = Field(
-        default=1, ge=1, lt=2**20, examples=[7], description="what is added, times the receiver's number + 1"
-    )
+        return Wiretap(None if self.links == "all" else frozenset(self.links), encrypted, overheard)
 
 
 class Sybil(Table):
@@ -158,6 +157,16 @@ class Sybil(Table):
         description="what they are; byzantine ones attack as adversary.byzantine says",
     )
 
+    def place(self, graph: nx.Graph, seed: int) -> tuple[nx.Graph, tuple[int, ...]]:
+        """Return the graph with the extra identities, and their node numbers.
+
+        Raises:
+            ConfigurationError: a target does not exist, or there are fewer targets than links.
+        """
+        from simulator.adversary import placement
+
+        return placement.with_sybils(graph, self.identities, self.links_each, seed, self.targets)
+
 
 class Eclipse(Table):
     """A victim all of whose links lead to attackers."""
@@ -173,15 +182,30 @@ class Eclipse(Table):
         description="what they are; byzantine ones attack as adversary.byzantine says",
     )
 
+    def place(self, graph: nx.Graph, seed: int) -> nx.Graph:
+        """Return the graph with attackers alone around the victim.
+
+        Raises:
+            ConfigurationError: a node does not exist, or the others would not be connected.
+        """
+        from simulator.adversary import placement
+
+        return placement.eclipsed(graph, self.victim, self.attackers, seed)
+
+    def problems(self) -> Iterator[tuple[Key, str]]:
+        """The victim is no attacker."""
+        if self.victim in self.attackers:
+            yield ("attackers",), f"node {self.victim} is the victim; name other nodes"
+
 
 class Adversary(Table):
-    """Who does not play fair. One adversary: all its parts act together."""
+    """The adversary; all its parts act together."""
 
-    byzantine: Byzantine | None = Field(default=None, description="nodes that lie")
+    byzantine: Byzantine | None = Field(default=None, description="nodes that do not follow the protocol")
     curious: Curious | None = Field(default=None, description="nodes that record what they see")
     wiretap: Tap | None = Field(default=None, description="an eavesdropper on links")
     tamper: tuple[Tamper, ...] = Field(
-        default=(), strict=False, description="meddling with messages, one [[adversary.tamper]] each"
+        default=(), strict=False, description="tampering with messages, one [[adversary.tamper]] each"
     )
     sybil: Sybil | None = Field(default=None, description="extra identities")
     eclipse: Eclipse | None = Field(default=None, description="a victim that is surrounded")
@@ -193,5 +217,43 @@ class Adversary(Table):
     knowledge: Literal["own", "received", "rushing", "neighbourhood", "omniscient"] = Field(
         default="own",
         examples=["rushing"],
-        description="what Byzantine and meddling nodes know besides what they say themselves; each has all before it",
+        description="what Byzantine and tampering nodes know besides what they send themselves; each has all before "
+        "it",
     )
+
+    def problems(self) -> Iterator[tuple[Key, str]]:
+        """Parts fit together: one part a node, enough knowledge, and links that can be read where they have to be."""
+        byzantine, curious = self.byzantine, self.curious
+        if byzantine and curious and byzantine.enabled and curious.enabled:
+            for node in sorted(set(byzantine.nodes or ()) & set(curious.nodes or ())):
+                yield (
+                    ("curious", "nodes"),
+                    f"node {node} is Byzantine too; a curious node is one that follows the protocol",
+                )
+        if byzantine is not None and not self._knows(byzantine.attack.knowledge):
+            attack = byzantine.attack
+            yield ("byzantine", "attack", "kind"), self._unknown(attack.kind, attack.knowledge)
+        for name, placed in (("sybil", self.sybil), ("eclipse", self.eclipse)):
+            if placed is None or not placed.enabled or placed.role != "byzantine":
+                continue
+            if byzantine is None or not byzantine.enabled:
+                yield (name, "role"), "byzantine ones need [adversary.byzantine] to say how they attack"
+        for i, tamper in enumerate(self.tamper):
+            if not self._knows(tamper.knowledge):
+                yield ("tamper", i, "kind"), self._unknown(tamper.kind, tamper.knowledge)
+            if (
+                tamper.links is not None
+                and self.encrypted
+                and (tamper.changes or tamper.messages is not None)
+            ):
+                yield (
+                    ("tamper", i, "kind" if tamper.changes else "messages"),
+                    "links are encrypted, so an attacker there cannot read what it would have to; use drop, delay "
+                    "or replay of all messages, or adversary.encrypted = false",
+                )
+
+    def _knows(self, needed: Knowledge) -> bool:
+        return LEVELS.index(self.knowledge) >= LEVELS.index(needed)
+
+    def _unknown(self, kind: str, needed: Knowledge) -> str:
+        return f'{kind} in this form takes adversary.knowledge = "{needed}" or more, and it is "{self.knowledge}"'

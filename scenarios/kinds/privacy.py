@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from scenarios.format.kind import Kind
-from scenarios.format.tables import Table, is_count, written
+from scenarios.format.tables import Problems, Table, is_count, written
 from scenarios.format.units import Duration, Fraction
+
+if TYPE_CHECKING:
+    from protocols.aggregation.keyring import KeyPlan
+    from protocols.gossip.learner import Learner
+    from protocols.gossip.message_noise import MessageNoise
+    from simulator.contract.node import Node
 
 
 def _observers(value: Any) -> Any:
@@ -42,12 +51,37 @@ def _bands(value: Any) -> Any:
     )
 
 
+@dataclass(frozen=True)
+class NoiseContext:
+    """What correlated noise is built from.
+
+    Args:
+        learner: how every node trains; its lineage records the noise.
+        sigma: standard deviation, in the units of models: multiplier x gain x clip.
+        keys: makes identities and directory, from the time of one key agreement in seconds.
+    """
+
+    learner: Learner
+    sigma: float
+    keys: Callable[[float], KeyPlan]
+
+
 class CorrelatedNoise(Kind):
     """Noise that cancels in averages."""
 
     group: ClassVar[str] = "sottovoce.mechanisms"
 
-    multiplier: float = Field(gt=0)
+    if TYPE_CHECKING:  # every kind declares it, in its own order
+        multiplier: float
+
+    @property
+    @abstractmethod
+    def messages(self) -> tuple[str, ...]:
+        """Kinds of message that it sends beside those of the gossip protocol."""
+
+    @abstractmethod
+    def build(self, context: NoiseContext) -> Callable[[Node], MessageNoise]:
+        """Return what adds the noise at each node."""
 
 
 class PairNoise(CorrelatedNoise):
@@ -63,6 +97,20 @@ class PairNoise(CorrelatedNoise):
         default=written("120 us"), ge=0, description='time of one key agreement: "120 us"'
     )
 
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Public keys."""
+        return ("key",)
+
+    def build(self, context: NoiseContext) -> Callable[[Node], MessageNoise]:
+        """Return DECOR."""
+        from protocols.aggregation.pair_noise import PairNoises
+        from protocols.gossip.decor import Decor
+
+        learner, keys = context.learner, context.keys(self.key_agreement_cost)
+        noises = PairNoises(learner.lineage, context.sigma)
+        return lambda node: Decor(node, learner, keys, noises)
+
 
 class ZeroSumNoise(CorrelatedNoise):
     """Noise that cancels in the copies of a model."""
@@ -75,6 +123,18 @@ class ZeroSumNoise(CorrelatedNoise):
         examples=[10.0],
         description="standard deviation of a copy's noise, before it is made to cancel, / (gain x clip)",
     )
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def build(self, context: NoiseContext) -> Callable[[Node], MessageNoise]:
+        """Return Zip-DL."""
+        from protocols.gossip.zip_dl import ZipDl
+
+        learner, sigma = context.learner, context.sigma
+        return lambda node: ZipDl(node, learner, sigma)
 
 
 class AdaptiveClipping(Table):
@@ -206,3 +266,44 @@ class Privacy(Table):
         'commas between them: "public" (all opened sums), "wire" (the wiretap), "random:K", "degree:K", '
         '"betweenness:K", "neighbours:V"',
     )
+
+    def problems(self) -> Problems:
+        """Yield keys that contradict one another or have no effect."""
+        if self.budget is None and self.when_spent != "node":
+            yield (
+                ("when_spent",),
+                f'when_spent = "{self.when_spent}" has no effect without budget; give budget or remove this key',
+            )
+        if self.adaptive_clip is not None and self.unit != "node":
+            yield (
+                ("adaptive_clip",),
+                f'adaptive_clip needs unit = "node", got "{self.unit}": the norm of whole updates is clipped',
+            )
+        if self.adaptive_clip is not None and self.bands is not None:
+            yield (
+                ("adaptive_clip",),
+                "adaptive_clip cannot be used with noise correlated across rounds (bands), which needs a fixed clip; "
+                "remove one of them",
+            )
+        if self.surplus == "remove" and (self.law != "skellam" or self.noise != "sum"):
+            yield (
+                ("surplus",),
+                'surplus = "remove" needs law = "skellam" and noise = "sum": only such noise comes in parts that can '
+                "be removed",
+            )
+        if self.bands is not None:
+            yield from self._band_problems(self.bands)
+
+    def _band_problems(self, bands: int | tuple[float, ...]) -> Problems:
+        if isinstance(bands, int):
+            if not 2 <= bands <= 1000:
+                yield ("bands",), f"bands must be 2 to 1000 rounds, got {bands}"
+        elif not 2 <= len(bands) <= 1000 or bands[0] == 0:
+            yield ("bands",), "bands must be 2 to 1000 coefficients, the first of which is not zero"
+        for name in ("budget", "target_epsilon"):
+            if getattr(self, name) is not None:
+                yield (
+                    (name,),
+                    f"{name} needs rounds that are charged one by one, and noise correlated across rounds (bands) is "
+                    "charged as a whole; give noise_multiplier",
+                )

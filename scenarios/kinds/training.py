@@ -1,177 +1,15 @@
-"""Tables of the model and of how a node trains it on its own data."""
+"""How a node trains the model on its own data."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from scenarios.format.kind import Kind
-from scenarios.format.tables import Table, is_count, written
+from scenarios.format.tables import Problems, Table, written
 from scenarios.format.units import Duration, Fraction
-
-
-def _units(value: Any) -> Any:
-    if is_count(value, 1):
-        return value
-    if isinstance(value, list | tuple) and value and all(is_count(units, 1) for units in value):
-        return tuple(value)
-    raise PydanticCustomError(
-        "choice", "expected a number of units, like 32, or a list of them, like [64, 32]"
-    )
-
-
-_UNITS = {"type": "integer", "minimum": 1}
-Units: TypeAlias = Annotated[
-    int | tuple[int, ...],
-    BeforeValidator(_units),
-    WithJsonSchema({"anyOf": [_UNITS, {"type": "array", "items": _UNITS, "minItems": 1}]}),
-]
-Sizes: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
-
-
-class Model(Kind):
-    """What is trained."""
-
-    group: ClassVar[str] = "sottovoce.tasks"
-
-
-class SoftmaxModel(Model):
-    """Multinomial logistic regression."""
-
-    kind: Literal["softmax"] = Field(description="multinomial logistic regression")
-
-
-class LinearModel(Model):
-    """Linear regression."""
-
-    kind: Literal["linear"] = Field(description="linear regression, loss half the squared error")
-
-
-class MlpModel(Model):
-    """Dense hidden layers."""
-
-    kind: Literal["mlp"] = Field(description="dense hidden layers")
-    hidden: Units = Field(
-        default=32, examples=[[64, 32]], description="hidden units: 32, or of several layers [64, 32]"
-    )
-    activation: Literal["relu", "tanh"] = Field(
-        default="relu", examples=["tanh"], description="after every hidden layer"
-    )
-
-
-class CnnModel(Model):
-    """A small convolutional network in the manner of LeNet (LeCun et al. 1998)."""
-
-    kind: Literal["cnn"] = Field(description="convolutions with average pooling, then dense layers")
-    channels: Sizes = Field(default=(8, 16), examples=[[6, 16]], description="kernels of each convolution")
-    kernel: int = Field(
-        default=5, ge=1, le=99, examples=[3], description="width and height of the kernels in pixels"
-    )
-    padding: Literal["valid", "same"] = Field(
-        default="valid",
-        examples=["same"],
-        description="same keeps the size of images, valid cuts their borders",
-    )
-    hidden: Sizes = Field(
-        default=(64,), examples=[[120, 84]], description="units of the dense layers before the last"
-    )
-    activation: Literal["relu", "tanh"] = Field(
-        default="relu", examples=["tanh"], description="after every layer but the last"
-    )
-
-
-class TaskModel(Model):
-    """A model from an installed package, by entry point."""
-
-    kind: Literal["task"] = Field(
-        description="a model of an installed package (entry points sottovoce.tasks)"
-    )
-    name: str = Field(
-        min_length=1, examples=["logistic-with-rejection"], description="the entry point's name"
-    )
-    options: dict[str, Any] = Field(default={}, examples=[{"width": 3}], description="handed to it")
-
-
-# ---------------------------------------------------------------- optimisers
-
-
-class Optimizer(Kind):
-    """What becomes of a gradient before it is applied."""
-
-    group: ClassVar[str] = "sottovoce.optimizers"
-
-
-class SgdOptimizer(Optimizer):
-    """Gradient descent."""
-
-    kind: Literal["sgd"] = Field(default="sgd", description="the gradient itself")
-
-
-class MomentumOptimizer(Optimizer):
-    """Gradient descent with momentum."""
-
-    kind: Literal["momentum"] = Field(description="a running sum of gradients")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="what is left of it after a step")
-    nesterov: bool = Field(default=False, examples=[True], description="look one step ahead")
-
-
-class AdamOptimizer(Optimizer):
-    """Adam (Kingma and Ba 2015, arXiv 1412.6980)."""
-
-    kind: Literal["adam", "adamw"] = Field(
-        description="adam, or adamw with decoupled weight decay (Loshchilov and Hutter 2019)"
-    )
-    beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean")
-    beta2: float = Field(default=0.999, ge=0, lt=1, examples=[0.99], description="decay of the mean square")
-    epsilon: float = Field(default=1e-8, gt=0, description="added to the root of the mean square")
-
-
-class Schedule(Kind):
-    """How the step size changes with a node's local steps."""
-
-    group: ClassVar[str] = "sottovoce.schedules"
-
-
-class PiecewiseSchedule(Schedule):
-    """Steps."""
-
-    kind: Literal["piecewise"] = Field(description="times factor after each of some numbers of local steps")
-    at: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        strict=False, min_length=1, examples=[[50, 80]], description="numbers of local steps, ascending"
-    )
-    factor: float = Field(
-        default=0.1, gt=0, le=1, examples=[0.5], description="what the step size is multiplied by"
-    )
-    warmup: int = Field(default=0, ge=0, examples=[10], description="local steps over which it first rises")
-
-
-class CosineSchedule(Schedule):
-    """Half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
-
-    kind: Literal["cosine"] = Field(description="down along half a cosine")
-    steps: int = Field(ge=1, examples=[100], description="local steps until the end of it")
-    final: Fraction = Field(
-        default=0.0, ge=0, le=1, examples=["10 %"], description="what is left then, as a share of step"
-    )
-    warmup: int = Field(default=0, ge=0, examples=[10], description="local steps over which it first rises")
-
-
-class ExponentialSchedule(Schedule):
-    """Exponential decay."""
-
-    kind: Literal["exponential"] = Field(description="halved again and again")
-    half_life: float = Field(gt=0, examples=[20.0], description="local steps until it is halved")
-    warmup: int = Field(default=0, ge=0, examples=[10], description="local steps over which it first rises")
-
-
-class InverseSqrtSchedule(Schedule):
-    """One over the square root."""
-
-    kind: Literal["inverse-sqrt"] = Field(description="as one over the square root of local steps")
-    flat: int = Field(default=1, ge=1, examples=[10], description="local steps before it begins to fall")
-    warmup: int = Field(default=0, ge=0, examples=[10], description="local steps over which it first rises")
+from scenarios.kinds.optimizers import Optimizer, SgdOptimizer
+from scenarios.kinds.schedules import Schedule
 
 
 class Training(Table):
@@ -228,3 +66,34 @@ class Training(Table):
         description="proximal x (model - model at the start of the update) is added (FedProx)",
     )
     schedule: Schedule | None = Field(default=None, description="absent: the step size is constant")
+
+    @property
+    def single_step(self) -> bool:
+        """Whether a local update is one step, whatever data a node has."""
+        if self.local_epochs is None:
+            return self.local_steps == 1
+        return self.local_epochs == 1 and self.batch is None
+
+    def problems(self) -> Problems:
+        """Local work and samples are chosen in one way, and every key that is given changes something."""
+        yield from self._two_ways()
+        if self.optimizer_state != "fresh" and not self.optimizer.stateful:
+            yield (
+                ("optimizer_state",),
+                f"{self.optimizer.kind} has no state to keep; remove this key or use another optimizer",
+            )
+        if self.proximal and self.single_step:
+            yield ("proximal",), "has no effect with one local step; use more local_steps or remove it"
+        if self.optimizer.without_decay is not None and not self.weight_decay:
+            yield ("weight_decay",), f"{self.optimizer.without_decay}; give weight_decay, greater than 0"
+
+    def _two_ways(self) -> Problems:
+        if self.local_epochs is not None and self.local_steps != 1:
+            yield ("local_epochs",), "local_steps is given as well; remove one of the two"
+        if self.rate is not None and self.batch is not None:
+            yield ("rate",), "batch is given as well; remove one of the two"
+        if self.rate is not None and self.local_epochs is not None:
+            yield (
+                ("rate",),
+                "local_epochs takes every sample once an epoch, rate takes some at random; use local_steps",
+            )

@@ -85,6 +85,33 @@ def parse_sets(sets: Sequence[str]) -> dict[Key, tuple[str, Any]]:
     return changes
 
 
+def changes_of(values: Mapping[str, Any]) -> dict[Key, tuple[str, Any]]:
+    """Read dotted keys and their values, as a caller in Python gives them.
+
+    Returns:
+        As :func:`parse_sets`, with ``change a.b = value`` for messages.
+
+    Raises:
+        ConfigurationError: a key is not dotted names; its ``key`` is the text.
+    """
+    changes: dict[Key, tuple[str, Any]] = {}
+    for text, value in values.items():
+        try:
+            changes[split(text)] = (f"change {text} = {show(value)}", _plain(value))
+        except ValueError as error:
+            raise ConfigurationError(str(error), text) from None
+    return changes
+
+
+def _plain(value: Any) -> Any:
+    """Lists for tuples and arrays, dicts for mappings, and plain numbers, as TOML would have them."""
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):  # of NumPy
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
 def _toml_value(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")

@@ -17,7 +17,8 @@ def json_schema() -> dict[str, Any]:
     A table with a ``kind`` is checked against that kind alone (``if``/``then``), so that an editor marks the key that
     is wrong. Absent keys are absent: TOML has no null.
     """
-    return {"$schema": DIALECT, "$id": ID} | _shaped(Scenario.model_json_schema())
+    schema: dict[str, Any] = _shaped(Scenario.model_json_schema())
+    return {"$schema": DIALECT, "$id": ID, **schema}
 
 
 def _shaped(node: Any) -> Any:

@@ -163,7 +163,8 @@ def _plain(value: Any, field: FieldInfo) -> Any:
     """Return a default as a file would write it."""
     if isinstance(value, str | bool | int):
         return value
-    return TypeAdapter(field.annotation).dump_python(value, mode="json") if value != () else []
+    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation or Any)
+    return adapter.dump_python(value, mode="json") if value != () else []
 
 
 def _toml(value: Any) -> str:

@@ -12,7 +12,6 @@ from analysis.formats.tables import FORMAT
 from protocols.privacy.coalitions import CERTIFIED, LDP_FALLBACK, OPEN_LOOP
 from protocols.privacy.ledger import Claim
 from scenarios.build import Parts
-from scenarios.kinds.protocols import CentralisedProtocol
 from scenarios.runs.recent import recent
 from scenarios.runs.recorder import Recorder
 from scenarios.runs.warnings import rounds_done, run_warnings
@@ -133,7 +132,7 @@ def _why_infinite(scenario: Scenario, claims: Sequence[Claim], worst: float) -> 
         return None
     if scenario.privacy is None:
         return "there is no [privacy] mechanism: models are shared as they are"
-    if not claims and isinstance(scenario.protocol, CentralisedProtocol):
+    if not claims and scenario.protocol.pools_data:
         return "all data are at one place, and no privacy is claimed for that"
     if not claims:
         return "accounting was interrupted; sottovoce privacy accounts this run again"

@@ -8,7 +8,6 @@ import networkx as nx
 import numpy as np
 
 from scenarios.build import Parts
-from scenarios.checks.protocol import YARDSTICKS
 from scenarios.runs.recorder import Recorder
 from scenarios.schema import Scenario
 from simulator.core.records import DELIVERED, MessageLog
@@ -19,7 +18,9 @@ FAILED = 1 / 5
 
 def run_warnings(scenario: Scenario, parts: Parts, recorder: Recorder, log: MessageLog) -> list[str]:
     """Sentences about what a reader of the summary should know first; none if all went as planned."""
+    given = parts.objects.warning()
     return [
+        *([] if given is None else [given]),
         *_training(scenario, parts, recorder),
         *_communication(scenario, parts, recorder, log),
         *_data(parts, recorder),
@@ -50,7 +51,7 @@ def _training(scenario: Scenario, parts: Parts, recorder: Recorder) -> Iterator[
 
 def _communication(scenario: Scenario, parts: Parts, recorder: Recorder, log: MessageLog) -> Iterator[str]:
     counts, mixing = recorder.counts, recorder.mixing
-    if scenario.protocol.kind in YARDSTICKS:
+    if not scenario.protocol.messages:
         return
     if not len(log):
         yield "Nobody sent a message."

@@ -1,4 +1,4 @@
-"""How many liars does it take? The breaking point of a scenario, by bisection over their number."""
+"""The breaking point of a scenario, by bisection over the number of Byzantine nodes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ METRIC = "accuracy_mean"
 
 @dataclass(frozen=True)
 class AccuracyLoss:
-    """What some liars cost, against the same nodes telling the truth.
+    """What Byzantine nodes cost, against the same nodes without an attack.
 
     Args:
         liars: how many.
@@ -43,7 +43,7 @@ class BreakingPoint:
 
     Args:
         liars: the smallest number that costs as much as asked; None if even the most do not.
-        most: of liars that were tried.
+        most: largest number that was tried.
         costs: of all numbers tried, ascending.
     """
 
@@ -61,25 +61,27 @@ def breaking_point(
         loaded: the scenario, with [adversary.byzantine] and its ``count``. Seeds are those of [study].
         out: the study folder.
         drop: accuracy lost that counts as broken, in mean over seeds.
-        most: liars to try at most.
+        most: largest number of Byzantine nodes to try.
         jobs: processes.
         on_progress: called with (fraction done, text).
 
     Raises:
-        ConfigurationError: nobody lies by number in this scenario, or more are to be tried than there can be.
+        ConfigurationError: no Byzantine nodes are given by number, or more are to be tried than there can be.
         SottovoceError: runs failed.
 
-    The cost is taken to rise with the number of liars: more are those before and others (placements are nested).
+    The cost is taken to rise with the number: more nodes are those before and others (placements are nested).
     Where it does not, the point found is one at which it crosses the mark.
     """
     table = loaded.scenario.adversary.byzantine
-    if table is None or table.count is None or table.attack.kind == "none":
+    if table is None or table.count is None or table.attack.part == "nothing":
         raise ConfigurationError(
             f"{loaded.path} needs [adversary.byzantine] with a count and an attack to look for a breaking point",
             "adversary.byzantine.count",
         )
     if most < 1:
-        raise ConfigurationError(f"{most} liars at most; expected 1 or more")
+        raise ConfigurationError(
+            f"the largest number of Byzantine nodes to try is {most}; expected 1 or more"
+        )
     seeds = seeds_of(loaded.scenario.study.seeds, loaded.scenario.seed)
     planned: list[Planned] = []
     costs: dict[int, AccuracyLoss] = {}

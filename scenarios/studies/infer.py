@@ -26,8 +26,8 @@ from protocols.learning.executor import BatchedExecutor
 from protocols.learning.layers import Dense
 from protocols.privacy.ledger import Claim
 from scenarios.build import Parts, build
-from scenarios.kinds.protocols import MESSAGES
 from scenarios.load import resolve
+from scenarios.objects import refuse_objects
 from scenarios.schema import Scenario
 from scenarios.studies.reaccount import claims_about
 from simulator import streams
@@ -101,7 +101,7 @@ class _Case:
     def sent(self) -> Sent:
         """(sender, round) -> model, as far as it was shown."""
         protocol = self.scenario.protocol
-        kinds = () if protocol.exchange == "secure" else MESSAGES[protocol.kind]
+        kinds = () if protocol.exchange == "secure" else protocol.messages
         return self.views.models(kinds, self.parts.learner.operations.task.size)
 
     @property
@@ -146,6 +146,7 @@ def infer(
         )
     if not folder.finished:
         raise ConfigurationError(f"{run} is not finished, so its views are not written")
+    refuse_objects(folder.manifest, run)
     scenario = resolve(folder.manifest["scenario"], base)
     parts = build(scenario, BatchedExecutor(), base or Path.cwd())
     case = _Case(folder, scenario, parts, Views(folder, chosen), shadow_models)
@@ -188,8 +189,8 @@ _Found: TypeAlias = Iterator[tuple[str, int | None, str, str, float]]
 
 def _reach(case: _Case) -> _Found:
     """Whose values are determined if what is gossiped never changes: of the honest nodes outside the coalition."""
-    kinds = ("dsgd", "gradient-tracking")
-    if not case.victims or not case.parts.network.overlay.fixed or case.scenario.protocol.kind not in kinds:
+    linear = case.scenario.protocol.mixes_linearly
+    if not case.victims or not case.parts.network.overlay.fixed or not linear:
         return
     count = len(case.parts.neighbors)
     view: reconstruction.View = "sums" if case.scenario.protocol.exchange == "secure" else "plain"
@@ -204,8 +205,8 @@ def _reach(case: _Case) -> _Found:
 def _updates(case: _Case) -> _Found:
     """Everybody's mean update, solved for from models in the clear."""
     sent, coalition = case.sent, set(case.views.coalition)
-    protocol = case.scenario.protocol
-    if protocol.kind != "dsgd" or not sent or not case.parts.network.overlay.fixed:
+    solvable = case.scenario.protocol.shows_mix_and_update
+    if not solvable or not sent or not case.parts.network.overlay.fixed:
         return
     rounds = max(round for _, round in sent)
     own = {key: value for key, value in sent.items() if key[0] in coalition}
@@ -285,7 +286,7 @@ def _members(case: _Case) -> _Found:
 
 def _marginal_members(case: _Case) -> _Found:
     """Members on the victim's model without its neighbours' part, where all of that is seen."""
-    if case.scenario.protocol.kind != "dsgd" or case.parts.learner.operations.task.classes is None:
+    if not case.scenario.protocol.shows_mix_and_update or case.parts.learner.operations.task.classes is None:
         return
     sent, weights = case.sent, case.weights
     for node in case.victims:

@@ -25,6 +25,7 @@ from protocols.privacy.question import Limits, Question, RunFacts
 from protocols.privacy.record import read_record
 from protocols.privacy.sum_law import SumLaw
 from scenarios.format.observers import NOTHING_PUBLIC, observers_from
+from scenarios.kinds.partitions import Partition
 from simulator.errors import ConfigurationError, ContractError, StorageError
 
 _WHY = "why infinite"
@@ -175,7 +176,7 @@ def _observers(run: Path, manifest: Mapping[str, Any], asked: Sequence[str] | No
 
 def _records_can_be_followed(run: Path, scenario: Mapping[str, Any], adjacency: str) -> None:
     """Refuse to ask about single records of a run that copies them, or adds one in place of another."""
-    if (scenario.get("partition") or {}).get("with_replacement"):
+    if _copies(scenario.get("partition")):
         raise ConfigurationError(
             f"{run}: nodes of this run may hold the same record, and the ledger does not follow its copies; ask for "
             "whole nodes: --unit node"
@@ -185,6 +186,13 @@ def _records_can_be_followed(run: Path, scenario: Mapping[str, Any], adjacency: 
             f"{run}: batches of this run have a fixed size, so a record that is added takes another one's place; ask "
             "for --adjacency replace or zero-out"
         )
+
+
+def _copies(partition: Mapping[str, Any] | None) -> bool:
+    """Whether several nodes may hold one sample, by the scenario's table of the partition."""
+    if not partition:
+        return False
+    return Partition.kinds()[partition["kind"]].model_validate(partition).copies
 
 
 def in_unit(

@@ -1,9 +1,9 @@
-"""Hooks for adversaries: taps that only look, claims that lie, and tampering with messages on their way.
+"""Hooks for adversaries: taps that only look, substitution of content, and tampering with messages on their way.
 
 The simulator carries what these functions return and knows nothing of what they mean; attacks themselves are
-pure functions on a higher floor. On its way a message meets, in this order: its node's claim (before protection),
-its node's tamper (when it is handed to the uplink), the uplink, the wiretap and then the attacker on the link (when
-it has left the uplink), loss, and the tap of its receiver.
+pure functions on a higher floor. On its way a message meets, in this order: its node's substitution (before
+protection), its node's tamper (when it is handed to the uplink), the uplink, the wiretap and then the attacker on the
+link (when it has left the uplink), loss, and the tap of its receiver.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from simulator.errors import ConfigurationError, ContractError
 Tap: TypeAlias = "Callable[[int, Delivery], None]"
 """Sees (curious node, delivery) the moment a message reaches that node."""
 
-Claim: TypeAlias = "Callable[[Context, Node, Any, int, int], Any]"
-"""(what is known, node, content, to, round) -> what the node claims instead of its true content."""
+Substitution: TypeAlias = "Callable[[Context, Node, Any, int, int], Any]"
+"""(what is known, node, content, to, round) -> what the node sends in place of its content."""
 
 REMEMBERED_ROUNDS = 64
 """A message sent again after that many later rounds on its link draws as if it were sent for the first time."""
@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Adversary:
-    """Who is not to be trusted. One adversary: all its nodes and links act together and pool what they know.
+    """The adversary. There is one: all its nodes and links act together and pool what they know.
 
     Args:
         curious: nodes whose received messages are shown to ``tap``; they follow the protocol.
@@ -48,11 +48,11 @@ class Adversary:
         on_links: directed link -> what an attacker on it does to messages that have left the uplink.
         encrypted: whether the links under attack are encrypted (and authenticated): the attacker can drop, delay
             and replay, but neither read nor alter.
-        knowledge: what claims and tampers are shown, each level with all before it.
+        knowledge: what substitutions and tampers are shown, each level with all before it.
             ``own``: the content or message at hand, its time, its receiver.
             ``received``: what members of the coalition have received (K1, not rushing).
             ``rushing``: what others have sent to members, from the moment it was sent, lost or not (K2). A member
-            that wants all of a round before it speaks has to speak last: delay its computing.
+            that wants all of a round before it sends has to send last: delay its computing.
             ``neighbourhood``: what the target and its neighbours have sent to anybody (K3).
             ``omniscient``: what anybody has sent, and ``oracle`` (K4).
         oracle: anything an omniscient adversary is to have besides.
@@ -67,15 +67,15 @@ class Adversary:
         protected at every level, ``omniscient`` included, unless the oracle opens it.
         Whatever leaves in place of a message keeps its release, unless it has another: its receiver is charged with
         what the true message would have told it, the larger loss.
-        Claims and tampers are trusted to be functions of their context; one that closes over a run's objects knows
-        more than its level says.
+        Substitutions and tampers are trusted to be functions of their context; one that closes over a run's objects
+        knows more than its level says.
         With all fields at their defaults nothing is recorded, drawn or called.
     """
 
     curious: frozenset[int] = frozenset()
     tap: Tap | None = None
     tap_own: Callable[[float, int, Message], None] | None = None
-    byzantine: Mapping[int, Claim] = field(default_factory=dict)
+    byzantine: Mapping[int, Substitution] = field(default_factory=dict)
     tamper: Mapping[int, Tamper] = field(default_factory=dict)
     wires: Wiretap | None = None
     on_links: Mapping[Link, Tamper] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class Adversary:
 
     @property
     def members(self) -> frozenset[int]:
-        """The coalition: every node that is curious, claims or tampers."""
+        """The coalition: every node that is curious, substitutes or tampers."""
         return self.curious | self.byzantine.keys() | self.tamper.keys()
 
     def observe(self, dst: int, delivery: Delivery) -> None:
@@ -142,7 +142,7 @@ class Coalition:
     """What an adversary that acts has come to know in a run, and what it makes of content and messages.
 
     Attributes:
-        nodes: whose messages have to pass through :meth:`outgoing`; content of any node through :meth:`claimed`.
+        nodes: whose messages have to pass through :meth:`outgoing`; content of any node through :meth:`substituted`.
         links: the links whose messages have to pass through :meth:`crossing`.
         listens: whether it wants to hear of deliveries (:meth:`delivered`).
         watches: whether it wants to hear of everything that is sent (:meth:`sent`).
@@ -158,7 +158,7 @@ class Coalition:
         self._seed = seed
         self._neighbors = neighbors
         self._members = adversary.members
-        self._speakers = self.nodes | adversary.byzantine.keys()
+        self._active = self.nodes | adversary.byzantine.keys()
         self._link_ends = frozenset(dst for _, dst in self.links)
         self._seen: _Memory[Delivery] = _Memory(adversary.remember)
         self._sightings: _Memory[Sighting] = _Memory(adversary.remember)
@@ -187,13 +187,13 @@ class Coalition:
         if self.listens and dst in self._members:
             self._seen.add(delivery)
 
-    def claimed(self, node: Node, content: Any, to: int, round: int) -> Any:
-        """What ``node`` says in place of ``content``."""
-        claim = self._adversary.byzantine.get(node.id)
-        if claim is None:
+    def substituted(self, node: Node, content: Any, to: int, round: int) -> Any:
+        """What ``node`` sends in place of ``content``."""
+        substitution = self._adversary.byzantine.get(node.id)
+        if substitution is None:
             return content
         context = self._context("claim", node.now_s, node.id, to, "", round, None)
-        return claim(context, node, content, to, round)
+        return substitution(context, node, content, to, round)
 
     def outgoing(self, now_s: float, src: int, dst: int, message: Message) -> Sequence[Forward]:
         """What really leaves when the protocol of Byzantine node ``src`` sends a message.
@@ -259,7 +259,7 @@ class Coalition:
         )
 
     def _in_reach(self, node: int) -> bool:
-        return node in self._link_ends or not self._speakers.isdisjoint(self._neighbors(node))
+        return node in self._link_ends or not self._active.isdisjoint(self._neighbors(node))
 
     def _near(self, target: int) -> _Memory[Sighting]:
         if target not in self._around:

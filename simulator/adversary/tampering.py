@@ -6,7 +6,7 @@ choice it makes at random belongs to the message at hand, so that it does not de
     chain(only(drop(0.3), kinds={"model"}), delay(0.2))
 
 A node's content while it is still a handle (a model, before it is protected) is not changed here but by the
-Byzantine claim of :mod:`simulator.adversary.coalition`, through which protocols pass what they say. Here is the place
+substitution of :mod:`simulator.adversary.coalition`, through which protocols pass what they send. Here is the place
 for what a message carries once it is made: masked vectors, shares, public arrays, bytes.
 """
 
@@ -140,7 +140,7 @@ def alter(change: Change) -> Action:
     larger loss. The size stays too, so keep types and shapes; :func:`arrays` sees to that.
 
     Raises:
-        ContractError: when it runs, if the body holds a handle. Its value need not exist yet: use a claim.
+        ContractError: when it runs, if the body holds a handle. Its value need not exist yet: use a substitution.
     """
 
     def act(context: Context, dst: int, message: Message) -> Sequence[Forward]:
@@ -264,8 +264,8 @@ def chain(*tampers: Tamper) -> Action:
 def _altered(message: Message, change: Callable[[Any], Any]) -> Message:
     if _opaque(message.body):
         raise ContractError(
-            f"the body of a {message.kind!r} message is encrypted or holds a handle and cannot be altered; "
-            "a Byzantine claim changes content before it is protected"
+            f"the body of a {message.kind!r} message is sealed or holds a handle and cannot be altered; "
+            "a substitution changes content before it is protected"
         )
     return message._replace(body=change(message.body))
 

@@ -30,6 +30,10 @@ class Message(NamedTuple):
         size_bytes: payload bytes on the wire, known from type and shape, not from the value.
         release: what the receiver learns by having it, for the privacy ledger; the simulator only carries it, and
             hands it to the run's delivery listener.
+
+    Example:
+        >>> sv.Message("hello", round=0, body=None, size_bytes=8).kind
+        'hello'
     """
 
     kind: str
@@ -97,7 +101,17 @@ class TaskGroup(Protocol):
 
 
 class Node(Protocol):
-    """One participant, as its own program sees it."""
+    """One participant, as its own program sees it.
+
+    Example:
+        >>> async def program(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
+        ...     node.multicast(node.neighbors, sv.Message("hello", 0, None, 8))
+        ...     for _ in node.neighbors:
+        ...         await node.receive(timeout_s=1.0)
+        >>> run = sv.run("quickstart", changes={"protocol.exchange": "plain"}, program=program)
+        >>> run.messages["kind"].unique().to_list()
+        ['hello']
+    """
 
     @property
     def id(self) -> int:

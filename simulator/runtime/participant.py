@@ -235,7 +235,7 @@ class Participant(ABC):
     def outgoing(self, content: Any, to: int, round: int) -> Any:
         """Content as this node sends it: its own, or what a Byzantine node puts in its place."""
         coalition = self._host.coalition
-        return content if coalition is None else coalition.claimed(self, content, to, round)
+        return content if coalition is None else coalition.substituted(self, content, to, round)
 
     def tasks(self) -> SimTaskGroup:
         """A group of concurrent tasks."""

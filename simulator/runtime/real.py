@@ -27,6 +27,7 @@ from simulator.errors import ConfigurationError, ContractError
 from simulator.faults.plan import Cut, Hold, Slow
 from simulator.mail.sending import Sending
 from simulator.runtime.engine import Engine
+from simulator.runtime.loops import run_coroutine
 from simulator.runtime.participant import Participant
 from simulator.runtime.sockets import Sockets
 from simulator.runtime.world import Ending, World
@@ -137,13 +138,16 @@ class Live(Engine):
         self._sockets: Sockets | None = None
 
     def run(self, until_s: float | None = None) -> Ending:
-        """Let the programs run to their end, or for ``until_s`` seconds; to be called once.
+        """Let the programs run to their end, or for ``until_s`` seconds; to be called once, in any thread.
+
+        An event loop that is running already, as in a notebook, is no obstacle:
+        :func:`~simulator.runtime.loops.run_coroutine`.
 
         Raises:
             ProgramError: a node's program raised; its ``__cause__`` is the original exception.
             ConfigurationError: the operating system grants too few sockets.
         """
-        asyncio.run(self._main(until_s))
+        run_coroutine(lambda: self._main(until_s))
         if self._broken is not None and self._failure is None:
             raise self._broken
         return self._ending()

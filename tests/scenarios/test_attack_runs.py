@@ -228,10 +228,10 @@ def test_the_latest_model_of_each_node_counts() -> None:
 
     masked = Delivery(4, Message("masked", 3, np.zeros(2), 8, None), 0.0, 0.0)
     known = Context(0, 0.0, seen=[shows(1, 1, 11), shows(2, 2, 12), shows(1, 2, 13), shows(9, 2, 14), masked])
-    found = models_seen(known, liars={9})
+    found = models_seen(known, byzantine={9})
     assert {src: model.state for src, model in found.items()} == {1: 13, 2: 12}
     assert all(isinstance(model, Model) for model in found.values())
-    assert models_seen(Context(0, 0.0), liars=()) == {}
+    assert models_seen(Context(0, 0.0), byzantine=()) == {}
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_the_latest_model_of_each_node_counts() -> None:
         ({"attack": {"kind": "alie"}}, 'adversary.knowledge = "received" or more'),
         ({"attack": {"kind": "ipm", "factor": "search"}, "knowledge": "rushing"}, '"omniscient" or more'),
         ({"attack": {"kind": "backdoor", "boost": 2.0}}, '"received" or more'),
-        ({"attack": {"kind": "label-flip"}, "byzantine": {"at": "1 s"}}, "no window"),
+        ({"attack": {"kind": "label-flip"}, "byzantine": {"at": "1 s"}}, "for the whole run"),
         ({"attack": {"kind": "sign-flip"}, "byzantine": {"at": "2 s", "until": "1 s"}}, "later than at"),
         ({"attack": {"kind": "noise-free-rider"}}, "no noise to leave out"),
         ({"attack": {"kind": "sign-flp"}}, "sign-flip"),

@@ -25,7 +25,7 @@ def test_counted_nodes_play_one_part_each() -> None:
     parts = built('adversary.byzantine={count=3, attack={kind="sign-flip"}}', "adversary.curious={count=3}")
     assert len(parts.cast.byzantine) == len(parts.cast.curious) == 3
     assert parts.cast.byzantine.isdisjoint(parts.cast.curious)
-    assert parts.claims.keys() == parts.cast.byzantine
+    assert parts.substitutions.keys() == parts.cast.byzantine
     assert parts.honest == frozenset(range(12)) - parts.cast.byzantine
 
 
@@ -54,7 +54,7 @@ def test_switched_off_nothing_is_placed() -> None:
     ]
     parts = built(*off)
     assert parts.neighbors == built().neighbors
-    assert parts.cast.dishonest == frozenset()
+    assert parts.cast.corrupt == frozenset()
 
 
 @pytest.mark.parametrize(

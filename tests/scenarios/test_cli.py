@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
+import typer
 
-from scenarios.commands import cli
+from scenarios.commands import cli, progress
 from scenarios.load import Loaded
 from simulator.errors import ConfigurationError, ProgramError
 from tests.support.places import BROKEN
@@ -72,8 +75,8 @@ def test_validate_prints_one_line_per_error(capsys: pytest.CaptureFixture[str]) 
         ),
         (["sweep", "quickstart"], "has no [sweep] table"),
         (["privacy", "x", "--observers", "3;7"], "is no observer"),
-        (["privacy", "x", "--delta", "2"], "--delta must lie"),
-        (["privacy", "x", "--unit", "person"], "--unit is one of record, node"),
+        (["privacy", "x", "--delta", "2"], "delta must lie"),
+        (["privacy", "x", "--unit", "person"], "unit is one of record, node"),
         (["run", "nowhere.toml"], "no such file"),
     ],
 )
@@ -207,10 +210,10 @@ def test_an_audit_of_a_view_is_told_who_looks(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--one-run",), "--sums as well"),
+        (("--one-run",), "sums as well"),
         (("--sums", "--view", "3"), "one of them"),
-        (("--victim", "3"), "--view as well"),
-        (("--canary", "features", "--sums"), "leave out --canary"),
+        (("--victim", "3"), "view as well"),
+        (("--canary", "features", "--sums"), "leave out canary"),
         (("--canary", "parrot"), "gradient, mislabelled, features, got parrot"),
     ],
 )
@@ -219,6 +222,51 @@ def test_audits_refuse_options_that_do_not_go_together(
 ) -> None:
     assert call("audit", "quickstart", *options) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_long_step_says_where_it_is_and_a_short_one_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Event()
+
+    def echo(text: str, *, err: bool) -> None:
+        lines.append(text)
+        told.set()
+
+    lines: list[str] = []
+    monkeypatch.setattr(typer, "echo", echo)
+    monkeypatch.setattr(progress, "FIRST_LINE_S", 0.0)
+    with progress.progress("report", quiet=False) as on_progress:
+        on_progress(0.5, "drawing it")
+        told.wait()
+    assert lines[0] in ("report: 50% drawing it", "report: 0% starting")
+    monkeypatch.setattr(progress, "FIRST_LINE_S", 1e6)
+    lines.clear()
+    for quiet in (False, True):
+        with progress.progress("report", quiet=quiet) as on_progress:
+            on_progress(0.5, "drawing it")
+    assert lines == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_names_commands_and_options(shell: str) -> None:
+    words = "sottovoce run --ea"
+    asked = {"COMP_WORDS": words, "COMP_CWORD": "2", "_TYPER_COMPLETE_ARGS": words}
+    asked |= {"_SOTTOVOCE_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sottovoce"],
+        env=os.environ | asked,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "--eager" in done.stdout, done.stderr
+
+
+def test_completion_can_be_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    assert call("--show-completion", "bash") == 0
+    assert "_SOTTOVOCE_COMPLETE" in capsys.readouterr().out
 
 
 def test_schema_is_json_and_list_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:

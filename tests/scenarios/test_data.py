@@ -16,7 +16,10 @@ import pytest
 from analysis.figures.catalogue import plot
 from analysis.figures.partition import partition_figure
 from analysis.store import read_run
-from scenarios.assembly.data import build_data, build_partition, build_shares
+from protocols.learning.dataset import Dataset
+from scenarios.assembly.data import Shares, build_data, build_partition, build_shares
+from scenarios.kinds.data import Data
+from scenarios.kinds.tasks import Model
 from scenarios.load import ScenarioErrors, load
 from scenarios.run import run
 from scenarios.schema import Scenario
@@ -49,6 +52,15 @@ def scenario_file(
 
 def scenario(folder: Path, data: str, partition: str = "", **more: str) -> Scenario:
     return load(scenario_file(folder, data, partition, **more)).scenario
+
+
+def data_of(made: Scenario, folder: Path) -> Dataset:
+    return build_data(made.data, folder, made.seed)
+
+
+def shares_of(made: Scenario, folder: Path, *, without: int = 0) -> Shares:
+    """What four nodes hold."""
+    return build_shares(data_of(made, folder), made.partition, made.seed, 4, without)
 
 
 def told(folder: Path, data: str, partition: str = "", **more: str) -> list[tuple[str, str]]:
@@ -119,8 +131,8 @@ def test_without_own_tests_nothing_is_said_of_them(tmp_path: Path) -> None:
 )
 def test_the_usual_divisor_is_what_a_node_trains_on(tmp_path: Path, partition: str, divisor: int) -> None:
     made = scenario(tmp_path, 'kind = "digits"', partition)
-    assert build_shares(made, tmp_path, 4).divisor == divisor
-    assert build_shares(made, tmp_path, 4, without=3).divisor == divisor
+    assert shares_of(made, tmp_path).divisor == divisor
+    assert shares_of(made, tmp_path, without=3).divisor == divisor
 
 
 @pytest.mark.parametrize(
@@ -138,13 +150,13 @@ def test_the_usual_divisor_is_what_a_node_trains_on(tmp_path: Path, partition: s
 def test_every_partition_keeps_its_minimum_and_its_own_tests_apart(tmp_path: Path, partition: str) -> None:
     write_table(tmp_path, 400)
     made = scenario(tmp_path, TABLE, f"{partition}\nmin_samples = 20\nlocal_test = 0.3")
-    shares = build_shares(made, tmp_path, 4)
+    shares = shares_of(made, tmp_path)
     held = shares.holdings
     everything = np.concatenate([*held.train, *held.test])
     assert len(np.unique(everything)) == len(everything)
     assert min(map(len, held.train)) >= 20
     assert min(map(len, held.test)) >= 1
-    again = build_shares(made, tmp_path, 4).holdings
+    again = shares_of(made, tmp_path).holdings
     for one, other in zip([*held.train, *held.test], [*again.train, *again.test], strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -164,7 +176,7 @@ def test_every_data_set_is_built_from_its_table(tmp_path: Path) -> None:
         (f'{TABLE}\nignore = ["a"]', (1,), 2),
         ('kind = "parquet"\npath = "t.parquet"\ntest_fraction = 0.5\nshape = [1, 2, 1]', (1, 2, 1), 2),
     ):
-        built = build_data(scenario(tmp_path, data, "min_samples = 1"), tmp_path)
+        built = data_of(scenario(tmp_path, data, "min_samples = 1"), tmp_path)
         assert (built.shape, built.classes) == (shape, classes), data
     digits = scenario(tmp_path, 'kind = "digits"')
     for spec, features in (
@@ -172,8 +184,35 @@ def test_every_data_set_is_built_from_its_table(tmp_path: Path) -> None:
         ({"kind": "linear", "samples": 50, "features": 5}, 5),
         ({"kind": "npz", "path": "a.npz", "target": "number", "test_fraction": 0.5}, 12),
     ):
-        built = build_data(with_data(digits, spec), tmp_path)
+        built = data_of(with_data(digits, spec), tmp_path)
         assert (built.classes, built.features) == (None, features), spec
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"kind": "digits"},
+        {"kind": "breast-cancer", "test_fraction": 0.3},
+        {"kind": "wine"},
+        {"kind": "diabetes"},
+        {"kind": "blobs", "samples": 90, "features": 3, "classes": 4},
+        {"kind": "linear", "samples": 50, "features": 5},
+    ],
+    ids=lambda spec: spec["kind"],
+)
+def test_what_a_table_says_of_its_data_is_what_loading_finds(tmp_path: Path, spec: dict[str, Any]) -> None:
+    data = Data.kinds()[spec["kind"]].model_validate(spec)
+    loaded = data.load(tmp_path, np.random.default_rng(1))
+    assert (data.feature_count, data.class_count) == (loaded.features, loaded.classes)
+    assert data.train_samples() == len(loaded.train_y)
+    assert data.regression == (loaded.classes is None)
+    assert (data.no_images is None) == (len(loaded.shape) > 1)
+    models = {"linear": {}} if data.regression else {"softmax": {}, "mlp": {"hidden": [6, 5]}}
+    for kind, keys in models.items():
+        model = Model.kinds()[kind].model_validate({"kind": kind} | keys)
+        assert data.feature_count is not None
+        size = model.build(loaded.shape, loaded.classes).size
+        assert model.parameters(data.feature_count, data.class_count) == size
 
 
 def with_data(made: Scenario, spec: Mapping[str, Any]) -> Scenario:
@@ -184,24 +223,24 @@ def with_data(made: Scenario, spec: Mapping[str, Any]) -> Scenario:
 
 def test_numbers_to_predict_are_dealt_out_but_not_by_class(tmp_path: Path) -> None:
     made = with_data(scenario(tmp_path, 'kind = "digits"', 'kind = "shards"'), {"kind": "diabetes"})
-    built = build_data(made, tmp_path)
-    parts = build_partition(made, built, 4)
+    built = data_of(made, tmp_path)
+    parts = build_partition(built, made.partition, made.seed, 4)
     assert sum(map(len, parts)) == len(built.train_y)
     spread = [float(np.std(built.train_y[part])) for part in parts]
     assert min(spread) < 0.8
     skewed = with_data(scenario(tmp_path, 'kind = "digits"', 'kind = "dirichlet"'), {"kind": "diabetes"})
     with pytest.raises(ConfigurationError, match="numbers to predict") as caught:
-        build_partition(skewed, built, 4)
+        build_partition(built, skewed.partition, skewed.seed, 4)
     assert caught.value.key == "partition.kind"
-    with pytest.raises(ConfigurationError, match="tells classes apart") as caught:
+    with pytest.raises(ConfigurationError, match="predicts classes") as caught:
         run(made, tmp_path / "run")
     assert caught.value.key == "model.kind"
 
 
 def test_features_are_shifted_for_training_and_own_tests_only(tmp_path: Path) -> None:
-    plain = build_shares(scenario(tmp_path, 'kind = "digits"', "local_test = 0.1"), tmp_path, 4)
+    plain = shares_of(scenario(tmp_path, 'kind = "digits"', "local_test = 0.1"), tmp_path)
     partition = "local_test = 0.1\nshift = { noise = 0.5, rotations = 4 }"
-    shift = build_shares(scenario(tmp_path, 'kind = "digits"', partition), tmp_path, 4)
+    shift = shares_of(scenario(tmp_path, 'kind = "digits"', partition), tmp_path)
     np.testing.assert_array_equal(shift.dataset.test_x, plain.dataset.test_x)
     noise = []
     for one, other in zip(shift.holdings.train, plain.holdings.train, strict=True):
@@ -300,8 +339,8 @@ def test_more_samples_than_there_are(tmp_path: Path) -> None:
     )
     ((key, _),) = told(tmp_path, 'kind = "digits"', "samples = 1500\nwith_replacement = true")
     assert key == "partition.samples"
-    shares = build_shares(
-        scenario(tmp_path, 'kind = "digits"', "samples = 400\nwith_replacement = true"), tmp_path, 4
+    shares = shares_of(
+        scenario(tmp_path, 'kind = "digits"', "samples = 400\nwith_replacement = true"), tmp_path
     )
     assert [len(part) for part in shares.holdings.train] == [400] * 4
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,13 @@ import pytest
 
 from protocols.learning.eager import EagerExecutor
 from protocols.learning.executor import BatchedExecutor
-from protocols.learning.models import linear
-from protocols.learning.task import Task
 from protocols.privacy.entries import CONTRIBUTE, OPAQUE
 from scenarios import run as runs
 from scenarios.build import build
-from scenarios.kinds import tasks
 from scenarios.load import ScenarioErrors, resolve
 from scenarios.studies.reaccount import reaccount
 from simulator.contract.compute import Executor
 from simulator.errors import ConfigurationError, ProgramError
-from tests.support.places import ROOT
 
 PRIVATE = {
     "unit": "record",
@@ -160,7 +155,7 @@ def test_whole_updates_may_be_summed_in_secret(tmp_path: Path) -> None:
         ({"training": {"rate": 0.1, "batch": 4}}, "batch is given as well"),
         ({"training": {"rate": 0.1, "local_epochs": 2}}, "use local_steps"),
         ({"training": {"optimizer_state": "node"}}, "sgd has no state"),
-        ({"training": {"proximal": 0.1}}, "a single step starts where the pull would go"),
+        ({"training": {"proximal": 0.1}}, "has no effect with one local step"),
         ({"training": {"optimizer": {"kind": "adamw"}}}, "give weight_decay"),
         ({"training": {"schedule": {"kind": "piecewise", "at": [5, 3]}}}, "do not ascend"),
         (LDP | {"training": {"batch": 4}}, "twice the clipping norm"),
@@ -193,10 +188,15 @@ def test_training_that_makes_no_sense_is_refused(changes: dict[str, Any], messag
 
 
 def test_models_and_data_have_to_fit_each_other(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="these data have 2 classes"):
-        ran(tmp_path / "a", model={"kind": "linear"})
-    with pytest.raises(ConfigurationError, match="needs images"):
-        ran(tmp_path / "b", model={"kind": "cnn"})
+    with pytest.raises(ScenarioErrors, match="linear predicts numbers, but the labels of blobs are classes"):
+        resolve(scenario(model={"kind": "linear"}))
+    with pytest.raises(ScenarioErrors, match="cnn needs images, and samples of blobs are rows of numbers"):
+        resolve(scenario(model={"kind": "cnn"}))
+    np.savez(tmp_path / "rows.npz", x=np.eye(80, 3), y=np.arange(80) % 2)
+    raw = scenario(model={"kind": "cnn"})
+    raw["data"] = {"kind": "npz", "path": "rows.npz", "test_fraction": 0.2}
+    with pytest.raises(ConfigurationError, match="needs images"):  # told when the file is loaded
+        runs.run(resolve(raw, tmp_path), tmp_path / "run", base=tmp_path)
 
 
 def test_regression_finds_its_optimum(tmp_path: Path) -> None:
@@ -206,27 +206,6 @@ def test_regression_finds_its_optimum(tmp_path: Path) -> None:
     summary = runs.run(resolve(raw), tmp_path / "run")
     assert summary["accuracy_mean"] is None
     assert 0.5 * 0.1**2 * 0.5 < summary["loss_mean"] < 0.5 * 0.1**2 * 2  # that of the noise alone
-
-
-def test_a_task_of_another_package_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def factory(*, shape: tuple[int, ...], classes: int | None, scale: float) -> Task:
-        assert (shape, classes, scale) == ((3,), None, 2.0)
-        return linear(3)
-
-    class Point:
-        name, value = "ours", "somewhere:factory"
-
-        def load(self) -> Any:
-            return factory
-
-    monkeypatch.setattr(tasks, "entry_points", lambda group: [Point()] if group == tasks.GROUP else [])
-    raw = scenario()
-    raw["data"] = {"kind": "linear", "samples": 200, "features": 3, "noise": 0.1}
-    raw["model"] = {"kind": "task", "name": "ours", "options": {"scale": 2.0}}
-    assert runs.run(resolve(raw), tmp_path / "run")["status"] == "finished"
-    raw["model"]["name"] = "our"
-    with pytest.raises(ConfigurationError, match="no installed task is named 'our', did you mean 'ours'"):
-        runs.run(resolve(raw), tmp_path / "other")
 
 
 @pytest.mark.parametrize("protocol", ["dsgd", "push", "push-sum", "gradient-tracking"])
@@ -243,24 +222,6 @@ def test_a_run_means_the_same_when_it_is_computed_one_operation_at_a_time(
     assert eager["trace_hash"] == batched["trace_hash"]
     for name in ("loss_mean", "loss_worst", "consensus_distance"):
         np.testing.assert_allclose(eager[name], batched[name], rtol=1e-4)
-
-
-def test_the_example_of_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "docs" / "extending.md").read_text()
-    code = text.split("    import jax.numpy as jnp, numpy as np")[1].split("    # scenario:")[0]
-    names: dict[str, Any] = {}
-    exec(dedent("    import jax.numpy as jnp, numpy as np" + code), names)
-
-    class Point:
-        name, value = "logistic", "yours:logistic"
-
-        def load(self) -> Any:
-            return names["logistic"]
-
-    monkeypatch.setattr(tasks, "entry_points", lambda group: [Point()])
-    raw = scenario(training={"step": 0.5}, protocol={"rounds": 10})
-    raw["model"] = {"kind": "task", "name": "logistic", "options": {"sharpness": 2.0}}
-    assert runs.run(resolve(raw), tmp_path / "run")["accuracy_mean"] > 0.8
 
 
 def test_batches_of_fixed_size_are_not_accounted_for_records_that_come_and_go(tmp_path: Path) -> None:

@@ -360,12 +360,12 @@ def test_shapes_are_public_and_stay() -> None:
         alter(arrays(lambda a, rng: a[:2]))(context(), 1, message())
 
 
-def test_handles_are_for_claims() -> None:
+def test_handles_are_for_substitutions() -> None:
     class Handle:
         size = 3
 
     for body in (Handle(), (1, (Handle(),))):
-        with pytest.raises(ContractError, match="a Byzantine claim changes content"):
+        with pytest.raises(ContractError, match="a substitution changes content"):
             alter(lambda body, rng: body)(context(), 1, message(body=body))
 
 

@@ -11,19 +11,14 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.gossip.asynchronous import Pace
+from protocols.gossip.asynchronous import Pace, pull, push, push_pull
 from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
-from protocols.gossip.fedavg import fedavg
-from protocols.gossip.federation import FederationPlan
-from protocols.gossip.hierarchical import hierarchical
+from protocols.gossip.federation import FederationPlan, fedavg, hierarchical
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.local import local
 from protocols.gossip.merging import MergeRules
 from protocols.gossip.pairwise import pairwise
-from protocols.gossip.pull import pull
-from protocols.gossip.push import push
-from protocols.gossip.push_pull import push_pull
 from protocols.gossip.push_sum import push_sum
 from protocols.gossip.tracking import tracking
 from protocols.learning.bank import Bank
@@ -33,7 +28,7 @@ from protocols.learning.operations import Operations
 from protocols.learning.task import Task
 from protocols.privacy.entries import Combination, Contribution
 from protocols.privacy.lineage import ORIGIN
-from scenarios.assembly.protocol import places
+from scenarios.kinds.protocols.federation import places
 from simulator.contract.compute import Vector, values_of
 from simulator.contract.node import Links, Node, Program
 from simulator.topology import graphs, mixing, overlays

@@ -1,39 +1,49 @@
-"""Every protocol for secure sums, ready for small worlds."""
+"""Every aggregation protocol as a scenario would have it, built for small worlds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from protocols.aggregation.cesar import SparseMasks, SparsePlan
 from protocols.aggregation.double_masks import DoubleMasks, DoublePlan, everybody
-from protocols.aggregation.double_secrets import IdealSecrets, RealSecrets
-from protocols.aggregation.gopa import CorrelatedNoise
-from protocols.aggregation.keyring import KeyPlan, Keyring
-from protocols.aggregation.lightsecagg import LightSecAgg
-from protocols.aggregation.pair_noise import PairNoises
-from protocols.aggregation.share_sums import ShareSums
-from protocols.aggregation.single_masks import SingleMasks
+from protocols.aggregation.double_secrets import RealSecrets
+from protocols.aggregation.keyring import KeyPlan
+from protocols.aggregation.members import split_proof_threshold
 from protocols.aggregation.suite import Suite
-from protocols.aggregation.sums import Rules, split_proof_threshold
-from protocols.aggregation.trusted import Trusted
-from protocols.aggregation.vector_shares import IdealShares, RealShares, SharingPlan
+from protocols.aggregation.sums import Rules
 from protocols.aggregation.verified_masks import VerifiedMasks
-from protocols.aggregation.verified_secrets import IdealVerifiedSecrets, RealVerifiedSecrets
 from protocols.gossip.learner import Learner
-from protocols.sharing.modulus import P31, P61, Z32, Modulus
+from protocols.sharing.modulus import P31, Z32, Modulus
+from scenarios.kinds.aggregations import Aggregation, SuiteContext, SuiteFactory
+from scenarios.kinds.aggregations.cesar import CesarAggregation
+from scenarios.kinds.aggregations.gopa import GopaAggregation
+from scenarios.kinds.aggregations.masks import BonawitzAggregation, MasksAggregation
+from scenarios.kinds.aggregations.sharing import LightSecAggAggregation, SharingAggregation
+from scenarios.kinds.aggregations.trusted import TrustedAggregation
 from simulator.contract.node import Node
 
-RINGED = ("masks", "rerun", "recover", "bonawitz", "active", "verified", "trusted", "correlated", "sparse")
-FIELDED = ("sharing", "packed", "light")
-KINDS = (*RINGED, *FIELDED)
+TABLES: Mapping[str, Aggregation] = {
+    "masks": MasksAggregation(kind="masks"),
+    "rerun": MasksAggregation(kind="masks", on_dropout="rerun"),
+    "recover": MasksAggregation(kind="masks", on_dropout="recover"),
+    "bonawitz": BonawitzAggregation(kind="bonawitz"),
+    "active": BonawitzAggregation(kind="bonawitz", active=True),
+    "verified": MasksAggregation(kind="masks", on_dropout="recover", verifiable=True),
+    "trusted": TrustedAggregation(kind="trusted"),
+    "correlated": GopaAggregation(kind="correlated", pair_multiplier=1.0),
+    "sparse": CesarAggregation(kind="sparse", fraction=0.6),
+    "sharing": SharingAggregation(kind="sharing"),
+    "packed": SharingAggregation(kind="sharing", packing=2),
+    "light": LightSecAggAggregation(kind="lightsecagg"),
+}
+KINDS = tuple(TABLES)
 HIDING = tuple(kind for kind in KINDS if kind not in ("trusted", "correlated"))
 """What hides vectors from the aggregator by cryptography."""
 
 
 def modulus_of(kind: str) -> Modulus:
-    return P31 if kind in FIELDED else Z32
+    return Z32 if TABLES[kind].prime is None else P31
 
 
 @dataclass(frozen=True)
@@ -43,49 +53,33 @@ class Workshop:
     learner: Learner
     rules: Rules
     keys: KeyPlan
-    noises: PairNoises
+    pair_sigma: float
+    made: dict[Any, SuiteFactory] = field(default_factory=dict)
 
-    def make(self, kind: str, node: Node, **options: Any) -> Suite:
+    def make(
+        self, kind: str, node: Node, graph: Any = None, secrets: Callable[..., Any] | None = None, **keys: Any
+    ) -> Suite:
+        """One node's side: of a table with other keys, or of double masks with another graph or secrets."""
+        if graph is not None:
+            return self._on_graph(node, graph)
+        if secrets is not None:
+            return self._with_secrets(node, secrets)
+        name = (kind, *sorted(keys.items()))
+        if name not in self.made:
+            context = SuiteContext(
+                self.rules, self.keys, self.learner, self.pair_sigma / self.learner.gain, beacon=b"test"
+            )
+            self.made[name] = TABLES[kind].model_copy(update=keys).suite(context)
+        return self.made[name](node)
+
+    def _on_graph(self, node: Node, graph: Any) -> Suite:
         rules = self.rules
-        threshold: Callable[[int], int] = options.get(
-            "threshold", lambda members: split_proof_threshold(members, rules.colluders)
-        )
-        if kind in ("masks", "rerun"):
-            return SingleMasks(node, rules, Keyring(node, self.keys), 2 if kind == "rerun" else 1)
-        if kind == "verified":
-            graph = DoublePlan(options.get("graph") or everybody(threshold))
-            modulus = rules.encoding.modulus
-            if not rules.real:
-                return VerifiedMasks(node, rules, graph, IdealVerifiedSecrets(node, modulus))
-            identity = self.keys.identities[node.id]
-            dealt = options.get("secrets", RealVerifiedSecrets)
-            made = dealt(node, modulus, rules.context, identity, self.keys.directory)
-            return VerifiedMasks(node, rules, graph, made)
-        if kind in ("recover", "bonawitz", "active"):
-            signed = kind != "bonawitz"
-            plan = DoublePlan(options.get("graph") or everybody(threshold), signed, kind == "active")
-            if not rules.real:
-                return DoubleMasks(node, rules, plan, IdealSecrets(node, rules.encoding.modulus))
-            identity = self.keys.identities[node.id] if signed else None
-            secrets = RealSecrets(node, rules.encoding.modulus, rules.context, identity, self.keys.directory)
-            return DoubleMasks(node, rules, plan, secrets)
-        if kind in ("sharing", "packed", "light"):
-            packing = options.get("packing", 2 if kind == "packed" else 1)
-            sharing = SharingPlan(rules.encoding.modulus, threshold, lambda holders: packing)
-            ring = Keyring(node, self.keys)
-            shares = (
-                RealShares(node, sharing, ring, rules.context) if rules.real else IdealShares(node, sharing)
-            )
-            return (LightSecAgg if kind == "light" else ShareSums)(node, rules, sharing, shares, ring)
-        if kind == "sparse":
-            plan_ = SparsePlan(
-                options.get("fraction", 0.6), options.get("choice", "random"), 3 + rules.colluders
-            )
-            return SparseMasks(node, rules, plan_, self.learner, Keyring(node, self.keys))
-        if kind == "correlated":
-            return CorrelatedNoise(node, rules, self.learner, Keyring(node, self.keys), self.noises)
-        assert kind == "trusted"
-        return Trusted(node, rules, self.learner)
+        secrets = RealSecrets(node, rules.encoding.modulus, rules.context, None, self.keys.directory)
+        return DoubleMasks(node, rules, DoublePlan(graph, signed=False), secrets)
 
-
-__all__ = ["FIELDED", "HIDING", "KINDS", "P61", "RINGED", "Workshop", "modulus_of"]
+    def _with_secrets(self, node: Node, secrets: Callable[..., Any]) -> Suite:
+        rules = self.rules
+        graph = everybody(lambda holders: split_proof_threshold(holders, rules.colluders))
+        identity = self.keys.identities[node.id]
+        made = secrets(node, rules.encoding.modulus, rules.context, identity, self.keys.directory)
+        return VerifiedMasks(node, rules, DoublePlan(graph), made)

@@ -12,7 +12,6 @@ from protocols.aggregation.encoding import FixedPoint
 from protocols.aggregation.keyring import KeyPlan
 from protocols.aggregation.keys import Directory, Identity
 from protocols.aggregation.neighbourhood import NeighbourhoodExchange
-from protocols.aggregation.pair_noise import PairNoises
 from protocols.aggregation.public_range import PublicRange
 from protocols.aggregation.sums import NormProof, Rules
 from protocols.gossip.exchange import ExchangeFactory
@@ -109,7 +108,7 @@ class Lab:
             timeout_s,
             1e-4,
         )
-        return Workshop(self.learner, rules, keys, PairNoises(self.learner.lineage, pair_sigma))
+        return Workshop(self.learner, rules, keys, pair_sigma)
 
     def secure(
         self,

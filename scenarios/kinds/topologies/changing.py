@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Undirected(ChangingTopology):
-    """Links in both directions, with the same weight in both: doubly stochastic in every epoch."""
+    """LinkNeeds in both directions, with the same weight in both: doubly stochastic in every epoch."""
 
     @property
     def one_way(self) -> bool:

@@ -214,7 +214,7 @@ class CountedTopology(FixedTopology):
 
 
 class ChangingTopology(Topology):
-    """Links that change during a run and bring their own mixing weights.
+    """LinkNeeds that change during a run and bring their own mixing weights.
 
     A kind makes its ``overlay``, and says whether links are ``one_way`` and why their weights are uneven.
     """

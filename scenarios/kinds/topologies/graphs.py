@@ -101,7 +101,7 @@ class StarTopology(CountedTopology):
 
 
 class ExponentialTopology(CountedTopology):
-    """Links to the nodes 1, 2, 4, ... further (Assran et al. 2019)."""
+    """LinkNeeds to the nodes 1, 2, 4, ... further (Assran et al. 2019)."""
 
     kind: Literal["exponential"] = Field(description="links to the nodes 1, 2, 4, ... further")
 
@@ -318,7 +318,7 @@ class FileTopology(FixedTopology):
 
     @property
     def weights_links(self) -> bool:
-        """Links may have the attribute weight."""
+        """LinkNeeds may have the attribute weight."""
         return True
 
     @property

@@ -10,14 +10,15 @@ import pytest
 
 from protocols.aggregation import cost
 from protocols.aggregation.double_masks import Graph
+from protocols.aggregation.members import split_proof_threshold
 from protocols.aggregation.secagg_graph import partners
-from protocols.aggregation.sums import SUM_BYTES, split_proof_threshold
+from protocols.aggregation.sums import SUM_BYTES
 from protocols.aggregation.vector_shares import SharingPlan
 from protocols.gossip.federation import FederationPlan, Place
 from protocols.gossip.secure_fedavg import secure_fedavg
 from protocols.sharing.modulus import P31, Z32, Modulus
 from tests.support.meddling import mute
-from tests.support.suites import modulus_of
+from tests.support.suites import TABLES, modulus_of
 from tests.support.worlds import Lab
 
 FEDERATION = ("task", "final", "done", "key", "keys")
@@ -78,23 +79,26 @@ def one_sum(
     "kind", ["masks", "trusted", "correlated", "recover", "bonawitz", "active", "sharing", "packed", "light"]
 )
 def test_a_sum_costs_what_its_formula_says(kind: str, members: int) -> None:
-    options = {"threshold": lambda holders: holders - 1} if kind == "packed" else {}
+    options = {"threshold": (members - 1.5) / members} if kind == "packed" else {}
     if kind in ("packed", "light") and members < 4:
         pytest.skip("needs a polynomial of more than one element")
     lab, found, setup = one_sum(kind, members, **options)
     assert len(lab.of_kind("opened")) == 1
     size, turnout, modulus = lab.learner.size, cost.full(members), modulus_of(kind)
-    plan = SharingPlan(P31, lambda holders: holders - 1, lambda holders: 2 if kind == "packed" else 1)
+    table = TABLES[kind].model_copy(update=options)
+    plan = SharingPlan(
+        P31, lambda holders: table.recovering(holders, 0) or 0, lambda holders: table.packed(holders, 0)
+    )
     expected = {
         "masks": lambda: cost.single_masks(turnout, size, modulus),
         "trusted": lambda: cost.trusted(turnout, size, modulus),
-        "correlated": lambda: cost.correlated(turnout, size),
+        "correlated": lambda: cost.gopa(turnout, size),
         "recover": lambda: cost.double_masks(turnout, size, modulus, signed=True),
         "bonawitz": lambda: cost.double_masks(turnout, size, modulus),
         "active": lambda: cost.double_masks(turnout, size, modulus, signed=True, active=True),
         "sharing": lambda: cost.vector_sharing(turnout, size, plan),
         "packed": lambda: cost.vector_sharing(turnout, size, plan),
-        "light": lambda: cost.light(turnout, size, plan),
+        "light": lambda: cost.lightsecagg(turnout, size, plan),
     }[kind]()
     assert found == expected
     keyed = kind in ("masks", "correlated", "sharing", "packed", "light")
@@ -108,7 +112,7 @@ def test_a_sparse_graph_costs_what_its_formula_says(members: int, degree: int) -
 
     lab, found, _ = one_sum("bonawitz", members, graph=graph)
     assert len(lab.of_kind("opened")) == 1
-    assert found == cost.sparse_double_masks(members, degree, lab.learner.size, Z32)
+    assert found == cost.secagg_plus(members, degree, lab.learner.size, Z32)
 
 
 @pytest.mark.parametrize("members", [4, 7])
@@ -131,7 +135,7 @@ def test_sparsified_masks_cost_what_their_formula_says(fraction: float) -> None:
     assert all(0 < words <= round(fraction * size) for words in sent)
     if fraction == 1.0:
         assert sent == [size] * 8
-    assert found == cost.sparse(8, index, sent, Z32)
+    assert found == cost.cesar(8, index, sent, Z32)
 
 
 @pytest.mark.parametrize("fraction", [0.2, 0.6])
@@ -142,7 +146,7 @@ def test_sizes_of_sparsified_masks_say_nothing_about_choices_that_depend_on_mode
     size = lab.learner.size
     chosen = round(fraction * size)
     assert lab.sizes["masked"] == [SUM_BYTES + 4 * chosen] * 8
-    assert found == cost.sparse(8, min(4 * chosen, -(-size // 8)), [chosen] * 8, Z32)
+    assert found == cost.cesar(8, min(4 * chosen, -(-size // 8)), [chosen] * 8, Z32)
 
 
 @pytest.mark.parametrize("kind", ["recover", "bonawitz", "active", "sharing", "light"])
@@ -162,13 +166,13 @@ def test_dropouts_cost_what_the_formulas_say(
             kinds[member] = silent
     lab, found, _ = one_sum(kind, listed, mute(kinds))
     size, turnout = lab.learner.size, cost.Turnout(listed, dealt, sent, answered)
-    plan = SharingPlan(P31, lambda holders: holders // 2 + 1)
+    plan = SharingPlan(P31, lambda holders: holders // 2 + 1, lambda holders: TABLES[kind].packed(holders, 0))
     expected = {
         "recover": lambda: cost.double_masks(turnout, size, Z32, signed=True),
         "bonawitz": lambda: cost.double_masks(turnout, size, Z32),
         "active": lambda: cost.double_masks(turnout, size, Z32, signed=True, active=True),
         "sharing": lambda: cost.vector_sharing(turnout, size, plan),
-        "light": lambda: cost.light(turnout, size, plan),
+        "light": lambda: cost.lightsecagg(turnout, size, plan),
     }[kind]()
     assert found == expected
     opened = lab.of_kind("opened")

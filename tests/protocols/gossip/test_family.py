@@ -48,7 +48,7 @@ def test_every_value_that_is_shown_is_what_its_state_says(name: str, liar: bool)
     nodes = frozenset(range(len(lab.neighbors)))
     liars = frozenset({3})
     stage = Stage(lab.learner, lab.executor, lambda *_: Links((), (), {}), liars)
-    claims = {3: stage.claim(two_faced(stage, 2.0))} if liar else {}
+    claims = {3: stage.substitution(two_faced(stage, 2.0))} if liar else {}
     watched = Adversary(nodes, lambda node, delivery: seen.append(delivery), byzantine=claims)
     lab.run(make(lab, 8), loss=0.1, faults=CHURN, adversary=watched)
     values = values_of_states(lab)

@@ -7,12 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from protocols.gossip.fedavg import fedavg
-from protocols.gossip.federation import Place
-from protocols.gossip.hierarchical import hierarchical
+from protocols.gossip.federation import Place, fedavg, hierarchical
 from protocols.gossip.peers import Once, Peers, shares
 from protocols.privacy.entries import COMBINE, CONTRIBUTE, Release
-from scenarios.assembly.protocol import places
+from scenarios.kinds.protocols.federation import places
 from simulator.errors import ConfigurationError
 from simulator.faults.plan import Outage
 from simulator.topology import graphs, mixing, overlays
@@ -44,7 +42,7 @@ def test_places_in_a_tree() -> None:
     ("neighbors", "said"),
     [
         (graphs.neighborhoods(graphs.ring(5)), "have a cycle"),
-        ([(1,), (0,), (3,), (2,)], "cannot be reached from node 0"),
+        ([(1,), (0,), (3,), (2,)], "cannot be reached from there"),
     ],
 )
 def test_what_is_no_tree(neighbors: list[tuple[int, ...]], said: str) -> None:

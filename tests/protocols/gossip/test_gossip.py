@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from protocols.attacks.byzantine import Stage, sign_flip
-from protocols.gossip.asynchronous import Pace
+from protocols.gossip.asynchronous import Pace, push
 from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.merging import MergeRules
 from protocols.gossip.peers import Peers
-from protocols.gossip.push import push
 from protocols.privacy.entries import COMBINE, CONTRIBUTE, Release
 from simulator import streams
 from simulator.adversary.coalition import Adversary
@@ -112,7 +111,7 @@ def test_sign_flip_is_linear_in_the_lineage_and_hurts() -> None:
     run_direct(honest, 10)
     nobody = frozenset[int]()
     stage = Stage(attacked.learner, attacked.executor, lambda *_: Links((), (), {}), nobody)
-    claim = stage.claim(sign_flip(stage, 2.0))
+    claim = stage.substitution(sign_flip(stage, 2.0))
     kernel, _ = run_direct(attacked, 10, adversary=Adversary(byzantine={0: claim}))
     flips = [e for e in attacked.learner.lineage.entries if e.kind == COMBINE and e.coefs == (-2.0,)]
     assert len(flips) == 4 * 10

@@ -23,8 +23,8 @@ def test_digits_are_scaled_stratified_and_reproducible():
     first = data.digits(0.2, np.random.default_rng(3))
     again = data.digits(0.2, np.random.default_rng(3))
     other = data.digits(0.2, np.random.default_rng(4))
-    assert len(first.train_y) == data.train_samples(data.DIGITS_SAMPLES, 0.2) == 1438
-    assert len(first.train_y) + len(first.test_y) == data.DIGITS_SAMPLES
+    assert len(first.train_y) == data.train_samples(1797, 0.2) == 1438
+    assert len(first.train_y) + len(first.test_y) == 1797
     assert (first.shape, first.features, first.classes) == ((8, 8), 64, 10)
     assert (first.train_x.min(), first.train_x.max()) == (0.0, 1.0)
     whole = np.bincount(np.concatenate([first.train_y, first.test_y]))
@@ -135,18 +135,18 @@ def test_samples_may_have_a_shape_and_labels_may_be_numbers():
 
 
 @pytest.mark.parametrize(
-    ("load", "kind", "features", "classes"),
+    ("load", "samples", "features", "classes"),
     [
-        (data.breast_cancer, "breast-cancer", 30, ("malignant", "benign")),
-        (data.wine, "wine", 13, ("class_0", "class_1", "class_2")),
-        (data.diabetes, "diabetes", 10, ()),
+        (data.breast_cancer, 569, 30, ("malignant", "benign")),
+        (data.wine, 178, 13, ("class_0", "class_1", "class_2")),
+        (data.diabetes, 442, 10, ()),
     ],
 )
-def test_published_tables_are_standardised_by_their_training_samples(load, kind, features, classes):
+def test_published_tables_are_standardised_by_their_training_samples(load, samples, features, classes):
     built = load(0.25, np.random.default_rng(1))
     raw = load(0.25, np.random.default_rng(1), scale=False)
     assert (built.shape, built.class_names) == ((features,), classes)
-    assert len(built.train_y) == data.train_samples(data.SAMPLES[kind], 0.25)
+    assert len(built.train_y) == data.train_samples(samples, 0.25)
     np.testing.assert_allclose(built.train_x.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(built.train_x.std(axis=0), 1, rtol=1e-5)
     centre, width = raw.train_x.mean(axis=0, dtype=float), raw.train_x.std(axis=0, dtype=float)

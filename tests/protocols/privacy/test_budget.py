@@ -92,9 +92,9 @@ def test_noise_for_a_target_counts_on_sampling(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("privacy", "exchange", "said"),
     [
-        ({"noise_multiplier": 1.0, "when_spent": "run"}, "ldp", "no budget"),
+        ({"noise_multiplier": 1.0, "when_spent": "run"}, "ldp", "no effect without budget"),
         ({"noise_multiplier": 1.0, "budget": 3.0}, "secure", "too little"),
-        ({"budget": 3.0}, "plain", "adds no noise"),
+        ({"budget": 3.0}, "plain", "adds none"),
     ],
 )
 def test_budgets_that_make_no_sense(privacy: dict[str, Any], exchange: str, said: str) -> None:

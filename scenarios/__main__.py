@@ -1,5 +1,0 @@
-"""``python -m scenarios`` is ``sottovoce``."""
-
-from scenarios.commands.cli import main
-
-main()

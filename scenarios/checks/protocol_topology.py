@@ -1,0 +1,64 @@
+"""Cross-checks of protocol and topology: links, mixing weights, and models enough for a robust rule."""
+
+from __future__ import annotations
+
+from scenarios.checks.topology import Found
+from scenarios.schema import Scenario
+
+
+def fitting_links(scenario: Scenario) -> Found:
+    """Answers need a way back, federated averaging a tree, tracking doubly stochastic weights."""
+    kind, needs = scenario.protocol.kind, scenario.protocol.links
+    topology, mixing = scenario.topology, scenario.mixing
+    levels, uneven = topology.tree_levels, topology.uneven_weights()
+    if needs.trees and levels is not None and not 1 <= levels <= needs.levels:
+        yield (
+            ("topology", "kind"),
+            f'{kind} needs a tree rooted at node 0; "{topology.kind}" is not one; use '
+            + " or ".join(f'topology.kind = "{one}"' for one in needs.trees),
+        )
+    elif needs.both_ways and topology.one_way:
+        yield (
+            ("topology", "kind"),
+            f"{kind} answers messages, but links of this {topology.kind} topology lead one way; use push, push-sum "
+            "or links without a direction",
+        )
+    elif needs.doubly_stochastic and uneven is not None:
+        yield (
+            ("topology", *uneven[0]),
+            f"{kind} needs doubly stochastic weights, which {uneven[1]}, or the protocol push-sum",
+        )
+    elif (
+        needs.doubly_stochastic
+        and mixing is not None
+        and not mixing.doubly_stochastic(regular=topology.regular)
+    ):
+        yield (
+            ("mixing", "kind"),
+            f"{kind} needs doubly stochastic weights, which {mixing.kind} has only where all nodes have one number "
+            'of neighbours; use "metropolis"',
+        )
+
+
+def models_enough(scenario: Scenario) -> Found:
+    """A robust rule sees as many models as it needs."""
+    protocol, topology = scenario.protocol, scenario.topology
+    rule = protocol.rule
+    if rule is None or protocol.exchange == "secure":
+        return
+    least, there = rule.least, protocol.compared(scenario.topology.least_degree, topology.node_count)
+    if there is None or there >= least:
+        return
+    who, what = (
+        f"a node of this {topology.kind} graph compares {there}, its own included",
+        "a denser topology",
+    )
+    if protocol.links.trees:
+        who, what = f"the server compares {there}", "more clients"
+    yield (
+        ("protocol", "robust"),
+        f"{rule.kind} with this f needs {least} models, and {who}; use {what} or a smaller f",
+    )
+
+
+CHECKS = (fitting_links, models_enough)

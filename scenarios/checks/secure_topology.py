@@ -1,0 +1,76 @@
+"""Cross-checks of secure sums and topology: members enough, and thresholds that they can meet."""
+
+from __future__ import annotations
+
+from protocols.aggregation.members import LEAST_HONEST
+from scenarios.checks.topology import Found
+from scenarios.kinds.secure import Secure
+from scenarios.schema import Scenario
+
+
+def neighbourhood_sizes(scenario: Scenario) -> Found:
+    """Named topologies give every neighbourhood enough members for secure sums."""
+    nodes = scenario.topology.node_count
+    least = scenario.topology.least_degree
+    if scenario.protocol.served:
+        least = None if nodes is None else nodes - 1
+    if least is not None:
+        yield from neighbourhood(scenario, least)
+
+
+def neighbourhood(scenario: Scenario, members: int) -> Found:
+    """The smallest neighbourhood has members enough to open anything, and for its shares."""
+    secure, topology, protocol = scenario.secure, scenario.topology, scenario.protocol
+    if secure is None or protocol.exchange != "secure":
+        return
+    taking = protocol.asked(members)
+    needed = LEAST_HONEST + secure.colluders
+    who = f"{LEAST_HONEST} honest" + (f" and {secure.colluders} colluders" if secure.colluders else "")
+    if protocol.served:
+        place, of = f"the server has {taking} clients in a sum", "more clients"
+    else:
+        place = f"a node of this {topology.kind} graph has only {taking} neighbours"
+        of = "a denser topology"
+    if taking < needed:
+        yield (
+            ("topology", topology.larger if protocol.served else topology.denser),
+            f"{place}; a secure sum needs {needed} members ({who}); use {of} or fewer colluders",
+        )
+        return
+    if taking - secure.tolerated_dropouts < needed:
+        yield (
+            ("secure", "tolerated_dropouts"),
+            f"{place.replace('only ', '')}; with {secure.tolerated_dropouts} "
+            f"missing, fewer than {needed} are left ({who}); tolerate at most {taking - needed}",
+        )
+        return
+    yield from _thresholds(secure, taking)
+
+
+def _thresholds(secure: Secure, members: int) -> Found:
+    """Shares recover when as many are missing as are tolerated, and hide something."""
+    aggregation, colluders, least = secure.aggregation, secure.colluders, secure.shortest(members)
+    for holders in {members, least}:
+        threshold = aggregation.recovering(holders, colluders)
+        if threshold is None:
+            continue
+        if threshold > (least if holders == members else holders):
+            yield (
+                ("secure", "tolerated_dropouts"),
+                f"of {holders} holders {threshold} must answer to recover a sum, but {secure.tolerated_dropouts} of "
+                f"{members} may be missing; tolerate at most {members - threshold}, or lower the threshold or the "
+                "colluders",
+            )
+            return
+        packed = aggregation.packed(holders, colluders)
+        if threshold - packed < max(1, colluders) or packed < 1:
+            yield (
+                ("secure", "aggregation", aggregation.packing_key),
+                f"of {holders} holders any {threshold} recover, so packing and private members have to add up to "
+                f"{threshold}; there must be at least 1 element in a polynomial, and {max(1, colluders)} "
+                "private",
+            )
+            return
+
+
+CHECKS = (neighbourhood_sizes,)

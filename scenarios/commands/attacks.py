@@ -1,0 +1,160 @@
+"""``audit``, ``infer`` and ``privacy``: what privacy claims are worth."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from scenarios.commands.options import Jobs, Quiet, RunFolder, ScenarioFile, Seed, Sets, nodes_from
+from scenarios.commands.progress import progress
+from scenarios.commands.terminal import show_rows
+from simulator.errors import SottovoceError
+
+
+def audit(
+    scenario: ScenarioFile,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials",
+            min=4,
+            help="Times each arm of the game is played; 1000, or 200 whole runs with --view.",
+        ),
+    ] = None,
+    canary: Annotated[
+        str,
+        typer.Option(
+            "--canary",
+            metavar="KIND",
+            help="gradient: a contribution of exactly the clipping norm; mislabelled or features: a record.",
+        ),
+    ] = "gradient",
+    sums: Annotated[
+        bool, typer.Option("--sums", help="Attack opened sums instead of single updates.")
+    ] = False,
+    one_run: Annotated[
+        bool, typer.Option("--one-run", help="With --sums: one sum with as many canaries as trials.")
+    ] = False,
+    view: Annotated[
+        str | None,
+        typer.Option("--view", metavar="NODES", help="Attack all that these nodes see in whole runs: 3,7."),
+    ] = None,
+    victim: Annotated[
+        int | None,
+        typer.Option("--victim", min=0, help="With --view: whose canary; the node that loses most."),
+    ] = None,
+    jobs: Jobs = None,
+    sets: Sets = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+) -> None:
+    """Attack the noise of a scenario, to test its epsilon.
+
+    The lower bound the attack finds must stay below what the ledger claims; exit code 1 if it does not.
+    """
+    from scenarios.audits.choose import carry_out, check_choice
+
+    nodes = None if view is None else nodes_from(view, "--view")
+    check_choice(canary=canary, sums=sums, one_run=one_run, view=nodes, victim=victim)
+
+    from scenarios.load import load
+
+    loaded = load(scenario, sets or (), seed, studies=False)
+    with progress("audit", quiet=quiet) as on_progress:
+        found = carry_out(
+            loaded,
+            trials=trials,
+            canary=canary,
+            sums=sums,
+            one_run=one_run,
+            view=nodes,
+            victim=victim,
+            jobs=jobs,
+            on_progress=on_progress,
+        )
+    show_rows([{"quantity": key, "value": value} for key, value in found.items()])
+
+    from scenarios.audits.verdict import violation
+
+    contradiction = violation(found)
+    if contradiction is not None:
+        raise SottovoceError(f"{loaded.path}: {contradiction}")
+
+
+def infer(
+    folder: RunFolder,
+    coalition: Annotated[
+        str | None,
+        typer.Option(
+            "--coalition", metavar="NODES", help="Curious nodes that pool their views: 3,7; all if absent."
+        ),
+    ] = None,
+    shadows: Annotated[
+        int, typer.Option("--shadows", min=0, help="Shadow models of likelihood-ratio attacks; 0: none.")
+    ] = 32,
+    quiet: Quiet = False,
+) -> None:
+    """Attack what curious nodes of a run recorded.
+
+    Reconstruction, gradient inversion, membership and traffic analysis, beside the ledger's epsilon.
+    """
+    from scenarios.studies.infer import infer as attack
+    from scenarios.studies.infer import table, terms
+
+    members = None if coalition is None else nodes_from(coalition, "--coalition")
+    with progress("infer", quiet=quiet) as on_progress:
+        findings = attack(folder, coalition=members, shadow_models=shadows, on_progress=on_progress)
+    show_rows(table(findings))
+    typer.echo(terms(folder, members))
+
+
+def privacy(
+    folder: RunFolder,
+    observers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--observers",
+            metavar="SET",
+            help="Who pools what they see: 3,7 or public, wire, random:10, degree:2, neighbours:5. Repeatable.",
+        ),
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help="record or node.")] = None,
+    adjacency: Annotated[
+        str | None, typer.Option("--adjacency", help="add-remove, replace or zero-out.")
+    ] = None,
+    delta: Annotated[float | None, typer.Option("--delta", help="Strictly between 0 and 1.")] = None,
+    target: Annotated[
+        float | None,
+        typer.Option("--target", help="An epsilon: also say which noise_multiplier would give it."),
+    ] = None,
+    per_message: Annotated[
+        bool,
+        typer.Option("--per-message", help="Also what a published sum over messages would say; no bound."),
+    ] = False,
+) -> None:
+    """Account a finished run again.
+
+    For other observers, units, adjacencies or deltas; nothing is run again.
+    """
+    from scenarios.studies.terms import check_terms
+
+    check_terms(observers, unit, adjacency, delta, target)
+
+    from scenarios.studies.reaccount import reaccount
+
+    with progress("privacy", quiet=False) as on_progress:
+        on_progress(0.0, f"accounting {folder}")
+        rows = reaccount(
+            folder,
+            jobs=os.cpu_count() or 1,
+            observers=observers,
+            unit=unit,
+            adjacency=adjacency,
+            delta=delta,
+            target=target,
+            per_message=per_message,
+            on_progress=on_progress,
+        )
+    show_rows(rows)

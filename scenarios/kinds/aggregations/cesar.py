@@ -1,0 +1,54 @@
+"""Sums of sparsified vectors."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from protocols.aggregation.members import LEAST_HONEST
+from scenarios.format.units import Fraction
+from scenarios.kinds.aggregations.base import Aggregation, SuiteContext, SuiteFactory
+
+
+class CesarAggregation(Aggregation):
+    """Masks over positions that enough members chose."""
+
+    kind: Literal["sparse"] = Field(
+        description="pairwise masks of the positions that enough members share (CESAR)"
+    )
+    fraction: Fraction = Field(
+        default=0.5, gt=0, le=1, examples=["30 %"], description="of the positions, that a member chooses"
+    )
+    choice: Literal["random", "largest"] = Field(
+        default="random",
+        examples=["largest"],
+        description="random positions, or those that changed most since the node last chose them",
+    )
+
+    sums_integers: ClassVar[bool] = True
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Those of CESAR."""
+        from protocols.aggregation.cesar import Cesar
+
+        return Cesar.messages()
+
+    @property
+    def sums_whole_vectors(self) -> bool:
+        """No: other members choose every position."""
+        return False
+
+    def recovering(self, holders: int, colluders: int) -> None:
+        """Return None: nothing is shared."""
+        return
+
+    def suite(self, context: SuiteContext) -> SuiteFactory:
+        """Return CESAR."""
+        from protocols.aggregation.cesar import Cesar, CesarPlan
+        from protocols.aggregation.keyring import Keyring
+
+        rules, keys, learner = context.rules, context.keys, context.learner
+        plan = CesarPlan(self.fraction, self.choice, LEAST_HONEST + rules.colluders)
+        return lambda node: Cesar(node, rules, plan, learner, Keyring(node, keys))

@@ -1,0 +1,57 @@
+"""What Byzantine nodes do: keys of attacks, what they take, and what they put in place of what is asked for."""
+
+from scenarios.kinds.attacks.base import Attack, ContentAttack, PoisoningAttack, TruthfulAttack
+
+# isort: split
+# Kinds are listed in the order of their definition.
+from scenarios.kinds.attacks.own import (
+    FreeRiderAttack,
+    GaussianAttack,
+    NoAttack,
+    NotFiniteAttack,
+    SignFlipAttack,
+    TwoFacedAttack,
+)
+
+# isort: split
+from scenarios.kinds.attacks.poisoning import (
+    BackdoorAttack,
+    InconsistentSharesAttack,
+    LabelFlipAttack,
+    NoiseFreeRiderAttack,
+)
+
+# isort: split
+from scenarios.kinds.attacks.others import (
+    AlieAttack,
+    DissensusAttack,
+    EchoAttack,
+    IpmAttack,
+    MimicAttack,
+    OverrideAttack,
+    SpectralAttack,
+)
+
+__all__ = [
+    "AlieAttack",
+    "Attack",
+    "BackdoorAttack",
+    "ContentAttack",
+    "DissensusAttack",
+    "EchoAttack",
+    "FreeRiderAttack",
+    "GaussianAttack",
+    "InconsistentSharesAttack",
+    "IpmAttack",
+    "LabelFlipAttack",
+    "MimicAttack",
+    "NoAttack",
+    "NoiseFreeRiderAttack",
+    "NotFiniteAttack",
+    "OverrideAttack",
+    "PoisoningAttack",
+    "SignFlipAttack",
+    "SpectralAttack",
+    "TruthfulAttack",
+    "TwoFacedAttack",
+]

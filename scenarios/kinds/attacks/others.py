@@ -1,0 +1,175 @@
+"""Attacks that take models of other nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from scenarios.format.tables import Node
+from scenarios.kinds.attacks.base import ContentAttack
+
+if TYPE_CHECKING:
+    from protocols.attacks import byzantine
+    from simulator.contract.knowledge import Knowledge
+
+Factor: TypeAlias = Annotated[float, Field(gt=0)] | Literal["search"]
+SEARCH = "; search: the one that takes the receivers' rule furthest from the honest result"
+
+
+class AlieAttack(ContentAttack):
+    """A little is enough (Baruch, Baruch, Goldberg 2019)."""
+
+    kind: Literal["alie"] = Field(
+        description="the mean of the honest models around the receiver, a little off (a little is enough)"
+    )
+    z: float | Literal["search"] = Field(
+        default=-1.5, examples=[1.0], description="standard deviations, of either sign" + SEARCH
+    )
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Models that the coalition has received; a search takes everybody's."""
+        return "omniscient" if self.z == "search" else "received"
+
+    def content(self, stage: byzantine.Stage) -> byzantine.Attack:
+        """Return what is sent in place of a model."""
+        from protocols.attacks import byzantine
+
+        return byzantine.little(stage, None if isinstance(self.z, str) else self.z)
+
+
+class IpmAttack(ContentAttack):
+    """Inner product manipulation (Xie, Koyejo, Gupta 2020)."""
+
+    kind: Literal["ipm"] = Field(
+        description="minus a multiple of the mean of the honest models around the receiver (inner product)"
+    )
+    factor: Factor = Field(default=0.5, examples=[0.1], description="the multiple" + SEARCH)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Models that the coalition has received; a search takes everybody's."""
+        return "omniscient" if self.factor == "search" else "received"
+
+    def content(self, stage: byzantine.Stage) -> byzantine.Attack:
+        """Return what is sent in place of a model."""
+        from protocols.attacks import byzantine
+
+        return byzantine.inner_product(stage, None if isinstance(self.factor, str) else self.factor)
+
+
+class MimicAttack(ContentAttack):
+    """Mimicry of one honest node (Karimireddy, He, Jaggi 2022)."""
+
+    kind: Literal["mimic"] = Field(
+        description="the model of one honest node once more, so that it counts too much"
+    )
+    victim: Node | None = Field(
+        default=None,
+        examples=[3],
+        description="whose; absent: the one furthest out along the direction of most spread",
+    )
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Models that the coalition has received."""
+        return "received"
+
+    def content(self, stage: byzantine.Stage) -> byzantine.Attack:
+        """Return what is sent in place of a model."""
+        from protocols.attacks import byzantine
+
+        return byzantine.mimic(stage, self.victim)
+
+
+class EchoAttack(ContentAttack):
+    """Echo of the receiver (Pasquini, Raynal, Troncoso 2023)."""
+
+    kind: Literal["echo"] = Field(
+        description="send each receiver its own last model: it stays close to what it learnt alone, for others to see"
+    )
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """The receiver's model."""
+        return "received"
+
+    def content(self, stage: byzantine.Stage) -> byzantine.Attack:
+        """Return what is sent in place of a model."""
+        from protocols.attacks import byzantine
+
+        return byzantine.echo(stage)
+
+
+class DissensusAttack(ContentAttack):
+    """Dissensus (He, Karimireddy, Jaggi 2022)."""
+
+    kind: Literal["dissensus"] = Field(description="pull the receiver away from its honest neighbours")
+    factor: float = Field(
+        default=1.5,
+        gt=0,
+        examples=[1.0],
+        description="1 holds it where it is (plain gossip), more drives it away",
+    )
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Models of the receiver and its neighbours, as far as the coalition has received them."""
+        return "received"
+
+    def content(self, stage: byzantine.Stage) -> byzantine.Attack:
+        """Return what is sent in place of a model."""
+        from protocols.attacks import byzantine
+
+        return byzantine.dissensus(stage, self.factor)
+
+
+class SpectralAttack(ContentAttack):
+    """Spectral heterogeneity (Gaucher, Dieuleveut, Hendrikx 2025)."""
+
+    kind: Literal["spectral"] = Field(
+        description="push the receiver along the slowest mode of disagreement of the honest graph"
+    )
+    factor: float = Field(default=1.0, gt=0, examples=[3.0], description="how far")
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Everybody's models."""
+        return "omniscient"
+
+    def content(self, stage: byzantine.Stage) -> byzantine.Attack:
+        """Return what is sent in place of a model."""
+        from protocols.attacks import byzantine
+
+        return byzantine.spectral(stage, self.factor)
+
+
+class OverrideAttack(ContentAttack):
+    """State override (Pasquini, Raynal, Troncoso 2023); a dead model: Pasquini, Francati, Ateniese 2022."""
+
+    kind: Literal["state-override"] = Field(
+        description="what makes the receiver's next model, under plain gossip, exactly what the attacker wants"
+    )
+    aim: Literal["start", "opposite", "dead"] = Field(
+        default="start",
+        examples=["opposite"],
+        description="the public initial model, minus the mean of the honest ones around, or a model whose hidden "
+        "rectified units never fire: it has no gradient but that of its output layer (model inconsistency)",
+    )
+    spare: Node | None = Field(
+        default=None,
+        examples=[3],
+        description="a node that is sent the own model: its update is then the only one in a sum",
+    )
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Models of the receiver and its neighbours, as far as the coalition has received them."""
+        return "received"
+
+    def content(self, stage: byzantine.Stage) -> byzantine.Attack:
+        """Return what is sent in place of a model."""
+        from protocols.attacks import byzantine
+
+        return byzantine.override(stage, self.aim, self.spare)

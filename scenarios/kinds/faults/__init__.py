@@ -1,0 +1,34 @@
+"""Faults of nodes and links: their keys, what they name, and the events they stand for."""
+
+from scenarios.kinds.faults.base import Fault, Members, Named, Planned, Regions, Site
+from scenarios.kinds.faults.events import (
+    ArrivalFault,
+    AvailabilityFault,
+    LinksFault,
+    OutageFault,
+    PartitionFault,
+    SessionLaw,
+    SessionsFault,
+    SlowFault,
+)
+
+DEFAULT_FAULT = "outage"
+"""What a fault without a kind is."""
+
+__all__ = [
+    "DEFAULT_FAULT",
+    "ArrivalFault",
+    "AvailabilityFault",
+    "Fault",
+    "LinksFault",
+    "Members",
+    "Named",
+    "OutageFault",
+    "PartitionFault",
+    "Planned",
+    "Regions",
+    "SessionLaw",
+    "SessionsFault",
+    "Site",
+    "SlowFault",
+]

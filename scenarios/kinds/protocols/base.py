@@ -1,0 +1,253 @@
+"""The family of gossip protocols: what each of them tells checks and accounting, and what it is built from.
+
+Every protocol has ``rounds``, the local updates of a node, which is what privacy accounting and progress count. In
+asynchronous protocols a round is one local update of a node.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
+
+from pydantic import Field
+
+from protocols.aggregation.members import participants
+from scenarios.format.kind import Kind
+from scenarios.format.tables import Problems
+from scenarios.format.units import Duration
+from scenarios.kinds.robust_rules import RobustRule
+
+if TYPE_CHECKING:
+    from protocols.aggregation.suite import Suite
+    from protocols.aggregation.sums import Rules
+    from protocols.gossip.learner import Learner
+    from protocols.gossip.message_noise import MessageNoise
+    from protocols.gossip.robust_mix import RobustMix
+    from simulator.contract.node import Node, Program
+    from simulator.topology.overlays import Overlay
+
+Rounds: TypeAlias = Annotated[
+    int, Field(ge=1, le=1_000_000, description="local updates of each node, at least 1")
+]
+InTheClear: TypeAlias = Annotated[
+    Literal["plain", "ldp"],
+    Field(description="plain (models in the clear) or ldp (noised models)"),
+]
+Exchange: TypeAlias = Annotated[
+    Literal["plain", "ldp", "secure"],
+    Field(description="plain (models in the clear), ldp (noised models) or secure (only sums are seen)"),
+]
+Timeout: TypeAlias = Annotated[
+    Duration, Field(gt=0, description='longest wait for a neighbour in a round: "500 ms"')
+]
+Period: TypeAlias = Annotated[Duration, Field(gt=0, description='time between local updates: "250 ms"')]
+
+
+@dataclass(frozen=True)
+class LinkNeeds:
+    """What a protocol needs of the links between nodes.
+
+    Args:
+        both_ways: messages are answered, so a link is of no use without its way back.
+        doubly_stochastic: rows and columns of the mixing matrix have to sum to 1.
+        trees: kinds of topology that are the tree which models go up and down; empty: any graph will do.
+        levels: most levels of that tree below its root.
+    """
+
+    both_ways: bool = False
+    doubly_stochastic: bool = False
+    trees: tuple[str, ...] = ()
+    levels: float = inf
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a time-out depends on, as far as the tables of a scenario tell.
+
+    Args:
+        neighbours: of a node, at least 1.
+        nodes: of the graph; 2 where only its file knows.
+        step_cost_s: seconds of one local update.
+        alike: whether all nodes compute at one speed.
+    """
+
+    neighbours: int
+    nodes: int
+    step_cost_s: float
+    alike: bool
+
+
+@dataclass(frozen=True)
+class Need:
+    """What has to fit into one time-out.
+
+    Args:
+        legs: latencies, one after another: 2 for a request and its answer.
+        models: models that an uplink sends meanwhile, one after another.
+        computing_s: local training in between.
+        certain: whether nothing happens at all when legs alone do not fit.
+    """
+
+    legs: int
+    models: int
+    computing_s: float
+    certain: bool
+
+
+class SecureSums(NamedTuple):
+    """How the secure sums of a run are made.
+
+    Args:
+        rules: what all nodes agree on.
+        suite: each node's side of the aggregation protocol.
+    """
+
+    rules: Rules
+    suite: Callable[[Node], Suite]
+
+
+@dataclass(frozen=True)
+class ProtocolContext:
+    """What the program of every node is built from.
+
+    Args:
+        learner: how every node trains.
+        overlay: who is linked to whom.
+        samples: how many each node holds (public).
+        robust: mixes by the protocol's robust rule; None without one.
+        sums: how sums are secured; None where models travel in the clear.
+        message_noise: each node's noise on models that neighbours see, beside that of its updates; None without.
+        late: Byzantine nodes that hear all others before they send.
+    """
+
+    learner: Learner
+    overlay: Overlay
+    samples: Sequence[int]
+    robust: RobustMix | None = None
+    sums: SecureSums | None = None
+    message_noise: Callable[[Node], MessageNoise] | None = None
+    late: frozenset[int] = frozenset()
+
+
+class Protocol(Kind):
+    """What the nodes do.
+
+    A protocol whose ``exchange`` may be "secure" mixes by sums that :class:`SecureSums` opens: those of each node's
+    neighbours, or, where it is ``served``, the one sum of a server's clients.
+    """
+
+    group: ClassVar[str] = "sottovoce.protocols"
+
+    if TYPE_CHECKING:  # every kind declares them, in its own order
+        rounds: Rounds
+        exchange: Exchange
+
+    served: ClassVar[bool] = False
+    """Whether node 0 is a server that opens all secure sums, those of its clients' updates."""
+    pools_data: ClassVar[bool] = False
+    """Whether the data of all nodes are brought to one place before the run; no privacy is claimed then."""
+    takes_message_noise: ClassVar[bool] = False
+    """Whether :attr:`ProtocolContext.message_noise` is added to the models that neighbours see."""
+    mixes_linearly: ClassVar[bool] = False
+    """Whether a round multiplies what nodes hold with the mixing matrix; attacks on linear views need it."""
+    shows_mix_and_update: ClassVar[bool] = False
+    """Whether a model on the wire is the sender's mix of the round before and one update; attacks solve for it."""
+
+    @property
+    @abstractmethod
+    def messages(self) -> tuple[str, ...]:
+        """Kinds of message where models travel in the clear; none: nothing is ever sent."""
+
+    @property
+    @abstractmethod
+    def links(self) -> LinkNeeds:
+        """What it needs of the links between nodes."""
+
+    @property
+    @abstractmethod
+    def timeout_s(self) -> float | None:
+        """The longest wait for others in one round, in seconds; None if nobody waits."""
+
+    @abstractmethod
+    def need(self, conditions: Conditions) -> Need | None:
+        """Return what has to fit into the time-out; None where no time-out decides, or more than one does."""
+
+    @abstractmethod
+    def build(self, context: ProtocolContext) -> Program:
+        """Return what every node runs.
+
+        Raises:
+            ConfigurationError: the links are not what the protocol needs.
+        """
+
+    # ------------------------------------------------------------ mixing
+
+    @property
+    def rule(self) -> RobustRule | None:
+        """The robust rule that replaces weights in a mix; None without one."""
+        return None
+
+    def compared(self, neighbours: int | None, nodes: int | None) -> int | None:
+        """Return how many models the robust rule compares at least; None if that is not known before the run.
+
+        Args:
+            neighbours: of the node that has fewest; None if only the built graph tells.
+            nodes: of the graph; None if only its file tells.
+        """
+        return None
+
+    @property
+    def adapts_clip(self) -> bool:
+        """Whether a server moves the clipping norm by what its clients report about their updates."""
+        return False
+
+    # ------------------------------------------------------------ secure sums
+
+    @property
+    def asked_part(self) -> float:
+        """The fraction of the members of a secure sum that is asked to take part."""
+        return 1.0
+
+    @property
+    def updates_between_sums(self) -> int:
+        """Local updates between two secure sums."""
+        return 1
+
+    @property
+    def messages_beside_sums(self) -> tuple[str, ...]:
+        """Kinds of message beside those of the aggregation, with exchange = "secure"."""
+        return ()
+
+    def asked(self, members: int) -> int:
+        """Return how many of so many members of a sum are asked to take part."""
+        return participants(self.asked_part, members)
+
+    def aggregators(self, overlay: Overlay, member: int | None = None) -> Sequence[int]:
+        """List who opens secure sums: of all nodes, or those that one member answers."""
+        return range(overlay.nodes) if member is None else overlay.links(member, 0).to
+
+    def members(self, overlay: Overlay, samples: Sequence[int], aggregator: int) -> Mapping[int, float]:
+        """Map each member of an aggregator's secure sum to its public weight.
+
+        Args:
+            overlay: who is linked to whom.
+            samples: how many each node holds (public).
+            aggregator: who opens the sum.
+        """
+        return overlay.links(aggregator, 0).weights
+
+    @classmethod
+    def releases_only_integer_sums(cls, table: Mapping[str, Any]) -> bool:
+        """Return whether integer sums of equal weights are all that a run releases, by a table not yet checked."""
+        return False
+
+    def integer_noise_problems(self, law: str) -> Problems:
+        """Yield which of its keys do not allow noise of integers, which is added to the words of a server's sum.
+
+        Args:
+            law: of the noise.
+        """
+        yield from ()

@@ -1,0 +1,62 @@
+"""Stochastic gradient push."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from scenarios.format.tables import written
+from scenarios.kinds.protocols.base import (
+    Conditions,
+    InTheClear,
+    LinkNeeds,
+    Need,
+    Protocol,
+    ProtocolContext,
+    Rounds,
+    Timeout,
+)
+
+if TYPE_CHECKING:
+    from simulator.contract.node import Program
+
+
+class PushSumProtocol(Protocol):
+    """Stochastic gradient push: models with weights, on links with or without a direction."""
+
+    kind: Literal["push-sum"] = Field(description="weights travel with models, links may be directed")
+    rounds: Rounds
+    exchange: InTheClear
+    timeout: Timeout = written("500 ms")
+    reliable: Literal["none", "running-sums"] = Field(
+        default="none",
+        examples=["running-sums"],
+        description="none (lost messages take their weight along) or running-sums (the next message brings it)",
+    )
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Models."""
+        return ("model",)
+
+    @property
+    def links(self) -> LinkNeeds:
+        """Any."""
+        return LinkNeeds()
+
+    @property
+    def timeout_s(self) -> float:
+        """The wait of a round."""
+        return self.timeout
+
+    def need(self, conditions: Conditions) -> Need:
+        """Return the models of all neighbours."""
+        return Need(1, conditions.neighbours, 0.0, certain=False)
+
+    def build(self, context: ProtocolContext) -> Program:
+        """Return stochastic gradient push."""
+        from protocols.gossip.push_sum import push_sum
+
+        learner, rounds, timeout_s, reliable = context.learner, self.rounds, self.timeout, self.reliable
+        return lambda node: push_sum(node, learner, rounds, timeout_s, reliable)

@@ -1,0 +1,80 @@
+"""Yardsticks that send no messages: every node alone, and all data at one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from scenarios.kinds.protocols.base import (
+    Conditions,
+    InTheClear,
+    LinkNeeds,
+    Need,
+    Protocol,
+    ProtocolContext,
+    Rounds,
+)
+
+if TYPE_CHECKING:
+    from simulator.contract.node import Program
+
+
+class _Silent(Protocol):
+    """What protocols without messages have in common."""
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def links(self) -> LinkNeeds:
+        """None are used."""
+        return LinkNeeds()
+
+    @property
+    def timeout_s(self) -> None:
+        """Nobody waits."""
+        return None
+
+    def need(self, conditions: Conditions) -> Need | None:
+        """Return None: nobody waits."""
+        return None
+
+
+class LocalProtocol(_Silent):
+    """No messages: every node trains alone."""
+
+    kind: Literal["local"] = Field(description="a yardstick: every node trains alone")
+    rounds: Rounds
+    exchange: InTheClear
+
+    def build(self, context: ProtocolContext) -> Program:
+        """Return local training."""
+        from protocols.gossip.local import local
+
+        learner, rounds = context.learner, self.rounds
+        return lambda node: local(node, learner, rounds)
+
+
+class CentralisedProtocol(_Silent):
+    """All data at one place."""
+
+    kind: Literal["centralised"] = Field(
+        description="a yardstick: one model is trained on everybody's data, a step on as many samples as all "
+        "nodes take together"
+    )
+    rounds: Rounds
+    exchange: Literal["plain"] = Field(
+        examples=["plain"], description="plain: data were pooled, so no privacy is claimed"
+    )
+
+    pools_data: ClassVar[bool] = True
+
+    def build(self, context: ProtocolContext) -> Program:
+        """Return training at the node that has all data."""
+        from protocols.gossip.centralised import centralised
+
+        learner, rounds = context.learner, self.rounds
+        return lambda node: centralised(node, learner, rounds)

@@ -1,0 +1,339 @@
+"""Objects in memory that stand in for tables of a scenario: arrays, a task, a program, a latency law.
+
+They let a notebook run what no file names. A run with objects cannot be repeated from its scenario alone, and its
+manifest says so: it holds hashes of arrays and of the source of functions, and names what a hash does not cover.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.learning.data_files import Choices, Raw, assemble
+from protocols.learning.dataset import Dataset
+from protocols.learning.task import Task
+from scenarios.declared import Declared
+from simulator import streams
+from simulator.contract.node import Node, Program
+from simulator.errors import ConfigurationError
+from simulator.streams import Law
+
+if TYPE_CHECKING:
+    from protocols.gossip.learner import Learner
+    from scenarios.schema import Scenario
+
+TEST_FRACTION = 0.2
+"""Share of a pair (X, y) that is kept for testing."""
+ARRAYS = ("train_x", "train_y", "test_x", "test_y")
+
+GossipProgram: TypeAlias = "Callable[[Node, Learner, int], Coroutine[Any, Any, None]]"
+"""``program(node, learner, rounds)``."""
+Arrays: TypeAlias = "Mapping[str, Any] | tuple[Any, Any] | tuple[Any, Any, Any, Any] | Dataset"
+
+_PROBED = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+"""Probabilities at which a latency law is tried, and whose quantiles the manifest holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """What a caller gives in place of tables of the scenario; None leaves the table as it is.
+
+    Args:
+        data: in place of [data]. ``(X, y)``, of which 20 % are drawn for testing (stream "data");
+            ``(train_x, train_y, test_x, test_y)``; a mapping with these four names and, if wanted, ``groups`` (the
+            user of each training sample); or a :class:`~protocols.learning.dataset.Dataset`. Features are numbers of
+            shape (samples, *shape), labels (samples,): whole numbers, truth values and text are classes,
+            floating-point numbers are predicted.
+        task: in place of [model].
+        program: in place of the gossip protocol: ``async def program(node, learner, rounds)``. Of [protocol] only
+            ``rounds`` and ``exchange`` count.
+        latency: in place of network.latency: a map from an array of uniform numbers in (0, 1) to as many seconds,
+            at least 0 and not falling, drawn for every message, as the functions of
+            :mod:`simulator.network.latency` make them.
+    """
+
+    data: Arrays | None = None
+    task: Task | None = None
+    program: GossipProgram | None = None
+    latency: Law | None = None
+
+    def __bool__(self) -> bool:
+        return any(given is not None for given in (self.data, self.task, self.program, self.latency))
+
+    def check(self, scenario: Scenario, *, live: bool = False) -> None:
+        """Refuse objects that do not go with a scenario.
+
+        Raises:
+            ConfigurationError: an object is not of its type, or the scenario asks for what it would ignore.
+        """
+        problem = next(self._problems(scenario, live), None)
+        if problem is not None:
+            raise ConfigurationError(problem)
+
+    def _problems(self, scenario: Scenario, live: bool) -> Iterator[str]:
+        if self.task is not None and not isinstance(self.task, Task):
+            yield f"task: expected a protocols.learning.task.Task, got {_kind(self.task)}"
+        if self.program is not None:
+            yield from _program_problems(self.program, scenario)
+        if self.latency is not None:
+            yield from _latency_problems(self.latency, scenario, live)
+
+    def dataset(self, seed: int) -> Dataset | None:
+        """Return the data as a run holds them; None if none are given.
+
+        Args:
+            seed: of the scenario, which draws the split of a pair.
+
+        Raises:
+            ConfigurationError: the arrays do not belong together, or hold what is no number or label.
+        """
+        if self.data is None or isinstance(self.data, Dataset):
+            return self.data
+        arrays = _arrays(self.data)
+        train = Raw(arrays["train_x"], arrays["train_y"], arrays.get("groups"))
+        test = Raw(arrays["test_x"], arrays["test_y"], None) if "test_x" in arrays else None
+        choices = Choices(
+            target="number" if train.y.dtype.kind == "f" else "class",
+            test_fraction=TEST_FRACTION if test is None else None,
+        )
+        return assemble(train, test, choices, streams.generator(seed, "data"))
+
+    def task_for(self, dataset: Dataset) -> Task | None:
+        """Return the task, which must fit the data; None if none is given.
+
+        Raises:
+            ConfigurationError: it tells another number of classes apart, or its parameters are not of its size.
+        """
+        task = self.task
+        if task is None:
+            return None
+        if task.classes != dataset.classes:
+            raise ConfigurationError(
+                f"task: {task.name} has {task.classes or 'no'} classes, the data have {dataset.classes or 'none'}; "
+                "give Task(classes=...) the number of classes of the data, None for numbers to predict"
+            )
+        start = np.shape(task.init(np.random.default_rng(0)))
+        if start != (task.size,):
+            raise ConfigurationError(
+                f"task: init of {task.name} returns parameters of shape {start}; expected ({task.size},), its size"
+            )
+        return task
+
+    def program_for(self, learner: Learner, scenario: Scenario) -> Program | None:
+        """Return what every node runs; None if no program is given.
+
+        With a [privacy] table, messages must declare what they reveal (:class:`~scenarios.declared.Declared`).
+        """
+        program, rounds = self.program, scenario.protocol.rounds
+        if program is None:
+            return None
+        if scenario.privacy is None:
+            return lambda node: program(node, learner, rounds)
+        return lambda node: program(Declared.node(node), learner, rounds)
+
+    def facts(self) -> dict[str, Any] | None:
+        """Return what the manifest says of the objects, JSON-ready; None if there are none.
+
+        Hashes of arrays cover type, shape and content. Hashes of functions cover their source alone, so what a
+        function refers to outside of it is listed with it (``uses``), and a source that cannot be read is null.
+        """
+        if not self:
+            return None
+        found: dict[str, Any] = {"reproducible_from_scenario_alone": False}
+        if self.data is not None:
+            found["data"] = {"replaces": "data", **_facts_of_data(self.data)}
+        if self.task is not None:
+            task = self.task
+            functions = {name: describe(getattr(task, name)) for name in ("init", "loss", "evaluate")}
+            found["task"] = {
+                "replaces": "model",
+                "name": task.name,
+                "parameters": task.size,
+                "classes": task.classes,
+                **functions,
+            }
+        if self.program is not None:
+            found["program"] = {"replaces": "protocol.kind", **describe(self.program)}
+        if self.latency is not None:
+            quantiles = dict(zip(map(str, _PROBED.tolist()), self.latency(_PROBED).tolist(), strict=True))
+            found["latency"] = {
+                "replaces": "network.latency",
+                **describe(self.latency),
+                "quantiles_s": quantiles,
+            }
+        return found
+
+    def warning(self) -> str | None:
+        """Return what a reader of the run's summary must know; None without objects."""
+        names = [name for name in ("data", "task", "program", "latency") if getattr(self, name) is not None]
+        if not names:
+            return None
+        text = (
+            f"Given in memory, in place of what the scenario says: {', '.join(names)}. The scenario alone does not "
+            "repeat this run; manifest.json holds their hashes under objects."
+        )
+        if self.program is not None:
+            text += " Privacy losses count what the program's messages declare as released, and nothing else."
+        return text
+
+
+NOTHING = Objects()
+"""Every table of the scenario counts."""
+
+
+def refuse_objects(manifest: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to rebuild a run from its manifest that was made of objects the manifest does not hold.
+
+    Raises:
+        ConfigurationError: the run was given data, a task or a program in memory.
+    """
+    given = [name for name in ("data", "task", "program") if name in (manifest.get("objects") or {})]
+    if given:
+        raise ConfigurationError(
+            f"{folder}: this run was given {', '.join(given)} in memory, which its folder does not hold, so it "
+            "cannot be rebuilt; run it from a scenario file whose tables say all of it"
+        )
+
+
+def describe(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return name, hash of the source and outside references of a function, JSON-ready.
+
+    Returns:
+        ``name`` (module and qualified name), ``sha256`` (of the source; None where it cannot be read), and ``uses``:
+        variables from outside that the source refers to, with their values where those are plain and their types
+        where not.
+    """
+    plain = inspect.unwrap(function)
+    if not inspect.isroutine(plain):
+        plain = getattr(type(plain), "__call__", plain)  # noqa: B004
+    owner = function if hasattr(function, "__qualname__") else type(function)
+    try:
+        source: str | None = inspect.getsource(plain)
+    except (OSError, TypeError):
+        source = None
+    try:
+        held = inspect.getclosurevars(plain)
+        uses = {**held.globals, **held.nonlocals}
+    except (TypeError, ValueError):  # written in C
+        uses = {}
+    return {
+        "name": f"{owner.__module__}.{owner.__qualname__}",
+        "sha256": None if source is None else sha256(source.encode()).hexdigest(),
+        "uses": {name: _noted(value) for name, value in sorted(uses.items()) if not inspect.ismodule(value)},
+    }
+
+
+def _noted(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else f"<{_kind(value)}>"
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+# ---------------------------------------------------------------- data
+
+
+def _arrays(data: Any) -> dict[str, NDArray[Any]]:
+    if isinstance(data, Mapping):
+        unknown = sorted(set(data) - {*ARRAYS, "groups"})
+        missing = [name for name in ARRAYS if name not in data]
+        if unknown or missing:
+            told = f"no {', '.join(missing)}" if missing else f"unknown names {', '.join(map(str, unknown))}"
+            raise ConfigurationError(f"data: {told}; expected {', '.join(ARRAYS)} and perhaps groups")
+        named = dict(data)
+    elif isinstance(data, tuple | list) and len(data) in (2, 4):
+        named = dict(zip(ARRAYS, data, strict=False))
+    else:
+        raise ConfigurationError(
+            f"data: expected (X, y), (train_x, train_y, test_x, test_y) or a mapping with these names, got "
+            f"{_kind(data)}" + (f" of {len(data)}" if isinstance(data, tuple | list) else "")
+        )
+    arrays = {name: _text(np.asarray(values)) for name, values in named.items()}
+    for name in ("train_x", "test_x"):
+        if name in arrays and arrays[name].dtype.kind not in "biuf":
+            raise ConfigurationError(f"data: {name} holds {arrays[name].dtype}; features must be numbers")
+    return arrays
+
+
+def _text(values: NDArray[Any]) -> NDArray[Any]:
+    """Labels of text as an array of text, which tables hold as Python objects."""
+    only_text = values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat)
+    return values.astype(np.str_) if only_text else values
+
+
+def _facts_of_data(data: Any) -> dict[str, Any]:
+    if isinstance(data, Dataset):
+        arrays = {name: np.asarray(getattr(data, name)) for name in ARRAYS}
+        arrays |= {} if data.groups is None else {"groups": data.groups}
+    else:
+        arrays = _arrays(data)
+    whole, shapes = sha256(), {}
+    for name, values in sorted(arrays.items()):
+        shapes[name] = {"dtype": str(values.dtype), "shape": list(values.shape)}
+        whole.update(f"{name} {values.dtype.str} {values.shape} ".encode())
+        whole.update(np.ascontiguousarray(values).tobytes())
+    drawn = {"test_fraction": TEST_FRACTION} if "test_x" not in arrays else {}
+    return {"sha256": whole.hexdigest(), "arrays": shapes, **drawn}
+
+
+# ---------------------------------------------------------------- program and latency
+
+
+def _program_problems(program: Any, scenario: Scenario) -> Iterator[str]:
+    form = "async def program(node, learner, rounds)"
+    if not inspect.iscoroutinefunction(program):
+        yield f"program: expected {form}, got {_kind(program)}"
+        return
+    try:
+        inspect.signature(program).bind(None, None, 1)
+    except TypeError as error:
+        yield f"program: expected {form}; called like that, {program.__qualname__} says: {error}"
+    protocol, privacy = scenario.protocol, scenario.privacy
+    if protocol.exchange == "secure":
+        yield (
+            'protocol.exchange: "secure" secures the sums of a shipped protocol, and program replaces it; use '
+            '"plain" or "ldp"'
+        )
+    if protocol.pools_data:
+        yield f'protocol.kind: "{protocol.kind}" pools all data at one node, so no program runs; use "dsgd"'
+    if protocol.rule is not None:
+        yield "protocol.robust: program replaces the mixing it would guard; remove it"
+    if privacy is not None and privacy.correlated is not None:
+        yield "privacy.correlated: its noise is added by a shipped protocol, and program replaces it; remove it"
+
+
+def _latency_problems(law: Any, scenario: Scenario, live: bool) -> Iterator[str]:
+    form = "latency: expected a function from an array of numbers in (0, 1) to as many seconds"
+    if live:
+        yield "latency: a live run uses real sockets, whose messages take as long as they take; leave it out"
+    if not callable(law):
+        yield f"{form}, got {_kind(law)}"
+        return
+    try:
+        found = np.asarray(law(_PROBED.copy()))
+    except Exception as error:  # whatever a function of others raises
+        yield f"{form}; of {_PROBED.tolist()} it raised {type(error).__name__}: {error}"
+        return
+    if found.shape != _PROBED.shape or found.dtype.kind not in "fiu":
+        yield f"{form}; of {len(_PROBED)} numbers it made {found.dtype} of shape {found.shape}"
+    elif not (np.isfinite(found).all() and (found >= 0).all() and (np.diff(found) >= 0).all()):
+        yield (
+            f"latency: quantiles must be finite, at least 0 and not fall, at {_PROBED.tolist()} they are "
+            f"{found.tolist()} s"
+        )
+    network = scenario.network
+    if network.jitter is not None:
+        yield "network.jitter: latency is drawn for every message already; remove jitter"
+    if any(link.latency is not None for link in network.link) or scenario.topology.describes_links:
+        yield (
+            "network.link: latency is drawn for every message of all links, so links cannot have one of their own; "
+            "remove those, and topology.attributes"
+        )
