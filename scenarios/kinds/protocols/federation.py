@@ -101,7 +101,8 @@ class FederatedProtocol(Protocol):
         elif "own samples" in rule.needs:
             yield (
                 ("robust",),
-                f"{rule.kind} chooses by losses on a node's own samples, and a server averages for others; use another rule",
+                f"{rule.kind} chooses by losses on a node's own samples, and a server averages for others; use "
+                "another rule",
             )
         elif not self.inner_train and rule.centred:
             yield (
