@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from simulator.errors import StorageError
+from simulator.units import DURATIONS, parse
 
 FORMAT = 1
 """The newest run-folder format this version reads."""
@@ -63,8 +63,6 @@ _STAND_INS: Mapping[str, pl.Expr] = {
 
 _MANIFEST_KEYS = ("name", "scenario", "status", "topology")
 _STUDY_KEYS = ("kind", "name", "scenario", "runs")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([a-zµμ]+)\s*")
 
 
 class Outage(NamedTuple):
@@ -162,8 +160,8 @@ class Run:
             found = [
                 Outage(
                     int(fault["node"]),
-                    seconds(fault["down_at"]),
-                    None if fault.get("up_at") is None else seconds(fault["up_at"]),
+                    parse(fault["down_at"], DURATIONS, "12 s"),
+                    None if fault.get("up_at") is None else parse(fault["up_at"], DURATIONS, "12 s"),
                 )
                 for fault in faults
             ]
@@ -286,20 +284,6 @@ def read_study(path: Path) -> Study:
     study = Study(Path(path))
     _ = study.description
     return study
-
-
-def seconds(duration: str | float) -> float:
-    """Seconds of a duration as scenarios write it (``"500 ms"``); a plain number is seconds already.
-
-    Raises:
-        ValueError: not a number with a unit of time.
-    """
-    if isinstance(duration, int | float):
-        return float(duration)
-    match = _DURATION.fullmatch(duration)
-    if match is None or match[2] not in _SECONDS:
-        raise ValueError(f"{duration!r} is not a duration such as '12 s' or '500 ms'")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _described(path: Path, required: tuple[str, ...]) -> dict[str, Any]:

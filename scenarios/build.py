@@ -19,7 +19,7 @@ from scenarios.assembly.faults import build_detector, build_faults, build_speeds
 from scenarios.assembly.learner import Learning, build_learning
 from scenarios.assembly.network import NetworkParts, build_network
 from scenarios.assembly.protocol import build_program
-from scenarios.checks.run import check_degrees, check_links, check_noise
+from scenarios.checks.run import check_degrees, check_links, check_nodes, check_noise
 from scenarios.schema import Scenario
 from simulator.adversary.coalition import Claim
 from simulator.contract.compute import Executor
@@ -97,7 +97,13 @@ def build(
         ConfigurationError: what is asked for cannot be built.
     """
     stage = Stage(scenario)
-    network = build_network(scenario, base, stage.set)
+
+    def placed(graph: nx.Graph) -> nx.Graph:
+        graph = stage.set(graph)
+        check_nodes(len(graph), scenario)
+        return graph
+
+    network = build_network(scenario, base, placed)
     overlay, nodes = network.overlay, network.overlay.nodes
     if overlay.fixed:
         check_links(network.neighbors, scenario)

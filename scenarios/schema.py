@@ -18,11 +18,13 @@ from scenarios.kinds.aggregations import Aggregation
 from scenarios.kinds.data import Data, IidPartition, Partition
 from scenarios.kinds.faults import DEFAULT_FAULT, Compute, Detector, Fault
 from scenarios.kinds.links import Network
+from scenarios.kinds.mixing import DEFAULT_MIXING, Mixing
 from scenarios.kinds.privacy import Privacy
 from scenarios.kinds.protocols import Protocol
+from scenarios.kinds.regions import Region
 from scenarios.kinds.secure import Secure
 from scenarios.kinds.studies import Study, Sweep, Whatif
-from scenarios.kinds.topologies import DYNAMIC, Mixing, Region, Topology
+from scenarios.kinds.topologies import Topology
 from scenarios.kinds.training import Model, Training
 
 # ---------------------------------------------------------------- evaluation
@@ -55,13 +57,19 @@ def filled(raw: Any) -> Any:
         result["fault"] = [{"kind": DEFAULT_FAULT} | f if isinstance(f, dict) else f for f in faults]
     if exchange == "secure":
         result.setdefault("secure", {})
-    topology = raw.get("topology")
-    if isinstance(topology, dict) and topology.get("kind") not in DYNAMIC:
-        result.setdefault("mixing", {})
+    mixing = raw.get("mixing", {} if _needs_mixing(raw.get("topology")) else None)
+    if isinstance(mixing, dict):
+        result["mixing"] = {"kind": DEFAULT_MIXING} | mixing
     if isinstance(privacy, dict) and exchange in ("ldp", "secure"):
         noise, law = ("sum", usual_law(raw)) if exchange == "secure" else ("member", "gaussian")
         result["privacy"] = {"noise": noise, "law": law} | privacy
     return result
+
+
+def _needs_mixing(topology: Any) -> bool:
+    """Whether links do not bring mixing weights along."""
+    kind = Topology.kinds().get(_kind(topology))
+    return kind is not None and kind.is_fixed()
 
 
 def usual_law(raw: dict[str, Any]) -> str:

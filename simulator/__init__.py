@@ -1,1 +1,1 @@
-"""Floor 0: the world. Virtual time, network, faults, taps; knows no model, learning or cryptography."""
+"""Floor 0: virtual time, network, faults and adversaries; knows no model, learning or cryptography."""

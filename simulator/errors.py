@@ -24,7 +24,7 @@ class SottovoceError(Exception):
 
 
 class ConfigurationError(SottovoceError):
-    """What was asked for cannot be built; the message says what was expected.
+    """A configuration that cannot be built; the message says what was expected.
 
     Args:
         message: one sentence for the user.
@@ -41,7 +41,7 @@ class ConfigurationError(SottovoceError):
 
 
 class ContractError(SottovoceError):
-    """A node program used the node contract wrongly (awaited something foreign, sent to a stranger)."""
+    """A node program used the node contract wrongly (a foreign awaitable, a receiver that is no neighbour)."""
 
 
 class ProgramError(SottovoceError):

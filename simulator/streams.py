@@ -16,7 +16,7 @@ whatever the shape of the arrays. It is no cryptography: draws that protect some
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
@@ -33,6 +33,9 @@ _GAMMA_64, _MIX_1_64, _MIX_2_64 = np.uint64(_GAMMA), np.uint64(_MIX_1), np.uint6
 _ONE, _11, _27, _30, _31 = (np.uint64(n) for n in (1, 11, 27, 30, 31))
 
 Part: TypeAlias = str | int
+
+Law: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Quantile function of a random quantity: uniforms in (0, 1), any shape, to values of the same shape."""
 
 
 class Prefix:

@@ -19,7 +19,7 @@ from simulator.contract.node import Message, Node
 from simulator.core.clock import to_ns
 from simulator.core.records import DELIVERED, DROPPED, NEVER, STATUSES, ActivityLog
 from simulator.faults.detector import HeartbeatDetector
-from simulator.faults.plan import Arrival, Cut, Fault, Hold, Outage, Sessions, partition
+from simulator.faults.plan import Arrival, Churn, Cut, Fault, Hold, Outage, partition
 from simulator.network.latency import constant, exponential, lognormal, per_link
 from simulator.network.links import LinkModel, Reordering, Transport
 from simulator.network.packet_loss import Bursts
@@ -94,7 +94,7 @@ FAULTS = st.tuples(
     optional(MOMENTS.map(lambda at: [Arrival(4, at)]), []),
     optional(MOMENTS.map(lambda at: [partition([[0, 1]], at, at + 0.2, NODES)]), []),
     optional(
-        st.just([Sessions([2, 3], exponential(0.4), exponential(0.1), keeps_disk=False, stationary=True)]), []
+        st.just([Churn([2, 3], exponential(0.4), exponential(0.1), keeps_disk=False, stationary=True)]), []
     ),
 ).map(lambda parts: [fault for part in parts for fault in part])
 STOPS = st.one_of(st.none(), st.floats(0.0, 1.5), MOMENTS)
@@ -168,9 +168,7 @@ def test_the_books_are_right_whatever_happens(
             link,
             THERE,
             faults=faults,
-            until_s=until_s
-            if until_s is not None or not any(isinstance(f, Sessions) for f in faults)
-            else 5.0,
+            until_s=until_s if until_s is not None or not any(isinstance(f, Churn) for f in faults) else 5.0,
             seed=seed,
             adversary=Adversary(**adversary),
             released=lambda *event: heard.append(event),

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.figures import style
-from analysis.store import Study, seconds
+from analysis.store import Study
 from analysis.tables.summary import MIB
 from simulator.errors import StorageError
+from simulator.units import DURATIONS, parse
 
 _NAMES = {
     "trusted": "trusted aggregator",
@@ -208,7 +209,7 @@ def _away(scenario: Mapping[str, Any]) -> float:
     """The fraction of time that members who come and go are away."""
     for fault in scenario.get("fault", ()):
         if fault["kind"] == "sessions":
-            up, down = seconds(fault["up"]["mean"]), seconds(fault["down"]["mean"])
+            up, down = (parse(fault[law]["mean"], DURATIONS, "12 s") for law in ("up", "down"))
             return down / (up + down)
     return 0.0
 

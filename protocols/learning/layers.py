@@ -59,7 +59,7 @@ Layer: TypeAlias = "Dense | Conv | Pool | Activation"
 
 
 @dataclass(frozen=True)
-class Network:
+class NeuralNetwork:
     """Layers on samples of one shape. Networks are values: equal ones share their compiled programs.
 
     Args:

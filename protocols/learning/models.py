@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.learning.layers import Activation, Conv, Dense, Layer, Network, Padding, Pool, Shape
+from protocols.learning.layers import Activation, Conv, Dense, Layer, NeuralNetwork, Padding, Pool, Shape
 from protocols.learning.task import Task
 from simulator.errors import ConfigurationError
 
@@ -29,7 +29,7 @@ def softmax(features: int, classes: int) -> Task:
         ConfigurationError: a size below 1.
     """
     _require(features=features, classes=classes)
-    network = Network((features,), (Dense(classes),))
+    network = NeuralNetwork((features,), (Dense(classes),))
     return _classifier(f"softmax({features}, {classes})", network, classes, zero=True)
 
 
@@ -44,7 +44,7 @@ def linear(features: int) -> Task:
         ConfigurationError: a size below 1.
     """
     _require(features=features)
-    network = Network((features,), (Dense(1),))
+    network = NeuralNetwork((features,), (Dense(1),))
 
     def evaluate(params: jax.Array, x: jax.Array, y: jax.Array) -> Mapping[str, jax.Array]:
         return {"loss": half_square(network(params, x), y)}
@@ -78,7 +78,7 @@ def mlp(features: int, hidden: int | tuple[int, ...], classes: int, activation: 
     layers: list[Layer] = []
     for units in sizes:
         layers += [Dense(units), activation]
-    network = Network((features,), (*layers, Dense(classes)))
+    network = NeuralNetwork((features,), (*layers, Dense(classes)))
     return _classifier(f"mlp({', '.join(map(str, (features, *sizes, classes)))})", network, classes)
 
 
@@ -120,7 +120,7 @@ def cnn(
         layers += [Conv(count, kernel, padding=padding), activation, Pool(2)]
     for units in hidden:
         layers += [Dense(units), activation]
-    network = Network((*shape, 1)[:3], (*layers, Dense(classes)))
+    network = NeuralNetwork((*shape, 1)[:3], (*layers, Dense(classes)))
     return _classifier(f"cnn({prod(shape)}, {classes})", network, classes)
 
 
@@ -135,7 +135,7 @@ def half_square(outputs: jax.Array, y: jax.Array) -> jax.Array:
     return 0.5 * (outputs[:, 0] - y) ** 2
 
 
-def _classifier(name: str, network: Network, classes: int, zero: bool = False) -> Task:
+def _classifier(name: str, network: NeuralNetwork, classes: int, zero: bool = False) -> Task:
     def init(rng: np.random.Generator) -> NDArray[np.float32]:
         # A convex loss has no symmetry to break, hence a common start needs no randomness.
         return np.zeros(network.size, np.float32) if zero else network.init(rng)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from protocols.learning.layers import Network
+    from protocols.learning.layers import NeuralNetwork
 
 Array: TypeAlias = Any  # a JAX array or tracer; this module does not import JAX
 
@@ -41,5 +41,5 @@ class Task:
     loss: Callable[[Array, Array, Array], Array]
     evaluate: Callable[[Array, Array, Array], Mapping[str, Array]]
     classes: int | None = None
-    network: Network | None = None
+    network: NeuralNetwork | None = None
     head: Callable[[Array, Array], Array] | None = None

@@ -15,8 +15,8 @@ from scenarios.kinds import adversaries
 from scenarios.schema import Scenario
 from simulator.adversary import placement, tampering
 from simulator.adversary.coalition import Adversary, Claim, Tap
-from simulator.adversary.wiretap import Link, Wiretap
-from simulator.contract.node import Message
+from simulator.adversary.wiretap import Wiretap
+from simulator.contract.node import Link, Message
 from simulator.errors import ConfigurationError
 
 

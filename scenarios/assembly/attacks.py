@@ -90,7 +90,7 @@ def build_claims(
     def links(node: int, round: int, now_s: float) -> Links:
         return overlay.links(node, overlay.epoch(to_ns(now_s), round))
 
-    robust = None if scenario.protocol.links.trees else scenario.protocol.rule
+    robust = None if scenario.protocol.links.tree_levels else scenario.protocol.rule
     stage = byzantine.Stage(
         learner=learning.learner,
         executor=executor,

@@ -10,10 +10,10 @@ from scenarios.schema import Scenario
 from simulator.faults import churn, speeds
 from simulator.faults import plan as faults
 from simulator.faults.detector import HeartbeatDetector
-from simulator.faults.plan import Arrival, Cut, Fault, Hold, Sessions, Slow
+from simulator.faults.plan import Arrival, Churn, Cut, Fault, Hold, Slow
 from simulator.faults.speeds import Speeds
 from simulator.network import latency
-from simulator.network.latency import Law
+from simulator.streams import Law
 
 
 def build_faults(scenario: Scenario, nodes: int, base: Path) -> tuple[Fault, ...]:
@@ -40,7 +40,7 @@ def build_faults(scenario: Scenario, nodes: int, base: Path) -> tuple[Fault, ...
             case fault_tables.SessionsFault():
                 who = range(nodes) if table.nodes == "all" else table.nodes
                 found.append(
-                    Sessions(
+                    Churn(
                         tuple(who),
                         _law(table.up),
                         _law(table.down),

@@ -6,28 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args, overload
+from typing import Any
 
 import networkx as nx
 from scipy.sparse import csr_array
 
 from scenarios.assembly.links import build_links
-from scenarios.checks.run import check_nodes
-from scenarios.kinds import topologies
 from scenarios.schema import Scenario
-from simulator import streams
 from simulator.network.links import LinkModel
-from simulator.topology import files as graph_file
-from simulator.topology import graphs, mixing, overlays
+from simulator.topology import mixing
 from simulator.topology.overlays import Overlay
-from simulator.topology.repair import churn_driven
-
-MIXING = {
-    "metropolis": mixing.metropolis,
-    "max-degree": mixing.max_degree,
-    "lazy": mixing.lazy,
-    "uniform-neighbour": mixing.uniform_neighbour,
-}
 
 
 @dataclass(frozen=True)
@@ -36,8 +24,8 @@ class NetworkParts:
 
     Args:
         graph: undirected, on 0..n-1; None where links change during the run.
-        neighbors: whom each node may ever exchange messages with, ascending. Where links change that is known for
-            one-peer-exponential and schedule, and all other nodes elsewhere.
+        neighbors: whom each node may ever exchange messages with, ascending; all other nodes where a topology that
+            changes does not say.
         weights: mixing matrix, row = receiver; where links change, that of the epoch of time 0 and round 0.
         overlay: links and weights of every node in every epoch.
         link: how messages travel.
@@ -82,152 +70,23 @@ def build_network(
     Args:
         scenario: the scenario.
         base: the folder relative file names start at.
-        placed: puts an adversary into the graph, before anything follows from it; told of a graph without links
-            where links change.
+        placed: puts an adversary into the graph and refuses one that does not fit the scenario, before anything
+            follows from it; told of a graph without links where links change.
 
     Raises:
         ConfigurationError: there is no such graph, or a file is missing or wrong.
     """
-    spec = scenario.topology
-    if isinstance(spec, get_args(topologies.DynamicTopology)):
-        check_nodes(spec.nodes, scenario)
-        placed(nx.empty_graph(spec.nodes))
-        changing = build_overlay(scenario, base)
-        links = build_links(scenario, base, changing.nodes, None, None)
-        return NetworkParts(
-            graph=None,
-            neighbors=_ever_linked(spec, changing, base),
-            weights=overlays.matrix(changing, changing.epoch(0, 0)),
-            overlay=changing,
-            link=links.link,
-            found=links.notes,
-        )
-    file = None
-    if isinstance(spec, topologies.FileTopology):
-        file = graph_file.read(base / spec.path, spec.format)
-    graph = placed(build_graph(scenario, base) if file is None else file.graph)
-    check_nodes(len(graph), scenario)
-    neighbors = graphs.neighborhoods(graph)
-    weights = build_weights(scenario, neighbors, file)
-    attributed = file if isinstance(spec, topologies.FileTopology) and spec.attributes else None
-    links = build_links(scenario, base, len(neighbors), graph, attributed)
-    labels = {} if file is None else {"labels": list(file.labels)}
+    topology = scenario.topology
+    built = topology.build(scenario.seed, base, scenario.mixing, placed)
+    nodes = built.overlay.nodes
+    described = built.file if topology.describes_links else None
+    links = build_links(scenario.network, scenario.seed, nodes, base, built.graph, described)
+    labels = {} if built.file is None else {"labels": list(built.file.labels)}
     return NetworkParts(
-        graph=graph,
-        neighbors=neighbors,
-        weights=weights,
-        overlay=overlays.fixed(neighbors, weights),
+        graph=built.graph,
+        neighbors=built.neighbors,
+        weights=built.weights,
+        overlay=built.overlay,
         link=links.link,
         found=labels | dict(links.notes),
     )
-
-
-def build_graph(scenario: Scenario, base: Path) -> nx.Graph:
-    """A topology that stays as it is, drawn from the seed's own stream where it is random."""
-    spec, rng = scenario.topology, streams.generator(scenario.seed, "topology")
-    match spec:
-        case topologies.NamedTopology():
-            named = {
-                "ring": graphs.ring,
-                "path": graphs.path,
-                "complete": graphs.complete,
-                "star": graphs.star,
-                "exponential": graphs.exponential,
-            }
-            return named[spec.kind](spec.nodes)
-        case topologies.RegularTopology():
-            return graphs.regular(spec.nodes, spec.degree, rng)
-        case topologies.ErdosRenyiTopology():
-            return graphs.erdos_renyi(spec.nodes, spec.p, rng)
-        case topologies.SmallWorldTopology():
-            return graphs.small_world(spec.nodes, spec.degree, spec.rewire, rng)
-        case topologies.GridTopology():
-            return graphs.grid(spec.rows, spec.columns, periodic=spec.kind == "torus")
-        case topologies.BarabasiAlbertTopology():
-            return graphs.barabasi_albert(spec.nodes, spec.links, rng)
-        case topologies.HypercubeTopology():
-            return graphs.hypercube(spec.dimension)
-        case topologies.ClustersTopology():
-            return graphs.clusters(spec.sizes, spec.inside, spec.between, rng)
-        case topologies.DumbbellTopology():
-            return graphs.dumbbell(spec.clique, spec.bridge)
-        case topologies.TreeTopology():
-            return graphs.tree(spec.branching, spec.height)
-        case topologies.KnownTopology():
-            return graphs.named(spec.name)
-        case topologies.FileTopology():
-            return graphs.from_file(base / spec.path, spec.format)
-        case _:
-            raise TypeError(f"the links of {spec.kind} change; there is no one graph")
-
-
-def build_overlay(scenario: Scenario, base: Path) -> Overlay:
-    """A topology whose links change."""
-    spec, seed = scenario.topology, scenario.seed
-    match spec:
-        case topologies.EpidemicTopology():
-            draw = overlays.epidemic if spec.where == "global" else overlays.epidemic_local
-            return draw(spec.nodes, spec.degree, seed, every=spec.every)
-        case topologies.OnePeerExponentialTopology():
-            return overlays.one_peer_exponential(spec.nodes, every=spec.every)
-        case topologies.MatchingTopology():
-            return overlays.matching(spec.nodes, seed, every=spec.every)
-        case topologies.PeerSamplingTopology():
-            start = graphs.regular(spec.nodes, spec.degree, streams.generator(seed, "topology"))
-            return overlays.peer_sampling(
-                graphs.neighborhoods(start), seed, switches=spec.switches, every=spec.every
-            )
-        case topologies.ScheduleTopology():
-            epochs = graph_file.read_schedule(base / spec.path, spec.nodes)
-            return overlays.schedule(spec.nodes, epochs, by=spec.by)
-        case topologies.ChurnTopology():
-            return churn_driven(spec.nodes, spec.degree, seed, spec.repair)
-        case _:
-            raise TypeError(f"the links of {spec.kind} do not change; build its graph")
-
-
-def build_weights(
-    scenario: Scenario, neighbors: Sequence[tuple[int, ...]], file: graph_file.GraphFile | None
-) -> csr_array:
-    """Mixing matrix of a graph that stays, by the rule of the scenario or from the graph's file."""
-    rule = topologies.Mixing() if scenario.mixing is None else scenario.mixing
-    if rule.kind == "file":
-        if file is None:
-            raise TypeError("only a graph file has mixing weights")
-        return mixing.from_edges(neighbors, graph_file.mixing_weights(file))
-    return MIXING[rule.kind](neighbors)
-
-
-class _EverybodyElse(Sequence[tuple[int, ...]]):
-    """All other nodes, for each node; put together when asked for, as n lists of n - 1 nodes take much room."""
-
-    def __init__(self, nodes: int) -> None:
-        self._nodes = nodes
-
-    def __len__(self) -> int:
-        return self._nodes
-
-    @overload
-    def __getitem__(self, node: int) -> tuple[int, ...]: ...
-    @overload
-    def __getitem__(self, node: slice) -> list[tuple[int, ...]]: ...
-    def __getitem__(self, node: int | slice) -> tuple[int, ...] | list[tuple[int, ...]]:
-        if isinstance(node, slice):
-            return [self[one] for one in range(self._nodes)[node]]
-        own = range(self._nodes)[node]
-        return (*range(own), *range(own + 1, self._nodes))
-
-
-def _ever_linked(spec: topologies.Topology, changing: Overlay, base: Path) -> Sequence[tuple[int, ...]]:
-    """Whom each node may ever be linked to."""
-    nodes = changing.nodes
-    match spec:
-        case topologies.OnePeerExponentialTopology():
-            return graphs.neighborhoods(graphs.exponential(nodes))
-        case topologies.ScheduleTopology():
-            union = nx.empty_graph(nodes)
-            for _, links in graph_file.read_schedule(base / spec.path, nodes):
-                union.add_edges_from(links)
-            return graphs.neighborhoods(union)
-        case _:
-            return _EverybodyElse(nodes)

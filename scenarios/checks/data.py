@@ -22,7 +22,6 @@ from scenarios.kinds.data import (
     UsersPartition,
     regression,
 )
-from scenarios.kinds.topologies import node_count
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
 
@@ -35,7 +34,7 @@ _MAGIC = {"npz": b"PK", "parquet": b"PAR1"}
 
 def enough_data(scenario: Scenario) -> Found:
     """Every node can hold its minimum, and the test set is not empty."""
-    nodes = node_count(scenario.topology)
+    nodes = scenario.topology.node_count
     if nodes is not None:
         yield from enough_for(scenario, nodes)
 
@@ -256,7 +255,7 @@ def _idx(scenario: Scenario, data: IdxData, folder: Path) -> Found:
         return
     if data.samples is not None and data.samples > most:
         yield ("data", "samples"), f"there are only {most} training samples in {folder}"
-    nodes = node_count(scenario.topology)
+    nodes = scenario.topology.node_count
     if data.samples is None and nodes is not None:
         yield from _enough(scenario.partition, nodes, most)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 from scenarios.format.locate import Key
 from scenarios.kinds import adversaries
 from scenarios.kinds import faults as fault_tables
-from scenarios.kinds.topologies import DynamicTopology, node_count
 from scenarios.reading.wording import nearest
 from scenarios.schema import Scenario
 
@@ -100,7 +99,7 @@ def trace_files(scenario: Scenario, base: Path) -> Found:
 
 def compute_and_detector(scenario: Scenario) -> Found:
     """Factors have their bounds in order and fit the graph; silence is longer than a heartbeat period."""
-    nodes = node_count(scenario.topology)
+    nodes = scenario.topology.node_count
     if scenario.compute is not None:
         law = scenario.compute.slowdown
         if isinstance(law, fault_tables.UniformSlowdown) and law.low > law.high:
@@ -144,7 +143,7 @@ def adversary_nodes(scenario: Scenario) -> Found:
 
 def adversary_places(scenario: Scenario) -> Found:
     """What depends on the graph is asked of a graph that stays, and leaves somebody honest."""
-    adversary, nodes = scenario.adversary, node_count(scenario.topology)
+    adversary, nodes = scenario.adversary, scenario.topology.node_count
     for role in ("byzantine", "curious"):
         table = getattr(adversary, role)
         if table is not None and table.count is not None and nodes is not None and table.count >= nodes:
@@ -156,7 +155,7 @@ def adversary_places(scenario: Scenario) -> Found:
         table = getattr(adversary, name)
         if table is None or not table.enabled:
             continue
-        if isinstance(scenario.topology, get_args(DynamicTopology)):
+        if not scenario.topology.is_fixed():
             yield (
                 ("adversary", name),
                 f"links of {scenario.topology.kind} change, so there is no place in the graph to take; "
@@ -168,7 +167,7 @@ def adversary_places(scenario: Scenario) -> Found:
                 ("adversary", name, "role"),
                 "byzantine ones need [adversary.byzantine] to say what they claim",
             )
-    if isinstance(scenario.topology, get_args(DynamicTopology)):
+    if not scenario.topology.is_fixed():
         for role in ("byzantine", "curious"):
             table = getattr(adversary, role)
             if table is not None and table.placement in ("degree", "betweenness"):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from scenarios.checks.topology import Found
 from scenarios.format.locate import Key
 from scenarios.format.observers import NOTHING_PUBLIC, check_observers
-from scenarios.kinds.topologies import node_count
 from scenarios.schema import Scenario
 
 
@@ -22,7 +21,7 @@ def mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
 
 def observer_sets(scenario: Scenario) -> Found:
     """Observer sets hold somebody, nobody twice, and leave a victim."""
-    privacy, nodes = scenario.privacy, node_count(scenario.topology)
+    privacy, nodes = scenario.privacy, scenario.topology.node_count
     if privacy is None or privacy.observers == "each node":
         return
     for i, members in enumerate(privacy.observers):

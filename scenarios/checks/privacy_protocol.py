@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from scenarios.checks.topology import Found
 from scenarios.facts.training import has_integer_noise
-from scenarios.kinds.topologies import DYNAMIC
 from scenarios.schema import Scenario
 
 
@@ -100,7 +99,7 @@ def correlated_noise(scenario: Scenario) -> Found:
             'correlated needs protocol.kind = "dsgd" and exchange = "ldp": such noise is added to models that '
             "neighbours see; use these, or remove it",
         )
-    elif scenario.topology.kind in DYNAMIC:
+    elif not scenario.topology.is_fixed():
         yield (
             ("privacy", "correlated"),
             f"correlated needs neighbours that stay, and links of {scenario.topology.kind} change; use another "

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from protocols.aggregation.members import LEAST_HONEST
-from scenarios.checks.topology import Found, least_degree
+from scenarios.checks.topology import Found
 from scenarios.facts.training import has_integer_noise, sums_in_all, sums_per_round
-from scenarios.kinds.topologies import node_count
 from scenarios.schema import Scenario
 
 
@@ -73,8 +72,8 @@ def target_is_met(scenario: Scenario) -> Found:
 
 def _share(scenario: Scenario) -> float | None:
     """Return a member's part of the noise of a sum over equal weights; None where no sum can be opened."""
-    secure, nodes, protocol = scenario.secure, node_count(scenario.topology), scenario.protocol
-    members = least_degree(scenario)
+    secure, nodes, protocol = scenario.secure, scenario.topology.node_count, scenario.protocol
+    members = scenario.topology.least_degree
     if protocol.served:
         members = None if nodes is None else nodes - 1
     if members is None or secure is None:

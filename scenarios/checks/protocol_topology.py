@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
-from scenarios.checks.topology import Found, least_degree
+from scenarios.checks.topology import Found
 from scenarios.kinds.robust_rules import least_models
-from scenarios.kinds.topologies import EpidemicTopology, OnePeerExponentialTopology, Topology, node_count
 from scenarios.schema import Scenario
-
-REGULAR = ("ring", "complete", "torus", "hypercube", "regular")
-"""Kinds of topology whose nodes all have one number of neighbours."""
 
 
 def fitting_links(scenario: Scenario) -> Found:
     """Answers need a way back, federated averaging a tree, tracking doubly stochastic weights."""
-    kind, needs, topology = scenario.protocol.kind, scenario.protocol.links, scenario.topology
-    if needs.trees and topology.kind not in (*needs.trees, "file"):  # a file is looked at when it is built
-        yield (
-            ("topology", "kind"),
-            f'{kind} needs a tree rooted at node 0; "{topology.kind}" is not one; use '
-            + " or ".join(f'topology.kind = "{one}"' for one in needs.trees),
-        )
-    elif needs.both_ways and _one_way(topology):
+    kind, needs = scenario.protocol.kind, scenario.protocol.links
+    topology, mixing, uneven = scenario.topology, scenario.mixing, scenario.topology.uneven_weights()
+    if needs.tree_levels and topology.tree_levels is not None:
+        if not 1 <= topology.tree_levels <= needs.tree_levels:
+            trees = '"star"' if needs.tree_levels == 1 else '"tree" or "star"'
+            yield (
+                ("topology", "kind"),
+                f'{kind} needs a tree rooted at node 0; "{topology.kind}" is not one; use topology.kind = {trees}',
+            )
+    elif needs.both_ways and topology.one_way:
         yield (
             ("topology", "kind"),
             f"{kind} answers messages, but links of this {topology.kind} topology lead one way; use push, push-sum "
             "or links without a direction",
         )
-    elif needs.doubly_stochastic and isinstance(topology, EpidemicTopology) and _one_way(topology):
+    elif needs.doubly_stochastic and uneven is not None:
         yield (
-            ("topology", "where"),
-            f"{kind} needs doubly stochastic weights, which local epidemic links have on average only; use "
-            'where = "global", or the protocol push-sum',
+            ("topology", *uneven[0]),
+            f"{kind} needs doubly stochastic weights, which {uneven[1]}, or the protocol push-sum",
         )
     elif (
         needs.doubly_stochastic
-        and scenario.mixing is not None
-        and scenario.mixing.kind == "uniform-neighbour"
-        and topology.kind not in REGULAR
+        and mixing is not None
+        and not mixing.doubly_stochastic(regular=topology.regular)
     ):
         yield (
             ("mixing", "kind"),
-            f"{kind} needs doubly stochastic weights, which uniform-neighbour has only where all nodes have one "
-            'number of neighbours; use "metropolis"',
+            f"{kind} needs doubly stochastic weights, which {mixing.kind} has only where all nodes have one number "
+            'of neighbours; use "metropolis"',
         )
-
-
-def _one_way(topology: Topology) -> bool:
-    """Whether links have a direction."""
-    local = isinstance(topology, EpidemicTopology) and topology.where == "local"
-    return local or isinstance(topology, OnePeerExponentialTopology)
 
 
 def models_enough(scenario: Scenario) -> Found:
@@ -57,14 +47,14 @@ def models_enough(scenario: Scenario) -> Found:
     rule = protocol.rule
     if rule is None or protocol.exchange == "secure":
         return
-    least, there = least_models(rule), protocol.compared(least_degree(scenario), node_count(topology))
+    least, there = least_models(rule), protocol.compared(scenario.topology.least_degree, topology.node_count)
     if there is None or there >= least:
         return
     who, what = (
         f"a node of this {topology.kind} graph compares {there}, its own included",
         "a denser topology",
     )
-    if protocol.links.trees:
+    if protocol.links.tree_levels:
         who, what = f"the server compares {there}", "more clients"
     yield (
         ("protocol", "robust"),

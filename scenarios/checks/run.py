@@ -35,7 +35,6 @@ from scenarios.checks.topology import Found
 from scenarios.facts.timeouts import hopeless
 from scenarios.facts.training import has_integer_noise
 from scenarios.format.locate import Key, dotted
-from scenarios.kinds.topologies import node_count
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
 
@@ -44,7 +43,7 @@ Check: TypeAlias = Callable[[Scenario], Found]
 
 def named_nodes(scenario: Scenario) -> Found:
     """Every node named is in the graph."""
-    nodes = node_count(scenario.topology)
+    nodes = scenario.topology.node_count
     if nodes is not None:
         yield from checks_network.outside(_mentioned(scenario), nodes + _sybils(scenario))
 
@@ -62,7 +61,7 @@ def _mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
 
 def somebody_honest(scenario: Scenario) -> Found:
     """Not every node is Byzantine."""
-    nodes = node_count(scenario.topology)
+    nodes = scenario.topology.node_count
     if nodes is not None:
         yield from _all_byzantine(scenario, nodes)
 

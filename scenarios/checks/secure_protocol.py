@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocols.aggregation.members import LEAST_HONEST
-from scenarios.checks.topology import Found, least_degree
+from scenarios.checks.topology import Found
 from scenarios.format.locate import Key
 from scenarios.kinds.robust_rules import ClippedGossipRule, RobustRule, least_models
 from scenarios.schema import Scenario
@@ -77,7 +77,7 @@ def bucketed_rules(scenario: Scenario) -> Found:
 
 
 def _buckets_enough(scenario: Scenario, rule: RobustRule) -> Found:
-    secure, degree, least = scenario.secure, least_degree(scenario), least_models(rule)
+    secure, degree, least = scenario.secure, scenario.topology.least_degree, least_models(rule)
     if secure is None:
         return
     if secure.buckets + 1 < least:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from protocols.aggregation.members import LEAST_HONEST
-from scenarios.checks.topology import Found, least_degree
+from scenarios.checks.topology import Found
 from scenarios.kinds.secure import Secure
-from scenarios.kinds.topologies import node_count
 from scenarios.schema import Scenario
 
 
 def neighbourhood_sizes(scenario: Scenario) -> Found:
     """Named topologies give every neighbourhood enough members for secure sums."""
-    nodes = node_count(scenario.topology)
-    least = least_degree(scenario)
+    nodes = scenario.topology.node_count
+    least = scenario.topology.least_degree
     if scenario.protocol.served:
         least = None if nodes is None else nodes - 1
     if least is not None:
@@ -33,14 +32,8 @@ def neighbourhood(scenario: Scenario, members: int) -> Found:
         place = f"a node of this {topology.kind} graph has only {taking} neighbours"
         of = "a denser topology"
     if taking < needed:
-        size = {
-            "regular": "degree",
-            "small-world": "degree",
-            "complete": "nodes",
-            "erdos-renyi": "p",
-        } | ({"star": "nodes"} if protocol.served else {})
         yield (
-            ("topology", size.get(topology.kind, "kind")),
+            ("topology", topology.larger if protocol.served else topology.denser),
             f"{place}; a secure sum needs {needed} members ({who}); use {of} or fewer colluders",
         )
         return

@@ -540,7 +540,7 @@ def trace(
 def _time(text: str | None, option: str) -> float | None:
     if text is None:
         return None
-    from scenarios.format.units import DURATIONS, parse
+    from simulator.units import DURATIONS, parse
 
     try:
         found = parse(text, DURATIONS, "2 s")

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from math import inf, log
-from statistics import median
-from typing import TypeAlias
+from math import inf
 
-from scenarios.checks.topology import least_degree
 from scenarios.format.locate import Key
 from scenarios.kinds import data as data_tables
-from scenarios.kinds import latencies as tables
 from scenarios.kinds import training as training_tables
 from scenarios.kinds.protocols import Conditions, Need
 from scenarios.kinds.secure import Secure
@@ -20,15 +16,14 @@ from scenarios.schema import Scenario
 TIMEOUT: Key = ("protocol", "timeout")
 VALUE_BYTES = 4
 """A parameter travels as one 32-bit number."""
-AnyLaw: TypeAlias = "tables.Law | tables.DrawnLatency | tables.ConstantLaw"
 
 
 def need(scenario: Scenario) -> Need | None:
     """Return what a round waits for; None where no time-out decides, or more than one does."""
     alike = scenario.compute is None and all(fault.kind != "slow" for fault in scenario.fault)
     conditions = Conditions(
-        neighbours=least_degree(scenario) or 1,
-        nodes=getattr(scenario.topology, "nodes", 2),
+        neighbours=scenario.topology.least_degree or 1,
+        nodes=scenario.topology.node_count or 2,
         step_cost_s=scenario.training.step_cost,
         alike=alike,
     )
@@ -78,22 +73,20 @@ def tight(scenario: Scenario) -> Iterator[tuple[Key, str]]:
 def least_latency_s(scenario: Scenario) -> float:
     """No message takes less; 0 where laws or files do not say."""
     network = scenario.network
-    if getattr(scenario.topology, "attributes", False):
+    if scenario.topology.describes_links:
         return 0.0
-    base_s = _least(network.latency)
     own = [link.latency for link in network.link if link.latency is not None]
-    jitter_s = 0.0 if network.jitter is None else _least(network.jitter)
-    return min([base_s, *own]) + jitter_s
+    jitter_s = 0.0 if network.jitter is None else network.jitter.least_s
+    return min([network.latency.least_s, *own]) + jitter_s
 
 
 def typical_latency_s(scenario: Scenario) -> float | None:
     """The median of the latency law, and of jitter on top; None where a file decides."""
     network = scenario.network
-    if isinstance(network.latency, tables.MatrixLatency | tables.GeographicLatency):
+    latency_s = network.latency.median_s
+    if latency_s is None or scenario.topology.describes_links:
         return None
-    if getattr(scenario.topology, "attributes", False):
-        return None
-    return _median(network.latency) + (0.0 if network.jitter is None else _median(network.jitter))
+    return latency_s + (0.0 if network.jitter is None else network.jitter.median_s)
 
 
 def slowest_uplink_bps(scenario: Scenario) -> float:
@@ -102,46 +95,6 @@ def slowest_uplink_bps(scenario: Scenario) -> float:
     if rates is None:
         return inf
     return float(min(rates)) if isinstance(rates, Sequence) else float(rates)
-
-
-def _least(law: tables.Law | tables.Latency) -> float:
-    match law:
-        case tables.ConstantLaw():
-            return law.value
-        case tables.UniformLaw():
-            return law.low
-        case tables.ParetoLaw():
-            return law.minimum
-        case tables.EmpiricalLaw():
-            return min(law.samples)
-        case tables.LognormalLaw(sigma=0):
-            return law.median
-        case tables.GeographicLatency():
-            return law.per_hop
-        case _:
-            return 0.0
-
-
-def _median(law: AnyLaw) -> float:
-    match law:
-        case tables.ConstantLaw():
-            return law.value
-        case tables.UniformLaw():
-            return (law.low + law.high) / 2
-        case tables.LognormalLaw():
-            return law.median
-        case tables.NormalLaw():
-            return law.mean  # before the cut at zero, which moves it up a little
-        case tables.GammaLaw():
-            return float(law.mean * max(0.0, 1 - 1 / (9 * law.shape)) ** 3)  # Wilson and Hilferty 1931
-        case tables.ExponentialLaw():
-            return law.mean * log(2)
-        case tables.WeibullLaw():
-            return float(law.scale * log(2) ** (1 / law.shape))
-        case tables.ParetoLaw():
-            return float(law.minimum * 2 ** (1 / law.tail))
-        case tables.EmpiricalLaw():
-            return float(median(law.samples))
 
 
 # ---------------------------------------------------------------- models

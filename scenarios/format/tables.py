@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -37,6 +38,12 @@ class Table(BaseModel):
 def keys_of(model: type[Table]) -> dict[str, FieldInfo]:
     """The keys of a table as files write them."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def missing_file(base: Path, path: str) -> Problems:
+    """Find that the file of a key ``path``, relative to the folder ``base``, is not there."""
+    if not (base / path).is_file():
+        yield ("path",), f"there is no file {base / path}; paths start at the scenario file"
 
 
 def is_node_list(value: Any) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field
 
-from scenarios.format.kind import Kind
-from scenarios.format.tables import Node, Nodes, Table, written
+from scenarios.format.tables import Node, Nodes, Problems, Table, written
 from scenarios.format.units import Duration, Fraction, Rate, Rates, Size
-from scenarios.kinds.latencies import Latency, Law
+from scenarios.kinds.latencies import DelayLaw, Latency
+from scenarios.kinds.transports import DatagramTransport, Transport
+
+if TYPE_CHECKING:
+    from simulator.network import links, packet_loss
 
 
 class Bursts(Table):
@@ -27,46 +30,24 @@ class Bursts(Table):
         description="probability of losing a message in a burst, on top of network.loss",
     )
 
+    def build(self) -> packet_loss.Bursts:
+        """Return the law of good and bad times."""
+        from simulator.network import packet_loss
 
-class Transport(Kind):
-    """What becomes of lost messages."""
-
-    group: ClassVar[str] = "sottovoce.transports"
-
-
-class DatagramTransport(Transport):
-    """What is lost stays lost."""
-
-    kind: Literal["datagram"] = Field(default="datagram", description="what is lost stays lost")
-
-
-class ReliableTransport(Transport):
-    """What was lost is sent again."""
-
-    kind: Literal["reliable"] = Field(description="what was lost is sent again after a time-out")
-    timeout: Duration = Field(
-        gt=0, examples=["200 ms"], description='time-out after the first loss: "200 ms"'
-    )
-    backoff: float = Field(
-        default=2.0, ge=1, le=100, examples=[1.5], description="a time-out / the one before it, at least 1"
-    )
-    attempts: int = Field(
-        default=8, ge=1, le=1000, examples=[5], description="sendings in all; then the message has expired"
-    )
-    ordered: bool = Field(
-        default=True,
-        examples=[False],
-        description="messages of a link are handed over in the order they were sent",
-    )
+        return packet_loss.Bursts(self.good, self.bad, loss_bad=self.loss)
 
 
 class Reordering(Table):
-    """A share of the messages takes a detour, so that later ones overtake them."""
+    """A share of the messages is delayed, so that later ones overtake them."""
 
-    share: Fraction = Field(
-        gt=0, le=1, examples=["5 %"], description="probability that a message takes the detour"
-    )
+    share: Fraction = Field(gt=0, le=1, examples=["5 %"], description="probability that a message is delayed")
     delay: Duration = Field(gt=0, examples=["100 ms"], description='how much longer it travels: "100 ms"')
+
+    def build(self) -> links.Reordering:
+        """Return which share is delayed by how much."""
+        from simulator.network import links
+
+        return links.Reordering(self.share, self.delay)
 
 
 class NodeRates(Table):
@@ -87,6 +68,13 @@ class NodeRates(Table):
     def members(self) -> tuple[int, ...]:
         """The nodes meant."""
         return (() if self.node is None else (self.node,)) + (self.nodes or ())
+
+    def problems(self) -> Problems:
+        """Find that nodes are named in no way or in two, and that no rate is given."""
+        if (self.node is None) == (self.nodes is None):
+            yield (), "give node (one) or nodes (a list), and not both"
+        if self.uplink is None and self.downlink is None:
+            yield (), "neither uplink nor downlink is given; nothing would differ"
 
 
 class LinkException(Table):
@@ -122,12 +110,19 @@ class LinkException(Table):
         there = (self.source, self.to)
         return (there, there[::-1]) if self.both else (there,)
 
+    def problems(self) -> Problems:
+        """Find a link from a node to itself, and one that does not differ."""
+        if self.source == self.to:
+            yield ("to",), f"a link joins two different nodes, this one begins and ends at {self.to}"
+        if self.latency is None and self.rate is None and self.loss is None:
+            yield (), "none of latency, rate and loss is given; nothing would differ"
+
 
 class Network(Table):
     """The links between nodes."""
 
     latency: Latency
-    jitter: Law | None = Field(
+    jitter: DelayLaw | None = Field(
         default=None,
         description="a delay drawn for each message on top of a latency that belongs to the link",
     )
@@ -169,7 +164,9 @@ class Network(Table):
         examples=["0.1 %"],
         description="probability that a second copy of a message arrives",
     )
-    reordering: Reordering | None = Field(default=None, description="detours, so that messages overtake")
+    reordering: Reordering | None = Field(
+        default=None, description="delays of some messages, so that others overtake"
+    )
     header: Size = Field(default=written("40 B"), ge=0, description='bytes added to every message: "40 B"')
     node: tuple[NodeRates, ...] = Field(
         default=(), strict=False, description="rates of single nodes, one [[network.node]] each"

@@ -20,7 +20,7 @@ METRIC = "accuracy_mean"
 
 
 @dataclass(frozen=True)
-class Cost:
+class AccuracyLoss:
     """What some liars cost, against the same nodes telling the truth.
 
     Args:
@@ -49,7 +49,7 @@ class BreakingPoint:
 
     liars: int | None
     most: int
-    costs: tuple[Cost, ...]
+    costs: tuple[AccuracyLoss, ...]
 
 
 def breaking_point(
@@ -82,9 +82,9 @@ def breaking_point(
         raise ConfigurationError(f"{most} liars at most; expected 1 or more")
     seeds = seeds_of(loaded.scenario.study.seeds, loaded.scenario.seed)
     planned: list[Planned] = []
-    costs: dict[int, Cost] = {}
+    costs: dict[int, AccuracyLoss] = {}
 
-    def cost(liars: int) -> Cost:
+    def cost(liars: int) -> AccuracyLoss:
         if liars not in costs:
             new = [_planned(loaded, liars, seed, lying) for seed in seeds for lying in (True, False)]
             planned.extend(new)
@@ -113,14 +113,14 @@ def _planned(loaded: Loaded, liars: int, seed: int, lying: bool) -> Planned:
     return Planned(raw, seed, {COUNT: liars}, variant="lying" if lying else HONEST)
 
 
-def _cost(out: Path, liars: int, runs: list[Planned]) -> Cost:
+def _cost(out: Path, liars: int, runs: list[Planned]) -> AccuracyLoss:
     by_arm: dict[str | None, list[float]] = {}
     for run in runs:
         summary = json.loads((out / "runs" / run.id / "summary.json").read_text())
         by_arm.setdefault(run.variant, []).append(float(summary[METRIC]))
     lost = estimate(truth - lie for truth, lie in zip(by_arm[HONEST], by_arm["lying"], strict=True))
     low, high = (lost.low, lost.high) if lost.bounded else (None, None)
-    return Cost(liars, lost.mean, low, high, lost.count)
+    return AccuracyLoss(liars, lost.mean, low, high, lost.count)
 
 
 def _write(out: Path, point: BreakingPoint, drop: float) -> None:

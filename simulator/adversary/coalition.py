@@ -15,10 +15,10 @@ from typing import Any, Generic, TypeAlias, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from simulator import streams
-from simulator.adversary.tampering import Sealed, Sent, Tamper, reads
-from simulator.adversary.wiretap import Link, Wiretap, check_link
+from simulator.adversary.tampering import Ciphertext, Forward, Tamper, reads
+from simulator.adversary.wiretap import Wiretap, check_link
 from simulator.contract.knowledge import LEVELS, Context, Knowledge, Sighting
-from simulator.contract.node import Delivery, Message, Node
+from simulator.contract.node import Delivery, Link, Message, Node
 from simulator.errors import ConfigurationError, ContractError
 
 Tap: TypeAlias = "Callable[[int, Delivery], None]"
@@ -164,7 +164,7 @@ class Coalition:
         self._sightings: _Memory[Sighting] = _Memory(adversary.remember)
         self._around: dict[int, _Memory[Sighting]] = {}
         self._times: dict[tuple[str, int, int, str], dict[int, int]] = {}
-        self._sealed: WeakKeyDictionary[Sealed, tuple[Link, Message]] = WeakKeyDictionary()
+        self._encrypted: WeakKeyDictionary[Ciphertext, tuple[Link, Message]] = WeakKeyDictionary()
 
     def sent(self, now_s: float, src: int, dst: int, message: Message) -> None:
         """Somebody has handed a message to its uplink."""
@@ -195,7 +195,7 @@ class Coalition:
         context = self._context("claim", node.now_s, node.id, to, "", round, None)
         return claim(context, node, content, to, round)
 
-    def outgoing(self, now_s: float, src: int, dst: int, message: Message) -> Sequence[Sent]:
+    def outgoing(self, now_s: float, src: int, dst: int, message: Message) -> Sequence[Forward]:
         """What really leaves when the protocol of Byzantine node ``src`` sends a message.
 
         Raises:
@@ -214,7 +214,7 @@ class Coalition:
                 )
         return _marked(leaving, dst, message)
 
-    def crossing(self, now_s: float, src: int, dst: int, message: Message) -> Sequence[Sent]:
+    def crossing(self, now_s: float, src: int, dst: int, message: Message) -> Sequence[Forward]:
         """What really goes on when a message has left its uplink on a link under attack.
 
         Raises:
@@ -224,7 +224,7 @@ class Coalition:
         tamper = self._adversary.on_links[link]
         encrypted = self._adversary.encrypted
         context = self._context("tamper-link", now_s, src, dst, message.kind, message.round, link)
-        leaving = tamper(context, dst, self._seal(link, message) if encrypted else message)
+        leaving = tamper(context, dst, self._encrypt(link, message) if encrypted else message)
         for sent in leaving:
             _check_delay(sent, f"link {link}")
             if sent.dst != dst:
@@ -232,7 +232,7 @@ class Coalition:
                     f"the attacker on link {link} sends to node {sent.dst}; the link ends at {dst}"
                 )
         if encrypted:
-            leaving = [sent._replace(message=self._opened(link, sent.message)) for sent in leaving]
+            leaving = [sent._replace(message=self._decrypted(link, sent.message)) for sent in leaving]
         return _marked(leaving, dst, message)
 
     def _context(
@@ -266,14 +266,14 @@ class Coalition:
             self._around[target] = _Memory(self._adversary.remember)
         return self._around[target]
 
-    def _seal(self, link: Link, message: Message) -> Message:
-        body = Sealed()
-        self._sealed[body] = (link, message)
-        return Message("sealed", -1, body, message.size_bytes)
+    def _encrypt(self, link: Link, message: Message) -> Message:
+        body = Ciphertext()
+        self._encrypted[body] = (link, message)
+        return Message("encrypted", -1, body, message.size_bytes)
 
-    def _opened(self, link: Link, message: Message) -> Message:
+    def _decrypted(self, link: Link, message: Message) -> Message:
         body = message.body
-        held = self._sealed.get(body) if isinstance(body, Sealed) else None
+        held = self._encrypted.get(body) if isinstance(body, Ciphertext) else None
         if held is None or held[0] != link:
             raise ContractError(
                 f"the attacker on link {link} sends what did not come over it; links are encrypted, so only messages "
@@ -323,7 +323,7 @@ class _Memory(Generic[_T]):
         return _Window(self._items, len(self._items))
 
 
-def _check_delay(sent: Sent, who: str) -> None:
+def _check_delay(sent: Forward, who: str) -> None:
     if not (isfinite(sent.delay_s) and sent.delay_s >= 0.0):
         raise ContractError(
             f"the tamper of {who} delays by {sent.delay_s} s; "
@@ -331,15 +331,15 @@ def _check_delay(sent: Sent, who: str) -> None:
         )
 
 
-def _marked(leaving: Sequence[Sent], dst: int, original: Message) -> list[Sent]:
+def _marked(leaving: Sequence[Forward], dst: int, original: Message) -> list[Forward]:
     """Tell the message itself from copies, and charge whatever leaves in its place with its release."""
-    marked: list[Sent] = []
+    marked: list[Forward] = []
     itself = False
     for sent in leaving:
         message = sent.message
         same = sent.dst == dst and message.kind == original.kind and message.round == original.round
         if message.release is None and original.release is not None:
             message = message._replace(release=original.release)
-        marked.append(Sent(sent.delay_s, sent.dst, message, copy=itself or not same))
+        marked.append(Forward(sent.delay_s, sent.dst, message, copy=itself or not same))
         itself = itself or same
     return marked

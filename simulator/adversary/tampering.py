@@ -23,12 +23,11 @@ from numpy.typing import NDArray
 from simulator.contract.knowledge import Context
 from simulator.contract.node import Message
 from simulator.errors import ConfigurationError, ContractError
+from simulator.streams import Law
 
-Law: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-
-class Sent(NamedTuple):
-    """What really leaves in place of a message.
+class Forward(NamedTuple):
+    """An order to the network: what leaves in place of a message.
 
     Args:
         delay_s: seconds after the moment of tampering; not negative, finite.
@@ -44,16 +43,16 @@ class Sent(NamedTuple):
     copy: bool = False
 
 
-class Sealed:
-    """Content that its holder cannot open; it can only be passed on, whole."""
+class Ciphertext:
+    """Content of an encrypted link, as an attacker on it holds it: it can be passed on whole, and not be read."""
 
     __slots__ = ("__weakref__",)
 
     def __repr__(self) -> str:
-        return "<sealed>"
+        return "<ciphertext>"
 
 
-Tamper: TypeAlias = Callable[[Context, int, Message], Sequence[Sent]]
+Tamper: TypeAlias = Callable[[Context, int, Message], Sequence[Forward]]
 """(context, receiver, message) -> what really leaves: nothing (dropped), itself, or several."""
 
 Change: TypeAlias = Callable[[Any, np.random.Generator], Any]
@@ -73,7 +72,7 @@ class Action:
     act: Tamper
     reads: frozenset[str] = frozenset()
 
-    def __call__(self, context: Context, dst: int, message: Message) -> Sequence[Sent]:
+    def __call__(self, context: Context, dst: int, message: Message) -> Sequence[Forward]:
         """Act on one message."""
         return self.act(context, dst, message)
 
@@ -91,8 +90,8 @@ def drop(probability: float = 1.0) -> Action:
     """
     _check_probability(probability)
 
-    def act(context: Context, dst: int, message: Message) -> Sequence[Sent]:
-        return () if context.uniform("drop") < probability else (Sent(0.0, dst, message),)
+    def act(context: Context, dst: int, message: Message) -> Sequence[Forward]:
+        return () if context.uniform("drop") < probability else (Forward(0.0, dst, message),)
 
     return Action(act)
 
@@ -106,11 +105,11 @@ def delay(seconds: float | Law) -> Action:
     if not callable(seconds):
         _check_seconds(seconds, "delay_s")
 
-    def act(context: Context, dst: int, message: Message) -> Sequence[Sent]:
+    def act(context: Context, dst: int, message: Message) -> Sequence[Forward]:
         if not callable(seconds):
-            return (Sent(seconds, dst, message),)
+            return (Forward(seconds, dst, message),)
         drawn = np.asarray(seconds(np.array([context.uniform("delay")])), dtype=np.float64)
-        return (Sent(float(drawn.reshape(-1)[0]), dst, message),)
+        return (Forward(float(drawn.reshape(-1)[0]), dst, message),)
 
     return Action(act)
 
@@ -127,9 +126,9 @@ def replay(after_s: float, probability: float = 1.0) -> Action:
     _check_seconds(after_s, "after_s")
     _check_probability(probability)
 
-    def act(context: Context, dst: int, message: Message) -> Sequence[Sent]:
-        now = Sent(0.0, dst, message)
-        return (now, Sent(after_s, dst, message)) if context.uniform("replay") < probability else (now,)
+    def act(context: Context, dst: int, message: Message) -> Sequence[Forward]:
+        now = Forward(0.0, dst, message)
+        return (now, Forward(after_s, dst, message)) if context.uniform("replay") < probability else (now,)
 
     return Action(act)
 
@@ -144,8 +143,8 @@ def alter(change: Change) -> Action:
         ContractError: when it runs, if the body holds a handle. Its value need not exist yet: use a claim.
     """
 
-    def act(context: Context, dst: int, message: Message) -> Sequence[Sent]:
-        return (Sent(0.0, dst, _altered(message, lambda body: change(body, context.rng("alter")))),)
+    def act(context: Context, dst: int, message: Message) -> Sequence[Forward]:
+        return (Forward(0.0, dst, _altered(message, lambda body: change(body, context.rng("alter")))),)
 
     return Action(act, frozenset({"body"}))
 
@@ -161,13 +160,13 @@ def equivocate(change: Callable[[Any, int, np.random.Generator], Any] | Mapping[
         ContractError: as :func:`alter`.
     """
 
-    def act(context: Context, dst: int, message: Message) -> Sequence[Sent]:
+    def act(context: Context, dst: int, message: Message) -> Sequence[Forward]:
         rng = context.rng("alter")
         if not isinstance(change, Mapping):
-            return (Sent(0.0, dst, _altered(message, lambda body: change(body, dst, rng))),)
+            return (Forward(0.0, dst, _altered(message, lambda body: change(body, dst, rng))),)
         if dst not in change:
-            return (Sent(0.0, dst, message),)
-        return (Sent(0.0, dst, _altered(message, lambda body: change[dst](body, rng))),)
+            return (Forward(0.0, dst, message),)
+        return (Forward(0.0, dst, _altered(message, lambda body: change[dst](body, rng))),)
 
     return Action(act, frozenset({"body"}))
 
@@ -229,7 +228,7 @@ def only(
         )
     chosen = {kinds} if isinstance(kinds, str) else kinds
 
-    def act(context: Context, dst: int, message: Message) -> Sequence[Sent]:
+    def act(context: Context, dst: int, message: Message) -> Sequence[Forward]:
         if (
             from_s <= context.now_s < until_s
             and (to is None or dst in to)
@@ -237,7 +236,7 @@ def only(
             and (rounds is None or message.round in rounds)
         ):
             return tamper(context, dst, message)
-        return (Sent(0.0, dst, message),)
+        return (Forward(0.0, dst, message),)
 
     looks = {part for part, given in (("kind", kinds), ("round", rounds)) if given is not None}
     return Action(act, reads(tamper) | looks)
@@ -249,11 +248,11 @@ def chain(*tampers: Tamper) -> Action:
     All of them know what is known when the message is handed over, also about what leaves later.
     """
 
-    def act(context: Context, dst: int, message: Message) -> Sequence[Sent]:
-        leaving: list[Sent] = [Sent(0.0, dst, message)]
+    def act(context: Context, dst: int, message: Message) -> Sequence[Forward]:
+        leaving: list[Forward] = [Forward(0.0, dst, message)]
         for step, tamper in enumerate(tampers):
             leaving = [
-                Sent(before.delay_s + after.delay_s, after.dst, after.message)
+                Forward(before.delay_s + after.delay_s, after.dst, after.message)
                 for i, before in enumerate(leaving)
                 for after in tamper(context.within(step, i), before.dst, before.message)
             ]
@@ -265,7 +264,7 @@ def chain(*tampers: Tamper) -> Action:
 def _altered(message: Message, change: Callable[[Any], Any]) -> Message:
     if _opaque(message.body):
         raise ContractError(
-            f"the body of a {message.kind!r} message is sealed or holds a handle and cannot be altered; "
+            f"the body of a {message.kind!r} message is encrypted or holds a handle and cannot be altered; "
             "a Byzantine claim changes content before it is protected"
         )
     return message._replace(body=change(message.body))

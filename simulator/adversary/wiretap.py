@@ -1,18 +1,15 @@
-"""What an observer of the wire keeps: who sent how much to whom and when, and no more if links are encrypted."""
+"""Wiretaps on links: sender, receiver, size and times of each message, and its content if links are not encrypted."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import isnan, nan
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from simulator.contract.node import Message
+from simulator.contract.node import Link, Message
 from simulator.errors import ConfigurationError
-
-Link: TypeAlias = tuple[int, int]
-"""A directed link: (source, destination)."""
 
 
 class Row(NamedTuple):
@@ -124,11 +121,6 @@ class Wiretap:
                 round,
                 body,
             )
-
-
-def links_of(nodes: Iterable[int], neighbors: Callable[[int], Sequence[int]]) -> frozenset[Link]:
-    """Every link from and to ``nodes`` on an undirected graph: what a tap at their access lines covers."""
-    return frozenset(link for i in nodes for j in neighbors(i) for link in ((i, j), (j, i)))
 
 
 def check_link(link: object, key: str) -> None:

@@ -31,7 +31,7 @@ def _check_multicasts(said: Said) -> None:
     equal(said_of(said, "after"), ["last"])
 
 
-async def _multicast_to_a_stranger(node: Node) -> None:
+async def _multicast_beyond_its_links(node: Node) -> None:
     if node.id == 0:
         node.multicast((1, 2), message("hello"))
     else:
@@ -69,7 +69,7 @@ async def _order(node: Node) -> None:
 
 
 async def _gathers(node: Node) -> None:
-    """From all that were named, in the order in which they were named, and from nobody else."""
+    """From all that were named, in the order in which they were named, and from no other."""
     if node.id:
         await node.sleep(node.id * TICK_S)
         node.send(0, message("model", 1, node.id))
@@ -266,10 +266,14 @@ def _check_beside(said: Said) -> None:
 GATHERS: tuple[Case, ...] = (
     Case("a multicast is the same message to all", _multicasts, _check_multicasts, _STAR),
     Case(
-        "a multicast to a stranger is refused", _multicast_to_a_stranger, nothing, LINE, fails=ContractError
+        "a multicast to a node without a link is refused",
+        _multicast_beyond_its_links,
+        nothing,
+        LINE,
+        fails=ContractError,
     ),
     Case(
-        "a multicast twice to one node is refused, and nobody hears of it",
+        "a multicast twice to one node is refused, and no node receives it",
         _multicast_twice_to_one,
         lambda said: equal([v for v in said_of(said, "heard") if v is not None], []),
         LINE,

@@ -1,7 +1,7 @@
 """The conformance battery of the node contract: run it over every implementation.
 
 A :class:`Case` is a small world, a program and a check of what the program recorded; the cases are in
-:mod:`simulator.conformance.clauses`. :func:`run_case` plays one on an engine, a function from (world, program) to an
+:mod:`simulator.conformance.clauses`. :func:`run_case` runs one on an engine, a function from (world, program) to an
 ending::
 
     @pytest.mark.parametrize("case", BATTERY, ids=lambda case: case.name)
@@ -26,7 +26,7 @@ from simulator.faults.plan import Outage
 from simulator.runtime.world import Ending, World
 from simulator.topology.mixing import metropolis
 
-Engine: TypeAlias = Callable[[World, Program], Ending]
+Runtime: TypeAlias = Callable[[World, Program], Ending]
 Said: TypeAlias = "list[tuple[int, str, dict[str, Any]]]"
 """What nodes recorded: (node, kind, fields), in order."""
 
@@ -53,7 +53,7 @@ class ImmediateExecutor:
     """Carries out every operation when it is submitted, with numpy. Enough for protocols without a model."""
 
     def submit(self, op: Op, inputs: Sequence[Input], *, node: int, size: int) -> Handle:
-        """Compute now."""
+        """Compute the result now."""
         values = [i.value if isinstance(i, Known) else np.array(i) for i in inputs]
         return self.constant(np.asarray(op.fn(*values, *op.shared)))
 
@@ -82,7 +82,7 @@ class Case:
         check: raises AssertionError unless what was recorded conforms.
         neighbors: the topology.
         faults: crashes and returns.
-        adversary: taps and claims.
+        adversary: taps and substitutions.
         detector: heartbeats.
         fails: the run must end with a ProgramError whose cause is of this type.
     """
@@ -97,8 +97,8 @@ class Case:
     fails: type[BaseException] | None = None
 
 
-def run_case(case: Case, engine: Engine, seed: int = 1) -> None:
-    """Play a case on an engine.
+def run_case(case: Case, engine: Runtime, seed: int = 1) -> None:
+    """Run a case on an engine.
 
     Raises:
         AssertionError: the engine does not conform.
@@ -136,7 +136,7 @@ def said_of(said: Said, kind: str, node: int | None = None) -> list[Any]:
 
 
 def nothing(said: Said) -> None:
-    """Whatever was said conforms."""
+    """Accept anything that was recorded."""
 
 
 def equal(found: Any, expected: Any) -> None:

@@ -60,12 +60,12 @@ async def _awaits_at_the_end(node: Node) -> None:
         await node.sleep(TICK_S)
 
 
-async def _last_words(node: Node) -> None:
+async def _sends_as_it_ends(node: Node) -> None:
     if node.id == 0:
         try:
             await node.sleep(1000 * TICK_S)
         finally:
-            node.send(1, message("last words"))
+            node.send(1, message("too late"))
     else:
         node.record("heard", value=await node.receive(timeout_s=6 * TICK_S))
 
@@ -91,7 +91,7 @@ async def _nested_crash(node: Node) -> None:
 
 
 async def _suspects(node: Node) -> None:
-    """Node 1 is down from tick 6 to tick 20; a detector of six ticks sees it, and forgives it."""
+    """Node 1 is down from tick 6 to tick 20; a detector with a time-out of six ticks suspects it until it returns."""
     heard = []
     for tick in (4, 18, 30):
         await node.sleep(max(0.0, tick * TICK_S - node.now_s))
@@ -108,7 +108,7 @@ def _check_suspects(said: Said) -> None:
 
 
 async def _ends(node: Node) -> None:
-    """Nothing to do: a run of programs that return at once ends at once."""
+    """End a run of programs that return at once."""
 
 
 LIFE: tuple[Case, ...] = (
@@ -120,8 +120,8 @@ LIFE: tuple[Case, ...] = (
         fails=ContractError,
     ),
     Case(
-        "what a node says while it goes down is not heard",
-        _last_words,
+        "what a node sends while it goes down is dropped",
+        _sends_as_it_ends,
         lambda said: equal(said_of(said, "heard"), [None]),
         faults=(Outage(0, 2 * TICK_S),),
     ),
@@ -144,7 +144,7 @@ LIFE: tuple[Case, ...] = (
         faults=(Outage(1, 2 * TICK_S, 8 * TICK_S),),
     ),
     Case(
-        "who is silent is suspected until it is heard again, and heartbeats are nobody's messages",
+        "a silent node is suspected until it is heard again, and programs receive no heartbeats",
         _suspects,
         _check_suspects,
         ((1, 2), (0, 2), (0, 1)),

@@ -62,7 +62,7 @@ def _check_draws(said: Said) -> None:
 # ---------------------------------------------------------------- messages
 
 
-async def _stranger(node: Node) -> None:
+async def _sends_beyond_its_links(node: Node) -> None:
     if node.id == 0:
         node.send(2, message("hello"))
 
@@ -129,7 +129,7 @@ def _check_drains(said: Said) -> None:
 
 
 async def _expires(node: Node) -> None:
-    """The lost race: a receive that expired must not swallow the message that comes after."""
+    """A receive that expired does not consume the message that comes after."""
     if node.id == 0:
         await node.sleep(4 * TICK_S)
         node.send(1, message("late"))
@@ -189,26 +189,30 @@ def _check_released(said: Said) -> None:
     equal([f for n, k, f in said if k == "released" and n == 1], [{"tag": "tag", "round": 3}])
 
 
-async def _lies(node: Node) -> None:
+async def _substitutes(node: Node) -> None:
     for peer in node.neighbors:
         node.record("says", value=(node.id, peer, node.outgoing(10, to=peer, round=1)))
 
 
-def _check_lies(said: Said) -> None:
+def _check_substitutes(said: Said) -> None:
     equal(sorted(said_of(said, "says")), [(0, 1, 10), (1, 0, -10), (1, 2, 30), (2, 1, 10)])
 
 
-def _liar(known: Context, node: Node, content: Any, to: int, round: int) -> Any:
+def _negated_or_tripled(known: Context, node: Node, content: Any, to: int, round: int) -> Any:
     return -content if to == 0 else 3 * content
 
 
 MESSAGES: tuple[Case, ...] = (
     Case("a node knows its neighbours, members and weights", _knows, _check_knows, ((1, 2), (0, 2), (0, 1))),
-    Case(
-        "links say whom a node talks to; without a detector nobody is suspected", _links, _check_links, LINE
-    ),
+    Case("links name the neighbours; without a detector none is suspected", _links, _check_links, LINE),
     Case("streams depend on node, purpose and key alone", _draws, _check_draws),
-    Case("sending to a stranger is refused", _stranger, nothing, LINE, fails=ContractError),
+    Case(
+        "sending to a node without a link is refused",
+        _sends_beyond_its_links,
+        nothing,
+        LINE,
+        fails=ContractError,
+    ),
     Case("bodies arrive as they were sent", _bodies, _check_bodies),
     Case("a receive takes the oldest match", _selects, _check_selects),
     Case("everything that has arrived is taken at once, in order", _drains, _check_drains),
@@ -225,12 +229,12 @@ MESSAGES: tuple[Case, ...] = (
             sorted((k, f.get("value")) for _, k, f in said), [("kept", True), ("sender lives", None)]
         ),
     ),
-    Case("a release is reported at delivery although nobody receives", _released, _check_released),
+    Case("a release is reported at delivery although no program receives", _released, _check_released),
     Case(
-        "a Byzantine node may tell each neighbour something else",
-        _lies,
-        _check_lies,
+        "a Byzantine node may send each neighbour something else",
+        _substitutes,
+        _check_substitutes,
         LINE,
-        adversary=Adversary(byzantine={1: _liar}),
+        adversary=Adversary(byzantine={1: _negated_or_tripled}),
     ),
 )

@@ -1,1 +1,1 @@
-"""What protocols may see of the world: the node, deferred computation, and what adversaries know."""
+"""Interfaces that protocols see: the node, deferred computation, and the knowledge of an adversary."""

@@ -50,7 +50,7 @@ Input: TypeAlias = "Handle | Vector | tuple[float, ...] | float | int"
 
 
 class Executor(Protocol):
-    """Where operations are carried out."""
+    """Carries out operations."""
 
     def submit(self, op: Op, inputs: Sequence[Input], *, node: int, size: int) -> Handle:
         """Fix ``inputs`` now and promise ``op`` of them; ``size`` is the number of elements of the result."""
@@ -61,11 +61,11 @@ class Executor(Protocol):
         ...
 
     def read(self, handles: Sequence[Handle]) -> list[Vector]:
-        """The values, computing whatever is still pending. Arrays are read-only."""
+        """Return the values, computing what is still pending. Arrays are read-only."""
         ...
 
     def stack(self, handles: Sequence[Handle]) -> Vector:
-        """The values of at least one handle, all of one size, as the rows of one array."""
+        """Return the values of at least one handle, all of one size, as the rows of one array."""
         ...
 
 

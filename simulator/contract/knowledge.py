@@ -1,4 +1,4 @@
-"""What an adversary knows at one moment, by the level it was given."""
+"""Knowledge of an adversary at one moment, by the level it was given."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEVELS: tuple[Knowledge, ...] = ("own", "received", "rushing", "neighbourhood", 
 
 
 class Sighting(NamedTuple):
-    """A message that somebody outside the coalition has handed to its uplink."""
+    """A message that a node outside the coalition has handed to its uplink."""
 
     t_s: float
     src: int
@@ -27,17 +27,17 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the adversary knows as it speaks, or tampers with one message, and nothing else.
+    """All that the adversary knows as it sends content or tampers with one message.
 
     Args:
-        node: who speaks, or whose message it is; on a link under attack, the node at its source.
+        node: the sender; on a link under attack, the node at its source.
         now_s: seconds since the start.
         knowledge: the level that decided what is below.
-        link: the link under attack; None when a Byzantine node speaks or tampers with what it sends itself.
+        link: the link under attack; None when a Byzantine node sends content or tampers with its own messages.
         seen: what members of the coalition have received so far, oldest first. Empty for ``own``.
         ahead: what others have sent so far as the level shows it, delivered or not, oldest first.
             Empty below ``rushing``.
-        oracle: whatever an ``omniscient`` adversary was handed; None below.
+        oracle: what an ``omniscient`` adversary was given besides; None below.
 
     Guarantees:
         Holds no reference to engine, network, coalition or seed. ``seen`` and ``ahead`` end at this moment. The

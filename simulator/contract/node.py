@@ -1,4 +1,4 @@
-"""The contract of a node: everything a protocol may touch.
+"""The contract of a node: everything that a protocol may use.
 
 A protocol is an ``async def program(node: Node)``. The same program runs on virtual time
 (:mod:`simulator.runtime.virtual`) and on real sockets (:mod:`simulator.runtime.real`);
@@ -16,17 +16,20 @@ import numpy as np
 
 from simulator.contract.compute import Handle, Input, Op, Vector
 
+Link: TypeAlias = tuple[int, int]
+"""A link in one direction: (source, destination)."""
+
 
 class Message(NamedTuple):
-    """What one node sends to another.
+    """Content that one node sends to another.
 
     Args:
         kind: the protocol's name for it (``"model"``, ``"masked"``).
         round: the round it belongs to; part of the key of its random latency, so set it truthfully.
         body: immutable content: numbers, strings, bytes, tuples of those, read-only arrays, handles.
         size_bytes: payload bytes on the wire, known from type and shape, not from the value.
-        release: what the receiver learns by having it, in terms the privacy plane understands; the
-            simulator only carries it, and hands it to the run's delivery listener.
+        release: what the receiver learns by having it, for the privacy ledger; the simulator only carries it, and
+            hands it to the run's delivery listener.
     """
 
     kind: str
@@ -37,7 +40,14 @@ class Message(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A message in a mailbox."""
+    """A message that has arrived.
+
+    Args:
+        src: who sent it.
+        message: what was sent.
+        sent_s: seconds at which it was handed to the uplink.
+        delivered_s: seconds at which it arrived.
+    """
 
     src: int
     message: Message
@@ -47,11 +57,11 @@ class Delivery(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The links of one node for a while.
+    """The links of one node in one epoch of the topology.
 
     Args:
-        to: whom it sends to, ascending.
-        sources: whom it hears from, ascending; the same as ``to`` where links have no direction.
+        to: nodes it sends to, ascending.
+        sources: nodes it hears from, ascending; the same as ``to`` where links have no direction.
         weights: W[self, source] for every source; its own weight is 1 - sum.
     """
 
@@ -105,17 +115,17 @@ class Node(Protocol):
         ...
 
     def links(self, round: int | None = None) -> Links:
-        """Whom this node talks to now, in that round; topologies that change by the round need to know which."""
+        """Return the links of this node now; topologies that change by the round need to know which round."""
         ...
 
     @property
     def suspects(self) -> frozenset[int]:
-        """Neighbours that the failure detector takes for failed; nobody if the run has none."""
+        """Neighbours that the failure detector suspects; empty if the run has no detector."""
         ...
 
     @property
     def disk(self) -> dict[str, Any]:
-        """What survives a crash of this node. A program that finds it non-empty has been here before."""
+        """Storage that survives a crash. A program that finds it non-empty has been started before."""
         ...
 
     def rng(self, purpose: str, *key: int) -> np.random.Generator:
@@ -123,7 +133,7 @@ class Node(Protocol):
         ...
 
     def uniform(self, purpose: str, *key: int) -> float:
-        """One number in (0, 1), its own for every key: for single choices a good deal cheaper than :meth:`rng`."""
+        """One number in (0, 1), its own for every key; for single choices cheaper than :meth:`rng`."""
         ...
 
     def secret(self, purpose: str, size: int) -> bytes:
@@ -139,7 +149,7 @@ class Node(Protocol):
         ...
 
     def send(self, to: int, message: Message) -> None:
-        """Hand a message to the uplink. It may be delayed, lost or cut; nothing says so.
+        """Hand a message to the uplink. It may be delayed, lost or cut without notice.
 
         Raises:
             ContractError: ``to`` is not a neighbour.
@@ -157,7 +167,7 @@ class Node(Protocol):
     async def gather(
         self, kind: str, round: int, sources: Sequence[int], timeout_s: float | None = None
     ) -> dict[int, Message]:
-        """By source, the oldest message of that kind and round, waiting until every source has one.
+        """Wait until every source has sent a message of that kind and round; return the oldest of each, by source.
 
         Sources come in the order they were named. Once ``timeout_s`` has passed, those that are there. Cheaper
         than as many receives: the program goes on once, when the last has come. What it does not take stays in
@@ -166,7 +176,7 @@ class Node(Protocol):
         ...
 
     async def receive(self, match: Match | None = None, timeout_s: float | None = None) -> Delivery | None:
-        """The oldest message that matches, waiting for it if need be; ``None`` once ``timeout_s`` has passed.
+        """Wait for a message that matches and take the oldest; ``None`` once ``timeout_s`` has passed.
 
         An expired receive takes nothing: the next matching message stays for the next receive.
         """
@@ -185,11 +195,11 @@ class Node(Protocol):
         ...
 
     def read(self, value: Handle | Vector) -> Vector:
-        """The value of a handle, computed now if it was not yet; an array is returned as it is."""
+        """Return the value of a handle, computed now if it was not yet; an array is returned as it is."""
         ...
 
     def outgoing(self, content: Any, to: int, round: int) -> Any:
-        """What this node will claim when its protocol wants to say ``content``.
+        """Return the content that this node sends to ``to`` in place of ``content``.
 
         Protocols pass every own contribution through here *before* protecting it. Honest nodes get it back
         unchanged; a Byzantine node's adversary may return something else, per receiver.
@@ -201,5 +211,5 @@ class Node(Protocol):
         ...
 
     def record(self, kind: str, **fields: Any) -> None:
-        """Measurements for the run folder. Invisible to every other node."""
+        """Record measurements for the run folder; no other node sees them."""
         ...

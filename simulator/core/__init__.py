@@ -1,1 +1,1 @@
-"""Virtual time, tasks, garbage collection and records: what every other room of the simulator rests on."""
+"""Virtual time, tasks, garbage collection and records: the base of the other rooms of the simulator."""

@@ -40,7 +40,7 @@ class Calendar(simpy.Environment):
         return self._now  # type: ignore[return-value]
 
     def wake(self, bell: simpy.Event, t_ns: int, rank: int) -> None:
-        """Let an event happen at ``t_ns``, before those without rank and after those of lower rank.
+        """Trigger an event at ``t_ns``, before those without rank and after those of lower rank.
 
         Nothing of that rank may be planned for that instant already. Where ties are random, so is its order.
         """
@@ -48,12 +48,12 @@ class Calendar(simpy.Environment):
 
     @property
     def queue(self) -> list[Any]:
-        """Everything that is planned; never another list."""
+        """All planned events; the same list object throughout a run."""
         return self._queue
 
 
 def _numbers(tie_seed: int) -> Iterator[int]:
-    """Random sequence numbers, no two alike."""
+    """Random sequence numbers, all different."""
     random = Random(f"calendar {tie_seed}")
     return (random.getrandbits(64) << 40 | i for i in count())
 

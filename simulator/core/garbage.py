@@ -1,4 +1,4 @@
-"""Garbage collection that does not get in the way of a long run."""
+"""Garbage collection of long runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ALLOCATIONS, _YOUNG, _MIDDLE = 200_000, 20, 20
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Look for cycles seldom, and never among what is there already.
+    """Collect cycles rarely, and not among objects that exist already.
 
     A run keeps nearly all it allocates (records, messages under way), so the usual thresholds make the collector walk
     over the same objects again and again: up to a third of the time. Cycles are still found, only later.

@@ -1,4 +1,4 @@
-"""What a run leaves behind: one row per message, what every node was busy with, and the hash of the event trace."""
+"""Records of a run: one row per message, what every node was busy with, and the hash of the event trace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Sink: TypeAlias = "Callable[[float, int, str, Mapping[str, Any]], None]"
 
 
 class MessageLog:
-    """Every message once: sent, then delivered, lost, dropped, expired or still in flight when the run ends.
+    """Log of every message: sent, then delivered, lost, dropped, expired or still in flight when the run ends.
 
     *Lost*: by the link. *Dropped*: the sender was down or the link cut before it left, the receiver was down when
     it arrived, or an adversary held it back. *Expired*: a reliable transport gave up.
@@ -49,7 +49,7 @@ class MessageLog:
         self.delay_ns = array("q")
         """Of every message, from its uplink to its receiver; below 0 if it was lost (not of an explicit log)."""
         self.fate = bytearray()
-        """Of every message: ``UNDER_WAY`` until something happened that its sending did not foretell."""
+        """Of every message: ``UNDER_WAY`` until something happened that did not follow from its sending."""
         self.bytes_total = 0
         self._sendings = array("q")
         self._dst = array("q")
@@ -78,7 +78,7 @@ class MessageLog:
         each_ns: int,
         delay_ns: bytes,
     ) -> int:
-        """Note a sending all of whose future is known: message i leaves at start + (i + 1) · each.
+        """Note a sending whose departures are known: message i leaves at start + (i + 1) · each.
 
         ``delay_ns`` holds 64-bit integers. Returns the number of its first message; the others follow.
         """
@@ -92,7 +92,7 @@ class MessageLog:
         return first
 
     def started(self, first: int, start_ns: int) -> None:
-        """All messages of a sending left at ``start_ns``, which was not known before (it was ``NEVER``)."""
+        """Note when all messages of a sending left, where that was not known before (it was ``NEVER``)."""
         self._sendings[self._row(first) * _FIELDS + 6] = start_ns
 
     def message(
@@ -128,17 +128,17 @@ class MessageLog:
         return number
 
     def left(self, number: int, t_ns: int) -> None:
-        """The last bit of a message has left its sender; of several attempts the first counts."""
+        """Note when the last bit of a message left its sender; of several attempts the first counts."""
         if self._left_ns[number] == NEVER:
             self._left_ns[number] = t_ns
 
     def again(self, number: int, size_bytes: int) -> None:
-        """A transport sends a message once more; its bytes count again."""
+        """Note that a transport sends a message once more; its bytes count again."""
         self._attempts[number] = self._attempts.get(number, 1) + 1
         self.bytes_total += size_bytes
 
     def arrives(self, number: int, t_ns: int) -> None:
-        """A message arrives, now or later."""
+        """Note when a message arrives, now or later."""
         self._arrival_ns[number] = t_ns
 
     def ended(self, number: int, fate: int) -> None:
@@ -150,18 +150,18 @@ class MessageLog:
         self._notes.append((t_ns, event))
 
     def close(self, t_ns: int) -> None:
-        """The run is over: what has not arrived by now never will."""
+        """End the run: what arrives later counts as in flight."""
         self._end_ns = t_ns
 
     def __len__(self) -> int:
         return len(self._dst)
 
     def count(self, status: str) -> int:
-        """Messages that ended so."""
+        """Return how many messages ended with this status."""
         return self.counts()[status]
 
     def counts(self) -> Counter[str]:
-        """How many messages ended in which way; their sum is the number of messages."""
+        """Return the number of messages by status."""
         found = np.bincount(self._fates(*self._times()), minlength=len(STATUSES))
         return Counter(dict(zip(STATUSES, found.tolist(), strict=True)))
 
@@ -262,7 +262,7 @@ class MessageLog:
 
 
 class ActivityLog:
-    """What nodes were busy with, as spans of time."""
+    """Spans of time in which nodes computed, waited or were down."""
 
     COMPUTING, WAITING, DOWN = range(3)
     STATES = ("computing", "waiting", "down")
@@ -271,12 +271,12 @@ class ActivityLog:
         self._spans = array("q")
 
     def span(self, node: int, state: int, from_ns: int, until_ns: int) -> None:
-        """A node was in a state; ``NEVER`` as its end: still."""
+        """Note that a node was in a state; ``NEVER`` as its end stands for the end of the run."""
         if from_ns != until_ns:
             self._spans.extend((node, state, from_ns, until_ns))
 
     def who(self, state: int, t_ns: int) -> frozenset[int]:
-        """The nodes that were in a state at that time; of a run that is over."""
+        """Return the nodes that were in a state at that time; to be called after the run."""
         spans = _read(self._spans).reshape(-1, 4)
         nodes, states, from_ns, until_ns = spans.T
         then = (states == state) & (from_ns <= t_ns) & ((until_ns == NEVER) | (until_ns > t_ns))

@@ -1,4 +1,4 @@
-"""Driving coroutines on a SimPy calendar, with structured groups and clean cancellation.
+"""Coroutines on a SimPy calendar, with structured groups and clean cancellation.
 
 SimPy's own processes rebuild exceptions from their arguments, deliver crashes as ordinary exceptions and
 fail obscurely on foreign awaitables. A task here is stepped by event callbacks instead: errors keep their
@@ -8,7 +8,8 @@ anything but this module's :class:`Wait` is a :class:`~simulator.errors.Contract
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections import abc
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any
 
@@ -37,7 +38,7 @@ _NOTHING = (None,)
 """Stands for None where None would mean that there is nothing."""
 
 
-def _stranger(awaited: object) -> ContractError:
+def _foreign(awaited: object) -> ContractError:
     found = type(None if awaited is _NOTHING else awaited).__name__
     return ContractError(
         f"a node program awaited something foreign (it yielded {found!r}); "
@@ -50,21 +51,25 @@ class Runner:
 
     def __init__(self, env: Calendar) -> None:
         self.env = env
-        self.current: Task | None = None
+        self.current: Coroutine | None = None
 
-    def start(self, coro: Coroutine[Any, Any, None], finished: Callable[[Task], None]) -> Task:
+    def start(self, coro: abc.Coroutine[Any, Any, None], finished: Callable[[Coroutine], None]) -> Coroutine:
         """Begin a task at the present instant, after the events already due."""
-        return Task(self, coro, finished)
+        return Coroutine(self, coro, finished)
 
 
-class Task:
-    """One coroutine on the calendar. ``finished`` is called once, with the task, when it has ended.
+class Coroutine:
+    """A coroutine that runs on the calendar: a task of the node contract.
 
-    ``error`` then holds what it raised, or None if it returned or was cancelled.
+    Args:
+        runner: knows which task is running.
+        coro: what to run.
+        finished: called once, with this object, when it has ended; ``error`` then holds what it raised, or None if it
+            returned or was cancelled.
     """
 
     def __init__(
-        self, runner: Runner, coro: Coroutine[Any, Any, None], finished: Callable[[Task], None]
+        self, runner: Runner, coro: abc.Coroutine[Any, Any, None], finished: Callable[[Coroutine], None]
     ) -> None:
         self.error: BaseException | None = None
         self.done = False
@@ -109,7 +114,7 @@ class Task:
                 if self._deferred is not None:
                     self._interrupt()
                 return
-            awaited = self._advance(self._coro.throw, _stranger(awaited))
+            awaited = self._advance(self._coro.throw, _foreign(awaited))
 
     def _advance(self, advance: Callable[[Any], Any], value: Any) -> Any:
         """What the coroutine awaits next; None if it has ended."""
@@ -137,7 +142,7 @@ class Task:
         return awaited
 
     def _interrupt(self) -> None:
-        """Do now what was asked for while the task was executing."""
+        """Cancel or interrupt the task, as was asked while it was executing."""
         deferred, self._deferred = self._deferred, None
         if isinstance(deferred, NodeDown):
             self.cancel()
@@ -145,7 +150,7 @@ class Task:
             self.throw(deferred)
 
     def _abandon(self) -> ContractError:
-        """Get rid of a coroutine that answered its cancellation with another await."""
+        """Close a coroutine that awaited something while it was being cancelled; return the error."""
         error = ContractError("a task awaited something while it was being cancelled")
         try:
             self._coro.close()
@@ -176,10 +181,10 @@ class SimTaskGroup:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._tasks: list[Task] = []
+        self._tasks: list[Coroutine] = []
         self._idle: simpy.Event | None = None
         self._error: BaseException | None = None
-        self._owner: Task | None = None
+        self._owner: Coroutine | None = None
         self._open = False
 
     async def __aenter__(self) -> SimTaskGroup:
@@ -187,7 +192,7 @@ class SimTaskGroup:
         self._open = True
         return self
 
-    def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coro: abc.Coroutine[Any, Any, None]) -> None:
         """Start a task of the group."""
         if not self._open:
             coro.close()
@@ -229,7 +234,7 @@ class SimTaskGroup:
             raise interruption
         return False
 
-    def _ended(self, task: Task) -> None:
+    def _ended(self, task: Coroutine) -> None:
         if task in self._tasks:
             self._tasks.remove(task)
         if task.error is not None and self._error is None:

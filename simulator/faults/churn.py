@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from simulator.core.clock import to_ns, to_s
 from simulator.errors import ConfigurationError
-from simulator.faults.plan import Arrival, Fault, Law, Outage, Sessions
-from simulator.streams import Prefix
+from simulator.faults.plan import Arrival, Churn, Fault, Outage
+from simulator.streams import Law, Prefix
 
 _COLUMNS = ("node", "up_s", "down_s")
 _CELLS = 2**16
@@ -42,7 +42,7 @@ def weibull(mean_s: float, shape: float = 1.0) -> Law:
     return lambda u: scale_s * (-np.log1p(-u)) ** (1 / shape)
 
 
-def session_times(sessions: Sessions, node: int, seed: int) -> Iterator[tuple[float, float]]:
+def session_times(sessions: Churn, node: int, seed: int) -> Iterator[tuple[float, float]]:
     """When ``node`` goes down and when it is up again, without end and in order.
 
     The draws are those of the stream (seed, "sessions", node), or (seed, "sessions", "together", lowest node)
@@ -69,7 +69,7 @@ def session_times(sessions: Sessions, node: int, seed: int) -> Iterator[tuple[fl
     return _alternate(sessions, draws, *_start(sessions, draws))
 
 
-def availability(sessions: Sessions) -> float:
+def availability(sessions: Churn) -> float:
     """Long-run share of time a node is up: E[up] / (E[up] + E[down]), whatever the laws' shapes.
 
     Raises:
@@ -86,11 +86,11 @@ def downtimes(faults: Iterable[Fault], seed: int) -> dict[int, Iterator[Outage]]
     loses the disk if any part of it does. The iterators are lazy, and endless for nodes with sessions.
     """
     plans: defaultdict[int, list[Outage]] = defaultdict(list)
-    endless: defaultdict[int, list[Sessions]] = defaultdict(list)
+    endless: defaultdict[int, list[Churn]] = defaultdict(list)
     for fault in faults:
         if isinstance(fault, Outage):
             plans[fault.node].append(fault)
-        elif isinstance(fault, Sessions):
+        elif isinstance(fault, Churn):
             for node in fault.nodes:
                 endless[node].append(fault)
     merged: dict[int, Iterator[Outage]] = {}
@@ -127,7 +127,7 @@ def availability_trace(
     return plan
 
 
-def _start(sessions: Sessions, draws: Prefix) -> tuple[bool, int]:
+def _start(sessions: Churn, draws: Prefix) -> tuple[bool, int]:
     """Whether the node is up at the start, and nanoseconds to its first change; -1 for a fresh up time."""
     if not sessions.stationary:
         return True, -1
@@ -137,9 +137,7 @@ def _start(sessions: Sessions, draws: Prefix) -> tuple[bool, int]:
     return up, max(1, to_ns(length_s * where))
 
 
-def _alternate(
-    sessions: Sessions, draws: Prefix, up: bool, residual_ns: int
-) -> Iterator[tuple[float, float]]:
+def _alternate(sessions: Churn, draws: Prefix, up: bool, residual_ns: int) -> Iterator[tuple[float, float]]:
     now_ns = to_ns(sessions.from_s)
     for cycle in count():
         at, back = draws.uniforms(cycle)
@@ -198,7 +196,7 @@ def _lengths(law: Law) -> _Lengths:
     return _Lengths(law, mass)
 
 
-def _outages(sessions: Sessions, node: int, seed: int) -> Iterator[Outage]:
+def _outages(sessions: Churn, node: int, seed: int) -> Iterator[Outage]:
     for down_s, up_s in session_times(sessions, node, seed):
         yield Outage(node, down_s, None if isinf(up_s) else up_s, sessions.keeps_disk)
 

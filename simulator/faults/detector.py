@@ -1,10 +1,10 @@
-"""A failure detector by heartbeats: a node suspects whom it has not heard for too long, and knows nothing else.
+"""A failure detector by heartbeats: a node suspects neighbours that it has not heard of for a time-out.
 
 Heartbeats are messages like any other: they take the uplink, are delayed, lost and cut. The detector of a node
 is in its memory, so a node that returns from an outage starts a new one. This is the eventually perfect
 detector of T. D. Chandra and S. Toueg (Journal of the ACM 43(2), 1996, section 3) with a fixed time-out:
 
-- if no message is lost and latencies stay below ``timeout_s - period_s``, nobody who is up is suspected;
+- if no message is lost and latencies stay below ``timeout_s - period_s``, no node that is up is suspected;
 - a node that stops is suspected by its neighbours at the latest ``timeout_s`` after its last heartbeat arrives.
 
 Losses, partitions and slow links make suspicions false, and the next message heard ends them.
@@ -26,7 +26,7 @@ HEARTBEAT = "heartbeat"
 
 @dataclass(frozen=True)
 class HeartbeatDetector:
-    """How nodes watch each other.
+    """Parameters of the heartbeats.
 
     Args:
         period_s: seconds between heartbeats to every neighbour, above 0.
@@ -65,7 +65,7 @@ class HeartbeatDetector:
 
 
 class Suspicions:
-    """What one node believes of its peers, from the messages it has heard.
+    """Suspicions of one node, from the messages it has received.
 
     Args:
         detector: the time-out.
@@ -80,12 +80,12 @@ class Suspicions:
         self._heard_ns: dict[int, int] = {}
 
     def heard(self, peer: int, t_ns: int) -> None:
-        """A message of ``peer`` arrived, a heartbeat or any other."""
+        """Note that a message of ``peer`` arrived, a heartbeat or any other."""
         if t_ns > self._heard_ns.get(peer, self._started_ns):
             self._heard_ns[peer] = t_ns
 
     def met(self, peer: int, t_ns: int) -> None:
-        """From now on ``peer`` is a neighbour and sends heartbeats; its earlier silence said nothing."""
+        """Note that ``peer`` has become a neighbour; its time-out starts now."""
         self.heard(peer, t_ns)
 
     def suspected_from_ns(self, peer: int) -> int:
@@ -93,5 +93,5 @@ class Suspicions:
         return self._heard_ns.get(peer, self._started_ns) + self._timeout_ns + 1
 
     def suspects(self, t_ns: int, peers: Iterable[int]) -> frozenset[int]:
-        """Those of ``peers`` who have been silent for longer than the time-out."""
+        """Return those of ``peers`` that have been silent for longer than the time-out."""
         return frozenset(peer for peer in peers if t_ns >= self.suspected_from_ns(peer))

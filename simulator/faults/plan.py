@@ -1,4 +1,4 @@
-"""Faults as plans of timed events: who is down, which links are closed, who computes slowly, and when.
+"""Faults as plans of timed events: outages, arrivals, closed links, slow nodes, churn.
 
 A plan is data and draws nothing, except for the few functions that build plans from a seed. Times are virtual
 seconds since the start; an interval holds its beginning and not its end.
@@ -7,7 +7,7 @@ seconds since the start; an interval holds its beginning and not its end.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,25 +15,19 @@ from math import isfinite
 from typing import TypeAlias, final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.contract.node import Link
 from simulator.core.clock import to_ns
 from simulator.errors import ConfigurationError
-from simulator.streams import Prefix
-
-Law: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From uniforms in (0, 1), any shape, to seconds of the same shape."""
-
-Link: TypeAlias = tuple[int, int]
-"""From whom, to whom."""
+from simulator.streams import Law, Prefix
 
 
 @dataclass(frozen=True)
 class Outage:
-    """A crash, and a return.
+    """A crash and a return.
 
     Args:
-        node: who goes down.
+        node: the node that goes down.
         down_s: when; everything in memory is lost, tasks end, messages to the node are dropped.
         up_s: when it starts its program again; None means never.
         keeps_disk: whether it finds what was on its disk when it returns.
@@ -47,7 +41,7 @@ class Outage:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A node that is not there before ``at_s`` and starts its program then, for the first time."""
+    """A node that joins at ``at_s`` and then starts its program for the first time."""
 
     node: int
     at_s: float
@@ -60,9 +54,9 @@ class Closure:
     Args:
         links: directed links, as (source, destination).
         at_s: from when.
-        until_s: until when; None means for ever.
+        until_s: until when; None for no end.
         groups: disjoint sets of nodes, none of which can reach another. Nodes in no group are together one
-            more group, so a single group is a set of nodes cut off from everybody else.
+            more group, so a single group is a set of nodes cut off from all others.
     """
 
     links: frozenset[Link] = frozenset()
@@ -109,10 +103,10 @@ class Slow:
     """A time in which a node computes slowly.
 
     Args:
-        node: who.
+        node: the slow node.
         factor: how many times as long computing takes, above 0; below 1 it is faster.
         at_s: from when.
-        until_s: until when; None means for ever.
+        until_s: until when; None for no end.
     """
 
     node: int
@@ -122,17 +116,17 @@ class Slow:
 
 
 @dataclass(frozen=True)
-class Sessions:
-    """Nodes that come and go without end, up and down in turn (:func:`simulator.faults.churn.session_times`).
+class Churn:
+    """Nodes that are up and down in turn without end, in sessions (:func:`simulator.faults.churn.session_times`).
 
     Args:
-        nodes: who; each with times of its own.
+        nodes: the nodes; each with times of its own.
         up: law of the time a node stays.
         down: law of the time it is away.
         keeps_disk: whether a node finds what was on its disk when it returns.
         together: whether all the nodes share their times, as the machines of one site do.
         stationary: start in equilibrium (some nodes are down at first) instead of all up and fresh.
-        from_s: when this begins; the nodes are up before.
+        from_s: when churn begins; the nodes are up before.
     """
 
     nodes: Sequence[int]
@@ -144,12 +138,7 @@ class Sessions:
     from_s: float = 0.0
 
 
-Fault: TypeAlias = Outage | Arrival | Cut | Hold | Slow | Sessions
-
-
-def down_at(outages: Sequence[Outage], t_s: float) -> frozenset[int]:
-    """The nodes that are down at ``t_s`` by the plan."""
-    return frozenset(o.node for o in outages if o.down_s <= t_s and (o.up_s is None or t_s < o.up_s))
+Fault: TypeAlias = Outage | Arrival | Cut | Hold | Slow | Churn
 
 
 def severed(cuts: Iterable[Cut], src: int, dst: int, t_ns: int) -> bool:
@@ -173,7 +162,7 @@ def leaves_ns(holds: Collection[Hold], src: int, dst: int, t_ns: int) -> int | N
 
 
 def partition(groups: Iterable[Iterable[int]], at_s: float, until_s: float | None, nodes: int) -> Cut:
-    """Nodes of different groups cannot reach each other from ``at_s`` until ``until_s`` (None: for ever).
+    """Nodes of different groups cannot reach each other from ``at_s`` until ``until_s`` (None: no end).
 
     Args:
         groups: disjoint; nodes that are in none are together one more group.
@@ -198,10 +187,10 @@ def region_outage(
     spread_s: float = 0.0,
     seed: int = 0,
 ) -> list[Outage]:
-    """The nodes of a region go down together.
+    """Outages of the nodes of a region, together.
 
     Args:
-        nodes: who.
+        nodes: of the region.
         down_s: when the first may go down.
         up_s: when that one returns; None means that none does.
         keeps_disk: whether they find their disks when they return.
@@ -218,7 +207,7 @@ def region_outage(
 
 
 def check(faults: Iterable[Fault], nodes: int) -> None:
-    """Refuse what cannot be on a network of ``nodes`` nodes.
+    """Refuse faults that do not fit a network of ``nodes`` nodes.
 
     Outages of a region may fall into sessions (a node is down while either says so), but outages of one node
     that are written one by one may not overlap.
@@ -235,33 +224,33 @@ def check(faults: Iterable[Fault], nodes: int) -> None:
 
 
 def _alone(fault: Fault, nodes: int) -> Iterator[str]:
-    """What is wrong with a fault whatever the others are."""
+    """Yield what is wrong with one fault by itself."""
     match fault:
         case Outage():
-            yield from _strangers("outage", [fault.node], nodes)
+            yield from _missing("outage", [fault.node], nodes)
             yield from _times(f"outage of node {fault.node}", fault.down_s, fault.up_s)
             if fault.up_s is not None and to_ns(fault.up_s) <= to_ns(fault.down_s):
                 yield f"node {fault.node} would return before it is down: {fault.up_s} s <= {fault.down_s} s"
         case Arrival():
-            yield from _strangers("arrival", [fault.node], nodes)
+            yield from _missing("arrival", [fault.node], nodes)
             yield from _times(f"arrival of node {fault.node}", fault.at_s)
         case Cut() | Hold():
             yield from _closure(fault, nodes)
         case Slow():
-            yield from _strangers("slow period", [fault.node], nodes)
+            yield from _missing("slow period", [fault.node], nodes)
             name = f"slow period of node {fault.node}"
             if not (isfinite(fault.factor) and fault.factor > 0):
                 yield f"{name}: a factor is finite and above 0, not {fault.factor}"
             yield from _interval(name, fault.at_s, fault.until_s)
-        case Sessions():
+        case Churn():
             yield from _sessions(fault, nodes)
 
 
 def _closure(fault: Closure, nodes: int) -> Iterator[str]:
     name = type(fault).__name__.lower()
     yield from _interval(name, fault.at_s, fault.until_s)
-    yield from _strangers(name, [node for link in fault.links for node in link], nodes)
-    yield from _strangers(name, [node for group in fault.groups for node in group], nodes)
+    yield from _missing(name, [node for link in fault.links for node in link], nodes)
+    yield from _missing(name, [node for group in fault.groups for node in group], nodes)
     for src, dst in sorted(fault.links):
         if src == dst:
             yield f"{name} of the link from node {src} to itself; a link joins two nodes"
@@ -273,11 +262,11 @@ def _closure(fault: Closure, nodes: int) -> Iterator[str]:
             yield f"node {node} is in two groups of the {name}"
         seen |= group
     if not fault.links and (not fault.groups or (len(fault.groups) == 1 and len(seen) == nodes)):
-        yield f"the {name} concerns no link; name links, or groups that leave somebody on each side"
+        yield f"the {name} concerns no link; name links, or groups with nodes on each side"
 
 
-def _sessions(fault: Sessions, nodes: int) -> Iterator[str]:
-    yield from _strangers("sessions", fault.nodes, nodes)
+def _sessions(fault: Churn, nodes: int) -> Iterator[str]:
+    yield from _missing("sessions", fault.nodes, nodes)
     yield from _times("sessions", fault.from_s)
     if not len(fault.nodes):
         yield "sessions of no nodes; name at least one"
@@ -289,7 +278,7 @@ def _sessions(fault: Sessions, nodes: int) -> Iterator[str]:
             yield f"the law of the {name} times of sessions gives {low} to {middle} s; times are above 0"
 
 
-def _strangers(what: str, members: Iterable[int], nodes: int) -> Iterator[str]:
+def _missing(what: str, members: Iterable[int], nodes: int) -> Iterator[str]:
     for node in members:
         if not 0 <= node < nodes:
             yield f"{what} of node {node}, but nodes are 0..{nodes - 1}"
@@ -308,7 +297,7 @@ def _interval(what: str, at_s: float, until_s: float | None) -> Iterator[str]:
 
 
 def _among(faults: Sequence[Fault]) -> Iterator[str]:
-    """What is wrong with faults that are right alone."""
+    """Yield what is wrong with faults together."""
     outages: defaultdict[int, list[Outage]] = defaultdict(list)
     for fault in faults:
         if isinstance(fault, Outage):
@@ -332,10 +321,10 @@ def _among(faults: Sequence[Fault]) -> Iterator[str]:
                 yield f"node {node} arrives at {at_s} s, after its outage at {first_s} s"
     listed: set[tuple[int, bool]] = set()
     for fault in faults:
-        if isinstance(fault, Sessions):
+        if isinstance(fault, Churn):
             for node in fault.nodes:
                 if (node, fault.together) in listed:
-                    yield f"node {node} is in two sessions of one kind; it would come and go by both alike"
+                    yield f"node {node} is in two sessions of one kind; it would follow both alike"
                 listed.add((node, fault.together))
                 if fault.from_s < arrivals.get(node, 0.0):
                     yield f"node {node} arrives at {arrivals[node]} s, after its sessions at {fault.from_s} s"

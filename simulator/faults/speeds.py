@@ -1,4 +1,4 @@
-"""How fast nodes compute: a constant factor each, and times in which a node is slow.
+"""Compute speed of nodes: a constant factor each, and periods in which a node is slow.
 
 A factor is a slowness: computing takes so many times as long. Factors in force at one instant multiply.
 """
@@ -18,8 +18,8 @@ import numpy as np
 
 from simulator.core.clock import to_ns
 from simulator.errors import ConfigurationError
-from simulator.faults.plan import Law, Slow
-from simulator.streams import Prefix
+from simulator.faults.plan import Slow
+from simulator.streams import Law, Prefix
 
 Steps: TypeAlias = tuple[tuple[int, ...], tuple[Fraction, ...]]
 """Nanoseconds at which a node's factor changes, ascending, and the factor from then on; 1 before the first."""
@@ -106,19 +106,6 @@ def draw_factors(law: Law, nodes: int, seed: int) -> tuple[float, ...]:
     for node, factor in enumerate(factors):
         _refuse(node, factor)
     return factors
-
-
-def given(factors: Mapping[int, float], nodes: int) -> tuple[float, ...]:
-    """The factors named, and 1 for every other node.
-
-    Raises:
-        ConfigurationError: a node that does not exist, or a factor that is not finite and above 0.
-    """
-    for node, factor in factors.items():
-        if not 0 <= node < nodes:
-            raise ConfigurationError(f"speed of node {node}, but nodes are 0..{nodes - 1}", "speed")
-        _refuse(node, factor)
-    return tuple(factors.get(node, 1.0) for node in range(nodes))
 
 
 def _refuse(node: int, factor: float) -> None:

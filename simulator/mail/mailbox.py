@@ -1,4 +1,4 @@
-"""A mailbox with selective receive: an expired or cancelled receive never eats a message.
+"""A mailbox with selective receive: an expired or cancelled receive never consumes a message.
 
 On virtual time the network announces a message when it is sent, with the instant at which it will arrive. The
 mailbox looks at what has arrived when its node looks into it, and puts an alarm on the calendar only for an
@@ -15,7 +15,7 @@ from math import inf
 from simulator.contract.node import Delivery, Match
 from simulator.core.clock import Calendar
 from simulator.mail.boards import CLOSED, NO_ARRIVAL, Board, Boards
-from simulator.mail.sending import Entry, Flight, Key, code_of, delivery_of, key_of
+from simulator.mail.sending import Coming, Key, Sending, code_of, delivery_of, key_of
 from simulator.mail.waiting import Alarm, Deadlines, Gather, Receive, happen
 
 NOTHING, ANYTHING = -(1 << 62), -(1 << 61)
@@ -34,7 +34,7 @@ class Post:
     def __init__(self, env: Calendar, nodes: int, code: Callable[[str], int]) -> None:
         self._code = code
         self.deadlines = Deadlines(env)
-        self.coming: list[list[Entry]] = [[] for _ in range(nodes)]
+        self.coming: list[list[Coming]] = [[] for _ in range(nodes)]
         """Messages that their receiver has not looked at yet, in any order."""
         self.key_awaited = array("q", [NOTHING] * nodes)
         """What a node waits for: ``NOTHING``, the key of its only gather (its complement if the gather waits at a
@@ -43,7 +43,7 @@ class Post:
         """How many messages of that gather are not known to be on their way; only a hint of when to look."""
         self.latest_ns = array("q", bytes(8 * nodes))
         """When the last of those known will arrive."""
-        self.hear: Callable[[int, Entry], bool] | None = None
+        self.hear: Callable[[int, Coming], bool] | None = None
         """Told of every message that reaches a mailbox, (receiver, message); whether it stays in the mailbox."""
         self.prompt: frozenset[int] = frozenset()
         """Nodes whose messages are heard of at the instant they arrive, not when the node next looks."""
@@ -63,8 +63,8 @@ class Post:
         """The board of a kind and round."""
         assert self.boards is not None
         board, spilt = self.boards.board(key)
-        for node, entry in spilt:
-            self.coming[node].append(entry)
+        for node, one in spilt:
+            self.coming[node].append(one)
         return board
 
 
@@ -84,32 +84,32 @@ class Mailbox:
         self._rank = node - len(post.coming) - 1
         self._env = env
         self._post = post
-        self._held: list[Entry] = []
+        self._held: list[Coming] = []
         self._waiting: list[Receive | Gather] = []
         self.alarm = Alarm(env, self._wake, self._rank).set
-        """Look at that instant (ns) or before; whoever looks too early sets it again."""
+        """Look at that instant (ns) or before; the mailbox sets it again if it looks too early."""
 
     # ---------------------------------------------------------------- the network's side
 
-    def announce(self, entry: Entry) -> None:
-        """A message will arrive."""
-        self._post.coming[self._node].append(entry)
-        self.expect(entry)
+    def announce(self, coming: Coming) -> None:
+        """Take note of a message that will arrive."""
+        self._post.coming[self._node].append(coming)
+        self.expect(coming)
 
-    def expect(self, entry: Entry) -> None:
-        """Set an alarm if somebody has to be there when this message arrives."""
-        arrival_ns, flight = entry
-        if self._post.key_awaited[self._node] == ~flight.key:
+    def expect(self, coming: Coming) -> None:
+        """Set an alarm if the mailbox has to be looked at when this message arrives."""
+        arrival_ns, sending = coming
+        if self._post.key_awaited[self._node] == ~sending.key:
             self._spill()  # it may take the place of a message that was lost
         if self._node in self._post.prompt or (
-            code_of(flight.key) != self._post.unheeded
-            and any(isinstance(waiter, Receive) or waiter.key == flight.key for waiter in self._waiting)
+            code_of(sending.key) != self._post.unheeded
+            and any(isinstance(waiter, Receive) or waiter.key == sending.key for waiter in self._waiting)
         ):
             self.alarm(arrival_ns)
 
-    def put(self, flight: Flight) -> None:
-        """A message arrives now (live runs)."""
-        for waiter in self._hand_out(self._heard([(self._env.now_ns, flight)])):
+    def put(self, sending: Sending) -> None:
+        """Take a message that arrives now (live runs)."""
+        for waiter in self._hand_out(self._heard([(self._env.now_ns, sending)])):
             waiter.succeed()
 
     def reconsider(self) -> None:
@@ -117,33 +117,33 @@ class Mailbox:
         if len(self._waiting) == 1:
             self._set(self._waiting[0])
 
-    def withdraw(self, flight: Flight) -> None:
-        """A message that was announced will not come."""
-        if self._post.boards is not None and self._post.boards.withdraw(flight, self._node):
+    def withdraw(self, sending: Sending) -> None:
+        """Take a message back that was announced and will not arrive."""
+        if self._post.boards is not None and self._post.boards.withdraw(sending, self._node):
             return
         coming = self._post.coming[self._node]
-        coming[:] = [entry for entry in coming if entry[1] is not flight]
+        coming[:] = [one for one in coming if one[1] is not sending]
 
     # ---------------------------------------------------------------- the node's side
 
     def take(self, match: Match | None) -> Delivery | None:
-        """The oldest message that has arrived and matches, if any."""
+        """Return the oldest message that has arrived and matches, if any."""
         self.look()
-        for i, entry in enumerate(self._held):
-            delivery = delivery_of(entry)
+        for i, one in enumerate(self._held):
+            delivery = delivery_of(one)
             if match is None or match(delivery):
                 del self._held[i]
                 return delivery
         return None
 
     def take_all(self) -> list[Delivery]:
-        """Everything that has arrived."""
+        """Return everything that has arrived."""
         self.look()
         held = self._held
         if not held:
             return []
         self._held = []
-        return [delivery_of(entry) for entry in held]
+        return [delivery_of(one) for one in held]
 
     def wait(self, match: Match | None, deadline_ns: float) -> Receive:
         """Wait for a message; to be called after :meth:`take` gave none."""
@@ -167,32 +167,26 @@ class Mailbox:
                 self._post.deadlines.add(waiter, self._rank, self._wake)
             return waiter
         self.look()
-        self._held = [entry for entry in self._held if not waiter.takes(entry)]
+        self._held = [one for one in self._held if not waiter.takes(one)]
         if not waiter.complete and wait_ns > 0:
             self._enter(waiter)
         return waiter
 
-    def expire(self, waiter: Gather) -> None:
-        """The receive does not wait; it has what is there now."""
-        self.look()
-        if not waiter.complete:
-            self._leave(waiter)
-
     def abandon(self, waiter: Receive | Gather) -> None:
-        """The receive was cancelled; what was already handed to it takes its place again."""
+        """Cancel a receive; what was already handed to it takes its place in the mailbox again."""
         self._leave(waiter)
         for other in self._hand_out(list(waiter.taken)):
             other.succeed()
 
     def clear(self) -> None:
-        """The node crashed: what had arrived is lost with its memory."""
+        """Lose what had arrived, with the memory of a node that crashed."""
         self.look()
         self._held.clear()
         self._waiting.clear()
         self._refresh()
 
-    def miss(self) -> list[Entry]:
-        """Take out what arrived until now while the node was down."""
+    def miss(self) -> list[Coming]:
+        """Take out and return what arrived until now while the node was down."""
         self._spill()
         missed = self._due(self._env.now_ns)
         if self._node in self._post.prompt:
@@ -228,23 +222,23 @@ class Mailbox:
                 key = only.key
         self._post.key_awaited[self._node] = key
 
-    def _due(self, now: int) -> list[Entry]:
+    def _due(self, now: int) -> list[Coming]:
         """Take out what has arrived, in order."""
         coming = self._post.coming[self._node]
-        due = [entry for entry in coming if entry[0] <= now]
+        due = [one for one in coming if one[0] <= now]
         if due:
-            coming[:] = [entry for entry in coming if entry[0] > now]
+            coming[:] = [one for one in coming if one[0] > now]
             due.sort()
         return due
 
-    def _arrived(self) -> list[Entry]:
+    def _arrived(self) -> list[Coming]:
         """What has arrived, in order."""
         return self._heard(self._due(self._env.now_ns))
 
-    def _heard(self, arrived: list[Entry]) -> list[Entry]:
-        """Everybody who listens is told; what is left is for the program."""
+    def _heard(self, arrived: list[Coming]) -> list[Coming]:
+        """Tell those who listen; return what is for the program."""
         hear, node = self._post.hear, self._node
-        return arrived if hear is None else [entry for entry in arrived if hear(node, entry)]
+        return arrived if hear is None else [one for one in arrived if hear(node, one)]
 
     # ---------------------------------------------------------------- boards
 
@@ -257,7 +251,7 @@ class Mailbox:
         if self._waiting or not sources or sources != boards.neighbors[node]:
             return None
         held, coming = self._held, self._post.coming[node]
-        if (held or coming) and any(flight.key == key for _, flight in held + coming):
+        if (held or coming) and any(sending.key == key for _, sending in held + coming):
             return None
         board = boards.by_key.get(key) or self._post.board(key)
         return None if board.unsent[node] == CLOSED else board
@@ -282,13 +276,13 @@ class Mailbox:
         if latest_ns <= now and self._post.hear is None:
             boards.shut(board, node)
         else:
-            entries = boards.close(board, node)
-            self._post.coming[node] += [entry for entry in entries if entry[0] > now]
-            self._heard(sorted(entry for entry in entries if entry[0] <= now))
+            closed = boards.close(board, node)
+            self._post.coming[node] += [one for one in closed if one[0] > now]
+            self._heard(sorted(one for one in closed if one[0] <= now))
         return True
 
     def _spill(self) -> None:
-        """From boards to messages one by one, which anybody can wait for."""
+        """Move messages from boards to the mailbox, where any receive can take them."""
         boards, post, node = self._post.boards, self._post, self._node
         if boards is None or not boards.by_key:
             return
@@ -302,16 +296,16 @@ class Mailbox:
 
     # ---------------------------------------------------------------- messages one by one
 
-    def _hand_out(self, arrived: Iterable[Entry]) -> list[Receive | Gather]:
+    def _hand_out(self, arrived: Iterable[Coming]) -> list[Receive | Gather]:
         """Offer messages to those who wait, keep the rest; returns the receives that are over."""
         over: list[Receive | Gather] = []
         if not self._waiting and not self._held:
             self._held = list(arrived)
             return over
-        for entry in arrived:
+        for one in arrived:
             for waiter in self._waiting:
                 try:
-                    if waiter.takes(entry):
+                    if waiter.takes(one):
                         break
                 except Exception as error:
                     # The receive that asked for this match is the one to fail, not whoever delivered.
@@ -319,7 +313,7 @@ class Mailbox:
                     waiter.fail(error)
                     waiter.defused = True
             else:
-                insort(self._held, entry)
+                insort(self._held, one)
                 continue
             if waiter.complete:
                 self._leave(waiter)
@@ -354,19 +348,19 @@ class Mailbox:
             happen(ended)
 
     def _next(self) -> None:
-        """Set the alarm for the next message, whatever it is."""
+        """Set the alarm for the next message of any kind."""
         coming = self._post.coming[self._node]
         if coming:
             self.alarm(min(coming)[0])
 
     def _set(self, waiter: Receive | Gather) -> None:
-        """Set the alarm for the first instant at which a waiting receive may end for want of nothing."""
+        """Set the alarm for the first instant at which a waiting receive may have all it waits for."""
         first_ns: float = inf
         coming = self._post.coming[self._node]
         if type(waiter) is Gather:
             key, latest_ns, missing = waiter.key, 0, len(waiter.sources) - len(waiter.by_source)
-            for arrival_ns, flight in coming:
-                if flight[6] == key:
+            for arrival_ns, sending in coming:
+                if sending[6] == key:
                     missing -= 1
                     if arrival_ns > latest_ns:
                         latest_ns = arrival_ns
@@ -377,7 +371,7 @@ class Mailbox:
                 first_ns = latest_ns
         else:
             unheeded = self._post.unheeded
-            heeded = [entry[0] for entry in coming if code_of(entry[1].key) != unheeded]
+            heeded = [one[0] for one in coming if code_of(one[1].key) != unheeded]
             first_ns = min(heeded, default=inf)
         if first_ns < waiter.deadline_ns:
             self.alarm(int(first_ns))

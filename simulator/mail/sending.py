@@ -1,4 +1,4 @@
-"""A message on its way, as the network and the mailboxes see it."""
+"""A message handed to an uplink, as network and mailboxes see it; its names are in :mod:`simulator.mail`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ CODE_BITS = 16
 
 
 def key_of(code: int, round: int) -> Key:
-    """One number for a kind and a round."""
+    """Return one number for a kind and a round."""
     return round << CODE_BITS | code
 
 
 def code_of(key: Key) -> int:
-    """The number of the kind."""
+    """Return the number of the kind."""
     return key & ((1 << CODE_BITS) - 1)
 
 
-class Flight(NamedTuple):
-    """One sending: the same message to one or more receivers.
+class Sending(NamedTuple):
+    """The same message to one or more receivers.
 
-    ``order`` decides between messages that arrive at the same instant; ``first`` is the number of the first message
-    in the log.
+    Args:
+        order: decides between messages that arrive at the same instant.
+        first: number in the log of the message to the first receiver; the others follow.
+        src: who sent it.
+        dsts: the receivers, in the order in which the message leaves for them.
+        message: what is sent.
+        sent_ns: when it was handed to the uplink.
+        key: kind and round of the message.
     """
 
     order: int
@@ -39,15 +45,15 @@ class Flight(NamedTuple):
     key: Key
 
     def number(self, dst: int) -> int:
-        """The message to ``dst`` in the log."""
+        """Return the number in the log of the message to ``dst``."""
         return self.first + self.dsts.index(dst)
 
 
-Entry: TypeAlias = tuple[int, Flight]
-"""A message for one receiver: when it arrives (ns) and what it is. Entries sort by arrival, then by sending."""
+Coming: TypeAlias = tuple[int, Sending]
+"""A sending on its way to one receiver: (instant of arrival in ns, sending). Sorts by arrival, then by order."""
 
 
-def delivery_of(entry: Entry) -> Delivery:
-    """A message as its receiver sees it."""
-    arrival_ns, flight = entry
-    return Delivery(flight.src, flight.message, flight.sent_ns / NS_PER_S, arrival_ns / NS_PER_S)
+def delivery_of(coming: Coming) -> Delivery:
+    """Return a message as its receiver sees it."""
+    arrival_ns, sending = coming
+    return Delivery(sending.src, sending.message, sending.sent_ns / NS_PER_S, arrival_ns / NS_PER_S)

@@ -1,4 +1,4 @@
-"""Receives that wait: events of the calendar that a program awaits and a mailbox lets happen."""
+"""Receives that wait: events of the calendar that a program awaits and a mailbox triggers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from simpy.events import NORMAL
 from simulator.contract.node import Delivery, Match, Message
 from simulator.core.clock import Calendar
 from simulator.mail.boards import Board
-from simulator.mail.sending import Entry, Key, delivery_of
+from simulator.mail.sending import Coming, Key, delivery_of
 
 LAST_RANK = -1
 """Ranks below belong to mailboxes; whatever has no rank comes later at the same instant."""
@@ -40,7 +40,7 @@ class Waiter(simpy.Event):
             raise self._value
 
     @abstractmethod
-    def takes(self, entry: Entry) -> bool:
+    def takes(self, coming: Coming) -> bool:
         """Take the message if it is wanted."""
 
     @property
@@ -50,7 +50,7 @@ class Waiter(simpy.Event):
 
     @property
     @abstractmethod
-    def taken(self) -> Iterable[Entry]:
+    def taken(self) -> Iterable[Coming]:
         """What was handed to it."""
 
 
@@ -60,29 +60,29 @@ class Receive(Waiter):
     def __init__(self, env: Calendar, match: Match | None, deadline_ns: float) -> None:
         super().__init__(env, deadline_ns)
         self.match = match
-        self.entry: Entry | None = None
+        self.got: Coming | None = None
 
-    def takes(self, entry: Entry) -> bool:
+    def takes(self, coming: Coming) -> bool:
         """Take the message if it matches."""
-        if self.match is not None and not self.match(delivery_of(entry)):
+        if self.match is not None and not self.match(delivery_of(coming)):
             return False
-        self.entry = entry
+        self.got = coming
         return True
 
     @property
     def complete(self) -> bool:
         """Whether it has its message."""
-        return self.entry is not None
+        return self.got is not None
 
     @property
-    def taken(self) -> Iterable[Entry]:
+    def taken(self) -> Iterable[Coming]:
         """What was handed to it."""
-        return () if self.entry is None else (self.entry,)
+        return () if self.got is None else (self.got,)
 
     @property
     def result(self) -> Delivery | None:
         """What the await gives."""
-        return None if self.entry is None else delivery_of(self.entry)
+        return None if self.got is None else delivery_of(self.got)
 
 
 class Gather(Waiter):
@@ -92,15 +92,15 @@ class Gather(Waiter):
         super().__init__(env, deadline_ns)
         self.key = key
         self.sources = sources
-        self.by_source: dict[int, Entry] = {}
+        self.by_source: dict[int, Coming] = {}
         self.messages: dict[int, Message] | None = None
 
-    def takes(self, entry: Entry) -> bool:
+    def takes(self, coming: Coming) -> bool:
         """Take the message if it is the first of its sender."""
-        flight = entry[1]
-        if flight.key != self.key or flight.src in self.by_source or flight.src not in self.sources:
+        sending = coming[1]
+        if sending.key != self.key or sending.src in self.by_source or sending.src not in self.sources:
             return False
-        self.by_source[flight.src] = entry
+        self.by_source[sending.src] = coming
         return True
 
     @property
@@ -108,17 +108,17 @@ class Gather(Waiter):
         """Whether it has all its messages, or all that a board had."""
         return self.messages is not None or len(self.by_source) == len(self.sources)
 
-    def foreseen(self, coming: Iterable[Entry]) -> tuple[int, int]:
+    def foreseen(self, coming: Iterable[Coming]) -> tuple[int, int]:
         """How many sources have nothing on its way, and when the first message of each of the others is there."""
         first_ns: dict[int, int] = {}
-        for arrival_ns, flight in coming:
-            src = flight.src
-            if flight.key == self.key and src in self.sources and src not in self.by_source:
+        for arrival_ns, sending in coming:
+            src = sending.src
+            if sending.key == self.key and src in self.sources and src not in self.by_source:
                 first_ns[src] = min(first_ns.get(src, arrival_ns), arrival_ns)
         return len(self.sources) - len(self.by_source) - len(first_ns), max(first_ns.values(), default=0)
 
     @property
-    def taken(self) -> Iterable[Entry]:
+    def taken(self) -> Iterable[Coming]:
         """What was handed to it."""
         return self.by_source.values()
 

@@ -1,8 +1,8 @@
-"""Links: from a sender's uplink to the moment a message will be there, and the counting of every message.
+"""The network in virtual time, and its fast form, which computes arrivals when a message is sent.
 
-Where nothing but uplinks, loss and delays decides (:class:`Direct`), the future of a message is known when it is
-sent, and it is computed then, for all receivers at once. Everything else takes a message from station to station
-(:mod:`simulator.network.stations`). Both give the same events for what both can do.
+Where nothing but uplinks, loss and delays decides (:class:`DirectNetwork`), the arrival of a message follows from
+what is known when it is sent, and is computed then, for all receivers at once. Otherwise messages pass the stations
+of :mod:`simulator.network.stations` by events. Both give the same events for what both can do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from simulator.core.clock import NS_PER_S, Calendar
 from simulator.core.records import CUT_OFF, NEVER, RETAINED, MessageLog
 from simulator.mail.boards import NO_ARRIVAL, Board, Boards
 from simulator.mail.mailbox import ANYTHING, Mailbox, Post
-from simulator.mail.sending import Flight, code_of, key_of
+from simulator.mail.sending import Sending, code_of, key_of
 from simulator.network.draws import Draws
 from simulator.network.fair_uplinks import FairUplinks
 from simulator.network.links import LinkModel
@@ -34,7 +34,7 @@ class Fixtures:
     Args:
         env: the calendar.
         link: how messages travel.
-        draws: what chance decides about them.
+        draws: random delay and loss of each.
         log: where they are counted.
         post: the mailboxes' common part.
         boxes: the mailbox of every node.
@@ -77,17 +77,17 @@ class Network(ABC):
 
     @abstractmethod
     def crashed(self, node: int) -> None:
-        """The node is down from now: what it has not sent yet never leaves."""
+        """Take a node down: drop the messages that have not left it."""
 
     def returned(self, node: int) -> None:
-        """The node is up again (or the run is over): what came meanwhile was dropped."""
+        """Bring a node up (or end the run): count as dropped what arrived while it was down."""
         self._down.discard(node)
-        for _, flight in self._boxes[node].miss():
-            self._log.ended(flight.number(node), CUT_OFF)
+        for _, sending in self._boxes[node].miss():
+            self._log.ended(sending.number(node), CUT_OFF)
 
 
-class Direct(Network):
-    """Uplinks that only their own sender uses, loss, and delays: all is computed when a message is sent.
+class DirectNetwork(Network):
+    """Uplinks, loss and delays: each arrival is computed when the message is sent.
 
     Messages leave one after another, in the order of sending; or, under fair sharing, all at once, which is known
     when they have left.
@@ -99,7 +99,7 @@ class Direct(Network):
         rates = link.uplinks(len(boxes))
         self._ns_per_byte = [8 * NS_PER_S / bps for bps in rates]
         self._free_ns = [0] * len(boxes)
-        self._queued: list[list[tuple[Flight, int, int]]] = [[] for _ in boxes]
+        self._queued: list[list[tuple[Sending, int, int]]] = [[] for _ in boxes]
         """By sender, since its uplink was last idle: (sending, start, each)."""
         self._fair = (
             FairUplinks(env, rates, self._left) if link.sharing == "fair" and min(rates) < inf else None
@@ -130,65 +130,65 @@ class Direct(Network):
             self._never(log.sending(now, src, dsts, code, round, size, NEVER, 0, drawn), len(dsts))
             return
         first = log.sending(now, src, dsts, code, round, size, start_ns, each_ns, drawn)
-        flight = Flight(self._order(first), first, src, dsts, message, now, key_of(code, round))
+        sending = Sending(self._order(first), first, src, dsts, message, now, key_of(code, round))
         if fair is not None:
-            fair.start(src, dsts, 8 * size, (flight, delays_ns))
+            fair.start(src, dsts, 8 * size, (sending, delays_ns))
             return
         if each_ns or start_ns > now:
             if start_ns == now:
-                self._queued[src] = [(flight, start_ns, each_ns)]
+                self._queued[src] = [(sending, start_ns, each_ns)]
             else:
-                self._queued[src].append((flight, start_ns, each_ns))
+                self._queued[src].append((sending, start_ns, each_ns))
             self._free_ns[src] = start_ns + each_ns * len(dsts)
-        self._announce(flight, delays_ns, start_ns, each_ns)
+        self._announce(sending, delays_ns, start_ns, each_ns)
 
     def crashed(self, node: int) -> None:
-        """What has not left is dropped."""
+        """Take a node down: drop the messages that have not left it."""
         now = self._env.now_ns
         self._down.add(node)
         if self._fair is not None:
-            for flight, _ in self._fair.stop(node):
-                self._never(flight.first, len(flight.dsts))
+            for sending, _ in self._fair.stop(node):
+                self._never(sending.first, len(sending.dsts))
             return
-        for flight, left_ns, each_ns in self._queued[node]:
-            for i, dst in enumerate(flight.dsts):
+        for sending, left_ns, each_ns in self._queued[node]:
+            for i, dst in enumerate(sending.dsts):
                 left_ns += each_ns
                 if left_ns > now:
-                    self._boxes[dst].withdraw(flight)
-                    self._never(flight.first + i, 1)
+                    self._boxes[dst].withdraw(sending)
+                    self._never(sending.first + i, 1)
         self._queued[node].clear()
         self._free_ns[node] = now
 
     def _never(self, first: int, count: int) -> None:
-        """These messages do not leave."""
+        """Drop messages before departure."""
         for number in range(first, first + count):
             self._log.delay_ns[number] = NEVER
             self._log.ended(number, RETAINED)
 
-    def _left(self, sending: tuple[Flight, list[int]]) -> None:
-        flight, delays_ns = sending
-        self._log.started(flight.first, self._env.now_ns)
-        self._announce(flight, delays_ns, self._env.now_ns, 0)
+    def _left(self, started: tuple[Sending, list[int]]) -> None:
+        sending, delays_ns = started
+        self._log.started(sending.first, self._env.now_ns)
+        self._announce(sending, delays_ns, self._env.now_ns, 0)
 
-    def _announce(self, flight: Flight, delays_ns: list[int], left_ns: int, each_ns: int) -> None:
+    def _announce(self, sending: Sending, delays_ns: list[int], left_ns: int, each_ns: int) -> None:
         """Tell the receivers' mailboxes; of a common wait only what decides when it may end is kept up to date."""
-        post, key = self._post, flight.key
+        post, key = self._post, sending.key
         boards = post.boards
         if (
             boards is not None
             and code_of(key) in boards.gathered
-            and flight.dsts is boards.neighbors[flight.src]
+            and sending.dsts is boards.neighbors[sending.src]
         ):
             board = boards.by_key.get(key) or post.board(key)
-            if board.flights[flight.src] is None:
-                self._announce_on(board, boards, flight, delays_ns, left_ns, each_ns)
+            if board.sendings[sending.src] is None:
+                self._announce_on(board, boards, sending, delays_ns, left_ns, each_ns)
                 return
         coming, awaited, missing, latest_ns = post.coming, post.key_awaited, post.missing, post.latest_ns
-        for dst, delay_ns in zip(flight.dsts, delays_ns, strict=True):
+        for dst, delay_ns in zip(sending.dsts, delays_ns, strict=True):
             left_ns += each_ns
             if delay_ns >= 0:
                 arrival_ns = left_ns + delay_ns
-                coming[dst].append((arrival_ns, flight))
+                coming[dst].append((arrival_ns, sending))
                 wanted = awaited[dst]
                 if wanted == key:
                     still = missing[dst] = missing[dst] - 1
@@ -201,22 +201,22 @@ class Direct(Network):
                         # More than enough: some are repeats or from strangers, or this one overtakes another.
                         self._boxes[dst].reconsider()
                 elif wanted == ANYTHING or wanted == ~key or dst in post.prompt:
-                    self._boxes[dst].expect((arrival_ns, flight))
+                    self._boxes[dst].expect((arrival_ns, sending))
 
     def _announce_on(
-        self, board: Board, boards: Boards, flight: Flight, delays_ns: list[int], left_ns: int, each_ns: int
+        self, board: Board, boards: Boards, sending: Sending, delays_ns: list[int], left_ns: int, each_ns: int
     ) -> None:
-        """Put a sending to all neighbours on its board, but for those who look at messages one by one just now."""
-        src, waits = flight.src, ~flight.key
-        board.flights[src] = flight
-        board.messages[src] = flight.message
+        """Put a sending to all neighbours on its board; receivers whose row is closed hear of it one by one."""
+        src, waits = sending.src, ~sending.key
+        board.sendings[src] = sending
+        board.messages[src] = sending.message
         arrivals_ns, unsent, awaited, begin = (
             board.arrival_ns,
             board.unsent,
             self._post.key_awaited,
             boards.begin,
         )
-        for dst, place, delay_ns in zip(flight.dsts, boards.places[src], delays_ns, strict=True):
+        for dst, place, delay_ns in zip(sending.dsts, boards.places[src], delays_ns, strict=True):
             left_ns += each_ns
             rest, wanted = unsent[dst], awaited[dst]
             if rest > 0 and wanted < 0 and wanted != ANYTHING:
@@ -227,7 +227,7 @@ class Direct(Network):
                     if latest_ns < NO_ARRIVAL:
                         self._boxes[dst].alarm(latest_ns)
             elif delay_ns >= 0:
-                self._boxes[dst].announce((left_ns + delay_ns, flight))
+                self._boxes[dst].announce((left_ns + delay_ns, sending))
 
 
 def _as_sent(number: int) -> int:
@@ -235,6 +235,6 @@ def _as_sent(number: int) -> int:
 
 
 def _shuffled(tie_seed: int) -> Callable[[int], int]:
-    """Any order, always the same under the same seed; two messages have the same place with no real chance."""
+    """Draw the order of messages at random, the same under the same seed."""
     random = Random(f"ties {tie_seed}")
     return lambda _: random.getrandbits(ORDER_BITS)

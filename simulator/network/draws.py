@@ -1,4 +1,4 @@
-"""What chance decides about each message, keyed by what the message is and never by what was drawn before.
+"""Random delay, loss and copies of each message, keyed by the message and never by what was drawn before.
 
 The key is (seed, kind, sender, receiver, round, repeat, attempt): other traffic, observers and adversaries cannot
 shift it. On sparse graphs the draws of a round are made for all links in one vectorised call.
@@ -28,13 +28,13 @@ DENSE_DEGREE = 64
 WORTH = 32
 """Drawing for one sending takes as long as drawing for about that many links at once."""
 
-_LOSS, _DELAY, _DETOUR, _COPY, _COPY_DELAY = range(5)
+_LOSS, _DELAY, _REORDERING, _COPY, _COPY_DELAY = range(5)
 _PURPOSES = 8
 _ATTEMPTS = 1 << 16
 
 
 class Row(NamedTuple):
-    """The draws of one sending, one entry per receiver.
+    """The draws of one sending, one element per receiver.
 
     Args:
         delay_ns: from the sender's uplink to the receiver's downlink; ``LOST`` if the message is lost on the way.
@@ -47,7 +47,7 @@ class Row(NamedTuple):
     copy_ns: NDArray[np.int64] | None
 
     def at(self, where: object) -> Row:
-        """Some of the entries."""
+        """Return the draws of some receivers."""
         delay_ns, chance, copy_ns = self
         return Row(
             delay_ns[where],  # type: ignore[call-overload]
@@ -196,7 +196,9 @@ class Draws:
         link = self._link
         delay_ns = _ns(base_s + link.latency(uniform(_DELAY)))
         if link.reordering is not None:
-            delay_ns += np.where(uniform(_DETOUR) < link.reordering.share, _ns(link.reordering.delay_s), 0)
+            delay_ns += np.where(
+                uniform(_REORDERING) < link.reordering.share, _ns(link.reordering.delay_s), 0
+            )
         copy_ns = None
         if link.duplication:
             second_ns = _ns(base_s + link.latency(uniform(_COPY_DELAY)))

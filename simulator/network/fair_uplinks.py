@@ -38,7 +38,7 @@ class FairUplinks:
         self._shares[src].start(len(dsts), bits, token)
 
     def stop(self, src: int) -> list[Any]:
-        """The sender is down: tokens of what has not left and never will, in the order of sending."""
+        """Drop what has not left a sender that is down; return its tokens in the order of sending."""
         return self._shares[src].stop()
 
 

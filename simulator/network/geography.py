@@ -1,4 +1,4 @@
-"""Where nodes are, and the base delay that follows: a measured matrix of delays, or distances over the Earth.
+"""Base delays by the places of nodes: a measured matrix of delays, or distances over the Earth.
 
 A place is a city, a region or a data centre of a CSV file; ``place_of[node]`` is the number of a node's place.
 """
@@ -158,7 +158,7 @@ def coordinates(file: Path) -> Points:
 
 
 def assign(places: int, nodes: int, how: Literal["in-order", "random"], seed: int) -> tuple[int, ...]:
-    """The place of every node.
+    """Assign a place to every node.
 
     Args:
         places: how many there are, at least 1.
@@ -242,22 +242,6 @@ def geographic_base(
     return lambda src, dst: distance_km(int(place[src]), place[dst]) * s_per_km + per_hop_s
 
 
-def regions(labels: Sequence[str] | None, place_of: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """The nodes of every region, in the order in which the file first names it; a region may have none.
-
-    Args:
-        labels: the region of every place: ``points.regions``, or the names of places to have one region each.
-        place_of: of every node.
-    """
-    if labels is None:
-        raise ConfigurationError("the coordinates have no column 'region', so there are no regions", _KEY)
-    _places(place_of, len(labels))
-    inside: dict[str, list[int]] = {label: [] for label in labels}
-    for node, place in enumerate(place_of):
-        inside[labels[place]].append(node)
-    return {label: tuple(nodes) for label, nodes in inside.items()}
-
-
 def _places(place_of: Sequence[int], places: int) -> NDArray[np.int64]:
     for node, place in enumerate(place_of):
         if not 0 <= place < places:
@@ -317,7 +301,7 @@ def _delay(file: Path, line: int, cell: str, fill: bool) -> float:
 
 
 def _fill(delay: NDArray[np.float64]) -> int:
-    """Replace what is NaN in place; says how many there were. Where nothing was measured NaN remains."""
+    """Fill in what is NaN, in place; return how many there were. Where nothing was measured NaN remains."""
     missing = np.isnan(delay)
     known = np.where(missing, delay.T, delay)
     np.fill_diagonal(known, np.where(np.diagonal(missing), 0.0, np.diagonal(delay)))

@@ -16,9 +16,7 @@ from scipy.special import gammaincinv, ndtr, ndtri
 
 from simulator import streams
 from simulator.errors import ConfigurationError
-
-Law: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-Latency: TypeAlias = Law
+from simulator.streams import Law
 
 BaseDelay: TypeAlias = Callable[[int, NDArray[np.int64]], NDArray[np.float64]]
 """(source, destinations) to the seconds that every message on each of these links takes at least."""

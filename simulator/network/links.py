@@ -1,4 +1,4 @@
-"""What a network is told about its links; :mod:`simulator.network.direct` carries it out."""
+"""How messages travel over links, as data that the networks of this room apply."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 
 from simulator.errors import ConfigurationError
-from simulator.network.latency import BaseDelay, Law
+from simulator.network.latency import BaseDelay
 from simulator.network.packet_loss import Bursts
+from simulator.streams import Law
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Transport:
     Args:
         timeout_s: after the first loss, counted from the last bit on the uplink.
         backoff: each further time-out is this many times the one before.
-        attempts: sendings in all; then the message has expired.
-        ordered: messages of a link are handed over in the order they were sent, those behind a hole wait.
+        attempts: how often a message is sent in all; then it has expired.
+        ordered: messages of a link are delivered in the order they were sent; those behind a missing one wait.
     """
 
     timeout_s: float
@@ -36,7 +37,7 @@ class Transport:
 
 @dataclass(frozen=True)
 class Reordering:
-    """A share of the messages takes a detour of ``delay_s``, so that later ones overtake them."""
+    """A share of the messages is delayed by ``delay_s``, so that later ones overtake them."""
 
     share: float
     delay_s: float
@@ -63,7 +64,7 @@ class LinkModel:
         bursts: further loss in bad times of each link (Gilbert–Elliott).
         transport: repeats what was lost; None for datagrams.
         duplication: probability that a second copy arrives, with a delay of its own.
-        reordering: detours.
+        reordering: further delay of a share of the messages.
     """
 
     latency: Law
@@ -91,7 +92,7 @@ class LinkModel:
                 raise ConfigurationError(f"a probability is from 0 to 1, got {share}", f"network.{name}")
         if self.duplication and self.transport is not None:
             raise ConfigurationError(
-                "a reliable transport hands over each message once, so duplication cannot be seen; "
+                "a reliable transport delivers each message once, so duplication cannot be seen; "
                 "expected one of the two",
                 "network.duplication",
             )

@@ -71,8 +71,8 @@ class _Flow:
         return least
 
 
-class FairNetwork:
-    """All transfers under way share the capacities by max–min fairness.
+class MaxMinSharing:
+    """Rates of all transfers under way, by max–min fairness.
 
     Flows that start or end at one instant are weighed together. Instants are rounded up to nanoseconds.
 
@@ -119,7 +119,7 @@ class FairNetwork:
         self._weighing.set(self._env.now_ns)
 
     def stop(self, src: int) -> list[tuple[Any, int]]:
-        """The sender is down: (token, receiver) of its flows, in the order of their start."""
+        """End the flows of a sender that is down; return (token, receiver) of each in the order of their start."""
         ended = list(self._up[src].flows)
         for flow in ended:
             self._remove(flow)
@@ -128,7 +128,7 @@ class FairNetwork:
         return [(flow.token, flow.dst) for flow in ended]
 
     def rates(self) -> dict[int, float]:
-        """Bits per second of every flow under way, by the number of its start; for tests and curiosity."""
+        """Bits per second of every flow under way, by the number of its start; for tests."""
         return {flow.number: flow.rate for up in self._up for flow in up.flows}
 
     def _through(self, src: int, dst: int) -> tuple[_Capacity, ...]:

@@ -1,4 +1,4 @@
-"""Bursts of loss: links that are good for a while, then bad for a while (Gilbert 1960; Elliott 1963)."""
+"""Bursts of loss: links alternate between a good and a bad state (Gilbert 1960; Elliott 1963)."""
 
 from __future__ import annotations
 
@@ -56,15 +56,9 @@ class Bursts:
                     f"bursts: {name} must be from 0 to 1, got {loss:g}", f"network.bursts.{name}"
                 )
 
-    @property
-    def stationary_loss(self) -> float:
-        """Probability that a message sent at any fixed time is lost."""
-        lost_s = self.good_s * self.loss_good + self.bad_s * self.loss_bad
-        return lost_s / (self.good_s + self.bad_s)
-
 
 class BurstPath:
-    """When one direction of one link is good and when bad.
+    """Good and bad periods of one direction of a link.
 
     Dwell time number i is drawn from the stream (seed, "bursts", src, dst) at i, and rounded to nanoseconds. So the
     path depends on nothing else: not on traffic, nor on which times are asked for and in what order. Times that do

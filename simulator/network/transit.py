@@ -1,4 +1,4 @@
-"""A message that goes from station to station, and the order a transport keeps among those of a link."""
+"""A message on its way from station to station, and the order that a transport keeps on each link."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from simulator.core.records import NEVER
 from simulator.network.draws import Draws, Row
 
 
-class Parcel:
-    """A message on its way."""
+class Transit:
+    """One message for one receiver between its sender's uplink and its receiver's mailbox."""
 
     __slots__ = (
         "attempt",
@@ -17,7 +17,7 @@ class Parcel:
         "delay_ns",
         "draws",
         "dst",
-        "gone",
+        "ended",
         "left_ns",
         "life",
         "message",
@@ -46,57 +46,57 @@ class Parcel:
         self.attempt = 1
         self.repeat = 0
         self.reliable = False
-        self.gone = False
+        self.ended = False
         self.place: int | None = None
         self.row: int | None = None
         self.delay_ns, self.chance, self.copy_ns = 0, 0.0, NEVER
         self.draws = draws
 
     def drawn(self, row: Row, i: int) -> None:
-        """Take one entry of a row of draws."""
+        """Take the draws of one receiver."""
         self.delay_ns = int(row.delay_ns[i])
         self.chance = 0.0 if row.chance is None else float(row.chance[i])
         self.copy_ns = NEVER if row.copy_ns is None else int(row.copy_ns[i])
 
 
 class Ordered:
-    """Per link, messages in the order in which they were sent; those behind a hole wait."""
+    """Keeps the order of sending on each link: messages behind one that is missing wait."""
 
     def __init__(self) -> None:
         self._places: dict[tuple[int, int], int] = {}
         self._next: dict[tuple[int, int], int] = {}
-        self._early: dict[tuple[int, int], dict[int, Parcel | None]] = {}
+        self._early: dict[tuple[int, int], dict[int, Transit | None]] = {}
 
-    def place(self, parcel: Parcel) -> int:
-        """The next place on the parcel's link."""
-        link = (parcel.src, parcel.dst)
+    def place(self, transit: Transit) -> int:
+        """Return the next place in the order of its link."""
+        link = (transit.src, transit.dst)
         place = self._places.get(link, 0)
         self._places[link] = place + 1
         return place
 
-    def arrived(self, parcel: Parcel) -> list[Parcel]:
-        """A parcel is there: those that can be handed over, in order."""
-        return self._put(parcel, parcel)
+    def arrived(self, transit: Transit) -> list[Transit]:
+        """Note that a message has arrived; return those that can be delivered, in order."""
+        return self._put(transit, transit)
 
-    def given_up(self, parcel: Parcel) -> list[Parcel]:
-        """A parcel will never be there: those that need not wait for it any more."""
-        return self._put(parcel, None)
+    def given_up(self, transit: Transit) -> list[Transit]:
+        """Note that a message will not arrive; return those that need not wait for it any more."""
+        return self._put(transit, None)
 
-    def forgotten(self, node: int) -> list[Parcel]:
-        """A receiver went down: what waited there is lost."""
-        lost: list[Parcel] = []
+    def forgotten(self, node: int) -> list[Transit]:
+        """Return what waited at a receiver that went down, and is lost."""
+        lost: list[Transit] = []
         for (_, dst), early in self._early.items():
             if dst == node:
-                lost += [parcel for parcel in early.values() if parcel is not None]
+                lost += [transit for transit in early.values() if transit is not None]
                 early.update(dict.fromkeys(early))
         return lost
 
-    def _put(self, parcel: Parcel, content: Parcel | None) -> list[Parcel]:
-        link = (parcel.src, parcel.dst)
+    def _put(self, transit: Transit, content: Transit | None) -> list[Transit]:
+        link = (transit.src, transit.dst)
         early = self._early.setdefault(link, {})
-        assert parcel.place is not None
-        early[parcel.place] = content
-        ready: list[Parcel] = []
+        assert transit.place is not None
+        early[transit.place] = content
+        ready: list[Transit] = []
         place = self._next.get(link, 0)
         while place in early:
             there = early.pop(place)

@@ -1,4 +1,4 @@
-"""The life of node programs on any calendar: starts, crashes, returns, deliveries, and how a run ends.
+"""Life cycle of node programs on any calendar: starts, crashes, returns, deliveries, and the end of a run.
 
 Nothing here knows whether time is virtual (:mod:`simulator.runtime.virtual`) or real (:mod:`simulator.runtime.real`),
 so both kinds of run share one meaning of every clause of the node contract that is not about links.
@@ -15,13 +15,13 @@ import simpy
 from simulator.contract.node import Message, Program
 from simulator.core.clock import Calendar, to_ns, to_s
 from simulator.core.records import NEVER, ActivityLog, MessageLog
-from simulator.core.tasks import Runner, Task
+from simulator.core.tasks import Coroutine, Runner
 from simulator.errors import ProgramError
 from simulator.faults.churn import downtimes
 from simulator.faults.detector import HEARTBEAT, Suspicions
 from simulator.faults.plan import Arrival, Outage
 from simulator.mail.mailbox import Post
-from simulator.mail.sending import Entry, delivery_of
+from simulator.mail.sending import Coming, delivery_of
 from simulator.runtime.participant import Participant
 from simulator.runtime.world import Ending, World
 
@@ -54,7 +54,7 @@ class Engine(ABC):
         self._idle_events = 0
         self._begun = False
         self._program = program
-        self._running: dict[int, Task] = {}
+        self._running: dict[int, Coroutine] = {}
         self._unfinished: frozenset[int] = frozenset()
         self._failure: ProgramError | None = None
         self._over = simpy.Event(env)
@@ -168,15 +168,15 @@ class Engine(ABC):
         self._check_over()
 
     def _changed(self) -> None:
-        """Links that follow who is there are told."""
+        """Tell an overlay that changes which nodes are up."""
         if not self.world.overlay.fixed:
             up = frozenset(range(len(self.nodes))) - self.down
             self.world.overlay.changed(self.env.now_ns, up)
 
     def _check_over(self) -> None:
-        """A run is over when nobody who is up runs any more; somebody has to be up, or never to return."""
-        dark = len(self.down) == len(self.nodes) and self._returning
-        if self._begun and not self._running and not self._absent and not dark:
+        """End when all live nodes finished and no return is due while every node is down."""
+        returns_due = len(self.down) == len(self.nodes) and self._returning
+        if self._begun and not self._running and not self._absent and not returns_due:
             self._finish()
 
     def _stop(self) -> None:
@@ -187,7 +187,7 @@ class Engine(ABC):
         self._running.clear()
 
     def _settle(self) -> None:
-        """The run is over: look at everything that had arrived by then."""
+        """End the run: count everything that had arrived by then."""
         self._finish()
         for node in self.nodes:
             if node.id in self.down:
@@ -204,7 +204,7 @@ class Engine(ABC):
         return Ending(to_s(self._ended_ns), frozenset(self.down), self._unfinished)
 
     def _start(self, node: int) -> None:
-        def finished(task: Task) -> None:
+        def finished(task: Coroutine) -> None:
             if self._running.get(node) is task:
                 del self._running[node]
             if task.error is not None and self._failure is None:
@@ -219,7 +219,7 @@ class Engine(ABC):
             self._start_heart(node)
 
     def stop(self) -> None:
-        """End the run now; what is under way stays so."""
+        """End the run now; messages under way stay in flight."""
         self._finish()
 
     def _finish(self) -> None:
@@ -237,7 +237,7 @@ class Engine(ABC):
         overlay = self.world.overlay
         return overlay.links(node, overlay.epoch(self.env.now_ns, None)).to
 
-    # ---------------------------------------------------------------- who hears of messages
+    # ---------------------------------------------------------------- listeners to messages
 
     def _listen(self) -> None:
         world, coalition = self.world, self.coalition
@@ -251,7 +251,7 @@ class Engine(ABC):
         self.post.prompt = watched
 
     def _watched(self, src: int, dsts: Sequence[int], message: Message) -> None:
-        """A node hands a message to its uplink; some adversaries see that."""
+        """Show a message that a node hands to its uplink to adversaries that see it."""
         adversary, coalition = self.world.adversary, self.coalition
         if adversary.tap_own is not None and src in adversary.curious and src not in self.down:
             adversary.tap_own(self.now_s, src, message)
@@ -259,25 +259,25 @@ class Engine(ABC):
             for dst in dsts:
                 coalition.sent(self.now_s, src, dst, message)
 
-    def _heard(self, dst: int, entry: Entry) -> bool:
-        """A message reaches its receiver; False if it is not for the program."""
-        arrival_ns, flight = entry
-        node, message = self.nodes[dst], flight.message
+    def _heard(self, dst: int, coming: Coming) -> bool:
+        """Tell listeners of a message that reaches its receiver; return False if it is not for the program."""
+        arrival_ns, sending = coming
+        node, message = self.nodes[dst], sending.message
         if node.suspicions is not None:
-            node.suspicions.heard(flight.src, arrival_ns)
+            node.suspicions.heard(sending.src, arrival_ns)
         if message.release is not None:
             self.world.released(to_s(arrival_ns), dst, message.round, message.release)
         if dst in self.post.prompt:
-            delivery = delivery_of(entry)
+            delivery = delivery_of(coming)
             self.world.adversary.observe(dst, delivery)
             if self.coalition is not None:
                 self.coalition.delivered(dst, delivery)
         return message.kind != HEARTBEAT
 
-    # ---------------------------------------------------------------- what goes on beside programs
+    # ---------------------------------------------------------------- heartbeats and monitor
 
     def _start_heart(self, node: int) -> None:
-        """Heartbeats for as long as this life of the node lasts."""
+        """Send heartbeats until this node goes down."""
         detector, now_ns = self.world.detector, self.env.now_ns
         assert detector is not None
         participant = self.nodes[node]
@@ -307,7 +307,7 @@ class Engine(ABC):
         self._aside(period_ns, tick)
 
     def _aside(self, delay_ns: int, act: Callable[[], None]) -> None:
-        """An event that does not keep a world going: with nothing else left, nothing can happen any more."""
+        """Plan an event that does not keep the run going if no other event is left."""
 
         def happen() -> None:
             self._idle_events -= 1

@@ -1,39 +1,91 @@
-"""A node of the contract on any engine: only key material and the price of computing depend on the kind of run."""
+"""Base class of simulated and live nodes; subclasses add key material and the price of computing."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from simulator import streams
+from simulator.adversary.coalition import Coalition
 from simulator.contract.compute import Handle, Input, Op, Vector, values_of
 from simulator.contract.node import Delivery, Links, Match, Message
-from simulator.core.clock import NS_PER_S, to_ns
+from simulator.core.clock import NS_PER_S, Calendar, to_ns
 from simulator.core.records import ActivityLog
-from simulator.core.tasks import SimTaskGroup, Wait
+from simulator.core.tasks import Runner, SimTaskGroup, Wait
 from simulator.errors import ContractError
 from simulator.faults.detector import Suspicions
-from simulator.mail.mailbox import Mailbox
+from simulator.mail.mailbox import Mailbox, Post
 from simulator.mail.waiting import Gather, Receive
+from simulator.runtime.world import World
 
-if TYPE_CHECKING:
-    from simulator.runtime.engine import Engine
+
+class Host(Protocol):
+    """What a node needs of the engine that runs it."""
+
+    @property
+    def world(self) -> World:
+        """The public facts of the run."""
+        ...
+
+    @property
+    def env(self) -> Calendar:
+        """The calendar."""
+        ...
+
+    @property
+    def post(self) -> Post:
+        """The mailboxes' common part."""
+        ...
+
+    @property
+    def runner(self) -> Runner:
+        """Starts tasks."""
+        ...
+
+    @property
+    def activity(self) -> ActivityLog:
+        """What nodes are busy with."""
+        ...
+
+    @property
+    def coalition(self) -> Coalition | None:
+        """The adversary that acts in this run, if any."""
+        ...
+
+    @property
+    def nodes(self) -> Sequence[Participant]:
+        """All nodes, by number."""
+        ...
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the start."""
+        ...
+
+    def transmit(self, src: int, dsts: tuple[int, ...], message: Message) -> None:
+        """Carry a message to neighbours."""
+        ...
 
 
 class Participant(ABC):
-    """What every engine's node does in the same way."""
+    """One node of a run; implements what is the same for every engine.
 
-    def __init__(self, engine: Engine, id: int) -> None:
-        self._engine = engine
-        self._world = engine.world
-        self._overlay = engine.world.overlay
+    Args:
+        host: the engine.
+        id: index in the topology, from 0.
+    """
+
+    def __init__(self, host: Host, id: int) -> None:
+        self._host = host
+        self._world = host.world
+        self._overlay = host.world.overlay
         self._id = id
         self._disk: dict[str, Any] = {}
-        self.mailbox = Mailbox(id, engine.env, engine.post)
+        self.mailbox = Mailbox(id, host.env, host.post)
         self.suspicions: Suspicions | None = None
         self._met: tuple[int, ...] = ()
         self._roots: dict[str, int] = {}
@@ -42,7 +94,7 @@ class Participant(ABC):
     @property
     def now_s(self) -> float:
         """Seconds since the start."""
-        return self._engine.now_s
+        return self._host.now_s
 
     @property
     def id(self) -> int:
@@ -58,28 +110,28 @@ class Participant(ABC):
         """Links as they are now, in that round."""
         if self._fixed is not None:
             return self._fixed
-        return self._overlay.links(self._id, self._overlay.epoch(self._engine.env.now_ns, round))
+        return self._overlay.links(self._id, self._overlay.epoch(self._host.env.now_ns, round))
 
     @property
     def suspects(self) -> frozenset[int]:
-        """Neighbours that have been silent for too long."""
+        """Neighbours that the failure detector suspects."""
         if self.suspicions is None:
             return frozenset()
         self.mailbox.look()
         self.meet()
-        return self.suspicions.suspects(self._engine.env.now_ns, self.links().sources)
+        return self.suspicions.suspects(self._host.env.now_ns, self.links().sources)
 
     def meet(self) -> None:
-        """Give those who have become neighbours since this was last called time to be heard."""
+        """Start the time-out of nodes that have become neighbours since the last call."""
         sources = self.links().sources
         if self.suspicions is not None and sources is not self._met:
             for peer in set(sources).difference(self._met):
-                self.suspicions.met(peer, self._engine.env.now_ns)
+                self.suspicions.met(peer, self._host.env.now_ns)
             self._met = sources
 
     @property
     def disk(self) -> dict[str, Any]:
-        """What survives a crash."""
+        """Storage that survives a crash."""
         return self._disk
 
     def rng(self, purpose: str, *key: int) -> np.random.Generator:
@@ -102,19 +154,19 @@ class Participant(ABC):
     def weight(self, source: int, receiver: int | None = None) -> float:
         """W[receiver, source]."""
         receiver = self._id if receiver is None else receiver
-        weights = self._engine.nodes[receiver].links().weights
+        weights = self._host.nodes[receiver].links().weights
         return 1 - sum(weights.values()) if source == receiver else weights.get(source, 0.0)
 
     def members(self, aggregator: int) -> tuple[int, ...]:
         """The neighbourhood of an aggregator."""
-        return self._engine.nodes[aggregator].links().sources
+        return self._host.nodes[aggregator].links().sources
 
     def send(self, to: int, message: Message) -> None:
         """Hand a message to the uplink."""
         near = self.links(message.round).to
         if to not in near:
             raise ContractError(f"node {self._id} has no link to node {to}; it has links to {near}")
-        self._engine.transmit(self._id, (to,), message)
+        self._host.transmit(self._id, (to,), message)
 
     def multicast(self, peers: Sequence[int], message: Message) -> None:
         """Hand the same message to several neighbours."""
@@ -129,7 +181,7 @@ class Participant(ABC):
                         f"node {self._id} sends the same message to node {peer} twice at once"
                     )
         if peers:
-            self._engine.transmit(self._id, peers, message)
+            self._host.transmit(self._id, peers, message)
 
     async def gather(
         self, kind: str, round: int, sources: Sequence[int], timeout_s: float | None = None
@@ -151,11 +203,11 @@ class Participant(ABC):
         return waiter.result
 
     def arrived(self) -> list[Delivery]:
-        """All that is there."""
+        """Take everything that has arrived."""
         return self.mailbox.take_all()
 
     async def _until(self, waiter: Receive | Gather) -> None:
-        env = self._engine.env
+        env = self._host.env
         began_ns = env.now_ns
         try:
             await waiter
@@ -163,14 +215,14 @@ class Participant(ABC):
             self.mailbox.abandon(waiter)
             raise
         finally:
-            self._engine.activity.span(self._id, ActivityLog.WAITING, began_ns, env.now_ns)
+            self._host.activity.span(self._id, ActivityLog.WAITING, began_ns, env.now_ns)
 
     def _deadline_ns(self, timeout_s: float | None) -> float:
-        return inf if timeout_s is None else self._engine.env.now_ns + to_ns(timeout_s)
+        return inf if timeout_s is None else self._host.env.now_ns + to_ns(timeout_s)
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
-        await Wait(self._engine.env.timeout(round(seconds * NS_PER_S)))
+        await Wait(self._host.env.timeout(round(seconds * NS_PER_S)))
 
     @abstractmethod
     async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:
@@ -181,14 +233,14 @@ class Participant(ABC):
         return values_of(self._world.executor, [value])[0]
 
     def outgoing(self, content: Any, to: int, round: int) -> Any:
-        """What this node claims."""
-        coalition = self._engine.coalition
+        """Content as this node sends it: its own, or what a Byzantine node puts in its place."""
+        coalition = self._host.coalition
         return content if coalition is None else coalition.claimed(self, content, to, round)
 
     def tasks(self) -> SimTaskGroup:
         """A group of concurrent tasks."""
-        return SimTaskGroup(self._engine.runner)
+        return SimTaskGroup(self._host.runner)
 
     def record(self, kind: str, **fields: Any) -> None:
-        """A measurement."""
+        """Record a measurement."""
         self._world.record(self.now_s, self._id, kind, fields)

@@ -25,7 +25,7 @@ from simulator.core.records import MessageLog
 from simulator.core.tasks import Wait
 from simulator.errors import ConfigurationError, ContractError
 from simulator.faults.plan import Cut, Hold, Slow
-from simulator.mail.sending import Flight
+from simulator.mail.sending import Sending
 from simulator.runtime.engine import Engine
 from simulator.runtime.participant import Participant
 from simulator.runtime.sockets import Sockets
@@ -36,7 +36,7 @@ class LoopCalendar(Calendar):
     """A calendar whose events happen on the running asyncio loop, in real time.
 
     Args:
-        failed: told of what an event's callback raised; on virtual time it would have left ``step``.
+        failed: told of what an event's callback raised; in virtual time it leaves ``step``.
         pace: real seconds for each second of the calendar.
     """
 
@@ -54,21 +54,16 @@ class LoopCalendar(Calendar):
             return self._stopped_ns
         return round((time.monotonic_ns() - self._began_ns) / self._pace)
 
-    @property
-    def exhausted(self) -> bool:
-        """Never known: a socket may always bring something."""
-        return False
-
     def start(self) -> None:
-        """Now is 0."""
+        """Set the clock to 0 and start it."""
         self._began_ns = time.monotonic_ns()
 
     def stop(self) -> None:
-        """Now is the end."""
+        """Stop the clock."""
         self._stopped_ns, self._began_ns = self.now_ns, None
 
     def schedule(self, event: simpy.Event, priority: EventPriority = NORMAL, delay: float = 0) -> None:
-        """Let an event happen after ``delay`` nanoseconds."""
+        """Trigger an event after ``delay`` nanoseconds."""
         loop = asyncio.get_running_loop()
         if delay > 0:
             loop.call_later(delay / NS_PER_S * self._pace, self._happen, event)
@@ -76,7 +71,7 @@ class LoopCalendar(Calendar):
             loop.call_soon(self._happen, event)
 
     def wake(self, bell: simpy.Event, t_ns: int, rank: int) -> None:
-        """Let an event happen at ``t_ns``; in real time no two instants are the same."""
+        """Trigger an event at ``t_ns``; in real time no two instants are the same."""
         self.schedule(bell, NORMAL, t_ns - self.now_ns)
 
     def _happen(self, event: simpy.Event) -> None:
@@ -89,7 +84,7 @@ class LoopCalendar(Calendar):
 
 
 def _only_simulated(world: World) -> Iterator[tuple[str, bool]]:
-    """What a live run would ignore: the key of a scenario, and whether it is asked for."""
+    """Yield what a live run would ignore: the key of a scenario, and whether it is asked for."""
     adversary = world.adversary
     yield "topology.kind", not world.overlay.fixed
     yield "fault", any(isinstance(fault, Cut | Hold | Slow) for fault in world.faults)
@@ -107,10 +102,10 @@ class LiveNode(Participant):
         return os.urandom(size)
 
     async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:
-        """Submit model mathematics; it costs what it really costs."""
+        """Submit model mathematics, which takes its real time."""
         handle = self._world.executor.submit(op, inputs, node=self._id, size=size)
         if cost_s > 0:
-            await Wait(self._engine.env.timeout(0))
+            await Wait(self._host.env.timeout(0))
         return handle
 
 
@@ -133,8 +128,8 @@ class Live(Engine):
         for key, asked in _only_simulated(world):
             if asked:
                 raise ConfigurationError(
-                    "real sockets cannot do this; a live run has a fixed topology, outages, arrivals, sessions, a "
-                    "detector, and nodes that lie or are curious",
+                    "a live run on real sockets cannot do this; use a fixed topology, outages, arrivals, sessions, a "
+                    "detector, and Byzantine or curious nodes, or run it in virtual time",
                     key,
                 )
         super().__init__(world, program, self._calendar, MessageLog(explicit=True))
@@ -179,7 +174,7 @@ class Live(Engine):
             self._calendar.stop()
 
     def _break(self, error: BaseException) -> None:
-        """An error of nobody's program (a tap, a listener, the network) ends the run."""
+        """End the run with an error that no program raised: of a tap, a listener or the network."""
         if self._broken is None:
             self._broken = error
         self._finish()
@@ -196,13 +191,13 @@ class Live(Engine):
             self._sockets.open(node)
 
     def _missed(self, node: int) -> None:
-        """Sockets dropped it at once."""
+        """Do nothing: sockets dropped the messages at once."""
 
-    def _deliver(self, dst: int, flight: Flight) -> bool:
-        """Give a message to its receiver; False if that is down."""
+    def _deliver(self, dst: int, sending: Sending) -> bool:
+        """Give a message to its receiver; return False if that is down."""
         if dst in self.down:
             return False
-        self.nodes[dst].mailbox.put(flight)
+        self.nodes[dst].mailbox.put(sending)
         return True
 
     def _plain(self, body: Any) -> Any:

@@ -19,7 +19,7 @@ from simulator.contract.node import Message
 from simulator.core.clock import Calendar, to_ns, to_s
 from simulator.core.records import CUT_OFF, MessageLog
 from simulator.errors import ConfigurationError, ContractError
-from simulator.mail.sending import Flight, key_of
+from simulator.mail.sending import Sending, key_of
 from simulator.runtime.wire import Frame, encode, read_frame
 
 HOST = "127.0.0.1"
@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 class _Connection:
-    """An open connection as its sending end sees it, and the messages written to it that were not read yet."""
+    """The sending end of an open connection, and the messages written to it that were not read yet."""
 
     def __init__(self, number: int, src: int, dst: int) -> None:
         self.number = number
@@ -41,7 +41,7 @@ class _Connection:
 
 
 class _Line:
-    """What waits for the connection of an ordered pair, during one life of the sender."""
+    """Queue of messages from one node to another until the sender goes down."""
 
     def __init__(self, src: int, dst: int) -> None:
         self.src = src
@@ -68,7 +68,7 @@ class Sockets:
         env: Calendar,
         neighbors: Sequence[tuple[int, ...]],
         log: MessageLog,
-        deliver: Callable[[int, Flight], bool],
+        deliver: Callable[[int, Sending], bool],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._env = env
@@ -107,7 +107,7 @@ class Sockets:
             ) from error
 
     def open(self, node: int) -> None:
-        """A node comes up: it listens, and has lines to its neighbours."""
+        """Bring a node up: it listens, and has lines to its neighbours."""
         listener = socket.create_server((HOST, 0), backlog=max(len(self._neighbors[node]), 16))
         listener.setblocking(False)
         self._listening[node] = listener
@@ -117,7 +117,7 @@ class Sockets:
             line.task = self._spawn(self._pump(line))
 
     def close(self, node: int) -> None:
-        """A node goes down: its port and all its connections close, what it had not sent never leaves."""
+        """Take a node down: close its port and connections, drop what it had not sent."""
         self._stop_listening(node)
         for connection in [c for c in self._connections.values() if c.dst == node]:
             self._cut(connection)
@@ -158,7 +158,7 @@ class Sockets:
         self._log.message(now_ns, src, dst, self._log.code(message.kind), message.round, len(data))
         line = self._lines.get((src, dst))
         if line is None:
-            self._drop(number)  # said in a finally block of a node that is going down
+            self._drop(number)  # sent in a finally block of a node that is going down
             return
         if message.release is not None:
             self._releases[number] = message.release
@@ -236,7 +236,7 @@ class Sockets:
             while (frame := await read_frame(reader)) is not None:
                 self._arrive(connection, frame)
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # a stranger left, or the sender went down
+            pass  # a foreign process left, or the sender went down
         finally:
             if connection is not None and not self._closing:
                 self._cut(connection)
@@ -256,13 +256,13 @@ class Sockets:
         now_ns = self._env.now_ns
         key = key_of(self._log.code(frame.kind), frame.round)
         number, src, dst = frame.number, connection.src, connection.dst
-        flight = Flight(number, number, src, (dst,), message, to_ns(frame.sent_s), key)
+        sending = Sending(number, number, src, (dst,), message, to_ns(frame.sent_s), key)
         self._log.arrives(number, now_ns)
-        if not self._deliver(dst, flight):
+        if not self._deliver(dst, sending):
             self._log.ended(number, CUT_OFF)
 
     def _cut(self, connection: _Connection) -> None:
-        """A connection is over: what was written to it and not read is dropped."""
+        """Close a connection; drop what was written to it and not read."""
         if self._connections.pop(connection.number, None) is None:
             return
         for number in sorted(connection.unread):

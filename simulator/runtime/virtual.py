@@ -12,10 +12,10 @@ from simulator.core.tasks import Wait
 from simulator.errors import ProgramError
 from simulator.faults.plan import Cut, Hold
 from simulator.mail.boards import Boards
-from simulator.network.direct import Direct, Fixtures, Network
+from simulator.network.direct import DirectNetwork, Fixtures, Network
 from simulator.network.draws import DENSE_DEGREE, Draws
 from simulator.network.links import LinkModel
-from simulator.network.stations import Carriage, Meddling
+from simulator.network.stations import Interference, StationNetwork
 from simulator.runtime.engine import Engine
 from simulator.runtime.participant import Participant
 from simulator.runtime.world import Ending, World
@@ -32,12 +32,12 @@ class SimNode(Participant):
         """Submit model mathematics and pay its virtual time, at this node's speed."""
         handle = self._world.executor.submit(op, inputs, node=self._id, size=size)
         if cost_s > 0:
-            env = self._engine.env
+            env = self._host.env
             began_ns = env.now_ns
             try:
                 await Wait(env.timeout(self._cost_ns(began_ns, cost_s)))
             finally:
-                self._engine.activity.span(self._id, ActivityLog.COMPUTING, began_ns, env.now_ns)
+                self._host.activity.span(self._id, ActivityLog.COMPUTING, began_ns, env.now_ns)
         return handle
 
     def _cost_ns(self, at_ns: int, cost_s: float) -> int:
@@ -74,15 +74,15 @@ class Kernel(Engine):
             sparse = sum(map(len, usual)) <= DENSE_DEGREE * nodes
             if world.overlay.fixed and sparse and not self.post.prompt:
                 self.post.boards = Boards(usual)
-            return Direct(fixtures)
-        meddling = Meddling(
+            return DirectNetwork(fixtures)
+        interference = Interference(
             cuts=[fault for fault in world.faults if isinstance(fault, Cut)],
             holds=[fault for fault in world.faults if isinstance(fault, Hold)],
             wires=world.adversary.wires,
             coalition=self.coalition if world.adversary.tampers else None,
         )
         copies = Draws(world.seed, link, usual, "copy")
-        return Carriage(fixtures, seed=world.seed, copies=copies, meddling=meddling)
+        return StationNetwork(fixtures, seed=world.seed, copies=copies, interference=interference)
 
     def run(self, until_s: float | None = None) -> Ending:
         """Let time pass until all programs have finished, or to ``until_s``; to be called once.

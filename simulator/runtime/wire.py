@@ -20,11 +20,11 @@ MAX_NESTING = 32
 _LENGTH_BYTES = 4
 _ARRAY, _INTEGER = 1, 2
 _ARRAY_KINDS = "biufc"
-_AS_THEY_ARE = (type(None), bool, float, str, bytes)
+_PLAIN = (type(None), bool, float, str, bytes)
 
 
 class Frame(msgspec.Struct, array_like=True, frozen=True):
-    """What travels: a message without its release tag, which is measurement and stays with the sender's process.
+    """A message on a socket, without its release tag, which is measurement and stays with the sender's process.
 
     Args:
         number: the message's number in the run's log.
@@ -51,7 +51,7 @@ class _Array(msgspec.Struct, array_like=True, frozen=True):
 
 def _to_wire(value: Any, depth: int = 0) -> Any:
     kind = type(value)
-    if kind in _AS_THEY_ARE:
+    if kind in _PLAIN:
         return value
     if kind is int:
         if -(2**63) <= value < 2**63:
@@ -87,7 +87,7 @@ def _extension(code: int, data: memoryview) -> Any:
 def _from_wire(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_from_wire(part) for part in value)
-    if isinstance(value, int | np.ndarray) or type(value) in _AS_THEY_ARE:
+    if isinstance(value, int | np.ndarray) or type(value) in _PLAIN:
         return value
     raise ValueError(f"a body with a {type(value).__name__}")
 

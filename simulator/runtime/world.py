@@ -1,4 +1,4 @@
-"""What any run of node programs needs to be told, whether time is virtual or real, and what it gives back."""
+"""Input and outcome of a run of node programs, in virtual or real time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from simulator.topology.overlays import Overlay, fixed
 
 
 def _ignore(*_: Any, **__: Any) -> None:
-    """A listener that does not listen."""
+    """Ignore what is recorded, released or monitored."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class World:
 
     Args:
         seed: root of every stream of randomness.
-        neighbors: node -> its neighbours, ascending; index is the node id. If links change, everybody it may ever
-            have a link to, or nobody: ``overlay`` alone says who they are.
+        neighbors: node -> its neighbours, ascending; index is the node id. If links change, all nodes it may ever
+            have a link to, or none: ``overlay`` alone says who they are.
         weights: mixing matrix W, row = receiver.
         executor: where ``node.compute`` is carried out.
-        faults: what goes wrong, and when.
-        overlay: links and weights as they change; by default ``neighbors`` and ``weights`` for ever.
+        faults: outages, arrivals, closed links and slow periods.
+        overlay: links and weights as they change; by default ``neighbors`` and ``weights`` throughout.
         speeds: how long computing takes; by default what it costs. Slow periods among the faults count too.
         detector: heartbeats by which nodes suspect each other; None for none.
-        adversary: taps, Byzantine claims, tampering.
+        adversary: taps, substitutions of Byzantine nodes, tampering.
         tie_seed: events at the same instant happen in an order drawn from it; None for the order of scheduling.
         record: receives ``node.record`` calls.
         released: called with (t_s, receiver, round, message.release) for each delivered message that has one, by
@@ -79,7 +79,7 @@ class World:
 
     @property
     def audible(self) -> bool:
-        """Whether anybody outside the nodes hears of deliveries."""
+        """Whether a listener outside the nodes hears of deliveries."""
         return self.released is not _ignore or self.adversary.tap is not None
 
 

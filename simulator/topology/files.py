@@ -14,9 +14,9 @@ from typing import IO, TypeAlias
 
 import networkx as nx
 
+from simulator.contract.node import Link
 from simulator.errors import ConfigurationError
 
-Link: TypeAlias = tuple[int, int]
 Schedule: TypeAlias = list[tuple[float, list[Link]]]
 
 

@@ -1,4 +1,4 @@
-"""Who is connected to whom: networkx graphs by name or from a file, relabelled 0..n-1."""
+"""Graphs by name or from a file, as networkx graphs on 0..n-1."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def ring(nodes: int) -> nx.Graph:
 
 
 def path(nodes: int) -> nx.Graph:
-    """A line."""
+    """A path graph: nodes in a line."""
     return nx.path_graph(nodes)
 
 
 def complete(nodes: int) -> nx.Graph:
-    """Everybody knows everybody."""
+    """A complete graph."""
     return nx.complete_graph(nodes)
 
 
 def star(nodes: int) -> nx.Graph:
-    """Node 0 in the middle."""
+    """A star with node 0 at its centre."""
     return nx.star_graph(nodes - 1)
 
 

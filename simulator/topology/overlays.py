@@ -1,4 +1,4 @@
-"""Who talks to whom as time passes: fixed graphs, and graphs that change by the round or by the clock.
+"""Links over time: fixed graphs, and graphs that change by the round or by the clock.
 
 An epoch is a stretch of rounds or of time in which links do not change. Graphs of epochs are drawn from the stream
 (seed, "topology", epoch), so an epoch is the same whichever were asked for before it.
@@ -46,14 +46,14 @@ class Overlay(Protocol):
         """Which epoch holds at that time and in that round; no round counts as round 0."""
 
     def links(self, node: int, epoch: int) -> Links:
-        """Whom a node talks to in an epoch."""
+        """Return the links of a node in an epoch."""
 
     def changed(self, t_ns: int, up: frozenset[int]) -> None:
-        """These nodes, and no others, are up from now on. Only overlays that repair themselves care."""
+        """Note which nodes are up from now on; only overlays that repair themselves use it."""
 
 
 def fixed(neighbors: Sequence[Sequence[int]], weights: csr_array) -> Overlay:
-    """The same links for ever.
+    """The same links throughout a run.
 
     Args:
         neighbors: of each node, ascending; the relation is symmetric.
@@ -106,7 +106,7 @@ def epidemic_local(nodes: int, degree: int, seed: int, *, every: Every = "round"
 
 
 def one_peer_exponential(nodes: int, *, every: Every = "round") -> Overlay:
-    """In epoch t node i sends to i + 2^(t mod ceil(log2 n)) (mod n) and to nobody else; weights are 1/2.
+    """In epoch t node i sends to i + 2^(t mod ceil(log2 n)) (mod n) only; weights are 1/2.
 
     Ying et al. 2021, arXiv 2110.13363: where n is a power of 2, log2 n epochs in a row average exactly.
     """
@@ -121,7 +121,7 @@ def one_peer_exponential(nodes: int, *, every: Every = "round") -> Overlay:
 
 
 def matching(nodes: int, seed: int, *, every: Every = "round") -> Overlay:
-    """Everybody meets one other node, drawn afresh every epoch: a uniform matching, with one idle node if n is odd.
+    """A uniform random matching drawn afresh every epoch; one node is idle if n is odd.
 
     Both take the average of the two (weights 1/2): random pairwise gossip (Boyd et al. 2006, IEEE Trans. Inf.
     Theory 52(6)) with all pairs at the same time.
@@ -280,7 +280,7 @@ class _Drawn:
         return self._number(t_ns, round)
 
     def links(self, node: int, epoch: int) -> Links:
-        """Whom a node talks to in an epoch."""
+        """Return the links of a node in an epoch."""
         known = self._known.get(epoch)
         if known is None:
             while len(self._known) >= self._room:
@@ -289,7 +289,7 @@ class _Drawn:
         return known.of(node, self._numbers)
 
     def changed(self, t_ns: int, up: frozenset[int]) -> None:
-        """Nothing: these graphs do not depend on who is up."""
+        """Do nothing: these graphs do not depend on which nodes are up."""
 
 
 def _numbering(every: Every) -> Callable[[int, int | None], int]:

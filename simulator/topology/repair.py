@@ -25,7 +25,7 @@ def churn_driven(nodes: int, degree: int, seed: int, repair_s: float) -> Overlay
     A node that has been down for ``repair_s`` loses its links; one that returns later starts without any. Nodes
     that are up and lack links are then paired at random; where two are linked already, or one is left with
     itself, they are put into a random link a - b instead: a - b becomes a - y and z - b. So degrees stay at
-    ``degree``, whoever comes and goes, except that where nodes up x degree is odd, or hardly more than degree are
+    ``degree`` as nodes come and go, except that where nodes up x degree is odd, or hardly more than degree are
     up, some lack a link. This is SWAN's clothespinning (Bourassa and Holt 2003; Cooper, Dyer and Greenhill 2007,
     Comb. Probab. Comput. 16(4)).
 
@@ -72,12 +72,12 @@ class _Repairing:
         return bisect_right(self._starts_ns, t_ns)
 
     def links(self, node: int, epoch: int) -> Links:
-        """Whom a node talks to in an epoch."""
+        """Return the links of a node in an epoch."""
         history = self._history[node]
         return next((links for since, links in reversed(history) if since <= epoch), history[0][1])
 
     def changed(self, t_ns: int, up: frozenset[int]) -> None:
-        """These nodes, and no others, are up from now on."""
+        """Note which nodes are up from now on."""
         self._repair(t_ns)
         left, back, self._up = self._up - up, up - self._up, up
         for node in left:
@@ -92,21 +92,21 @@ class _Repairing:
         """Carry out what is due by then, at the time it was due."""
         while self._due and self._due[0][0] <= t_ns:
             due_ns = self._due[0][0]
-            gone = []
+            departed = []
             while self._due and self._due[0][0] == due_ns:
                 node = heappop(self._due)[1]
                 # It may have been back in the meantime, and even have left anew.
-                if self._left_ns.get(node) == due_ns - self._repair_ns and node not in gone:
-                    gone.append(node)
-            if gone:
-                self._begin(due_ns, gone)
+                if self._left_ns.get(node) == due_ns - self._repair_ns and node not in departed:
+                    departed.append(node)
+            if departed:
+                self._begin(due_ns, departed)
 
-    def _begin(self, t_ns: int, gone: Iterable[int]) -> None:
-        """A new epoch: the links of those who are gone fall away, and who is up and lacks links gets new ones."""
+    def _begin(self, t_ns: int, departed: Iterable[int]) -> None:
+        """Begin an epoch: remove the links of departed nodes, give new ones to nodes that are up and lack some."""
         self._starts_ns.append(t_ns)
         epoch = len(self._starts_ns)
         before: dict[int, int] = {}
-        for node in gone:
+        for node in departed:
             for peer in list(self._around[node]):
                 self._cut(node, peer, before)
             self._short.add(node)

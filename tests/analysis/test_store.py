@@ -13,7 +13,7 @@ import pytest
 
 from analysis.figures.catalogue import plot
 from analysis.report import report
-from analysis.store import Outage, is_study, read_run, read_study, seconds
+from analysis.store import Outage, is_study, read_run, read_study
 from simulator.errors import StorageError
 from tests.support.synthetic_runs import make_run, make_sweep, make_whatif
 
@@ -123,19 +123,6 @@ def test_an_unfinished_study_is_gathered_from_its_runs(tmp_path: Path) -> None:
         == whole.filter(pl.col("id") != "run003")["accuracy_mean"].to_list()
     )
     assert not study.run("run003").finished
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("12 s", 12.0), ("500 ms", 0.5), ("120us", 1.2e-4), ("2 min", 120), (3, 3)]
-)
-def test_durations(text: str | float, value: float) -> None:
-    assert seconds(text) == pytest.approx(value)
-
-
-@pytest.mark.parametrize("text", ["12", "5 parsecs", "-1 s", "s"])
-def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a duration"):
-        seconds(text)
 
 
 def test_analysis_does_not_import_jax() -> None:

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from scenarios.assembly.network import NetworkParts, build_network
+from scenarios.checks.run import check_nodes
 from scenarios.load import ScenarioErrors, resolve
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
 from simulator.network import latency
 from simulator.network.links import LinkModel, Reordering, Transport
 from simulator.network.packet_loss import Bursts
+from simulator.streams import Law
 from simulator.topology import overlays
 
 CONSTANT = {"kind": "constant", "value": "50 ms"}
@@ -41,7 +43,13 @@ def raw(
 
 
 def built(*args: Any, base: Path | None = None, **tables: Any) -> NetworkParts:
-    return build_network(resolve(raw(*args, **tables), base), base or Path())
+    scenario = resolve(raw(*args, **tables), base)
+
+    def checked(graph: nx.Graph) -> nx.Graph:
+        check_nodes(len(graph), scenario)
+        return graph
+
+    return build_network(scenario, base or Path(), checked)
 
 
 def link(network: dict[str, Any], **tables: Any) -> LinkModel:
@@ -83,7 +91,7 @@ def drawn(model: LinkModel, u: float = 0.5) -> float:
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
 )
-def test_every_law_per_message_per_link_and_as_jitter(law: dict[str, Any], expected: latency.Law) -> None:
+def test_every_law_per_message_per_link_and_as_jitter(law: dict[str, Any], expected: Law) -> None:
     u = np.linspace(0.01, 0.99, 9)
     plain = link({"latency": law})
     assert plain.base_s is None
@@ -251,7 +259,7 @@ def test_attributes_of_links_come_from_the_graph_file(tmp_path: Path) -> None:
         (
             "a b {'latency': 5}",
             {},
-            "from a to b in the graph file: latency is 5, which says no",
+            "from a to b in the graph file: latency is 5: a bare number says no unit",
             "topology.path",
         ),
         ("a b {'latency': '5 mm'}", {}, 'unknown unit "mm"', "topology.path"),

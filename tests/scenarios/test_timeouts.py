@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from protocols.learning.executor import BatchedExecutor
-from scenarios.assembly.links import law_of
 from scenarios.build import build
 from scenarios.facts.timeouts import least_latency_s, model_bytes, tight, typical_latency_s
+from scenarios.kinds.latencies import DelayLaw
 from scenarios.load import ScenarioErrors, load, resolve, warned
 from scenarios.run import run
 
@@ -110,7 +110,7 @@ LAWS = [
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law["kind"])
 def test_quantiles_are_those_of_the_laws(law: dict[str, Any]) -> None:
     scenario = resolve(raw(network={"latency": law}))
-    drawn = law_of(scenario.network.latency)
+    drawn = DelayLaw.kinds()[law["kind"]].model_validate(law).build()
     median = float(drawn(np.array([0.5]))[0])
     assert typical_latency_s(scenario) == pytest.approx(median, rel=0.01)
     assert least_latency_s(scenario) <= float(drawn(np.array([1e-12]))[0])

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from scenarios.format.units import DURATIONS, RATES, SIZES, Duration, Fraction, Rate, Size, parse, show
+from scenarios.format.units import Duration, Fraction, Rate, Size
+from simulator.units import DURATIONS, RATES, SIZES, parse, show
 
 
 class Quantities(BaseModel):

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from simulator.core.clock import to_ns
 from simulator.errors import ConfigurationError
 from simulator.faults.churn import availability, availability_trace, downtimes, session_times, weibull
-from simulator.faults.plan import Arrival, Law, Outage, Sessions, check, region_outage
+from simulator.faults.plan import Arrival, Churn, Outage, check, region_outage
+from simulator.streams import Law
 
-HOUR = Sessions(range(20), weibull(3600.0, 0.5), weibull(600.0))
+HOUR = Churn(range(20), weibull(3600.0, 0.5), weibull(600.0))
 
 
 def fixed(value: float) -> Law:
@@ -27,7 +28,7 @@ def heavy(tail: float) -> Law:
     return lambda u: (1 - u) ** (-1 / tail)
 
 
-def first(sessions: Sessions, node: int, seed: int = 1, count: int = 50) -> list[tuple[float, float]]:
+def first(sessions: Churn, node: int, seed: int = 1, count: int = 50) -> list[tuple[float, float]]:
     return list(islice(session_times(sessions, node, seed), count))
 
 
@@ -39,7 +40,7 @@ def first(sessions: Sessions, node: int, seed: int = 1, count: int = 50) -> list
 )
 @settings(max_examples=50, deadline=None)
 def test_a_node_is_up_and_down_in_turn(seed: int, shape: float, stationary: bool, from_s: float) -> None:
-    sessions = Sessions([4], weibull(100, shape), weibull(10, shape), stationary=stationary, from_s=from_s)
+    sessions = Churn([4], weibull(100, shape), weibull(10, shape), stationary=stationary, from_s=from_s)
     flat = [t for pair in first(sessions, 4, seed) for t in pair]
     assert len(flat) == 100
     assert flat[0] >= to_ns(from_s) / 1e9
@@ -48,12 +49,12 @@ def test_a_node_is_up_and_down_in_turn(seed: int, shape: float, stationary: bool
 
 
 def test_known_lengths_give_known_times() -> None:
-    sessions = Sessions([0], fixed(3.0), fixed(1.5), from_s=2.0)
+    sessions = Churn([0], fixed(3.0), fixed(1.5), from_s=2.0)
     assert first(sessions, 0, count=3) == [(5.0, 6.5), (9.5, 11.0), (14.0, 15.5)]
 
 
 def test_a_nodes_sessions_are_nobody_elses_business() -> None:
-    alone = Sessions([7], HOUR.up, HOUR.down)
+    alone = Churn([7], HOUR.up, HOUR.down)
     assert first(alone, 7) == first(HOUR, 7)
     assert first(HOUR, 7) != first(HOUR, 8)
     assert first(HOUR, 7) != first(HOUR, 7, seed=2)
@@ -63,7 +64,7 @@ def test_a_nodes_sessions_are_nobody_elses_business() -> None:
 
 
 def test_a_site_comes_and_goes_as_one_and_apart_from_other_sites() -> None:
-    here, there = (Sessions(nodes, HOUR.up, HOUR.down, together=True) for nodes in ([3, 1, 2], [4, 5]))
+    here, there = (Churn(nodes, HOUR.up, HOUR.down, together=True) for nodes in ([3, 1, 2], [4, 5]))
     assert first(here, 1) == first(here, 2) == first(here, 3)
     assert first(there, 4) == first(there, 5) != first(here, 1)
 
@@ -71,34 +72,34 @@ def test_a_site_comes_and_goes_as_one_and_apart_from_other_sites() -> None:
 def test_a_stationary_start_changes_the_first_change_only() -> None:
     """Lengths after the first change are those of the fresh start, so that both are paired."""
     fresh = first(HOUR, 0)
-    started = first(Sessions([0], HOUR.up, HOUR.down, stationary=True), 0)
+    started = first(Churn([0], HOUR.up, HOUR.down, stationary=True), 0)
     lengths = [[b - a for a, b in pairwise(t for pair in times for t in pair)] for times in (fresh, started)]
     assert lengths[0][1:] == pytest.approx(lengths[1][1:])
 
 
 def test_times_that_never_end_end_the_sequence() -> None:
-    assert first(Sessions([0], fixed(inf), fixed(1.0)), 0) == []
-    assert first(Sessions([0], fixed(2.0), fixed(inf)), 0) == [(2.0, inf)]
+    assert first(Churn([0], fixed(inf), fixed(1.0)), 0) == []
+    assert first(Churn([0], fixed(2.0), fixed(inf)), 0) == [(2.0, inf)]
 
 
 def test_a_length_is_at_least_a_nanosecond() -> None:
-    times = first(Sessions([0], fixed(1e-12), fixed(1e-12)), 0, count=2)
+    times = first(Churn([0], fixed(1e-12), fixed(1e-12)), 0, count=2)
     assert times == [(1e-9, 2e-9), (3e-9, 4e-9)]
 
 
 @pytest.mark.parametrize("tail", [0.01, 0.8, 1.0])
 def test_equilibrium_needs_a_mean(tail: float) -> None:
-    endless = Sessions([0], heavy(tail), weibull(1.0), stationary=True)
+    endless = Churn([0], heavy(tail), weibull(1.0), stationary=True)
     with pytest.raises(ConfigurationError, match="infinite mean"):
         session_times(endless, 0, 1)
-    session_times(Sessions([0], heavy(tail), weibull(1.0)), 0, 1)
+    session_times(Churn([0], heavy(tail), weibull(1.0)), 0, 1)
 
 
 # ---------------------------------------------------------------- outages and sessions together
 
 
 def test_a_region_that_is_down_keeps_its_churning_nodes_down() -> None:
-    sessions = Sessions([0, 1], fixed(4.0), fixed(2.0), keeps_disk=True)  # down in [4, 6), [10, 12), [16, 18)
+    sessions = Churn([0, 1], fixed(4.0), fixed(2.0), keeps_disk=True)  # down in [4, 6), [10, 12), [16, 18)
     faults = [sessions, *region_outage([0, 2], 5.0, 11.0, keeps_disk=False)]
     check(faults, 3)
     plans = downtimes(faults, 1)
@@ -108,7 +109,7 @@ def test_a_region_that_is_down_keeps_its_churning_nodes_down() -> None:
 
 
 def test_a_node_that_never_returns_has_no_more_sessions() -> None:
-    plans = downtimes([Outage(0, 5.0), Sessions([0], fixed(4.0), fixed(2.0))], 1)
+    plans = downtimes([Outage(0, 5.0), Churn([0], fixed(4.0), fixed(2.0))], 1)
     assert list(plans[0]) == [Outage(0, 4.0)]
 
 
@@ -186,4 +187,4 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_availability_is_the_share_of_the_means() -> None:
     assert availability(HOUR) == pytest.approx(3600 / 4200, rel=1e-4)
-    assert availability(Sessions([0], fixed(3.0), fixed(1.0))) == pytest.approx(0.75, rel=1e-6)
+    assert availability(Churn([0], fixed(3.0), fixed(1.0))) == pytest.approx(0.75, rel=1e-6)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from simulator.conformance.clauses import BATTERY
-from simulator.conformance.harness import TICK_S, Case, Engine, run_case
+from simulator.conformance.harness import TICK_S, Case, Runtime, run_case
 from simulator.contract.node import Program
 from simulator.network.latency import constant
 from simulator.network.links import LinkModel
@@ -29,7 +29,7 @@ def stations(world: World, program: Program) -> Ending:
 
 @pytest.mark.parametrize("case", BATTERY, ids=lambda case: case.name)
 @pytest.mark.parametrize("engine", [virtual, stations])
-def test_contract(case: Case, engine: Engine) -> None:
+def test_contract(case: Case, engine: Runtime) -> None:
     run_case(case, engine)
 
 

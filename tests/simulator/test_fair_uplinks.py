@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from simulator.core.clock import Calendar
 from simulator.network.fair_uplinks import FairUplinks
-from simulator.network.max_min import FairNetwork
+from simulator.network.max_min import MaxMinSharing
 
 S = 1_000_000_000
 Link = tuple[int, int]
@@ -56,7 +56,7 @@ def test_rates_are_max_min_fair(seed: int) -> None:
     caps = {pair: draw.uniform(1e5, 3e6) for pair in pairs if draw.random() < 0.3}
     env = Calendar()
     alive: dict[int, Link] = {}
-    network = FairNetwork(env, up, down, caps, lambda token, dst: alive.pop(token) and None)
+    network = MaxMinSharing(env, up, down, caps, lambda token, dst: alive.pop(token) and None)
     for number in range(draw.randint(1, 25)):
         src, dst = draw.choice(pairs)
         alive[number] = (src, dst)
@@ -85,7 +85,7 @@ def ends(
     shared = (
         FairUplinks(env, up, left)
         if network == "uplinks"
-        else FairNetwork(env, up, down, rates.get("caps", inf), left)
+        else MaxMinSharing(env, up, down, rates.get("caps", inf), left)
     )
     for number, (start_s, src, dst, bits) in enumerate(starts):
         act = env.timeout(round(start_s * S))
@@ -156,7 +156,7 @@ def test_a_crash_frees_nothing_for_the_dead_and_everything_for_those_who_share_a
         env.run()
         assert ended == [(2, 3 * S)]
         return
-    both = FairNetwork(
+    both = MaxMinSharing(
         env, [1.0, 1.0, 1], [1, 1, 1.0], inf, lambda token, dst: ended.append((token, env.now_ns))
     )
     both.start(0, (2,), 5, 0)

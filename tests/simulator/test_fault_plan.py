@@ -13,20 +13,19 @@ from hypothesis import strategies as st
 from simulator.errors import ConfigurationError
 from simulator.faults.plan import (
     Arrival,
+    Churn,
     Cut,
     Fault,
     Hold,
-    Law,
     Outage,
-    Sessions,
     Slow,
     check,
-    down_at,
     leaves_ns,
     partition,
     region_outage,
     severed,
 )
+from simulator.streams import Law
 
 
 def hours(value: float) -> Law:
@@ -66,11 +65,11 @@ def hours(value: float) -> Law:
         ),
         (
             [Cut()],
-            "the cut concerns no link; name links, or groups that leave somebody on each side",
+            "the cut concerns no link; name links, or groups with nodes on each side",
         ),
         (
             [Cut(groups=(frozenset(range(4)),))],
-            "the cut concerns no link; name links, or groups that leave somebody on each side",
+            "the cut concerns no link; name links, or groups with nodes on each side",
         ),
         ([Cut(groups=(frozenset({0, 1}), frozenset({1})))], "node 1 is in two groups of the cut"),
         ([Cut(groups=(frozenset({0}), frozenset()))], "a group of the cut is empty"),
@@ -81,19 +80,19 @@ def hours(value: float) -> Law:
             [Slow(0, 2.0, 1.0, 1.0)],
             "slow period of node 0 from 1.0 s would end at 1.0 s; the end is later than the beginning",
         ),
-        ([Sessions([0, 7], hours(1), hours(1))], "sessions of node 7, but nodes are 0..3"),
-        ([Sessions([], hours(1), hours(1))], "sessions of no nodes; name at least one"),
-        ([Sessions([1, 1], hours(1), hours(1))], "sessions name a node twice"),
+        ([Churn([0, 7], hours(1), hours(1))], "sessions of node 7, but nodes are 0..3"),
+        ([Churn([], hours(1), hours(1))], "sessions of no nodes; name at least one"),
+        ([Churn([1, 1], hours(1), hours(1))], "sessions name a node twice"),
         (
-            [Sessions([1], hours(1), hours(0))],
+            [Churn([1], hours(1), hours(0))],
             "the law of the down times of sessions gives 0.0 to 0.0 s; times are above 0",
         ),
         (
-            [Sessions([1], hours(1), hours(1)), Sessions([0, 1], hours(2), hours(1))],
-            "node 1 is in two sessions of one kind; it would come and go by both alike",
+            [Churn([1], hours(1), hours(1)), Churn([0, 1], hours(2), hours(1))],
+            "node 1 is in two sessions of one kind; it would follow both alike",
         ),
         (
-            [Arrival(1, 3.0), Sessions([1], hours(1), hours(1))],
+            [Arrival(1, 3.0), Churn([1], hours(1), hours(1))],
             "node 1 arrives at 3.0 s, after its sessions at 0.0 s",
         ),
     ],
@@ -116,17 +115,12 @@ def test_what_can_be_passes() -> None:
             Hold(groups=(frozenset({0}), frozenset({1, 2})), at_s=1.0),
             Slow(3, 5.0, 1.0, 2.0),
             Slow(3, 0.5),
-            Sessions([0, 3], hours(1), hours(2)),
-            Sessions([3, 1], hours(1), hours(2), together=True),
+            Churn([0, 3], hours(1), hours(2)),
+            Churn([3, 1], hours(1), hours(2), together=True),
         ],
         4,
     )
     check([], 1)
-
-
-def test_the_plan_says_who_is_down() -> None:
-    plan = [Outage(1, 2.0, 3.0), Outage(0, 1.0)]
-    assert [down_at(plan, t) for t in (0.5, 1.0, 2.5, 3.0)] == [set(), {0}, {0, 1}, {0}]
 
 
 def test_nodes_in_no_group_are_one_more_group() -> None:

@@ -292,14 +292,3 @@ def test_random_places_depend_on_the_seed_and_favour_none() -> None:
     """First places of 6,000 seeds: 1,000 each of 6, within 5.6 deviations of 28.9; error below 2e-7."""
     firsts = Counter(geography.assign(6, 1, "random", seed)[0] for seed in range(6000))
     assert all(abs(firsts[place] - 1000) < 5.6 * 28.9 for place in range(6))
-
-
-def test_regions_have_the_nodes_of_their_places() -> None:
-    labels = ("Europe", "America", "Europe", "Asia")
-    found = geography.regions(labels, (0, 1, 2, 0))
-    assert found == {"Europe": (0, 2, 3), "America": (1,), "Asia": ()}
-    assert list(found) == ["Europe", "America", "Asia"]
-    with pytest.raises(ConfigurationError, match="no column 'region'"):
-        geography.regions(None, (0,))
-    with pytest.raises(ConfigurationError, match="node 0 is at place 4"):
-        geography.regions(labels, (4,))

@@ -14,6 +14,7 @@ from scipy import stats
 from simulator import streams
 from simulator.errors import ConfigurationError
 from simulator.network import latency
+from simulator.streams import Law
 
 DRAWS = streams.unit(streams.absorb(streams.root(1, "test of the laws"), np.arange(5000)))
 
@@ -35,13 +36,13 @@ EDGES = np.array([2**-53, 0.5, 1 - 2**-53])
 
 
 @pytest.mark.parametrize(("law", "cdf"), LAWS)
-def test_draws_follow_their_law(law: latency.Law, cdf: Callable[[float], float]) -> None:
+def test_draws_follow_their_law(law: Law, cdf: Callable[[float], float]) -> None:
     """Kolmogorov–Smirnov on 5,000 draws; fails by chance with probability 1e-6."""
     assert stats.kstest(law(DRAWS), cdf).pvalue > 1e-6
 
 
 @pytest.mark.parametrize("law", SHAPED)
-def test_a_law_keeps_the_shape_and_draws_each_number_by_itself(law: latency.Law) -> None:
+def test_a_law_keeps_the_shape_and_draws_each_number_by_itself(law: Law) -> None:
     for shape in [(), (1,), (7,), (3, 4), (0,)]:
         u = DRAWS[: int(np.prod(shape))].reshape(shape)
         drawn = law(u)
@@ -53,7 +54,7 @@ def test_a_law_keeps_the_shape_and_draws_each_number_by_itself(law: latency.Law)
 
 
 @pytest.mark.parametrize("law", SHAPED)
-def test_a_law_is_monotone_and_finite_to_its_ends(law: latency.Law) -> None:
+def test_a_law_is_monotone_and_finite_to_its_ends(law: Law) -> None:
     drawn = law(np.concatenate([EDGES, np.linspace(0.001, 0.999, 999)]))
     assert np.isfinite(drawn).all()
     assert (drawn >= 0).all()
@@ -71,7 +72,7 @@ def test_a_law_is_monotone_and_finite_to_its_ends(law: latency.Law) -> None:
         latency.gamma(1e9, 0.01),
     ],
 )
-def test_a_tail_however_heavy_ends_within_64_bits_of_nanoseconds(law: latency.Law) -> None:
+def test_a_tail_however_heavy_ends_within_64_bits_of_nanoseconds(law: Law) -> None:
     assert 0.99e9 < law(EDGES)[2] <= 1.000001e9
 
 

@@ -8,15 +8,15 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given as forall
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from simulator.core.clock import to_s
 from simulator.errors import ConfigurationError
-from simulator.faults.plan import Law, Slow
-from simulator.faults.speeds import Speeds, draw_factors, given, steps_of, stretched_ns
+from simulator.faults.plan import Slow
+from simulator.faults.speeds import Speeds, draw_factors, steps_of, stretched_ns
+from simulator.streams import Law
 
 S = 10**9
 
@@ -71,7 +71,7 @@ PERIODS = st.lists(
 
 
 @settings(deadline=None)
-@forall(PERIODS, st.integers(0, 2 * 10**10), st.integers(0, 10**10), st.integers(0, 10**10))
+@given(PERIODS, st.integers(0, 2 * 10**10), st.integers(0, 10**10), st.integers(0, 10**10))
 def test_two_halves_of_a_job_take_as_long_as_the_whole(
     periods: list[Slow], at_ns: int, first_ns: int, second_ns: int
 ) -> None:
@@ -87,7 +87,7 @@ def test_two_halves_of_a_job_take_as_long_as_the_whole(
     assert abs(ended - whole) <= Fraction(1, 2) * (max(factors) / min(factors)) + 1
 
 
-@forall(PERIODS, st.integers(0, 10**10), st.integers(1, 10**10), st.integers(1, 10**9))
+@given(PERIODS, st.integers(0, 10**10), st.integers(1, 10**10), st.integers(1, 10**9))
 def test_who_starts_later_ends_no_earlier(
     periods: list[Slow], at_ns: int, work_ns: int, later_ns: int
 ) -> None:
@@ -96,7 +96,7 @@ def test_who_starts_later_ends_no_earlier(
     assert ends[0] < ends[1]
 
 
-@forall(PERIODS, st.randoms(), st.integers(0, 2 * 10**10), st.integers(0, 10**10))
+@given(PERIODS, st.randoms(), st.integers(0, 2 * 10**10), st.integers(0, 10**10))
 def test_the_order_of_periods_does_not_matter(
     periods: list[Slow], random: Random, at_ns: int, work_ns: int
 ) -> None:
@@ -127,12 +127,6 @@ def test_a_nodes_factor_depends_on_the_seed_and_the_node_alone() -> None:
     assert stats.kstest(np.array(many), stats.uniform(1, 2).cdf).pvalue > 1e-6
 
 
-def test_factors_given_by_node() -> None:
-    assert given({2: 4.0, 0: 0.5}, 4) == (0.5, 1.0, 4.0, 1.0)
-    with pytest.raises(ConfigurationError, match=r"speed of node 4, but nodes are 0\.\.3"):
-        given({4: 2.0}, 4)
-
-
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_factor_that_cannot_be_is_refused(factor: float) -> None:
     told = "speed of node 1: a factor is finite and above 0"
@@ -140,7 +134,5 @@ def test_a_factor_that_cannot_be_is_refused(factor: float) -> None:
         Speeds((1.0, factor))
     with pytest.raises(ConfigurationError, match=told):
         Speeds(slow=[Slow(1, factor)])
-    with pytest.raises(ConfigurationError, match=told):
-        given({1: factor}, 2)
     with pytest.raises(ConfigurationError, match="a factor is finite and above 0"):
         draw_factors(lambda u: np.full(np.shape(u), factor), 2, 1)

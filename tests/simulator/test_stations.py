@@ -38,7 +38,7 @@ WAYS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 WAYS["a listener"] = lambda: {"released": lambda *event: None}
 WAYS["a tap at a node"] = lambda: {"adversary": Adversary(frozenset({1}), lambda node, delivery: None)}
-"""Worlds that differ from Direct's only in how the events come about."""
+"""Worlds that differ from DirectNetwork's only in how the events come about."""
 
 
 def outages(grain_s: float) -> st.SearchStrategy[list[Fault]]:

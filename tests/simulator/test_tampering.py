@@ -16,8 +16,8 @@ from scipy import stats
 
 from simulator.adversary.coalition import Adversary, Coalition
 from simulator.adversary.tampering import (
-    Sealed,
-    Sent,
+    Ciphertext,
+    Forward,
     Tamper,
     alter,
     arrays,
@@ -57,8 +57,8 @@ def at_work(tamper: Tamper, seed: int = 1, **options: Any) -> Coalition:
     return coalition
 
 
-def keep(context: Context, dst: int, message: Message) -> Sequence[Sent]:
-    return [Sent(0.0, dst, message)]
+def keep(context: Context, dst: int, message: Message) -> Sequence[Forward]:
+    return [Forward(0.0, dst, message)]
 
 
 def reachable(thing: Any) -> dict[int, Any]:
@@ -81,7 +81,7 @@ def spied(level: Knowledge, **options: Any) -> tuple[Context, dict[str, Message]
     """What node 0 is shown when it speaks to node 1 (ring of ten; node 5 belongs to the coalition too)."""
     held: list[Context] = []
 
-    def spy(context: Context, dst: int, message: Message) -> Sequence[Sent]:
+    def spy(context: Context, dst: int, message: Message) -> Sequence[Forward]:
         held.append(context)
         return keep(context, dst, message)
 
@@ -153,7 +153,7 @@ def test_what_comes_later_is_not_in_a_view_taken_earlier() -> None:
 def test_memory_keeps_the_latest_and_stays_small() -> None:
     lengths = []
 
-    def spy(context: Context, dst: int, message: Message) -> Sequence[Sent]:
+    def spy(context: Context, dst: int, message: Message) -> Sequence[Forward]:
         lengths.append(len(context.seen))
         assert [d.message.round for d in context.seen] == list(
             range(message.round + 1 - len(context.seen), message.round + 1)
@@ -194,17 +194,22 @@ def on_link(tamper: Tamper, **options: Any) -> Coalition:
 def test_on_an_encrypted_link_nothing_can_be_read() -> None:
     handed: list[Message] = []
 
-    def spy(context: Context, dst: int, message: Message) -> Sequence[Sent]:
+    def spy(context: Context, dst: int, message: Message) -> Sequence[Forward]:
         handed.append(message)
         return keep(context, dst, message)
 
     original = message(3)
     (sent,) = on_link(spy).crossing(0.0, 0, 1, original)
-    assert sent == Sent(0.0, 1, original)
+    assert sent == Forward(0.0, 1, original)
     assert sent.message is original
-    (sealed,) = handed
-    assert (sealed.kind, sealed.round, sealed.size_bytes, sealed.release) == ("sealed", -1, 32, None)
-    assert not reachable(sealed).keys() & {id(original), id(original.body), id(original.kind)}
+    (encrypted,) = handed
+    assert (encrypted.kind, encrypted.round, encrypted.size_bytes, encrypted.release) == (
+        "encrypted",
+        -1,
+        32,
+        None,
+    )
+    assert not reachable(encrypted).keys() & {id(original), id(original.body), id(original.kind)}
 
 
 @pytest.mark.parametrize(
@@ -225,11 +230,11 @@ def test_reading_and_altering_on_an_encrypted_link_is_refused_at_once(tamper: Ta
 
 
 def test_own_functions_cannot_forge_on_an_encrypted_link_either() -> None:
-    def forge(context: Context, dst: int, sealed: Message) -> Sequence[Sent]:
-        return [Sent(0.0, dst, sealed._replace(body="forged"))]
+    def forge(context: Context, dst: int, encrypted: Message) -> Sequence[Forward]:
+        return [Forward(0.0, dst, encrypted._replace(body="forged"))]
 
-    def invent(context: Context, dst: int, sealed: Message) -> Sequence[Sent]:
-        return [Sent(0.0, dst, sealed._replace(body=Sealed()))]
+    def invent(context: Context, dst: int, encrypted: Message) -> Sequence[Forward]:
+        return [Forward(0.0, dst, encrypted._replace(body=Ciphertext()))]
 
     for attack in (forge, invent):
         with pytest.raises(ContractError, match="did not come over it"):
@@ -241,9 +246,9 @@ def test_own_functions_cannot_forge_on_an_encrypted_link_either() -> None:
 def test_a_sealed_message_is_replayed_whole_and_only_on_its_link() -> None:
     stock: list[Message] = []
 
-    def old_for_new(context: Context, dst: int, sealed: Message) -> Sequence[Sent]:
-        stock.append(sealed)
-        return [Sent(0.0, dst, stock[0]._replace(kind="relabelled", size_bytes=1))]
+    def old_for_new(context: Context, dst: int, encrypted: Message) -> Sequence[Forward]:
+        stock.append(encrypted)
+        return [Forward(0.0, dst, stock[0]._replace(kind="relabelled", size_bytes=1))]
 
     first, second = message(1), message(2)
     coalition = on_link(old_for_new)
@@ -261,8 +266,8 @@ def test_wiretap_and_attacker_agree_about_encryption() -> None:
 
 
 def test_an_attacker_on_a_link_stays_on_it() -> None:
-    def divert(context: Context, dst: int, message: Message) -> Sequence[Sent]:
-        return [Sent(0.0, 7, message)]
+    def divert(context: Context, dst: int, message: Message) -> Sequence[Forward]:
+        return [Forward(0.0, 7, message)]
 
     with pytest.raises(ContractError, match="the link ends at 1"):
         on_link(divert).crossing(0.0, 0, 1, message())
@@ -274,10 +279,10 @@ def test_an_attacker_on_a_link_stays_on_it() -> None:
 def test_drop_delay_replay() -> None:
     original = message()
     assert drop()(context(), 1, original) == ()
-    assert list(drop(0.0)(context(), 1, original)) == [Sent(0.0, 1, original)]
-    assert list(delay(0.5)(context(), 1, original)) == [Sent(0.5, 1, original)]
-    assert list(replay(2.0)(context(), 1, original)) == [Sent(0.0, 1, original), Sent(2.0, 1, original)]
-    assert list(replay(2.0, 0.0)(context(), 1, original)) == [Sent(0.0, 1, original)]
+    assert list(drop(0.0)(context(), 1, original)) == [Forward(0.0, 1, original)]
+    assert list(delay(0.5)(context(), 1, original)) == [Forward(0.5, 1, original)]
+    assert list(replay(2.0)(context(), 1, original)) == [Forward(0.0, 1, original), Forward(2.0, 1, original)]
+    assert list(replay(2.0, 0.0)(context(), 1, original)) == [Forward(0.0, 1, original)]
 
 
 def test_a_law_of_delays_is_drawn_by_message() -> None:
@@ -385,7 +390,7 @@ def test_only_acts_inside_its_window(kind: str, round: int, to: int, now_s: floa
     gone = kind == "share" and 2 <= round < 5 and to == 9 and 2.0 <= now_s < 6.0
     original = message(round, kind)
     leaving = tamper(context(now_s=now_s), to, original)
-    assert list(leaving) == ([] if gone else [Sent(0.0, to, original)])
+    assert list(leaving) == ([] if gone else [Forward(0.0, to, original)])
 
 
 def test_a_single_kind_is_not_a_set_of_letters() -> None:
@@ -421,28 +426,33 @@ def test_actions_that_cannot_be_are_refused(build: Callable[[], Tamper], why: st
 @pytest.mark.parametrize("bad", [-1.0, nan, inf])
 def test_times_that_are_none_are_refused(bad: float) -> None:
     with pytest.raises(ContractError, match="expected finite and not negative"):
-        at_work(lambda c, dst, m: [Sent(bad, dst, m)]).outgoing(0.0, 0, 1, message())
+        at_work(lambda c, dst, m: [Forward(bad, dst, m)]).outgoing(0.0, 0, 1, message())
 
 
 def test_a_byzantine_node_sends_to_its_neighbours_only() -> None:
-    coalition = at_work(lambda c, dst, m: [Sent(0.0, 9, m)])
+    coalition = at_work(lambda c, dst, m: [Forward(0.0, 9, m)])
     assert coalition.outgoing(0.0, 0, 1, message())[0].dst == 9
     with pytest.raises(ContractError, match=r"sends to node 5; it has links to \(9, 1\)"):
-        at_work(lambda c, dst, m: [Sent(0.0, 5, m)]).outgoing(0.0, 0, 1, message())
+        at_work(lambda c, dst, m: [Forward(0.0, 5, m)]).outgoing(0.0, 0, 1, message())
 
 
 def test_copies_are_told_from_the_message_itself() -> None:
-    def busy(context: Context, dst: int, m: Message) -> Sequence[Sent]:
+    def busy(context: Context, dst: int, m: Message) -> Sequence[Forward]:
         changed = m._replace(body=0)
-        return [Sent(0, 9, m), Sent(1, dst, changed), Sent(2, dst, m), Sent(3, dst, m._replace(round=8))]
+        return [
+            Forward(0, 9, m),
+            Forward(1, dst, changed),
+            Forward(2, dst, m),
+            Forward(3, dst, m._replace(round=8)),
+        ]
 
     leaving = at_work(busy).outgoing(0.0, 0, 1, message())
     assert [sent.copy for sent in leaving] == [True, False, True, True]
 
 
 def test_whatever_leaves_is_charged_as_the_true_message() -> None:
-    def strip(context: Context, dst: int, m: Message) -> Sequence[Sent]:
-        return [Sent(0, dst, m._replace(release=None)), Sent(0, 9, Message("new", 0, 1, 8))]
+    def strip(context: Context, dst: int, m: Message) -> Sequence[Forward]:
+        return [Forward(0, dst, m._replace(release=None)), Forward(0, 9, Message("new", 0, 1, 8))]
 
     leaving = at_work(strip).outgoing(0.0, 0, 1, message(release="true"))
     assert [sent.message.release for sent in leaving] == ["true", "true"]

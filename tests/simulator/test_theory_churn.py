@@ -13,7 +13,7 @@ import pytest
 from scipy import integrate, special, stats
 
 from simulator.faults.churn import availability, session_times, weibull
-from simulator.faults.plan import Sessions
+from simulator.faults.plan import Churn
 
 SIGMAS = 5.0
 MEAN_UP_S, MEAN_DOWN_S = 30.0, 10.0
@@ -25,12 +25,12 @@ def variance(mean_s: float, shape: float) -> float:
     return mean_s**2 * (gamma(1 + 2 / shape) / gamma(1 + 1 / shape) ** 2 - 1)
 
 
-def churning(nodes: int, shape: float, *, stationary: bool) -> Sessions:
+def churning(nodes: int, shape: float, *, stationary: bool) -> Churn:
     up, down = weibull(MEAN_UP_S, shape), weibull(MEAN_DOWN_S, shape)
-    return Sessions(range(nodes), up, down, stationary=stationary)
+    return Churn(range(nodes), up, down, stationary=stationary)
 
 
-def up_at(sessions: Sessions, node: int, t_s: float) -> bool:
+def up_at(sessions: Churn, node: int, t_s: float) -> bool:
     for down_s, up_s in session_times(sessions, node, seed=11):
         if t_s < down_s:
             return True
@@ -101,7 +101,7 @@ def test_lengths_follow_their_law(shape: float) -> None:
 
 @pytest.mark.parametrize(("up_shape", "down_shape"), [(1.0, 0.4), (0.6, 3.0)])
 def test_availability_by_quadrature_is_that_of_the_means(up_shape: float, down_shape: float) -> None:
-    sessions = Sessions([0], weibull(70.0, up_shape), weibull(30.0, down_shape))
+    sessions = Churn([0], weibull(70.0, up_shape), weibull(30.0, down_shape))
     mean_s, _ = integrate.quad(lambda u: float(sessions.up(np.array([u]))[0]), 0, 1, limit=200)
     assert mean_s == pytest.approx(70.0, rel=1e-5)
     assert availability(sessions) == pytest.approx(0.7, rel=1e-4)

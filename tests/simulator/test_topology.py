@@ -293,14 +293,16 @@ def test_more_links_than_nodes_are_refused() -> None:
 )
 def test_what_a_scenario_says_of_its_graph_is_what_is_built(spec: dict[str, object]) -> None:
     """Node count and smallest degree, known from the tables alone, agree with the graph."""
-    from scenarios.assembly.network import build_graph
-    from scenarios.checks.topology import least_degree
-    from scenarios.kinds.topologies import node_count
-    from scenarios.load import load, merged, resolve
+    from scenarios.kinds.topologies import Topology
 
-    raw = merged(load("quickstart", ["protocol.exchange=plain", "fault=[]"]).raw, {"topology": spec})
-    raw["adversary"] = {}
-    scenario = resolve(raw)
-    around = topology.neighborhoods(build_graph(scenario, Path()))
-    assert node_count(scenario.topology) == len(around)
-    assert least_degree(scenario) in (None, min(map(len, around)))
+    table = Topology.kinds()[str(spec["kind"])].model_validate(spec)
+    graph = table.graph(1, Path())
+    assert graph is not None
+    around = topology.neighborhoods(graph)
+    assert table.node_count == len(around)
+    assert table.least_degree in (None, min(map(len, around)))
+    if table.regular:
+        assert len({len(neighbors) for neighbors in around}) == 1
+    if table.tree_levels:
+        assert nx.is_tree(graph)
+        assert nx.eccentricity(graph, 0) == table.tree_levels

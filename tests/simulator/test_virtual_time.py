@@ -17,7 +17,7 @@ from simulator.conformance.harness import ImmediateExecutor
 from simulator.contract.node import Message, Node, Program
 from simulator.core.records import DELIVERED, DROPPED, NEVER
 from simulator.errors import ConfigurationError, ContractError, NodeDown, ProgramError
-from simulator.faults.plan import Outage, down_at
+from simulator.faults.plan import Outage
 from simulator.network.latency import constant, lognormal
 from simulator.network.links import LinkModel
 from simulator.runtime.virtual import Kernel
@@ -240,7 +240,6 @@ def test_outages_that_cannot_be_are_refused() -> None:
         world(PAIR, faults=[Outage(2, 1.0)])
     with pytest.raises(ConfigurationError, match="return before"):
         world(PAIR, faults=[Outage(1, 2.0, 1.0)])
-    assert down_at([Outage(1, 2.0, 3.0), Outage(0, 1.0)], 2.5) == {0, 1}
 
 
 def test_a_protocol_error_survives_pickling() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.adversary.coalition import Adversary
-from simulator.adversary.wiretap import Row, Wiretap, links_of
+from simulator.adversary.wiretap import Row, Wiretap
 from simulator.contract.node import Message
 from simulator.errors import ConfigurationError
 
@@ -80,11 +80,6 @@ def test_rows_are_what_was_noted(sent: list[tuple[float, int, int, int]], data: 
     assert {i: r.arrived_s for i, r in enumerate(rows) if r.arrived_s is not None} == {
         i: t_s + 1 for i, t_s in arrived.items()
     }
-
-
-def test_links_around_nodes() -> None:
-    path = {0: (1,), 1: (0, 2), 2: (1, 3), 3: (2,)}
-    assert links_of([1], path.__getitem__) == {(0, 1), (1, 0), (1, 2), (2, 1)}
 
 
 @pytest.mark.parametrize("link", [(0, 0), (0,), (0, 1, 2), (-1, 2), "01", 3])

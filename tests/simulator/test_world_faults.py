@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from simulator.adversary.coalition import Adversary
-from simulator.adversary.tampering import Sent
+from simulator.adversary.tampering import Forward
 from simulator.contract.compute import Op
 from simulator.contract.knowledge import Context, Knowledge
 from simulator.contract.node import Message, Node
 from simulator.core.clock import to_ns
 from simulator.errors import ContractError, ProgramError
 from simulator.faults.detector import HeartbeatDetector
-from simulator.faults.plan import Arrival, Cut, Hold, Outage, Sessions, Slow
+from simulator.faults.plan import Arrival, Churn, Cut, Hold, Outage, Slow
 from simulator.faults.speeds import Speeds
 from simulator.network.latency import constant, exponential
 from simulator.network.links import LinkModel
@@ -71,7 +71,7 @@ def test_nobody_is_there_at_first() -> None:
 @pytest.mark.parametrize("tie_seed", [None, *range(6, 12)])
 def test_arriving_into_an_outage_ends_the_run_if_nobody_else_is_there(tie_seed: int | None) -> None:
     """The session begins the very moment the node would arrive, whichever of the two is first."""
-    away = Sessions([1], exponential(1e-9), exponential(1e6), stationary=True, from_s=5.0)
+    away = Churn([1], exponential(1e-9), exponential(1e6), stationary=True, from_s=5.0)
     played = play(lives, LINK, faults=[Arrival(1, 5.0), away], tie_seed=tie_seed, until_s=50.0)
     assert played.ending.t_s == 5.0
     assert played.ending.down == {1}
@@ -101,7 +101,7 @@ def test_a_disk_is_kept_or_not() -> None:
 
 def test_sessions_bring_nodes_down_and_up_until_the_programs_are_done() -> None:
     """Nodes 1 to 3 come and go for ever; the run ends when everybody who is up has finished."""
-    sessions = Sessions([1, 2, 3], exponential(0.8), exponential(0.2))
+    sessions = Churn([1, 2, 3], exponential(0.8), exponential(0.2))
     played = play(lives, LINK, complete(4), faults=[sessions])
     assert played.ending.t_s >= 1.0
     assert not played.ending.unfinished
@@ -114,7 +114,7 @@ def test_sessions_bring_nodes_down_and_up_until_the_programs_are_done() -> None:
 
 
 def test_a_run_survives_that_everybody_is_away() -> None:
-    together = Sessions([0, 1], exponential(0.3), exponential(0.2), together=True)
+    together = Churn([0, 1], exponential(0.3), exponential(0.2), together=True)
     played = play(lives, LINK, faults=[together])
     assert len(played.values("life")) > 2
     assert {node for node, _ in played.values("done")} == {0, 1}
@@ -462,9 +462,9 @@ def test_a_coalition_knows_what_its_members_have_received_by_now(level: Knowledg
     """Node 0 tampers; node 1, which sleeps all the time, is curious. What reached node 1 is known at once."""
     known: list[tuple[float, list[tuple[int, int]]]] = []
 
-    def spy(context: Context, dst: int, message: Message) -> Sequence[Sent]:
+    def spy(context: Context, dst: int, message: Message) -> Sequence[Forward]:
         known.append((context.now_s, [(d.src, d.message.round) for d in context.seen]))
-        return [Sent(0.0, dst, message)]
+        return [Forward(0.0, dst, message)]
 
     async def program(node: Node) -> None:
         if node.id == 2:
@@ -486,9 +486,9 @@ def test_a_coalition_knows_what_its_members_have_received_by_now(level: Knowledg
 def test_a_coalition_does_not_hear_what_its_member_missed() -> None:
     known: list[int] = []
 
-    def spy(context: Context, dst: int, message: Message) -> Sequence[Sent]:
+    def spy(context: Context, dst: int, message: Message) -> Sequence[Forward]:
         known.append(len(context.seen))
-        return [Sent(0.0, dst, message)]
+        return [Forward(0.0, dst, message)]
 
     async def program(node: Node) -> None:
         for r in range(10):

@@ -13,9 +13,9 @@ from simulator.conformance.harness import ImmediateExecutor
 from simulator.contract.node import Delivery, Message, Node, Program
 from simulator.core.clock import to_ns
 from simulator.faults.plan import Cut, Fault
-from simulator.network.direct import Direct
+from simulator.network.direct import DirectNetwork
 from simulator.network.links import LinkModel
-from simulator.network.stations import Carriage
+from simulator.network.stations import StationNetwork
 from simulator.runtime.virtual import Kernel
 from simulator.runtime.world import Ending, World
 from simulator.topology import graphs
@@ -79,7 +79,7 @@ def play(
     )
     kernel = Kernel(world, link, program)
     if stations is not None:
-        assert isinstance(kernel.network, Carriage if stations else Direct)
+        assert isinstance(kernel.network, StationNetwork if stations else DirectNetwork)
     return Played(kernel, kernel.run(until_s), said)
 
 

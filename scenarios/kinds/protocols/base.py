@@ -52,12 +52,12 @@ class Links:
     Args:
         both_ways: messages are answered, so a link is of no use without its way back.
         doubly_stochastic: rows and columns of the mixing matrix have to sum to 1.
-        trees: kinds of topology that are the tree which models go up and down; empty: any graph will do.
+        tree_levels: most levels below node 0 of the tree which models go up and down; 0: no tree is needed.
     """
 
     both_ways: bool = False
     doubly_stochastic: bool = False
-    trees: tuple[str, ...] = ()
+    tree_levels: float = 0
 
 
 @dataclass(frozen=True)

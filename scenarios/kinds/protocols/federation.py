@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -154,7 +155,7 @@ class FedavgProtocol(FederatedProtocol):
     @property
     def links(self) -> Links:
         """A star around the server."""
-        return Links(trees=("star",))
+        return Links(tree_levels=1)
 
     @property
     def messages_beside_sums(self) -> tuple[str, ...]:
@@ -238,7 +239,7 @@ class HierarchicalProtocol(FederatedProtocol):
     @property
     def links(self) -> Links:
         """A tree below the root."""
-        return Links(trees=("tree", "star"))
+        return Links(tree_levels=inf)
 
     def need(self, conditions: Conditions) -> Need | None:
         """Return None: every level of the tree has a time-out of its own."""

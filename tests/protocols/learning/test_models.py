@@ -89,7 +89,7 @@ def test_linear_regression_is_half_the_squared_error():
 def test_convolutions_are_those_of_jax(padding, stride):
     rng = np.random.default_rng(1)
     shape, kernel, out = (9, 7, 2), 3, 4
-    net = layers.Network(shape, (layers.Conv(out, kernel, stride, padding),))
+    net = layers.NeuralNetwork(shape, (layers.Conv(out, kernel, stride, padding),))
     params = rng.standard_normal(net.size).astype(np.float32)
     x = rng.standard_normal((3, *shape)).astype(np.float32)
     weights = params[:-out].reshape(kernel, kernel, shape[2], out)
@@ -103,7 +103,7 @@ def test_convolutions_are_those_of_jax(padding, stride):
 
 @pytest.mark.parametrize("by", ["average", "max"])
 def test_pooling_drops_what_fills_no_square(by):
-    net = layers.Network((5, 4, 1), (layers.Pool(2, by),))
+    net = layers.NeuralNetwork((5, 4, 1), (layers.Pool(2, by),))
     x = np.arange(20.0).reshape(1, 5, 4, 1)
     expected = [[2.5, 4.5], [10.5, 12.5]] if by == "average" else [[5, 7], [13, 15]]
     np.testing.assert_array_equal(net(jnp.zeros(0), x), np.reshape(expected, (1, -1)))
