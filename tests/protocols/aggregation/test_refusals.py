@@ -82,10 +82,10 @@ def test_a_range_that_honest_members_leave_is_refused() -> None:
 
 
 def test_a_radius_that_honest_updates_leave_is_refused_with_one_that_works(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"smallest radius that works is (\S+);") as refused:
+    with pytest.raises(ConfigurationError, match=r"radius must be at least (\S+), got 1\.2:") as refused:
         run(server({"norm_proof": PROOF | {"radius": 1.2}}), tmp_path / "short")
     assert refused.value.key == "secure.norm_proof.radius"
-    said = float(str(refused.value).split("radius that works is ")[1].split(";")[0])
+    said = float(str(refused.value).split("must be at least ")[1].split(",")[0])
     # Clipped to 1; a third of a noise of 1.5 on each of four coordinates.
     sigma = 1.5 / 9**0.5
     assert said == pytest.approx(1.0 + (4**0.5 + 12) * sigma, rel=2e-3)
