@@ -10,8 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from analysis.figures.captions import caption
-from analysis.figures.catalogue import plot
+from analysis.figures.catalogue import caption, plot
 from analysis.store import Run, Study, is_study, read_run, read_study
 from analysis.tables.estimate import seeds_in_words
 from analysis.tables.heat import has_heat

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,49 +16,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from analysis.formats import tables
+from analysis.formats.columns import TableFormat, first_line, read_table
+from analysis.formats.keys import SUMMARY_NUMBERS
+from analysis.formats.tables import FORMAT
 from simulator.errors import StorageError
 from simulator.units import DURATIONS, parse
-
-FORMAT = 1
-"""The newest run-folder format this version reads."""
-
-COLUMNS: Mapping[str, frozenset[str]] = {
-    "metrics": frozenset({"t_s", "round", "node", "metric", "value"}),
-    "messages": frozenset({"sent_s", "delivered_s", "src", "dst", "kind", "size_bytes", "status"}),
-    "releases": frozenset({"kind", "id", "t_s", "node", "round", "parents", "coefs", "sigma", "sensitivity"}),
-    "privacy": frozenset(
-        {"t_s", "victim", "observers", "adjacency", "unit", "mu2", "epsilon", "delta", "basis"}
-    ),
-}
-"""Tables that a whole run folder has, and the columns each must have."""
-
-ACTIVITY: Mapping[str, Any] = {
-    "node": pl.Int64,
-    "state": pl.String,
-    "from_s": pl.Float64,
-    "until_s": pl.Float64,
-}
-"""Columns of activity.parquet: when a node was computing, waiting or down. Older runs lack the table."""
-
-_MESSAGES: Mapping[str, Any] = {
-    "sent_s": pl.Float64,
-    "left_s": pl.Float64,
-    "delivered_s": pl.Float64,
-    "src": pl.Int64,
-    "dst": pl.Int64,
-    "kind": pl.String,
-    "round": pl.Int64,
-    "size_bytes": pl.Int64,
-    "attempts": pl.Int64,
-    "copy": pl.Boolean,
-    "status": pl.String,
-}
-_STAND_INS: Mapping[str, pl.Expr] = {
-    "left_s": pl.col("sent_s"),
-    "round": pl.lit(None, dtype=pl.Int64),
-    "attempts": pl.lit(1, dtype=pl.Int64),
-    "copy": pl.lit(False),
-}
 
 _MANIFEST_KEYS = ("name", "scenario", "status", "topology")
 _STUDY_KEYS = ("kind", "name", "scenario", "runs")
@@ -104,24 +66,21 @@ class Run:
         return self.manifest["status"] in ("finished", "diverged")
 
     def has(self, table: str) -> bool:
-        """Whether ``table`` (a key of :data:`COLUMNS`, or ``"activity"``) has been written."""
+        """Whether the table of that name (:data:`analysis.formats.tables.TABLES`) has been written."""
         return (self.path / f"{table}.parquet").exists()
 
     @cached_property
     def metrics(self) -> pl.DataFrame:
-        """Accuracy, loss, consensus and traffic at every evaluation."""
-        return _table(self.path / "metrics.parquet", COLUMNS["metrics"])
+        """What was measured at every evaluation."""
+        return self._read(tables.METRICS)
 
     @cached_property
     def messages(self) -> pl.DataFrame:
         """Every message: who, when, how large, what became of it.
 
-        Columns that older runs lack are filled in: ``left_s`` is ``sent_s`` (see :attr:`has_departures`), ``round``
-        null, ``attempts`` 1, ``copy`` false.
+        Columns that older runs lack are filled in; see :attr:`has_departures`.
         """
-        found = self._messages
-        whole = found.with_columns(**{name: expr for name, expr in _STAND_INS.items() if name not in found})
-        return _typed(whole, self.path / "messages.parquet", _MESSAGES)
+        return tables.MESSAGES.whole(self._messages, tables.MESSAGES.path(self.path))
 
     @property
     def has_departures(self) -> bool:
@@ -130,23 +89,25 @@ class Run:
 
     @cached_property
     def _messages(self) -> pl.DataFrame:
-        return _table(self.path / "messages.parquet", COLUMNS["messages"])
+        return self._read(tables.MESSAGES)
 
     @cached_property
     def activity(self) -> pl.DataFrame:
         """When each node was computing, waiting or down; ``until_s`` is null if it was so until the end."""
-        path = self.path / "activity.parquet"
-        return _typed(_table(path, frozenset(ACTIVITY)), path, ACTIVITY)
+        return tables.ACTIVITY.whole(self._read(tables.ACTIVITY), tables.ACTIVITY.path(self.path))
 
     @cached_property
     def releases(self) -> pl.DataFrame:
         """What became visible to whom, as a graph of linear combinations."""
-        return _table(self.path / "releases.parquet", COLUMNS["releases"])
+        return self._read(tables.RELEASES)
 
     @cached_property
     def privacy(self) -> pl.DataFrame:
         """ε of every (victim, observers) pair at every checkpoint, per basis."""
-        return _table(self.path / "privacy.parquet", COLUMNS["privacy"])
+        return self._read(tables.PRIVACY)
+
+    def _read(self, table: TableFormat) -> pl.DataFrame:
+        return table.read(table.path(self.path))
 
     @cached_property
     def outages(self) -> tuple[Outage, ...]:
@@ -203,13 +164,13 @@ class Study:
         """
         path = self.path / "summaries.parquet"
         required = frozenset({"id", "series", "variant", "seed"})
-        frame = _table(path, required) if path.exists() else self._gathered()
+        frame = read_table(path, required) if path.exists() else self._gathered()
         texts = [name for name, kind in frame.schema.items() if kind == pl.String]
-        numeric = [name for name in texts if name in _NUMERIC]
+        numeric = [name for name in texts if name in SUMMARY_NUMBERS]
         try:
             return frame.with_columns(pl.col(name).cast(pl.Float64) for name in numeric)
         except pl.exceptions.PolarsError as error:
-            raise StorageError(f"{path}: a number cannot be read ({_first_line(error)})") from error
+            raise StorageError(f"{path}: a number cannot be read ({first_line(error)})") from error
 
     def _gathered(self) -> pl.DataFrame:
         rows: list[dict[str, Any]] = []
@@ -228,26 +189,6 @@ class Study:
     def run(self, identity: str) -> Run:
         """One of the study's runs by its ``id``."""
         return read_run(self.path / "runs" / identity)
-
-
-_NUMERIC = frozenset(
-    {
-        "accuracy_mean",
-        "accuracy_worst",
-        "epsilon_worst",
-        "epsilon_median",
-        "epsilon_worst_open_loop",
-        "epsilon_median_open_loop",
-        "simulated_s",
-        "bytes_sent",
-        "time_to_accuracy_s",
-        "bytes_to_accuracy",
-        "sums_opened_fraction",
-        "mixes_complete_fraction",
-        "consensus_distance",
-        "delta",
-    }
-)
 
 
 def is_study(path: Path) -> bool:
@@ -317,30 +258,5 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _table(path: Path, columns: frozenset[str]) -> pl.DataFrame:
-    if not path.exists():
-        raise StorageError(f"{path}: is missing; the run stopped before it was written, or it was deleted")
-    try:
-        # Globbing off: a folder name may hold brackets.
-        frame = pl.read_parquet(path, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise StorageError(f"{path}: is not a whole parquet file ({_first_line(error)})") from error
-    missing = sorted(columns - set(frame.columns))
-    if missing:
-        raise StorageError(f"{path}: lacks the columns {', '.join(missing)}")
-    return frame
-
-
-def _typed(frame: pl.DataFrame, path: Path, types: Mapping[str, Any]) -> pl.DataFrame:
-    try:
-        return frame.with_columns(pl.col(name).cast(kind) for name, kind in types.items())
-    except pl.exceptions.PolarsError as error:
-        raise StorageError(f"{path}: a column is not of its type ({_first_line(error)})") from error
-
-
 def _number(value: Any) -> Any:
     return {"inf": math.inf, "-inf": -math.inf}.get(value, value) if isinstance(value, str) else value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.formats.tables import VIEW
 from analysis.store import Run
 from simulator.errors import StorageError
 
 SUM = "opened sum"
-_COLUMNS = ("t_s", "src", "kind", "round", "size_bytes", "values")
 
 
 class Views:
@@ -29,7 +28,7 @@ class Views:
 
     def __init__(self, run: Run, coalition: Collection[int]) -> None:
         self.coalition = tuple(sorted(coalition))
-        frames = [_read(run.path / "views" / f"{node}.parquet", node) for node in self.coalition]
+        frames = [_read(run, node) for node in self.coalition]
         self.frame = pl.concat(frames).sort("t_s", maintain_order=True) if frames else pl.DataFrame()
 
     def models(self, kinds: Collection[str], size: int) -> dict[tuple[int, int], NDArray[np.float64]]:
@@ -54,13 +53,10 @@ class Views:
         }
 
 
-def _read(path: Path, node: int) -> pl.DataFrame:
+def _read(run: Run, node: int) -> pl.DataFrame:
+    path = VIEW.path(run.path, node)
     if not path.exists():
         raise StorageError(
             f"{path} is missing: node {node} recorded nothing in this run; make it curious and run again"
         )
-    try:
-        frame = pl.read_parquet(path)
-        return frame.select(pl.lit(node).alias("member"), *_COLUMNS)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise StorageError(f"{path}: is damaged ({error})") from error
+    return VIEW.read(path).select(pl.lit(node).alias("member"), *VIEW.dtypes)

@@ -26,8 +26,9 @@ import numpy as np
 from protocols.privacy.exposure import Exposure, expose
 from protocols.privacy.innovations import follow
 from protocols.privacy.lineage import ORIGIN, Lineage, Opened, Visible
-from protocols.privacy.linear_view import Record, read_record, sight_rows, state_rows, whiten
+from protocols.privacy.linear_view import sight_rows, state_rows, whiten
 from protocols.privacy.open_loop import open_loop_losses
+from protocols.privacy.record import Record, read_record
 
 EVER = np.array([np.inf])
 

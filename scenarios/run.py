@@ -14,16 +14,19 @@ from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
 
+from analysis.formats.tables import FORMAT
+from analysis.metrics.catalogue import of_plugins, packages
 from protocols.learning.executor import BatchedExecutor
+from protocols.privacy.entries import record_end_s
 from protocols.privacy.ledger import Claim, account
-from protocols.privacy.lineage import record_end_s
+from protocols.privacy.question import Question, RunFacts
 from scenarios.assembly.adversary import build_adversary
 from scenarios.build import Parts, build
 from scenarios.facts.training import sampling_rate
 from scenarios.format.observers import observers_from
 from scenarios.kinds.studies import STUDY_TABLES
 from scenarios.objects import NOTHING, Objects
-from scenarios.runs.folder import FORMAT, METRICS, RunFolder
+from scenarios.runs.folder import RunFolder
 from scenarios.runs.recorder import Recorder
 from scenarios.runs.summary import summarise
 from scenarios.schema import Scenario
@@ -203,16 +206,16 @@ class _Underway:
             "trace_hash": log.trace_hash if isinstance(self.engine, Kernel) else None,
             "wall_s": time.perf_counter() - self.began,
         }
-        summary = summarise(self.scenario, self.parts, self.recorder, log, claims, end_s, status)
-        summary |= {"mode": self.manifest["mode"]} | facts | place
+        about = {"mode": self.manifest["mode"]} | facts | place
+        summary = summarise(self.scenario, self.parts, self.recorder, log, claims, end_s, status, about)
         written = "failed"
         try:
             self.folder.json("summary", summary)
-            self.folder.table("metrics", METRICS, self.recorder.metrics())
+            self.folder.metrics(self.recorder.metrics())
             self.folder.privacy(claims)
             self.folder.messages(log)
             self.folder.activity(self.engine.activity)
-            self.folder.releases(self.parts.learner.lineage.rows())
+            self.folder.releases(self.parts.learner.lineage.record())
             for node in sorted(self.parts.cast.curious):
                 self.folder.view(node, self.recorder.view(node))
             if self.engine.world.adversary.wires is not None:
@@ -247,20 +250,21 @@ def claim(
         observers = [observers_from(asked, parts.graph, scenario.seed) for asked in privacy.observers]
     entries = parts.learner.lineage.record()
     until_s = record_end_s(entries, end_s)
-    return account(
-        entries,
+    question = Question(
         victims=sorted(parts.honest),
         observers=observers,
-        uncredited=parts.cast.corrupt,
         unit=privacy.unit,
         adjacency=privacy.adjacency,
         delta=privacy.delta,
         times_s=[*(until_s * (i / CHECKPOINTS) for i in range(1, CHECKPOINTS)), until_s],
+    )
+    facts = RunFacts(
+        uncredited=parts.cast.corrupt,
         law=parts.law,
         rate=sampling_rate(scenario.training),
         failure_probability=parts.failure_probability,
-        on_progress=on_progress,
     )
+    return account(entries, question, facts, on_progress=on_progress)
 
 
 def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
@@ -287,4 +291,6 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         "byzantine": sorted(parts.cast.corrupt),
         "curious": sorted(parts.cast.curious),
         "mixing": mixing.properties(parts.weights),
-    } | ({"objects": parts.objects.facts()} if parts.objects else {})
+        **({"objects": parts.objects.facts()} if parts.objects else {}),
+        **({"metrics": packages()} if of_plugins() else {}),
+    }

@@ -1,4 +1,4 @@
-"""What liars cost, by their number, and where that breaks a scenario."""
+"""Figure of a search for the breaking point: accuracy lost by number of Byzantine nodes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from analysis.figures import style
+from analysis.figures import declared, style
 from analysis.store import Study
 from analysis.tables.estimate import seeds_in_words
 from simulator.errors import StorageError
@@ -20,7 +19,7 @@ def has_breaking(study: Study) -> bool:
 
 
 def breaking_figure(study: Study) -> Figure:
-    """Accuracy lost to so many liars, against the same nodes telling the truth: mean and 95 % t interval.
+    """Accuracy lost by number of Byzantine nodes, against the same nodes being honest: mean and 95 % t interval.
 
     One seed has no interval, and no bar.
 
@@ -31,18 +30,18 @@ def breaking_figure(study: Study) -> Figure:
     costs = found["costs"]
     made, (ax,) = style.figure(width=style.COLUMN_INCHES, height=2.3)
     with style.applied():
-        liars = [cost["liars"] for cost in costs]
+        numbers = [cost["liars"] for cost in costs]
         means = [100 * cost["mean"] for cost in costs]
-        ax.plot(liars, means, color=style.BLUE, marker="o", lw=1.1)
+        ax.plot(numbers, means, color=style.BLUE, marker="o", lw=1.1)
         for cost in costs:
             if cost["low"] is not None:
                 ends = [100 * cost["low"], 100 * cost["high"]]
                 ax.plot([cost["liars"]] * 2, ends, color=style.BLUE, lw=0.8)
         ax.axhline(100 * found["drop"], color=style.BLACK, lw=0.7, ls=(0, (4, 2)))
         if found["liars"] is not None:
-            cost = means[liars.index(found["liars"])]
+            cost = means[numbers.index(found["liars"])]
             left = (
-                found["liars"] - min(liars) < max(liars) - found["liars"]
+                found["liars"] - min(numbers) < max(numbers) - found["liars"]
             )  # the words go where there is room
             ax.plot(found["liars"], cost, marker="o", ms=6, color=style.VERMILION, zorder=4)
             ax.annotate(
@@ -58,7 +57,7 @@ def breaking_figure(study: Study) -> Figure:
         ax.set_xlabel("Byzantine nodes")
         ax.set_title(seeds_in_words(cost["seeds"] for cost in costs), color="#444444", fontsize=7)
         ax.set_ylabel("accuracy lost (percentage points)")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(style.WholeLocator())
     return made
 
 
@@ -69,3 +68,17 @@ def _found(study: Study) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise StorageError(f"{file}: is not there or damaged ({error}); run the search to its end") from error
     return found
+
+
+FIGURES = (
+    declared.Figure(
+        "breaking",
+        has_breaking,
+        breaking_figure,
+        "Accuracy lost by number of Byzantine nodes, against the same nodes being honest{over}. {bars} "
+        "Dashed: the mark; red: the smallest number found that passes it.",
+        of="study",
+        place=30,
+        alone=True,
+    ),
+)

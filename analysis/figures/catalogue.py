@@ -1,26 +1,50 @@
-"""All figures that fit a run or a study, into its ``plots`` folder."""
+"""All figures: those that modules of this package declare as ``FIGURES``, and those of plug-ins."""
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
-from matplotlib.figure import Figure
+from matplotlib import figure
 
+import analysis.figures
 from analysis.figures import style
-from analysis.figures.breaking import breaking_figure, has_breaking
-from analysis.figures.collusion import collusion_figure, has_coalitions
-from analysis.figures.cost import cost_figure, has_costs
-from analysis.figures.heat import heat_figure
-from analysis.figures.network import network_figure
-from analysis.figures.partition import partition_figure
-from analysis.figures.progress import has_progress, progress_figure
-from analysis.figures.run import accuracy_figure, epsilon_figure
-from analysis.figures.study import paired_figure, tradeoff_figure
-from analysis.figures.victims import has_victims, victims_figure
+from analysis.figures.declared import GROUP, Figure
 from analysis.store import Run, Study, is_study, read_run, read_study
-from analysis.tables.heat import has_heat
-from analysis.tables.paired import study_differences
-from analysis.tables.tradeoff import curves
+from simulator.errors import ConfigurationError, SottovoceError
+from simulator.plugins import declared
+
+
+@cache
+def own() -> tuple[Figure, ...]:
+    """List the figures of sottovoce, in the order a reader wants them."""
+    found: list[Figure] = []
+    for module in pkgutil.iter_modules(analysis.figures.__path__):
+        if f"analysis.figures.{module.name}" != __name__:
+            found += getattr(import_module(f"analysis.figures.{module.name}"), "FIGURES", ())
+    return tuple(sorted(found, key=lambda one: one.place))
+
+
+@cache
+def figures() -> Mapping[str, Figure]:
+    """Map names to all figures, those of plug-ins last.
+
+    Raises:
+        ConfigurationError: a plug-in cannot be loaded, is no figure, or a name is taken twice.
+    """
+    return declared(GROUP, Figure, own())
+
+
+def names() -> list[str]:
+    """List the names of all figures.
+
+    Raises:
+        ConfigurationError: as :func:`figures`.
+    """
+    return list(figures())
 
 
 def plot(path: Path) -> list[Path]:
@@ -33,45 +57,69 @@ def plot(path: Path) -> list[Path]:
         The pictures written, in the order a reader wants them.
 
     Raises:
+        ConfigurationError: a figure of a plug-in fails.
         StorageError: the folder is missing or damaged.
     """
     path = Path(path)
-    figures = _study(read_study(path)) if is_study(path) else _run(read_run(path))
-    return [style.save(made, path / "plots" / f"{name}.png") for name, made in figures]
+    subject = read_study(path) if is_study(path) else read_run(path)
+    pictures = ((one, _drawn(one, subject)) for one in fitting(subject))
+    return [style.save(made, path / "plots" / f"{one.name}.png") for one, made in pictures]
 
 
-def _run(run: Run) -> list[tuple[str, Figure]]:
-    # An unfinished run may not have got as far as a table; a finished one must have it, and says so if not.
-    found: list[tuple[str, Figure]] = []
-    if run.finished or (run.has("metrics") and not run.metrics.is_empty()):
-        found.append(("accuracy", accuracy_figure(run)))
-    if run.has("privacy") and run.privacy["epsilon"].drop_nulls().len():
-        found.append(("epsilon", epsilon_figure(run)))
-    if has_victims(run):
-        found.append(("victims", victims_figure(run)))
-    found.append(("network", network_figure(run)))
-    if run.manifest.get("samples_per_node"):  # runs of early versions do not say
-        found.append(("partition", partition_figure(run)))
-    return found
+def fitting(subject: Run | Study) -> list[Figure]:
+    """List the figures that fit a run or a study, in the order a reader wants them.
+
+    Raises:
+        ConfigurationError: a figure of a plug-in fails.
+        StorageError: the folder is damaged.
+    """
+    of = "study" if isinstance(subject, Study) else "run"
+    mine = [one for one in own() if one.of == of]
+    for one in mine:
+        if one.alone and one.fits(subject):
+            chosen = [one]
+            break
+    else:
+        chosen = [one for one in mine if not one.alone and one.fits(subject)]
+    known = set(own())
+    others = [one for one in figures().values() if one not in known and one.of == of]
+    return chosen + [one for one in others if _fits(one, subject)]
 
 
-def _study(study: Study) -> list[tuple[str, Figure]]:
-    if has_costs(study):
-        return [("cost", cost_figure(study))]
-    if has_coalitions(study):
-        return [("collusion", collusion_figure(study))]
-    if has_breaking(study):
-        return [("breaking", breaking_figure(study))]
-    if has_heat(study):
-        return [("heat", heat_figure(study))]
-    watched = has_progress(study)
-    found: list[tuple[str, Figure]] = []
-    if study.kind == "whatif" and study_differences(study):
-        found.append(("paired", paired_figure(study)))
-    elif study.kind != "whatif" and (
-        curves(study.summaries) or not watched
-    ):  # without any ε there is no trade-off
-        found.append(("tradeoff", tradeoff_figure(study)))
-    if watched:
-        found.append(("progress", progress_figure(study)))
-    return found
+def caption(name: str, seeds: str = "") -> str:
+    """Return the words under a figure.
+
+    Args:
+        name: of the figure's file, without its ending.
+        seeds: of a study's figure, over how many (:func:`analysis.tables.estimate.seeds_in_words`).
+
+    Raises:
+        KeyError: no figure has that name.
+    """
+    return figures()[name].words(seeds)
+
+
+def _fits(one: Figure, subject: Run | Study) -> bool:
+    try:
+        return one.fits(subject)
+    except SottovoceError:
+        raise
+    except Exception as error:  # whatever a figure of others raises
+        raise _failed(one, error) from error
+
+
+def _drawn(one: Figure, subject: Run | Study) -> figure.Figure:
+    try:
+        return one.draw(subject)
+    except SottovoceError:
+        raise
+    except Exception as error:  # whatever a figure of others raises
+        if one in own():
+            raise
+        raise _failed(one, error) from error
+
+
+def _failed(one: Figure, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"figure {one.name} failed: {type(error).__name__}: {error}; repair it or uninstall its package"
+    )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from analysis.figures import style
+from analysis.figures import declared, style
 from analysis.store import Study
 from analysis.tables.estimate import estimate, seeds_in_words
 from simulator.errors import StorageError
@@ -197,3 +197,16 @@ def _seeds(study: Study) -> str:
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
+
+
+FIGURES = (
+    declared.Figure(
+        "collusion",
+        has_coalitions,
+        collusion_figure,
+        "Privacy loss ε against the number of nodes that pool what they saw{over}. ∞: no guarantee.",
+        of="study",
+        place=20,
+        alone=True,
+    ),
+)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from analysis.figures import style
+from analysis.figures import declared, style
 from analysis.store import Study
 from analysis.tables.summary import MIB
 from simulator.errors import StorageError
@@ -220,6 +220,19 @@ def _label(aggregation: Mapping[str, Any]) -> str:
         kind = f"{kind}, {aggregation['on_dropout']}"
     if aggregation.get("active"):
         kind = f"{kind}, active"
-    name = _NAMES[kind]
+    name = _NAMES.get(kind, kind)
     packing = aggregation.get("packing", 1)
     return f"{name}, {packing} packed" if packing > 1 else name
+
+
+FIGURES = (
+    declared.Figure(
+        "cost",
+        has_costs,
+        cost_figure,
+        "Traffic and duration of secure sums against what each series varies{over}. {range}",
+        of="study",
+        place=10,
+        alone=True,
+    ),
+)

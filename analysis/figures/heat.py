@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.figures import style
+from analysis.figures import declared, style
 from analysis.store import Study
-from analysis.tables.heat import WORST, Grid, heat
+from analysis.tables.heat import WORST, Grid, has_heat, heat
 
 _PANELS = (("accuracy_mean", "mean over honest nodes"), ("accuracy_worst", "worst honest node"))
 
@@ -65,3 +65,17 @@ def _draw(ax: Axes, grid: Grid, colours: matplotlib.colors.Colormap, scale: Norm
     ax.grid(False)
     for spine in ax.spines.values():
         spine.set_visible(False)
+
+
+FIGURES = (
+    declared.Figure(
+        "heat",
+        has_heat,
+        heat_figure,
+        "Accuracy in % under every attack (columns) with every defence (rows){over}. Bold: the worst attack "
+        "on each defence, repeated in the last column. Runs that diverged count as chance.",
+        of="study",
+        place=40,
+        alone=True,
+    ),
+)

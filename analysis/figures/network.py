@@ -1,4 +1,4 @@
-"""The topology of a run: who is honest, Byzantine or curious, who went down, who learned how well."""
+"""Figure of a run: its graph, with roles, nodes that are down and final accuracies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures import style
+from analysis.figures import declared, style
 from analysis.store import Run
 
 ROLES = {"honest": (style.SKY, "o"), "curious": (style.ORANGE, "D"), "Byzantine": (style.VERMILION, "s")}
@@ -145,3 +145,14 @@ def _legend(present: set[str], any_down: bool) -> list[Line2D]:
     if any_down:
         handles.append(Line2D([], [], marker="x", color=style.BLACK, ls="", ms=4.5, label="down at the end"))
     return handles
+
+
+FIGURES = (
+    declared.Figure(
+        "network",
+        lambda _: True,
+        network_figure,
+        "The network. Shape and fill: role; ring: final accuracy (grey: not evaluated).",
+        place=40,
+    ),
+)

@@ -1,4 +1,4 @@
-"""Who holds what: samples of each class at each node, and how many samples each node trains on."""
+"""Figure of a run: samples of each class at each node, and how many samples each node trains on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from analysis.figures import style
+from analysis.figures import declared, style
 from analysis.store import Run
 from simulator.errors import StorageError
 
@@ -19,6 +19,11 @@ FEW_NODES, FEW_CLASSES = 40, 30
 """Up to here every node and class can be told apart, and gets its own mark."""
 
 _TICK_POINTS = 8
+
+
+def has_partition(run: Run) -> bool:
+    """Whether a run says what its nodes hold; runs of early versions do not."""
+    return bool(run.manifest.get("samples_per_node"))
 
 
 def partition_figure(run: Run) -> Figure:
@@ -62,7 +67,7 @@ def _bubbles(counts: NDArray[np.int64], names: list[str]) -> Figure:
     with style.applied():
         top.bar(range(nodes), counts.sum(axis=1), color=style.GREY, width=0.7)
         top.set_ylabel("training\nsamples")
-        top.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        top.yaxis.set_major_locator(style.WholeLocator(3))
         top.grid(visible=False, axis="x")
         # A cell is as wide as a node and as high as a class; a full bubble nearly fills the smaller of the two.
         cell = 72 * min((width - 0.9) / (nodes + 1), rows / (classes + 1))
@@ -75,7 +80,7 @@ def _bubbles(counts: NDArray[np.int64], names: list[str]) -> Figure:
         ax.set_xlabel("node")
         ax.set_ylabel("class")
         ax.set_yticks(range(classes), names)
-        ax.xaxis.set_major_locator(MaxNLocator(min(nodes, int(width * 72 / 22)), integer=True))
+        ax.xaxis.set_major_locator(style.WholeLocator(min(nodes, int(width * 72 / 22))))
         shown = [n for n in _steps(largest) if widest * n / largest >= 1.5]
         handles = [
             Line2D(
@@ -126,7 +131,7 @@ def _heat_map(counts: NDArray[np.int64], names: list[str]) -> Figure:
         ax.set_ylabel("class")
         every = max(1, -(-classes * _TICK_POINTS // int(72 * (height - 1.0))))
         ax.set_yticks(range(0, classes, every), names[::every])
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        ax.xaxis.set_major_locator(style.WholeLocator(6))
         bar = made.colorbar(drawn, ax=ax, pad=0.02, aspect=30)
         bar.set_label("share of the node's samples (%)")
         style.percent_axis(bar.ax.yaxis)
@@ -146,7 +151,7 @@ def _totals(sizes: NDArray[np.int64]) -> Figure:
         ax.set_xlabel("node")
         ax.set_ylabel("training samples")
         for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(MaxNLocator(8, integer=True))
+            axis.set_major_locator(style.WholeLocator(8))
     return made
 
 
@@ -164,9 +169,20 @@ def _histogram(ax: Axes, sizes: NDArray[np.int64]) -> None:
         edges = np.arange(low - 0.5, high + width + 0.5, width)
         if low == high:
             ax.set_xlim(low - 5.5, high + 5.5)
-        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.xaxis.set_major_locator(style.WholeLocator(4))
     ax.hist(sizes, bins=edges.tolist(), **look)
     ax.set_xlabel("training samples of a node")
     ax.set_ylabel("nodes")
-    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.yaxis.set_major_locator(style.WholeLocator(5))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:g}"))
+
+
+FIGURES = (
+    declared.Figure(
+        "partition",
+        has_partition,
+        partition_figure,
+        "Training data: samples of each class at each node, and samples of each node in all.",
+        place=50,
+    ),
+)

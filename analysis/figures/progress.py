@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
-from analysis.figures import style
+from analysis.figures import declared, style
 from analysis.store import Run, Study
 from analysis.tables.summary import MIB
 from analysis.tables.tradeoff import BASELINE, label
@@ -181,3 +181,16 @@ def _begin_where_seen(ax: Axes, bottom: float) -> None:
             seen += x[(y >= bottom) & (x > 0)].tolist()
     if seen:
         ax.set_xlim(left=0.8 * min(seen))
+
+
+FIGURES = (
+    declared.Figure(
+        "progress",
+        has_progress,
+        progress_figure,
+        "Mean accuracy of the honest nodes that are up{over}, against local updates, time and traffic. What "
+        "sends nothing is a level line in the panel of traffic. {shade}",
+        of="study",
+        place=70,
+    ),
+)

@@ -10,10 +10,15 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures import style
+from analysis.figures import declared, style
 from analysis.store import Outage, Run
 from analysis.tables.summary import MIB
 from simulator.errors import StorageError
+
+
+def has_accuracy(run: Run) -> bool:
+    """Whether a run was evaluated; a finished run must have been, and drawing it says so if not."""
+    return run.finished or (run.has("metrics") and not run.metrics.is_empty())
 
 
 def accuracy_figure(run: Run) -> Figure:
@@ -41,7 +46,7 @@ def accuracy_figure(run: Run) -> Figure:
     made, axes = style.figure(1, 2, sharey=True, height=2.5)
     with style.applied():
         for ax, column, unit in (
-            (axes[0], "t_s", _clock(run)),
+            (axes[0], "t_s", clock(run)),
             (axes[1], "mib", "traffic, all nodes (MiB)"),
         ):
             x = (overall if column == "t_s" else traffic)[column].to_list()
@@ -90,8 +95,14 @@ def _mark_outages(ax: Axes, outages: Sequence[Outage], end_s: float) -> None:
         )
 
 
-def _clock(run: Run) -> str:
+def clock(run: Run) -> str:
+    """Return the label of an axis of time."""
     return "real time (s)" if run.manifest.get("mode") == "live" else "virtual time (s)"
+
+
+def has_epsilon(run: Run) -> bool:
+    """Whether a run's privacy loss was accounted."""
+    return run.has("privacy") and run.privacy["epsilon"].drop_nulls().len() > 0
 
 
 def epsilon_figure(run: Run) -> Figure:
@@ -141,13 +152,13 @@ def epsilon_figure(run: Run) -> Figure:
                 of_median = median.filter(pl.col("epsilon").is_infinite())["t_s"].to_list()
                 notes.append(note + (f", median victim's from {of_median[0]:g} s" if of_median else ""))
         first = rows.row(0, named=True)
-        ax.set_xlabel(_clock(run))
+        ax.set_xlabel(clock(run))
         ax.set_ylabel(f"privacy loss ε at δ = {style.power(first['delta'])}")
         # Above the axes, where no curve can run through the words.
         notes.insert(0, f"unit: {first['unit']}, adjacency: {first['adjacency']}")
         ax.set_title("\n".join(notes), fontsize=7, color="#444444")
         if finite and max(finite) > 30 * min(finite):
-            ax.set_yscale("log")
+            ax.set_yscale("log", nonpositive="mask")
         else:
             ax.set_ylim(bottom=0)
         ax.set_xlim(left=0)
@@ -192,3 +203,23 @@ def _one_notion(run: Run) -> pl.DataFrame:
 def _drawable(rows: pl.DataFrame) -> tuple[list[float], list[float]]:
     shown = rows.filter(pl.col("epsilon").is_finite())
     return shown["t_s"].to_list(), shown["epsilon"].to_list()
+
+
+FIGURES = (
+    declared.Figure(
+        "accuracy",
+        has_accuracy,
+        accuracy_figure,
+        "Test accuracy of the honest nodes that are up, against virtual time and against traffic. Worst: "
+        "whichever node is worst at that time. ▼ a node goes down, ▲ it returns.",
+        place=10,
+    ),
+    declared.Figure(
+        "epsilon",
+        has_epsilon,
+        epsilon_figure,
+        "Privacy loss ε over virtual time. Thin lines: one observer each, its worst victim; bold: the worst "
+        "observer; with dots: the median over victims of each one's worst observer.",
+        place=20,
+    ),
+)

@@ -12,7 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 BLACK, GREY, LIGHT = "#000000", "#7f7f7f", "#d0d0d0"
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -23,6 +31,14 @@ PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BASIS_DASH: dict[str, Any] = {"certified": "-", "open-loop": (0, (4, 2)), "ldp-fallback": (0, (1, 1.2))}
 BASIS_COLOUR = {"certified": BLUE, "open-loop": VERMILION, "ldp-fallback": GREEN}
+
+FEWEST_TICKS = 3
+"""Ticks below which an axis cannot be read."""
+_FINER = (
+    (1.0, 2.0, 5.0),
+    (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+    (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
+)
 
 COLUMN_INCHES, PAGE_INCHES = 3.45, 7.1
 """Widths of one column and of a two-column page."""
@@ -51,6 +67,17 @@ RC: dict[str, Any] = {
     "lines.linewidth": 1.3,
     "lines.markersize": 4.5,
 }
+
+
+class WholeLocator(MaxNLocator):
+    """Ticks at whole numbers, of which there may be fewer than three.
+
+    Args:
+        most: intervals between ticks.
+    """
+
+    def __init__(self, most: int = 9) -> None:
+        super().__init__(most, integer=True, steps=[1, 2, 5, 10])
 
 
 def applied() -> AbstractContextManager[None]:
@@ -94,6 +121,10 @@ def save(made: Figure, path: Path) -> Path:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with applied():
+        for axis in (
+            axis for ax in made.axes if ax.get_visible() and ax.axison for axis in (ax.xaxis, ax.yaxis)
+        ):
+            enough_ticks(axis)
         made.savefig(path, dpi=200, format="png")
     made.clear()
     return path
@@ -110,3 +141,33 @@ def percent_axis(axis: Axis) -> None:
     """Show fractions as percentages (the label says "(%)"); every tick with the digits it needs, none rounded."""
     axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda fraction, _: f"{100 * fraction:.6g}"))
+
+
+def enough_ticks(axis: Axis) -> None:
+    """Give an axis at least three labelled ticks, where its own locator finds fewer.
+
+    Axes whose ticks were set one by one, or that have none on purpose, stay as they are.
+    """
+    if (
+        isinstance(axis.get_major_locator(), FixedLocator | NullLocator | WholeLocator)
+        or len(shown_ticks(axis)) >= FEWEST_TICKS
+    ):
+        return
+    logarithmic = axis.get_scale() == "log"
+    finer: list[Locator] = [LogLocator(10, subs, numticks=30) for subs in _FINER] if logarithmic else []
+    finer += [MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]) for count in (4, 6, 9)]
+    for locator in finer:
+        axis.set_major_locator(locator)
+        if len(shown_ticks(axis)) >= FEWEST_TICKS:
+            break
+    if logarithmic:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def shown_ticks(axis: Axis) -> list[float]:
+    """List the places of an axis that have a label."""
+    ax = axis.axes
+    low, high = sorted(ax.get_xlim() if axis is ax.xaxis else ax.get_ylim())
+    slack = 1e-9 * (high - low)
+    return [float(tick) for tick in axis.get_majorticklocs() if low - slack <= tick <= high + slack]

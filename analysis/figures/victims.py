@@ -1,4 +1,4 @@
-"""Who loses how much to whom at the end of a run: victim against observer, and against their distance."""
+"""Figure of a run: privacy loss per victim and observer at its end, and by their distance."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import networkx as nx
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures import style
+from analysis.figures import declared, style
 from analysis.figures.run import by_basis
 from analysis.store import Run
 from analysis.tables.estimate import median
@@ -67,7 +66,7 @@ def victims_figure(run: Run) -> Figure:
         against.set_ylim(bottom=0)
         if rows["epsilon"].is_infinite().any():
             against.set_ylim(top=1.2 * against.get_ylim()[1])  # room for the signs of infinity
-        against.xaxis.set_major_locator(MaxNLocator(integer=True))
+        against.xaxis.set_major_locator(style.WholeLocator())
         against.legend(loc="best")
     return made
 
@@ -127,3 +126,16 @@ def _distances(ax: Any, points: dict[int, list[float]], basis: str, index: int) 
         capsize=1.5,
         label=label,
     )
+
+
+FIGURES = (
+    declared.Figure(
+        "victims",
+        has_victims,
+        victims_figure,
+        "Privacy loss ε at the end of every victim towards every single node (left), and by their distance in"
+        " links (right: medians over pairs of nodes, bars from the least to the largest). Open-loop is not a "
+        "bound for adaptive training.",
+        place=30,
+    ),
+)

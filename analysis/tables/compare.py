@@ -13,10 +13,13 @@ from rich.text import Text
 from analysis.store import Study, is_study, read_run, read_study
 from analysis.tables.heat import has_heat
 from analysis.tables.paired import Rows, baseline_of, fits, metrics_of, paired, swept_keys
-from analysis.tables.study import about, epsilon_terms, in_words, study_rows
+from analysis.tables.study import about, epsilon_terms, in_words, plain, study_rows
 from analysis.tables.summary import summary_rows, worst_node
 from analysis.tables.tradeoff import Setting, grouped
 from simulator.errors import StorageError
+
+_STUDY_TABLES = ("sweep", "study", "whatif", "seed")
+"""Top-level keys that are about a study's runs, not about each of them."""
 
 Place: TypeAlias = tuple[str, Setting]
 """Name of a series or variant, and its setting of the swept keys."""
@@ -57,12 +60,14 @@ def compare(paths: Iterable[Path]) -> Table:
         StorageError: a folder is missing or damaged, or there is nothing to compare.
     """
     notes: list[str] = []
-    folders = [_columns(Path(path), notes) for path in paths]
+    places = [Path(path) for path in paths]
+    known = [read_study(path).name for path in places if is_study(path)]
+    folders = [_columns(path, notes, same_name=_twice(known, path)) for path in places]
     columns = [column for folder in folders for column in folder]
     if len(columns) < 2:
         raise StorageError("compare needs at least two runs (or one study); give more folders")
     table = Table(pad_edge=False, caption="\n".join(notes) or None, caption_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)  # keys are of no use cut short
     for column in columns:
         table.add_column(Text(column.title), overflow="fold")
     _add_rows(table, [column.numbers for column in columns])
@@ -134,25 +139,29 @@ def _add_rows(table: Table, columns: Sequence[Mapping[str, str]], *, only_differ
             table.add_row(Text(key, style=style), *(Text(value, style=style) for value in values))
 
 
-def _columns(path: Path, notes: list[str]) -> list[Column]:
+def _twice(names: Sequence[str], path: Path) -> bool:
+    """Whether the study in a folder has the name of another one."""
+    return is_study(path) and names.count(read_study(path).name) > 1
+
+
+def _columns(path: Path, notes: list[str], *, same_name: bool) -> list[Column]:
     if is_study(path):
         study = read_study(path)
-        notes.append(
-            f"{study.name}: {about(study)}. {' '.join(epsilon_terms(study))} Open-loop ε is no bound."
-        )
+        called = path.name if same_name else study.name
+        notes.append(f"{called}: {about(study)}. {' '.join(epsilon_terms(study))} Open-loop ε is no bound.")
         header, rows = study_rows(study)
-        scenario = flatten(study.description["scenario"])
-        titles = [f"{study.name}: {row[0]}" for row in rows]
+        titles = [f"{called}: {row[0]}" for row in rows]
         numbers = [dict(zip(header[1:], row[1:], strict=True)) for row in rows]
         if has_heat(
             study
         ):  # its rows are of defences over all attacks, which have no runs of one seed to pair
-            return [Column(title, told, scenario, {}) for title, told in zip(titles, numbers, strict=True)]
+            whole = flatten(_without_study(study.description["scenario"]))
+            return [Column(title, told, whole, {}) for title, told in zip(titles, numbers, strict=True)]
         return [
             Column(
                 title,
                 told,
-                scenario,
+                flatten(_scenario_of(study, setting, runs)),
                 {int(run["seed"]): run for run in runs},
                 (name, _swept(study, setting)),
                 name == baseline_of(study),
@@ -167,6 +176,20 @@ def _columns(path: Path, notes: list[str]) -> list[Column]:
         return [Column(path.name, {"status": str(run.manifest["status"])}, scenario, {})]
     runs = {int(run.summary["seed"]): run.summary}
     return [Column(path.name, dict(summary_rows(run.summary, worst_node(run))), scenario, runs)]
+
+
+def _scenario_of(study: Study, setting: Setting, runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The scenario of a column's runs, without what differs by seed; their folders may have been moved away."""
+    for summary in runs:
+        if (study.path / "runs" / str(summary["id"]) / "manifest.json").is_file():
+            found = study.run(str(summary["id"])).manifest["scenario"]
+            return {key: value for key, value in found.items() if key != "seed"}
+    return _without_study(study.description["scenario"]) | {f"set {key}": plain(v) for key, v in setting}
+
+
+def _without_study(scenario: Mapping[str, Any]) -> dict[str, Any]:
+    """A scenario without the tables that say which runs a study has."""
+    return {key: value for key, value in scenario.items() if key not in _STUDY_TABLES}
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis.metrics.catalogue import of_plugins
 from analysis.store import Study
 from analysis.tables.estimate import Estimate, estimate
 from analysis.tables.tradeoff import BASELINE, Setting, epsilon_of, label
@@ -16,7 +17,7 @@ from simulator.errors import StorageError
 
 
 @dataclass(frozen=True)
-class Metric:
+class Quantity:
     """A quantity that is compared, and the unit a difference is shown in.
 
     Args:
@@ -35,29 +36,29 @@ class Metric:
 
 
 HONEST = "telling the truth"
-"""The variant in which those who lie in the others do not."""
+"""The variant in which the nodes that are Byzantine in the others follow the protocol; its name in studies."""
 
 ROUNDING = 1e-12
 """Relative difference of two values that is rounding and no difference."""
 
 POINTS = "percentage points"
 METRICS = (
-    Metric("accuracy_mean", "accuracy, mean", POINTS, 100.0, "mean acc."),
-    Metric("accuracy_worst", "accuracy, worst honest node", POINTS, 100.0, "worst acc."),
-    Metric("epsilon_certified", "ε, certified", "ε", short="ε certified"),
-    Metric("epsilon_open_loop", "ε, open-loop (not a bound)", "ε", short="ε open-loop"),
-    Metric("simulated_s", "virtual time", "s", short="virtual"),
-    Metric("bytes_sent", "traffic", "MiB", 1 / 2**20, "traffic"),
+    Quantity("accuracy_mean", "accuracy, mean", POINTS, 100.0, "mean acc."),
+    Quantity("accuracy_worst", "accuracy, worst honest node", POINTS, 100.0, "worst acc."),
+    Quantity("epsilon_certified", "ε, certified", "ε", short="ε certified"),
+    Quantity("epsilon_open_loop", "ε, open-loop (not a bound)", "ε", short="ε open-loop"),
+    Quantity("simulated_s", "virtual time", "s", short="virtual"),
+    Quantity("bytes_sent", "traffic", "MiB", 1 / 2**20, "traffic"),
 )
 IF_THERE = (
-    Metric("epsilon_median", "ε, certified, median victim", "ε", short="ε median"),
-    Metric("sums_opened_fraction", "secure sums opened", POINTS, 100.0, "sums opened"),
-    Metric("mixes_complete_fraction", "mixes with all neighbours", POINTS, 100.0, "mixes with all"),
-    Metric("backdoor_success_mean", "success of the backdoor", POINTS, 100.0, "backdoor"),
-    Metric("leak_determined", "others' static values determined", POINTS, 100.0, "values determined"),
-    Metric("leak_updates", "updates reconstructed, cosine", "cosine", short="update cosine"),
-    Metric("leak_samples", "samples found by inversion", POINTS, 100.0, "samples found"),
-    Metric("leak_members", "membership by loss, AUC", "AUC", short="membership"),
+    Quantity("epsilon_median", "ε, certified, median victim", "ε", short="ε median"),
+    Quantity("sums_opened_fraction", "secure sums opened", POINTS, 100.0, "sums opened"),
+    Quantity("mixes_complete_fraction", "mixes with all neighbours", POINTS, 100.0, "mixes with all"),
+    Quantity("backdoor_success_mean", "success of the backdoor", POINTS, 100.0, "backdoor"),
+    Quantity("leak_determined", "others' static values determined", POINTS, 100.0, "values determined"),
+    Quantity("leak_updates", "updates reconstructed, cosine", "cosine", short="update cosine"),
+    Quantity("leak_samples", "samples found by inversion", POINTS, 100.0, "samples found"),
+    Quantity("leak_members", "membership by loss, AUC", "AUC", short="membership"),
 )
 """Compared only in studies in which they differ from run to run."""
 
@@ -78,7 +79,7 @@ class Difference:
     """
 
     variant: str
-    metric: Metric
+    metric: Quantity
     per_seed: tuple[tuple[int, float], ...]
     estimate: Estimate
     note: str
@@ -185,19 +186,23 @@ def baseline_of(study: Study) -> str | None:
     return None if study.kind != "sweep" or named is None else str(named)
 
 
-def metrics_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Metric, ...]:
-    """What there is to compare in some summaries: metrics with a value, of :data:`IF_THERE` with a finite one."""
+def metrics_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Quantity, ...]:
+    """What there is to compare in some summaries: :data:`METRICS` with a value, others with a finite one."""
 
-    def values(metric: Metric) -> list[float]:
+    def values(metric: Quantity) -> list[float]:
         return [value for row in rows if (value := _value(row, metric.key)) is not None]
 
     always = [metric for metric in METRICS if values(metric)]
-    return (*always, *(metric for metric in IF_THERE if any(map(math.isfinite, values(metric)))))
+    declared = [
+        Quantity(one.name, one.name, one.unit or "1", short=one.name) for one in of_plugins().values()
+    ]
+    others = (one for one in (*IF_THERE, *declared) if any(map(math.isfinite, values(one))))
+    return (*always, *others)
 
 
 def paired(
     variant: str,
-    metric: Metric,
+    metric: Quantity,
     rows: Rows,
     baseline: Rows,
     setting: Setting = (),

@@ -15,7 +15,7 @@ from rich.text import Text
 from analysis.store import Study
 from analysis.tables.estimate import Estimate, seeds_in_words
 from analysis.tables.heat import has_heat, heat_rows
-from analysis.tables.paired import POINTS, Difference, Metric, baseline_of, study_differences
+from analysis.tables.paired import POINTS, Difference, Quantity, baseline_of, study_differences
 from analysis.tables.summary import MIB, number, observers_in_words, upper
 from analysis.tables.tradeoff import BASES, GridPoint, epsilon_of, grid_points
 
@@ -137,7 +137,7 @@ def paired_about(study: Study) -> str:
     return f"Δ to the run of {baseline_of(study)!r} with the same seed; {means}; points are percentage points"
 
 
-def column(metric: Metric) -> str:
+def column(metric: Quantity) -> str:
     """The title of a column of differences, with its unit."""
     unit = {"ε": "", POINTS: " (points)"}.get(metric.unit, f" ({metric.unit})")
     return f"Δ {metric.short}" + ("" if metric.unit in metric.short else unit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols.privacy.linear_view import Floats
+from protocols.privacy.record import Floats
 
 
 def supremum(gram: Floats) -> float:

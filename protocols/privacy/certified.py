@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.privacy.exposure import Exposure, accumulate, loss_ratio
-from protocols.privacy.linear_view import Floats, Ints, Record, sight_rows
+from protocols.privacy.linear_view import sight_rows
+from protocols.privacy.record import Floats, Ints, Record
 from protocols.privacy.remembered import columns_that_remember, remembered_losses
 
 SAME_RATIO = 1e-9  # relative difference below which two coefficients are taken to differ by rounding only

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -15,8 +16,9 @@ from joblib import Parallel, delayed
 
 from protocols.privacy.certified import certified_losses, charges, local_charges, local_losses
 from protocols.privacy.exposure import Exposure, expose
-from protocols.privacy.linear_view import Floats, Record
 from protocols.privacy.open_loop import open_loop_losses
+from protocols.privacy.question import Limits
+from protocols.privacy.record import Floats, Record
 
 Price: TypeAlias = Callable[[Mapping[tuple[float, float], int]], float]
 """From how often each (shift, variance) was released to ε."""
@@ -25,6 +27,21 @@ Progress: TypeAlias = Callable[[float, str], None]
 WORTH_PROCESSES = 3_000_000
 """Coalitions times states beyond which it pays to start processes."""
 CERTIFIED, OPEN_LOOP, LDP_FALLBACK = "certified", "open-loop", "ldp-fallback"
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """What figures are asked for.
+
+    Args:
+        factor: shift between neighbours, in units of the recorded sensitivity.
+        times_s: checkpoints, seconds.
+        nodes: how many there are.
+    """
+
+    factor: float
+    times_s: Floats
+    nodes: int
 
 
 def with_opener(record: Record, coalitions: Sequence[frozenset[int]]) -> list[frozenset[int]]:
@@ -53,26 +70,20 @@ def measured(
     record: Record,
     rows: Floats | None,
     coalitions: Sequence[frozenset[int]],
-    factor: float,
-    times_s: Floats,
-    nodes: int,
-    max_cells: int,
-    max_work: float,
-    jobs: int,
+    scope: Scope,
+    limits: Limits,
     on_progress: Progress,
 ) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
     """:func:`_figures` of all coalitions, divided among processes where it pays."""
+    jobs = limits.jobs
     if jobs == 1 or len(coalitions) * len(record.kinds) <= WORTH_PROCESSES:
-        return _all_figures(
-            record, rows, coalitions, factor, times_s, nodes, max_cells, max_work, on_progress
-        )
+        return _all_figures(record, rows, coalitions, scope, limits, on_progress)
     # Several chunks a process, so that something is heard before the end.
     count = min(8 * jobs, len(coalitions))
     chunks = [coalitions[start::count] for start in range(count)]
     done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
     for chunk in Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_all_figures)(record, rows, chunk, factor, times_s, nodes, max_cells, max_work, unheard)
-        for chunk in chunks
+        delayed(_all_figures)(record, rows, chunk, scope, limits, unheard) for chunk in chunks
     ):
         done |= chunk
         on_progress(
@@ -85,19 +96,16 @@ def _all_figures(
     record: Record,
     rows: Floats | None,
     coalitions: Sequence[frozenset[int]],
-    factor: float,
-    times_s: Floats,
-    nodes: int,
-    max_cells: int,
-    max_work: float,
+    scope: Scope,
+    limits: Limits,
     on_progress: Progress,
 ) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
     """:func:`_figures` of several coalitions."""
     found = {}
     for done, coalition in enumerate(coalitions):
         on_progress(done / len(coalitions), f"accounting {done + 1} of {len(coalitions)} sets of observers")
-        exposure = expose(record, coalition, factor)
-        found[coalition] = _figures(record, rows, exposure, times_s, nodes, max_cells, max_work)
+        exposure = expose(record, coalition, scope.factor)
+        found[coalition] = _figures(record, rows, exposure, scope, limits)
     return found
 
 
@@ -105,12 +113,11 @@ def _figures(
     record: Record,
     rows: Floats | None,
     exposure: Exposure,
-    times_s: Floats,
-    nodes: int,
-    max_cells: int,
-    max_work: float,
+    scope: Scope,
+    limits: Limits,
 ) -> tuple[dict[str, Floats], Floats]:
     """By basis, arrays [times, nodes], NaN where a basis does not apply; and the lower bound of the open-loop one."""
+    times_s, nodes = scope.times_s, scope.nodes
     local = local_losses(record, exposure, times_s, nodes)
     certified = local.copy()
     if rows is not None:
@@ -118,7 +125,7 @@ def _figures(
     figures = {CERTIFIED: certified}
     lower = np.full_like(local, np.nan)
     fallback = times_s >= exposure.reach.opaque_from_s
-    linear = open_loop_losses(record, exposure, times_s[~fallback], nodes, max_cells, max_work)
+    linear = open_loop_losses(record, exposure, times_s[~fallback], nodes, limits.max_cells, limits.max_work)
     if linear.upper is not None:
         figures[OPEN_LOOP] = np.full_like(local, np.nan)
         figures[OPEN_LOOP][~fallback] = np.minimum(linear.upper, certified[~fallback])
@@ -137,9 +144,7 @@ def by_release(
     rows: Floats | None,
     victims: Sequence[int],
     coalitions: Sequence[frozenset[int]],
-    factor: float,
-    times_s: Floats,
-    nodes: int,
+    scope: Scope,
     price: Price,
     on_progress: Progress,
 ) -> dict[frozenset[int], Floats]:
@@ -149,13 +154,13 @@ def by_release(
     """
     asked: dict[tuple[frozenset[int], int, int], frozenset[tuple[tuple[float, float], int]]] = {}
     for coalition in coalitions:
-        exposure = expose(record, coalition, factor)
+        exposure = expose(record, coalition, scope.factor)
         charged = local_charges(record, exposure) if rows is None else charges(record, rows, exposure)
         for victim in victims:
             if victim in coalition:
                 continue
             mine = np.flatnonzero((charged.owner == victim) & (charged.shift > 0))
-            for at, t_s in enumerate(times_s.tolist()):
+            for at, t_s in enumerate(scope.times_s.tolist()):
                 seen = mine[charged.t_s[mine] <= t_s]
                 pairs = zip(charged.shift[seen].tolist(), charged.variance[seen].tolist(), strict=True)
                 asked[coalition, at, victim] = frozenset(Counter(pairs).items())
@@ -164,7 +169,7 @@ def by_release(
     for done, charges_of in enumerate(distinct):
         on_progress(done / len(distinct), f"accounting {done + 1} of {len(distinct)}")
         priced[charges_of] = price(dict(charges_of))
-    found = {coalition: np.full((len(times_s), nodes), np.nan) for coalition in coalitions}
+    found = {coalition: np.full((len(scope.times_s), scope.nodes), np.nan) for coalition in coalitions}
     for (coalition, at, victim), charges_of in asked.items():
         found[coalition][at, victim] = priced[charges_of]
     return found

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protocols.privacy.linear_view import Floats, Ints, Reach, Record, reach, sights_of
+from protocols.privacy.linear_view import Reach, reach, sights_of
+from protocols.privacy.record import Floats, Ints, Record
 from protocols.privacy.sessions import Sight
 
 

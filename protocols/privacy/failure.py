@@ -24,7 +24,7 @@ from scipy.special import log_ndtr
 
 from protocols.privacy.accounting import epsilon_of
 from protocols.privacy.exposure import loss_ratio
-from protocols.privacy.linear_view import Record
+from protocols.privacy.record import Record
 from protocols.privacy.sampling import sampled_epsilon
 from simulator.errors import ConfigurationError
 

@@ -25,8 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from protocols.privacy.lineage import CONTRIBUTE, ORIGIN
-from protocols.privacy.linear_view import Floats, Ints, Record, Whitened, ancestors
+from protocols.privacy.entries import CONTRIBUTE
+from protocols.privacy.lineage import ORIGIN
+from protocols.privacy.linear_view import Whitened, ancestors
+from protocols.privacy.record import Floats, Ints, Record
 from protocols.privacy.sessions import Sight
 
 TOLERANCE = 1e-8

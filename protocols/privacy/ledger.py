@@ -1,4 +1,4 @@
-"""Who lost how much to whom, on the trace that really happened.
+"""Privacy loss per victim and set of observers, on the trace that really happened.
 
 Two answers for every victim, set of observers and point in time, both from the record of releases alone.
 
@@ -16,34 +16,37 @@ because the gradient of w repeats, amplified, what w learnt from u. It never sta
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from typing import TypeAlias
 
 import numpy as np
 
-from protocols.privacy.accounting import UNITS, epsilon_of, shift_factor
+from protocols.privacy.accounting import epsilon_of
 from protocols.privacy.coalitions import (
     CERTIFIED,
     OPEN_LOOP,
     Price,
     Progress,
+    Scope,
     by_release,
     measured,
     never_above_larger,
     unheard,
     with_opener,
 )
+from protocols.privacy.entries import Entry
 from protocols.privacy.exposure import expose
 from protocols.privacy.failure import handed_over, with_failure_probability
 from protocols.privacy.integer_accounting import ORDERS
-from protocols.privacy.lineage import NAMES, Entry
-from protocols.privacy.linear_view import MAX_CELLS, Floats, Record, ViewTooLarge, read_record, state_rows
-from protocols.privacy.open_loop import MAX_WORK
+from protocols.privacy.lineage import NAMES
+from protocols.privacy.linear_view import ViewTooLarge, state_rows
+from protocols.privacy.question import Limits, Question, RunFacts
 from protocols.privacy.reasons import why_infinite
+from protocols.privacy.record import Floats, Record, read_record
 from protocols.privacy.sampling import sampled_epsilon
 from protocols.privacy.sum_law import SumLaw
-from simulator.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,48 +83,18 @@ class Claim:
 
 def account(
     entries: Iterable[Entry],
-    *,
-    victims: Sequence[int],
-    observers: Sequence[tuple[int, ...]],
-    uncredited: frozenset[int],
-    unit: str,
-    adjacency: str,
-    delta: float,
-    times_s: Sequence[float],
-    max_cells: int = MAX_CELLS,
-    max_work: float = MAX_WORK,
-    law: SumLaw | None = None,
-    rate: float = 1.0,
-    jobs: int = 1,
-    failure_probability: float = 0.0,
+    question: Question,
+    facts: RunFacts = RunFacts(),
+    limits: Limits = Limits(),
     on_progress: Progress | None = None,
 ) -> list[Claim]:
-    """The losses of every victim towards every set of observers it is not part of, at every time.
+    """Account the losses of every victim towards every set of observers it is not part of, at every time.
 
     Args:
         entries: the record of a run, in the order it was made.
-        victims: nodes whose loss is asked for; uncredited nodes among them are passed over.
-        observers: sets of curious nodes that pool what they see and know; with them, or alone, the public and the
-            wire (:data:`~protocols.privacy.lineage.NAMES`).
-        uncredited: Byzantine nodes. Nothing is known about what they add or send, so they are taken to side
-            with every observer: their view is joined to it and their contributions count as known.
-        unit: ``"record"`` or ``"node"``; must be what the recorded sensitivities were clipped for.
-        adjacency: ``"add-remove"``, ``"zero-out"`` or ``"replace"``.
-        delta: δ of the reported ε.
-        times_s: checkpoints, seconds; releases delivered at that instant are included.
-        max_cells: largest dense view (states × columns). Beyond it the certified figure is the local bound.
-        max_work: largest number of multiplications for one observer's open-loop figures; beyond it there are
-            none.
-        law: of the noise, where it is made of integers and added to sums. Every sum then has a curve of Rényi
-            divergences of its own, and there is no μ². There are certified claims alone: a linear view of integers
-            is no Gaussian one, so nothing is said of sums that hold parts of one another.
-        rate: with what probability a record takes part in a contribution, drawn by chance that nobody sees (unit
-            record only). The local bound is amplified by it; a claim that it improves has no μ².
-        jobs: processes among which observers are divided, where there is work for them.
-        failure_probability: bound on the probability that an honest member refuses to take part in a sum for what is
-            in its vector; under any data, whatever others do. Every ε pays for it
-            (:func:`~protocols.privacy.failure.with_failure_probability`), but for those of the local bound over
-            everything the victim has contributed in the whole run, which is claimed where it is less.
+        question: whose loss towards whom, in which terms.
+        facts: what the record does not hold.
+        limits: of what is computed.
         on_progress: called with (fraction done, text).
 
     Returns:
@@ -131,7 +104,6 @@ def account(
         themselves together with that node: what bounds the larger view bounds theirs.
 
     Raises:
-        ConfigurationError: an unknown unit or adjacency, δ outside (0, 1), or an empty set of observers.
         ContractError: a record that contradicts itself.
 
     Guarantees:
@@ -150,91 +122,67 @@ def account(
         and who answers whom do not depend on data; opaque steps depend on data through their parents only;
         arithmetic is that of real numbers, with coefficients that agree to 1e-9 taken as equal.
     """
-    if unit not in UNITS:
-        raise ConfigurationError(f"unit {unit!r} is unknown; expected one of {', '.join(UNITS)}")
-    epsilon_of(0.0, delta)
-    if any(not group for group in observers):
-        raise ConfigurationError("a set of observers is empty; expected at least one node in each")
-    factor = shift_factor(adjacency)
     record = read_record(entries)
-    paid = partial(with_failure_probability, probability=failure_probability, delta=delta)
-    told = on_progress or unheard
+    case = _Case(record, question, facts, on_progress or unheard)
     try:
-        rows = state_rows(record, max_cells)
+        rows = state_rows(record, limits.max_cells)
     except ViewTooLarge:
         rows = None
-    times = np.asarray(times_s, dtype=np.float64)
-    nodes = 1 + max([*victims, *record.owner.tolist()], default=-1)
-    asked = list(dict.fromkeys(frozenset(group) | uncredited for group in observers))
-    coalitions = list(dict.fromkeys([*asked, *with_opener(record, asked)]))
-    if law is not None:
-        price = _priced_by(law, unit, adjacency, paid)
-        priced = by_release(record, rows, victims, coalitions, factor, times, nodes, price, told)
-        never_above_larger(priced)
-        figures = {coalition: [_Figure(CERTIFIED, None, priced[coalition])] for coalition in asked}
+    if facts.law is not None:
+        figures = _of_integers(case, facts.law, rows)
     else:
-        losses = measured(record, rows, coalitions, factor, times, nodes, max_cells, max_work, jobs, told)
-        for basis in (CERTIFIED, OPEN_LOOP):
-            never_above_larger({who: by[basis] for who, (by, _) in losses.items() if basis in by})
-        figures = {
-            coalition: [
-                _Figure(
-                    basis, mu2, _converted(mu2, paid), losses[coalition][1] if basis == OPEN_LOOP else None
-                )
-                for basis, mu2 in losses[coalition][0].items()
-            ]
-            for coalition in asked
-        }
-    if rate < 1 and unit == "record" and law is None:
-        # Contribution by contribution: several of one node in a sum are not one sample of its records.
-        amplified = by_release(
-            record,
-            None,
-            victims,
-            asked,
-            factor,
-            times,
-            nodes,
-            lambda charged: paid(partial(sampled_epsilon, rate, charged, factor, adjacency)),
-            told,
+        figures = _of_gaussians(case, rows, limits)
+        if case.rate < 1:
+            figures = _amplified(case, figures)
+        if facts.failure_probability > 0:
+            figures = _handed_over(case, figures)
+    return list(_claims(case, figures))
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One record and what is asked about it."""
+
+    record: Record
+    question: Question
+    facts: RunFacts
+    told: Progress
+
+    @property
+    def rate(self) -> float:
+        """Of sampling, for the unit that it hides."""
+        return self.facts.rate if self.question.unit == "record" else 1.0
+
+    @cached_property
+    def scope(self) -> Scope:
+        """Shift, times and nodes."""
+        question = self.question
+        nodes = 1 + max([*question.victims, *self.record.owner.tolist()], default=-1)
+        return Scope(question.factor, np.asarray(question.times_s, dtype=np.float64), nodes)
+
+    @cached_property
+    def asked(self) -> list[frozenset[int]]:
+        """Sets of observers with the nodes that are not credited."""
+        return list(dict.fromkeys(self.coalition(group) for group in self.question.observers))
+
+    @cached_property
+    def coalitions(self) -> list[frozenset[int]]:
+        """Those, and larger ones whose figures bound theirs."""
+        return list(dict.fromkeys([*self.asked, *with_opener(self.record, self.asked)]))
+
+    def coalition(self, group: tuple[int, ...]) -> frozenset[int]:
+        """Who pools what is seen by a set of observers."""
+        return frozenset(group) | self.facts.uncredited
+
+    def paid(self, epsilon_at: Callable[[float], float]) -> float:
+        """ε at δ, with what refusals cost."""
+        return with_failure_probability(
+            epsilon_at, probability=self.facts.failure_probability, delta=self.question.delta
         )
-        for coalition in asked:
-            figures[coalition] = [figure.at_most(amplified[coalition]) for figure in figures[coalition]]
-    if failure_probability > 0 and law is None:
-        alone, loss = _handed_over(
-            record, victims, factor, adjacency, delta, rate if unit == "record" else 1.0
-        )
-        figures = {who: [one.at_most(alone, loss) for one in found] for who, found in figures.items()}
-    claims = []
-    for group in observers:
-        coalition = frozenset(group) | uncredited
-        exposure = None
-        for victim, figure in ((v, f) for v in victims if v not in coalition for f in figures[coalition]):
-            for at, epsilon in enumerate(figure.epsilon[:, victim].tolist()):
-                if math.isnan(epsilon):  # a basis has no figure at times where it does not apply
-                    continue
-                reason = None
-                if math.isinf(epsilon):
-                    exposure = exposure or expose(record, coalition, factor)
-                    reason = why_infinite(record, exposure, victim, times[at], integers=law is not None)
-                mu2 = None if figure.mu2 is None else float(figure.mu2[at, victim])
-                least = None if figure.lower is None else float(figure.lower[at, victim])
-                claims.append(
-                    Claim(
-                        float(times_s[at]),
-                        victim,
-                        label_of(group),
-                        adjacency,
-                        unit,
-                        mu2 if mu2 is None or not math.isnan(mu2) else None,
-                        epsilon,
-                        delta,
-                        figure.basis,
-                        least,
-                        reason,
-                    )
-                )
-    return claims
+
+
+_Figures: TypeAlias = "Mapping[frozenset[int], list[_Figure]]"
+"""By set of observers, one figure a basis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,6 +201,12 @@ class _Figure:
     epsilon: Floats
     lower: Floats | None = None
 
+    def loss(self, at: int, victim: int) -> float | None:
+        """μ² of a victim at one time; None where there is none."""
+        if self.mu2 is None or math.isnan(self.mu2[at, victim]):
+            return None
+        return float(self.mu2[at, victim])
+
     def at_most(self, epsilon: Floats, mu2: Floats | None = None) -> _Figure:
         """This, or what the local bound says in another way, which holds on every basis, where that is less."""
         less = epsilon < self.epsilon
@@ -260,16 +214,92 @@ class _Figure:
         return replace(self, mu2=kept, epsilon=np.where(less, epsilon, self.epsilon))
 
 
-def _handed_over(
-    record: Record, victims: Sequence[int], factor: float, adjacency: str, delta: float, rate: float
-) -> tuple[Floats, Floats]:
-    """ε and losses of victims whose every contribution is shown, by node; infinite of nodes nobody asked about."""
-    nodes = 1 + max([*victims, *record.owner.tolist()], default=-1)
-    epsilon, mu2 = np.full(nodes, np.inf), np.full(nodes, np.nan)
-    for victim in victims:
-        epsilon[victim], loss = handed_over(record, victim, factor, adjacency, delta, rate)
+def _of_gaussians(case: _Case, rows: Floats | None, limits: Limits) -> _Figures:
+    """Figures by Gaussian losses."""
+    losses = measured(case.record, rows, case.coalitions, case.scope, limits, case.told)
+    for basis in (CERTIFIED, OPEN_LOOP):
+        never_above_larger({who: by[basis] for who, (by, _) in losses.items() if basis in by})
+    return {
+        coalition: [
+            _Figure(
+                basis,
+                mu2,
+                _converted(mu2, case.paid),
+                losses[coalition][1] if basis == OPEN_LOOP else None,
+            )
+            for basis, mu2 in losses[coalition][0].items()
+        ]
+        for coalition in case.asked
+    }
+
+
+def _of_integers(case: _Case, law: SumLaw, rows: Floats | None) -> _Figures:
+    """Figures of sums with noise of integers."""
+    price = _priced_by(law, case.question.unit, case.question.adjacency, case.paid)
+    priced = by_release(
+        case.record, rows, case.question.victims, case.coalitions, case.scope, price, case.told
+    )
+    never_above_larger(priced)
+    return {coalition: [_Figure(CERTIFIED, None, priced[coalition])] for coalition in case.asked}
+
+
+def _amplified(case: _Case, figures: _Figures) -> _Figures:
+    """Figures, or the local bound amplified by sampling where that is less.
+
+    Contribution by contribution: several of one node in a sum are not one sample of its records.
+    """
+
+    def price(charged: Mapping[tuple[float, float], int]) -> float:
+        return case.paid(
+            partial(sampled_epsilon, case.rate, charged, case.scope.factor, case.question.adjacency)
+        )
+
+    epsilon = by_release(case.record, None, case.question.victims, case.asked, case.scope, price, case.told)
+    return {who: [figure.at_most(epsilon[who]) for figure in found] for who, found in figures.items()}
+
+
+def _handed_over(case: _Case, figures: _Figures) -> _Figures:
+    """Figures, or what is lost if every contribution of the victim is shown, where that is less."""
+    question, scope = case.question, case.scope
+    epsilon, mu2 = np.full(scope.nodes, np.inf), np.full(scope.nodes, np.nan)
+    for victim in question.victims:
+        epsilon[victim], loss = handed_over(
+            case.record, victim, scope.factor, question.adjacency, question.delta, case.rate
+        )
         mu2[victim] = np.nan if loss is None else loss
-    return epsilon, mu2
+    return {who: [figure.at_most(epsilon, mu2) for figure in found] for who, found in figures.items()}
+
+
+def _claims(case: _Case, figures: _Figures) -> Iterator[Claim]:
+    """Claims about every set of observers, victim and time, on every basis that has a figure there."""
+    question = case.question
+    for group in question.observers:
+        coalition = case.coalition(group)
+        exposure = None
+        for victim, figure in (
+            (v, f) for v in question.victims if v not in coalition for f in figures[coalition]
+        ):
+            for at, epsilon in enumerate(figure.epsilon[:, victim].tolist()):
+                if math.isnan(epsilon):  # a basis has no figure at times where it does not apply
+                    continue
+                reason = None
+                if math.isinf(epsilon):
+                    exposure = exposure or expose(case.record, coalition, case.scope.factor)
+                    when_s, integers = case.scope.times_s[at], case.facts.law is not None
+                    reason = why_infinite(case.record, exposure, victim, when_s, integers=integers)
+                yield Claim(
+                    t_s=float(question.times_s[at]),
+                    victim=victim,
+                    observers=label_of(group),
+                    adjacency=question.adjacency,
+                    unit=question.unit,
+                    mu2=figure.loss(at, victim),
+                    epsilon=epsilon,
+                    delta=question.delta,
+                    basis=figure.basis,
+                    mu2_lower=None if figure.lower is None else float(figure.lower[at, victim]),
+                    reason=reason,
+                )
 
 
 def _converted(mu2: Floats, paid: Callable[[Callable[[float], float]], float]) -> Floats:

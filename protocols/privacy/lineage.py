@@ -14,72 +14,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any
 
-CONTRIBUTE, COMBINE, OPAQUE, RELEASE = "contribute", "combine", "opaque", "release"
-OPENING, SHARE = "opening", "share"
-SESSION, TERM, HELD, REVEALED = "session", "term", "held", "revealed"
-PARTNERS, REPEATED = "partners", "repeated"
-TAPPED_SHARE, TAPPED_TERM, TAPPED_ANSWER = "tapped share", "tapped term", "tapped answer"
+from protocols.privacy.entries import (
+    Answer,
+    Combination,
+    Contribution,
+    Entry,
+    Holding,
+    OpaqueStep,
+    Opening,
+    Partners,
+    Release,
+    Repetition,
+    SessionStart,
+    ShareArrival,
+    TappedAnswer,
+    TappedShare,
+    TappedTerm,
+    Term,
+)
+
 ORIGIN = 0
 PUBLIC, WIRE = -1, -2
 """Observers that are no nodes: everybody who is told all opened sums, and a wiretap on links in the clear."""
 NAMES = {PUBLIC: "public", WIRE: "wire"}
-PLAIN, SUM = -1, -2
-"""Numbers of releases: of a state as it is, and of a sum that was opened."""
-
-
-class Entry(NamedTuple):
-    """One row of the record.
-
-    ``contribute``: state ``id`` = state ``parents[0]`` + gain · (g + z), with ``gain`` = ``coefs[0]``,
-    noise of standard deviation ``sigma`` per coordinate, and ‖g‖ changing by at most ``sensitivity`` between
-    zero-out (add/remove) neighbours. With a second parent, noise that remembers earlier rounds: coefs[1] · parents[1]
-    is added, and ``sigma`` is 0.
-    ``combine``: state ``id`` = Σ coefs · parents.
-    ``opaque``: state ``id`` is some other (non-linear, data-dependent) function of its parents.
-    ``release``: Σ coefs · parents became visible to ``node`` at ``t_s``; ``id`` is −2 for an opened sum, else −1.
-    ``opening``: ``node`` received the first share of secure sum ``id`` (numbered on its own); ``parents`` are
-    the *nodes* whose shares it needs.
-    ``share``: the share of member ``node`` in secure sum ``id`` was delivered; ``parents[0]`` is its state
-    and ``coefs[0]`` its weight. Alone it reveals nothing, but colluders may do without their own shares.
-    ``session``: ``node`` is the aggregator of secure sum ``id`` (numbered with the openings), in which ``coefs[0]``
-    shares of one secret reveal it.
-    ``term``: the protected vector of member ``node`` in sum ``id`` is there; ``parents[0]`` is its state and
-    ``coefs[0]`` its weight.
-    ``held``: ``node`` has received shares in sum ``id`` of the secrets of the *nodes* in ``parents``; ``coefs`` is
-    empty if these are seeds of masks, (1,) if they are the vectors themselves.
-    ``revealed``: the aggregator of sum ``id`` has received the answer of ``node`` that helps to open the sum over
-    the *nodes* in ``parents``.
-    ``partners``: the vector of member ``node`` in sum ``id`` is masked towards the *nodes* in ``parents`` alone, not
-    towards all other members.
-    ``repeated``: ``node`` makes its update of ``round`` once more, with the noise that the first one had.
-    ``tapped share``, ``tapped term``, ``tapped answer``: what ``share``, ``term`` and ``revealed`` say, read off a
-    link by a wiretap, whether or not it was then delivered.
-    """
-
-    kind: str
-    id: int
-    t_s: float
-    node: int
-    round: int
-    parents: tuple[int, ...]
-    coefs: tuple[float, ...]
-    sigma: float
-    sensitivity: float
-
-
-def record_end_s(entries: Sequence[Entry], end_s: float) -> float:
-    """The time by which everything in a record has happened: no release is later.
-
-    A figure about a whole run is one up to this time, however long after its last program messages still came.
-
-    Args:
-        entries: of the record, in any order.
-        end_s: when the run ended, seconds.
-    """
-    return max([end_s, *(entry.t_s for entry in entries)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +158,7 @@ class _Session:
     threshold: int = 0
     terms: dict[int, tuple[float, int]] = field(default_factory=dict)
     tapped: set[int | tuple[int, frozenset[int]]] = field(default_factory=set)
-    early: list[tuple[str, float, int, Masked]] = field(default_factory=list)
+    early: list[tuple[type[Term], float, int, Masked]] = field(default_factory=list)
     held: set[tuple[int, tuple[int, ...]]] = field(default_factory=set)
     answers: dict[frozenset[int], set[int]] = field(default_factory=dict)
     opened: set[frozenset[int]] = field(default_factory=set)
@@ -210,8 +170,8 @@ class Lineage:
 
     distrusted: frozenset[int] = frozenset()
     """Byzantine nodes: what is entrusted to them is shown to them."""
-    _rows: list[tuple[Any, ...]] = field(default_factory=list)
-    """The entries as plain tuples, which cost a third: there are several for every message."""
+    entries: list[Entry] = field(default_factory=list)
+    """All entries in the order in which they were reported."""
     _next: int = 1
     _numbered: int = 0
     _openings: dict[tuple[tuple[int, ...], frozenset[int]], int] = field(default_factory=dict)
@@ -219,18 +179,9 @@ class Lineage:
     _sessions: dict[tuple[int, ...], _Session] = field(default_factory=dict)
     _begun: set[tuple[int, int]] = field(default_factory=set)
 
-    @property
-    def entries(self) -> list[Entry]:
-        """All entries in the order in which they were reported."""
-        return list(map(Entry._make, self._rows))
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        """:meth:`record` as plain tuples."""
-        return sorted(self._rows, key=itemgetter(2))
-
     def record(self) -> list[Entry]:
         """All entries in order of time: deliveries may be reported after what happened later elsewhere."""
-        return list(map(Entry._make, self.rows()))
+        return sorted(self.entries, key=attrgetter("t_s"))
 
     def contribute(
         self,
@@ -251,14 +202,16 @@ class Lineage:
         """
         state = self._next
         self._next = state + 1
-        parents, coefs = ((parent,), (gain,)) if noise is None else ((parent, noise), (gain, gain))
-        self._rows.append((CONTRIBUTE, state, t_s, node, round, parents, coefs, sigma, sensitivity))
+        noise_gain = 0.0 if noise is None else gain
+        self.entries.append(
+            Contribution(t_s, node, round, state, parent, gain, sigma, sensitivity, noise, noise_gain)
+        )
         return state
 
     def begin(self, t_s: float, node: int, round: int) -> None:
         """A node is about to make its update of ``round``; a second time with the same noise, after a lost disk."""
         if (node, round) in self._begun:
-            self._rows.append((REPEATED, 0, t_s, node, round, (), (), 0.0, 0.0))
+            self.entries.append(Repetition(t_s, node, round))
         self._begun.add((node, round))
 
     def combine(self, t_s: float, node: int, round: int, terms: Sequence[tuple[float, int]]) -> int:
@@ -266,20 +219,20 @@ class Lineage:
         state = self._next
         self._next = state + 1
         coefs, parents = tuple([c for c, _ in terms]), tuple([p for _, p in terms])
-        self._rows.append((COMBINE, state, t_s, node, round, parents, coefs, 0.0, 0.0))
+        self.entries.append(Combination(t_s, node, round, state, parents, coefs))
         return state
 
     def opaque(self, t_s: float, node: int, round: int, parents: Sequence[int]) -> int:
         """A node computes something non-linear from states; returns the new state."""
         state = self._next
         self._next = state + 1
-        self._rows.append((OPAQUE, state, t_s, node, round, tuple(parents), (), 0.0, 0.0))
+        self.entries.append(OpaqueStep(t_s, node, round, state, tuple(parents)))
         return state
 
     def delivered(self, t_s: float, observer: int, round: int, tag: Any) -> None:
         """A message carrying ``tag``, or a tuple of them, was delivered to ``observer``; charged used or not."""
         if isinstance(tag, Visible):
-            self._rows.append((RELEASE, PLAIN, t_s, observer, round, (tag.state,), (1.0,), 0.0, 0.0))
+            self.entries.append(Release(t_s, observer, round, (tag.state,), (1.0,), False))
         elif isinstance(tag, tuple):
             for part in tag:
                 self.delivered(t_s, observer, round, part)
@@ -316,18 +269,18 @@ class Lineage:
         elif isinstance(tag, Visible | Share | Opened | Entrusted):
             self.delivered(t_s, WIRE, round, tag)
         elif isinstance(tag, Masked):
-            self._term(TAPPED_TERM, t_s, round, self._session(t_s, round, tag.key, 0), tag)
+            self._term(TappedTerm, t_s, round, self._session(t_s, round, tag.key, 0), tag)
         elif isinstance(tag, Revealed):
             session = self._session(t_s, round, tag.key, tag.threshold)
             if (tag.holder, tag.members) not in session.tapped:
                 session.tapped.add((tag.holder, tag.members))
-                self._answer(TAPPED_ANSWER, t_s, round, session, tag)
+                self._answer(TappedAnswer, t_s, round, session, tag)
 
     def _threshold(self, t_s: float, observer: int, round: int, tag: Masked | Held | Revealed) -> None:
         """Deliveries of sums that open by threshold; what comes twice counts once."""
         if isinstance(tag, Masked):
             session = self._session(t_s, round, tag.key, 0)
-            self._term(TERM, t_s, round, session, tag)
+            self._term(Term, t_s, round, session, tag)
             for answered_for in session.answers:
                 self._open(t_s, tag.key[0], round, session, answered_for)
             return
@@ -337,22 +290,22 @@ class Lineage:
                 session.held.add((observer, tag.dealers))
                 if tag.terms is not None:
                     for dealer, (state, coef) in zip(tag.dealers, tag.terms, strict=True):
-                        self._term(TERM, t_s, round, session, Masked(tag.key, dealer, state, coef))
+                        self._term(Term, t_s, round, session, Masked(tag.key, dealer, state, coef))
                     for answered_for in session.answers:  # which may have come before the vectors were shared
                         self._open(t_s, tag.key[0], round, session, answered_for)
-                kind = () if tag.terms is None else (1.0,)
-                self._rows.append((HELD, session.number, t_s, observer, round, tag.dealers, kind, 0.0, 0.0))
+                vectors = tag.terms is not None
+                self.entries.append(Holding(t_s, observer, round, session.number, tag.dealers, vectors))
             return
         answered = session.answers.setdefault(tag.members, set())
         if tag.holder in answered:
             return
         answered.add(tag.holder)
-        self._answer(REVEALED, t_s, round, session, tag)
+        self._answer(Answer, t_s, round, session, tag)
         self._open(t_s, tag.key[0], round, session, tag.members)
 
-    def _answer(self, kind: str, t_s: float, round: int, session: _Session, tag: Revealed) -> None:
+    def _answer(self, kind: type[Answer], t_s: float, round: int, session: _Session, tag: Revealed) -> None:
         members = tuple(sorted(tag.members))
-        self._rows.append((kind, session.number, t_s, tag.holder, round, members, (), 0.0, 0.0))
+        self.entries.append(kind(t_s, tag.holder, round, session.number, members))
 
     def _open(
         self, t_s: float, observer: int, round: int, session: _Session, members: frozenset[int]
@@ -371,16 +324,15 @@ class Lineage:
         if session.number < 0 and threshold:
             session.number, session.threshold = self._numbered, threshold
             self._numbered += 1
-            row = (SESSION, session.number, t_s, key[0], round, (), (float(threshold),), 0.0, 0.0)
-            self._rows.append(row)
+            self.entries.append(SessionStart(t_s, key[0], round, session.number, threshold))
             early, session.early = session.early, []
             for kind, then_s, then, tag in early:
                 self._write_term(kind, then_s, then, session, tag)
         return session
 
-    def _term(self, kind: str, t_s: float, round: int, session: _Session, tag: Masked) -> None:
+    def _term(self, kind: type[Term], t_s: float, round: int, session: _Session, tag: Masked) -> None:
         """A protected vector is there, or was read off a link; the first of a member counts."""
-        if kind == TAPPED_TERM:
+        if kind is TappedTerm:
             if tag.member in session.tapped:
                 return
             session.tapped.add(tag.member)
@@ -393,11 +345,10 @@ class Lineage:
         else:
             self._write_term(kind, t_s, round, session, tag)
 
-    def _write_term(self, kind: str, t_s: float, round: int, session: _Session, tag: Masked) -> None:
-        row = (kind, session.number, t_s, tag.member, round, (tag.state,), (tag.coef,), 0.0, 0.0)
-        self._rows.append(row)
+    def _write_term(self, kind: type[Term], t_s: float, round: int, session: _Session, tag: Masked) -> None:
+        self.entries.append(kind(t_s, tag.member, round, session.number, tag.state, tag.coef))
         if tag.partners is not None:
-            self._rows.append((PARTNERS, session.number, t_s, tag.member, round, tag.partners, (), 0.0, 0.0))
+            self.entries.append(Partners(t_s, tag.member, round, session.number, tag.partners))
 
     def _share(self, t_s: float, observer: int, round: int, tag: Share) -> None:
         # Masks are bound to the member list, so shares for different lists belong to different sums. Who reads a
@@ -409,10 +360,10 @@ class Lineage:
             self._numbered += 1
             needed = tuple(sorted(tag.members))
             aggregator = tag.key[0] if observer == WIRE else observer
-            self._rows.append((OPENING, number, t_s, aggregator, round, needed, (), 0.0, 0.0))
-        kind = TAPPED_SHARE if observer == WIRE else SHARE
-        self._rows.append((kind, number, t_s, tag.member, round, (tag.state,), (tag.coef,), 0.0, 0.0))
+            self.entries.append(Opening(t_s, aggregator, round, number, needed))
+        kind = TappedShare if observer == WIRE else ShareArrival
+        self.entries.append(kind(t_s, tag.member, round, number, tag.state, tag.coef))
 
     def _release(self, t_s: float, observer: int, round: int, terms: tuple[tuple[float, int], ...]) -> None:
         coefs, parents = tuple([c for c, _ in terms]), tuple([p for _, p in terms])
-        self._rows.append((RELEASE, SUM, t_s, observer, round, parents, coefs, 0.0, 0.0))
+        self.entries.append(Release(t_s, observer, round, parents, coefs, True))

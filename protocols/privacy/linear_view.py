@@ -8,36 +8,17 @@ columns and are built once for all observers, up to a stated limit.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.privacy.lineage import (
-    COMBINE,
-    CONTRIBUTE,
-    OPAQUE,
-    OPENING,
-    ORIGIN,
-    PUBLIC,
-    RELEASE,
-    REPEATED,
-    SESSION,
-    SHARE,
-    SUM,
-    TAPPED_SHARE,
-    TAPPED_TERM,
-    TERM,
-    WIRE,
-    Entry,
-)
-from protocols.privacy.sessions import PARTS_OF_SESSIONS, Session, Sight
-from simulator.errors import ContractError, SottovoceError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from protocols.privacy.entries import COMBINE, CONTRIBUTE, OPAQUE, TappedShare
+from protocols.privacy.lineage import PUBLIC, WIRE
+from protocols.privacy.record import Floats, Ints, Record
+from protocols.privacy.sessions import Sight
+from simulator.errors import SottovoceError
 
 MAX_CELLS = 60_000_000  # half a gigabyte of float64
 TOLERANCE = 1e-11  # innovation of a release, relative to its own norm, below which it says nothing new
@@ -47,163 +28,11 @@ class ViewTooLarge(SottovoceError):
     """The dense rows would not fit in the stated number of cells."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    opening: int
-    member: int
-    state: int
-    coef: float
-    tapped: bool
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Record:
-    """A parsed record.
-
-    Args:
-        kinds: kind of every state; state 0 is the public initial model.
-        parents: states each state was made from.
-        coefs: with which coefficients; the gain for a contribution (and that of its noise, if that is a state),
-            nothing for an opaque state.
-        column: column of the contribution that made a state, −1 for other states.
-        owner: node of every column.
-        round: round of every column.
-        state: state every column's contribution made.
-        sigma: standard deviation of every column's noise; 0 where the same noise was used for two contributions,
-            whose difference is then shown without any.
-        sensitivity: zero-out sensitivity of every column.
-        releases: (observer, what it saw), in time order; openings as whole sums.
-        sums: those among them that nodes have opened.
-        openers: the nodes that have opened any.
-        members: for every opening of a secure sum, its aggregator and whose shares it needs.
-        arrivals: (time, share), in time order.
-        sessions: secure sums that open by threshold.
-        repeated: (node, round) of updates that were made twice with the same noise, and when the second time was.
-    """
-
-    kinds: tuple[str, ...]
-    parents: tuple[tuple[int, ...], ...]
-    coefs: tuple[tuple[float, ...], ...]
-    column: Ints
-    owner: Ints
-    round: Ints
-    state: Ints
-    sigma: Floats
-    sensitivity: Floats
-    releases: tuple[tuple[int, Sight], ...]
-    sums: tuple[Sight, ...]
-    openers: frozenset[int]
-    members: dict[int, tuple[int, frozenset[int]]]
-    arrivals: tuple[tuple[float, _Arrival], ...]
-    sessions: tuple[Session, ...]
-    repeated: dict[tuple[int, int], float]
-
-
-def read_record(entries: Iterable[Entry]) -> Record:
-    """Parse the entries of a :class:`~protocols.privacy.lineage.Lineage`, in the order they were made.
-
-    Raises:
-        ContractError: an entry that refers to a state not made before it, repeats or skips a state number, or
-            whose coefficients, noise or sensitivity are not what its kind needs.
-    """
-    kinds, column = ["origin"], [-1]
-    parents: list[tuple[int, ...]] = [()]
-    coefs: list[tuple[float, ...]] = [()]
-    columns: list[tuple[int, int, int, float, float]] = []
-    releases: list[tuple[int, Sight]] = []
-    sums: list[Sight] = []
-    openers: set[int] = set()
-    members: dict[int, tuple[int, frozenset[int]]] = {}
-    arrivals: list[tuple[float, _Arrival]] = []
-    sessions: dict[int, Session] = {}
-    repeated: dict[tuple[int, int], float] = {}
-    entries = list(entries)
-    for entry in entries:  # announced by what was reported first, which need not be what happened first
-        if entry.kind == OPENING:
-            members[entry.id] = (entry.node, frozenset(entry.parents))
-        elif entry.kind == SESSION:
-            sessions[entry.id] = Session(entry.node, int(entry.coefs[0]))
-        elif entry.kind == REPEATED:
-            repeated.setdefault((entry.node, entry.round), entry.t_s)
-    for index, entry in enumerate(entries):
-        if entry.kind in (OPENING, SESSION, REPEATED):
-            continue
-        if entry.kind in PARTS_OF_SESSIONS and entry.id not in sessions:
-            raise ContractError(f"entry {index} belongs to session {entry.id}, announced nowhere")
-        if entry.kind in PARTS_OF_SESSIONS and entry.kind not in (TERM, TAPPED_TERM):
-            sessions[entry.id].note(entry)  # whose parents are nodes
-            continue
-        expected = 0 if entry.kind == OPAQUE else len(entry.parents)
-        if any(not ORIGIN <= parent < len(kinds) for parent in entry.parents):
-            raise ContractError(f"entry {index} ({entry.kind}) refers to a state that no earlier entry made")
-        most = {CONTRIBUTE: 2, SHARE: 1, TAPPED_SHARE: 1, TERM: 1, TAPPED_TERM: 1}.get(entry.kind)
-        wrong = most is not None and not 1 <= len(entry.parents) <= most
-        if len(entry.coefs) != expected or wrong:
-            raise ContractError(f"entry {index} ({entry.kind}) has {len(entry.coefs)} coefficients")
-        if not all(map(math.isfinite, entry.coefs)):
-            raise ContractError(f"entry {index} ({entry.kind}) has a coefficient that is not finite")
-        if entry.kind == RELEASE:
-            releases.append((entry.node, Sight(entry.t_s, entry.parents, entry.coefs)))
-            if entry.id == SUM and entry.node != WIRE:
-                sums.append(releases[-1][1])
-                openers.add(entry.node)
-            continue
-        if entry.kind in (TERM, TAPPED_TERM):
-            sessions[entry.id].note(entry)
-            continue
-        if entry.kind in (SHARE, TAPPED_SHARE):
-            if entry.id not in members:
-                raise ContractError(f"entry {index} is a share of opening {entry.id}, announced nowhere")
-            tapped = entry.kind == TAPPED_SHARE
-            share = _Arrival(entry.id, entry.node, entry.parents[0], entry.coefs[0], tapped)
-            arrivals.append((entry.t_s, share))
-            continue
-        if entry.kind not in (CONTRIBUTE, COMBINE, OPAQUE) or entry.id != len(kinds):
-            raise ContractError(
-                f"entry {index} has kind {entry.kind!r} and number {entry.id}; expected a state numbered {len(kinds)}"
-            )
-        if entry.kind == CONTRIBUTE:
-            if not (0 <= entry.sigma < np.inf and entry.sensitivity >= 0):
-                raise ContractError(
-                    f"entry {index} (contribute, node {entry.node}) needs a finite sigma ≥ 0 and a "
-                    f"sensitivity ≥ 0, got {entry.sigma} and {entry.sensitivity}"
-                )
-            column.append(len(columns))
-            sigma = 0.0 if (entry.node, entry.round) in repeated else entry.sigma
-            columns.append((entry.node, entry.round, entry.id, sigma, entry.sensitivity))
-        else:
-            column.append(-1)
-        kinds.append(entry.kind)
-        parents.append(tuple(entry.parents))
-        coefs.append(tuple(entry.coefs))
-    owner, rounds, states, sigmas, sensitivity = zip(*columns, strict=True) if columns else ((),) * 5
-    releases.sort(key=lambda release: release[1].t_s)
-    arrivals.sort(key=lambda arrival: arrival[0])
-    return Record(
-        kinds=tuple(kinds),
-        parents=tuple(parents),
-        coefs=tuple(coefs),
-        column=np.array(column, dtype=np.int64),
-        owner=np.array(owner, dtype=np.int64),
-        round=np.array(rounds, dtype=np.int64),
-        state=np.array(states, dtype=np.int64),
-        sigma=np.array(sigmas, dtype=np.float64),
-        sensitivity=np.array(sensitivity, dtype=np.float64),
-        releases=tuple(releases),
-        sums=tuple(sums),
-        openers=frozenset(openers),
-        members=members,
-        arrivals=tuple(arrivals),
-        sessions=tuple(sessions.values()),
-        repeated=repeated,
-    )
-
-
 def state_rows(record: Record, max_cells: int = MAX_CELLS) -> Floats:
     """Coefficients of every contribution in every state; an opaque state has a row of zeros.
 
     Args:
-        record: what :func:`read_record` made.
+        record: what :func:`~protocols.privacy.record.read_record` made.
         max_cells: largest states × columns to allocate.
 
     Returns:
@@ -253,17 +82,17 @@ def sights_of(record: Record, coalition: frozenset[int]) -> list[Sight]:
         if wire or (aggregator in coalition and members & coalition)
     }
     terms: dict[int, dict[int, tuple[int, float]]] = {opening: {} for opening in needed}
-    for t_s, share in record.arrivals:
-        missing = needed.get(share.opening)
-        if missing is None or share.member not in missing:
+    for share in record.arrivals:
+        missing = needed.get(share.number)
+        if missing is None or share.node not in missing:
             continue
-        if not (wire if share.tapped else record.members[share.opening][0] in coalition):
+        if not (wire if isinstance(share, TappedShare) else record.members[share.number][0] in coalition):
             continue
-        missing.discard(share.member)
-        terms[share.opening][share.member] = (share.state, share.coef)
+        missing.discard(share.node)
+        terms[share.number][share.node] = (share.state, share.coef)
         if not missing:
-            states, coefs = zip(*terms[share.opening].values(), strict=True)
-            sights.append(Sight(t_s, states, coefs))
+            states, coefs = zip(*terms[share.number].values(), strict=True)
+            sights.append(Sight(share.t_s, states, coefs))
     # At one instant parts of a sum come before the whole, which is then nothing new.
     parts = [sight for session in record.sessions for sight in session.seen_by(coalition, wire=wire)]
     return sorted(parts + sights, key=lambda sight: sight.t_s)

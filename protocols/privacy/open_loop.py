@@ -11,16 +11,8 @@ from numpy.typing import NDArray
 from protocols.privacy.adaptive_bound import supremum
 from protocols.privacy.exposure import Exposure
 from protocols.privacy.innovations import Filter, follow
-from protocols.privacy.linear_view import (
-    Floats,
-    Ints,
-    Record,
-    ViewTooLarge,
-    Whitened,
-    sight_rows,
-    state_rows,
-    whiten,
-)
+from protocols.privacy.linear_view import ViewTooLarge, Whitened, sight_rows, state_rows, whiten
+from protocols.privacy.record import Floats, Ints, Record
 
 MAX_WORK = 2e11
 """Multiplications for one observer's losses over all rounds, some ten to a hundred seconds."""

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.privacy.exposure import Exposure
-from protocols.privacy.linear_view import Floats, Record, sight_rows, state_rows
+from protocols.privacy.linear_view import sight_rows, state_rows
+from protocols.privacy.record import Floats, Record
 
 
 def per_message_losses(weights: NDArray[np.float64], observer: int, steps: int) -> Floats:

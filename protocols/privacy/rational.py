@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from protocols.privacy.entries import COMBINE, CONTRIBUTE
 from protocols.privacy.exposure import expose
-from protocols.privacy.lineage import COMBINE, CONTRIBUTE
-from protocols.privacy.linear_view import Record
+from protocols.privacy.record import Record
 
 Row = list[Fraction]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from protocols.privacy.exposure import Exposure
-from protocols.privacy.linear_view import Ints, Record
+from protocols.privacy.record import Ints, Record
 from protocols.privacy.remembered import columns_that_remember
 
 

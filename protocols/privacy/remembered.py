@@ -12,9 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 from protocols.privacy.adaptive_bound import supremum
+from protocols.privacy.entries import CONTRIBUTE
 from protocols.privacy.exposure import Exposure
-from protocols.privacy.lineage import CONTRIBUTE
-from protocols.privacy.linear_view import Floats, Ints, Record, ancestors
+from protocols.privacy.linear_view import ancestors
+from protocols.privacy.record import Floats, Ints, Record
 
 
 def columns_that_remember(record: Record) -> Ints:

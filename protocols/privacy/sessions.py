@@ -6,19 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from protocols.privacy.lineage import (
-    HELD,
-    PARTNERS,
-    REVEALED,
-    TAPPED_ANSWER,
-    TAPPED_TERM,
-    TERM,
-    Entry,
-)
-
-PARTS_OF_SESSIONS = frozenset({TERM, HELD, REVEALED, PARTNERS, TAPPED_TERM, TAPPED_ANSWER})
-"""Kinds of entries that :meth:`Session.note` takes in."""
-
+from protocols.privacy.entries import Holding, OfSession, Partners, TappedAnswer, TappedTerm, Term
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -56,18 +44,18 @@ class Session:
     tapped_answers: dict[tuple[int, ...], dict[int, float]] = field(default_factory=dict)
     partners: dict[int, frozenset[int]] = field(default_factory=dict)
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: OfSession) -> None:
         """Take in an entry of the record."""
-        if entry.kind in (TERM, TAPPED_TERM):
-            terms = self.terms if entry.kind == TERM else self.tapped_terms
-            terms.setdefault(entry.node, (entry.t_s, entry.parents[0], entry.coefs[0]))
-        elif entry.kind == HELD:
-            self.held.append((entry.t_s, entry.node, entry.parents, bool(entry.coefs)))
-        elif entry.kind == PARTNERS:
-            self.partners.setdefault(entry.node, frozenset(entry.parents))
+        if isinstance(entry, Term):
+            terms = self.tapped_terms if isinstance(entry, TappedTerm) else self.terms
+            terms.setdefault(entry.node, (entry.t_s, entry.state, entry.coef))
+        elif isinstance(entry, Holding):
+            self.held.append((entry.t_s, entry.node, entry.dealers, entry.vectors))
+        elif isinstance(entry, Partners):
+            self.partners.setdefault(entry.node, frozenset(entry.partners))
         else:
-            answers = self.answers if entry.kind == REVEALED else self.tapped_answers
-            answers.setdefault(entry.parents, {}).setdefault(entry.node, entry.t_s)
+            answers = self.tapped_answers if isinstance(entry, TappedAnswer) else self.answers
+            answers.setdefault(entry.members, {}).setdefault(entry.node, entry.t_s)
 
     def seen_by(self, coalition: frozenset[int], *, wire: bool = False) -> Iterator[Sight]:
         """What a coalition reads beyond what its nodes opened.

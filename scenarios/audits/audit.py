@@ -26,9 +26,11 @@ from protocols.learning.executor import BatchedExecutor
 from protocols.learning.operations import Operations
 from protocols.privacy.accounting import shift_factor
 from protocols.privacy.coalitions import CERTIFIED
+from protocols.privacy.entries import Contribution, Entry
 from protocols.privacy.ledger import account
-from protocols.privacy.lineage import CONTRIBUTE, PUBLIC, Entry, Lineage, Visible
+from protocols.privacy.lineage import PUBLIC, Lineage, Visible
 from protocols.privacy.lower_bound import DELTAS, GaussianClaim, ProfileClaim, Tested
+from protocols.privacy.question import Question, RunFacts
 from scenarios.audits.canaries import NOTHING, Canary, operations_with, sign_of
 from scenarios.audits.verdict import Trials, judge, total
 from scenarios.build import Parts, build
@@ -133,19 +135,12 @@ def claim_of(scenario: Scenario, parts: Parts, node: int, entries: list[Entry]) 
     privacy = scenario.privacy
     assert privacy is not None
 
+    facts = RunFacts(parts.cast.corrupt, parts.law, sampling_rate(scenario.training))
+
     def claims(delta: float) -> Any:
-        found = account(
-            entries,
-            victims=[node],
-            observers=[(PUBLIC,)],
-            uncredited=parts.cast.corrupt,
-            unit=privacy.unit,
-            adjacency=privacy.adjacency,
-            delta=delta,
-            times_s=[max(entry.t_s for entry in entries)],
-            law=parts.law,
-            rate=sampling_rate(scenario.training),
-        )
+        end_s = max(entry.t_s for entry in entries)
+        question = Question([node], [(PUBLIC,)], privacy.unit, privacy.adjacency, delta, [end_s])
+        found = account(entries, question, facts)
         return next(claim for claim in found if claim.basis == CERTIFIED)
 
     claim = claims(privacy.delta)
@@ -374,8 +369,8 @@ class _Table:
         """Of each round: how far apart its two expected updates are, the share with canary, the rest of the look."""
         gains: dict[int, list[float]] = {}
         for entry in self.lineage.entries:
-            if entry.kind == CONTRIBUTE:
-                gains.setdefault(entry.round, []).append(abs(entry.coefs[0]))
+            if isinstance(entry, Contribution):
+                gains.setdefault(entry.round, []).append(abs(entry.gain))
         found = []
         values = [v.astype(np.float64) for v in self._executor.read([v for seen in self._seen for v in seen])]
         for round in range(len(self._seen)):

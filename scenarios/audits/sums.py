@@ -23,7 +23,8 @@ from protocols.gossip.excess_noise import ExcessNoise
 from protocols.gossip.learner import Learner, Model
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy.accounting import shift_factor
-from protocols.privacy.lineage import ORIGIN, PUBLIC, Entry, Lineage, Opened
+from protocols.privacy.entries import Entry
+from protocols.privacy.lineage import ORIGIN, PUBLIC, Lineage, Opened
 from protocols.privacy.lower_bound import epsilon_one_run
 from protocols.sharing.modulus import Words
 from scenarios.assembly.secure import Security, build_security

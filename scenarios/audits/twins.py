@@ -18,22 +18,12 @@ import numpy as np
 
 from protocols.learning.bank import Bank
 from protocols.learning.executor import BatchedExecutor
+from protocols.privacy.entries import Contribution, Entry, Release
 from protocols.privacy.exposure import expose
 from protocols.privacy.ledger import Claim, label_of
-from protocols.privacy.lineage import (
-    CONTRIBUTE,
-    PUBLIC,
-    RELEASE,
-    WIRE,
-    Entrusted,
-    Entry,
-    Held,
-    Masked,
-    Revealed,
-    Share,
-    Visible,
-)
-from protocols.privacy.linear_view import Record, ancestors, read_record
+from protocols.privacy.lineage import PUBLIC, WIRE, Entrusted, Held, Masked, Revealed, Share, Visible
+from protocols.privacy.linear_view import ancestors
+from protocols.privacy.record import Record, read_record
 from scenarios.build import build
 from scenarios.run import assemble, claim, end_of, listener
 from scenarios.schema import Scenario
@@ -251,7 +241,7 @@ def _left_out(told: Transcript) -> Iterator[str]:
     on_record = {
         (entry.t_s, entry.node, entry.parents[0])
         for entry in told.entries
-        if entry.kind == RELEASE and len(entry.parents) == 1
+        if isinstance(entry, Release) and len(entry.parents) == 1
     }
     for seen in told.seen:
         for state in seen.states:
@@ -264,7 +254,7 @@ def _left_out(told: Transcript) -> Iterator[str]:
     record = read_record(told.entries)
     made_s: dict[tuple[int, int], set[float]] = {}
     for entry in told.entries:
-        if entry.kind == CONTRIBUTE and entry.sensitivity > 0:
+        if isinstance(entry, Contribution) and entry.sensitivity > 0:
             made_s.setdefault((entry.node, entry.round), set()).add(entry.t_s)
     for (node, round), times in made_s.items():
         if len(times) > 1 and (node, round) not in record.repeated:

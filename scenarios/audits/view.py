@@ -26,9 +26,10 @@ from joblib import Parallel, delayed
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy.accounting import epsilon_of, shift_factor
 from protocols.privacy.coalitions import CERTIFIED, OPEN_LOOP
+from protocols.privacy.entries import Entry
 from protocols.privacy.ledger import Claim, account
-from protocols.privacy.lineage import Entry
 from protocols.privacy.lower_bound import GaussianClaim
+from protocols.privacy.question import Question
 from scenarios.audits.canaries import AGAINST, NOTHING
 from scenarios.audits.verdict import Trials, judge
 from scenarios.audits.view_trial import Look, Table, Trial
@@ -181,16 +182,15 @@ def _claims(
     privacy = scenario.privacy
     assert privacy is not None
     found: dict[str, dict[int, Claim]] = {CERTIFIED: {}, OPEN_LOOP: {}}
-    for claim in account(
-        entries,
+    question = Question(
         victims=sorted(parts.honest - members),
         observers=[tuple(sorted(members))],
-        uncredited=frozenset(),
         unit=privacy.unit,
         adjacency=privacy.adjacency,
         delta=privacy.delta,
         times_s=[max(entry.t_s for entry in entries)],
-    ):
+    )
+    for claim in account(entries, question):
         found.setdefault(claim.basis, {})[claim.victim] = claim
     if not found[OPEN_LOOP]:
         raise ConfigurationError(

@@ -12,8 +12,10 @@ from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import shown
 from protocols.learning.executor import BatchedExecutor
 from protocols.learning.operations import Operations
-from protocols.privacy.lineage import OPAQUE, ORIGIN, RELEASE, SUM, Entry, Lineage, Visible
-from protocols.privacy.linear_view import Floats, Ints, Record, read_record, state_rows
+from protocols.privacy.entries import OPAQUE, Release
+from protocols.privacy.lineage import ORIGIN, Lineage, Visible
+from protocols.privacy.linear_view import state_rows
+from protocols.privacy.record import Floats, Ints, Record, read_record
 from scenarios.assembly.protocol import build_program
 from scenarios.audits.canaries import AGAINST, ALONG, NOTHING, operations_with, sign_of
 from scenarios.build import Parts
@@ -197,9 +199,9 @@ class Trial:
         Where several of one aggregator and round were opened, or could have been, it is not known which is which, and
         none is looked at.
         """
-        released: dict[tuple[int, int], list[Entry]] = {}
+        released: dict[tuple[int, int], list[Release]] = {}
         for entry in self.lineage.entries:
-            if entry.kind == RELEASE and entry.id == SUM and entry.node in self.members:
+            if isinstance(entry, Release) and entry.of_sum and entry.node in self.members:
                 released.setdefault((entry.node, entry.round), []).append(entry)
         for key, values in opened.items():
             entries = released.get(key, [])

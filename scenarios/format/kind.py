@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from inspect import cleandoc, isabstract
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args
 
@@ -11,6 +11,7 @@ from pydantic_core import core_schema
 
 from scenarios.format.tables import Table
 from simulator.errors import ConfigurationError
+from simulator.plugins import load, origin, package_of, points
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -89,9 +90,7 @@ class Kind(Table):
 def plugin_of(kind: type[Kind]) -> tuple[str, str] | None:
     """Return package and version that a kind comes from; None for the kinds of sottovoce itself."""
     point = _ORIGINS.get(kind)
-    if point is None or point.dist is None:
-        return None
-    return point.dist.name, point.dist.version
+    return None if point is None else package_of(point)
 
 
 def _below(family: type[Kind]) -> list[type[Kind]]:
@@ -111,51 +110,40 @@ def _kinds(family: type[Kind]) -> Mapping[str, type[Kind]]:
             found[word] = _unique(found, word, kind, kind.__module__)
     if not family.is_family():
         return found
-    for point in sorted(entry_points(group=family.group), key=lambda point: (point.name, point.value)):
-        origin = _origin(point)
-        kind = _loaded(point, family, origin)
-        _complete(kind, origin)
+    for point in points(family.group):
+        kind = _loaded(point, family)
+        _complete(kind, origin(point))
         _ORIGINS[kind] = point
-        found[point.name] = _unique(found, point.name, kind, origin)
+        found[point.name] = _unique(found, point.name, kind, origin(point))
     return found
 
 
-def _origin(point: EntryPoint) -> str:
-    package = "an unknown package" if point.dist is None else f"{point.dist.name} {point.dist.version}"
-    return f"plug-in {package} ({point.group}: {point.name} = {point.value})"
-
-
-def _loaded(point: EntryPoint, family: type[Kind], origin: str) -> type[Kind]:
-    try:
-        kind = point.load()
-    except Exception as error:  # whatever a package of others raises while it is imported
-        raise ConfigurationError(
-            f"{origin} cannot be loaded: {type(error).__name__}: {error}; repair or uninstall it"
-        ) from error
+def _loaded(point: EntryPoint, family: type[Kind]) -> type[Kind]:
+    kind, by = load(point), origin(point)
     if not (isinstance(kind, type) and issubclass(kind, family) and kind.words()):
         raise ConfigurationError(
-            f"{origin} is no {family.__name__}: expected a subclass of {family.__module__}.{family.__name__} with a "
+            f"{by} is no {family.__name__}: expected a subclass of {family.__module__}.{family.__name__} with a "
             "key kind; repair or uninstall it"
         )
     if point.name not in kind.words():
         raise ConfigurationError(
-            f"{origin}: the entry point is named {point.name!r}, but kind is one of {', '.join(kind.words())}; name "
+            f"{by}: the entry point is named {point.name!r}, but kind is one of {', '.join(kind.words())}; name "
             "the entry point after the kind"
         )
     return kind
 
 
-def _complete(kind: type[Kind], origin: str) -> None:
+def _complete(kind: type[Kind], by: str) -> None:
     if isabstract(kind):
         missing = ", ".join(sorted(kind.__abstractmethods__))
-        raise ConfigurationError(f"{origin}: {kind.__name__} does not define {missing}; a kind must")
+        raise ConfigurationError(f"{by}: {kind.__name__} does not define {missing}; a kind must")
 
 
-def _unique(found: Mapping[str, type[Kind]], word: str, kind: type[Kind], origin: str) -> type[Kind]:
+def _unique(found: Mapping[str, type[Kind]], word: str, kind: type[Kind], by: str) -> type[Kind]:
     if word in found and found[word] is not kind:
         other = _ORIGINS.get(found[word])
-        taken = "sottovoce itself" if other is None else _origin(other)
+        taken = "sottovoce itself" if other is None else origin(other)
         raise ConfigurationError(
-            f'{origin}: the kind "{word}" is already defined by {taken}; rename or uninstall one of them'
+            f'{by}: the kind "{word}" is already defined by {taken}; rename or uninstall one of them'
         )
     return kind

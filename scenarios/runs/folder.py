@@ -13,71 +13,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.formats import tables
+from analysis.formats.columns import TableFormat
+from analysis.formats.tables import FORMAT
+from protocols.privacy.entries import Entry, columns_of
 from protocols.privacy.ledger import Claim
-from protocols.privacy.lineage import Entry
 from simulator.adversary.wiretap import Wiretap
 from simulator.core.clock import NS_PER_S
 from simulator.core.records import ActivityLog, MessageLog
 from simulator.errors import StorageError
-
-FORMAT = 1
-
-METRICS = {"t_s": pl.Float64, "round": pl.Int64, "node": pl.Int64, "metric": pl.String, "value": pl.Float64}
-RELEASES = {
-    "kind": pl.String,
-    "id": pl.Int64,
-    "t_s": pl.Float64,
-    "node": pl.Int64,
-    "round": pl.Int64,
-    "parents": pl.List(pl.Int64),
-    "coefs": pl.List(pl.Float64),
-    "sigma": pl.Float64,
-    "sensitivity": pl.Float64,
-}
-PRIVACY = {
-    "t_s": pl.Float64,
-    "victim": pl.Int64,
-    "observers": pl.String,
-    "adjacency": pl.String,
-    "unit": pl.String,
-    "mu2": pl.Float64,
-    "epsilon": pl.Float64,
-    "delta": pl.Float64,
-    "basis": pl.String,
-    "mu2_lower": pl.Float64,
-    "reason": pl.String,
-}
-MESSAGES = {
-    "sent_s": pl.Float64,
-    "left_s": pl.Float64,
-    "delivered_s": pl.Float64,
-    "src": pl.Int64,
-    "dst": pl.Int64,
-    "kind": pl.String,
-    "round": pl.Int64,
-    "size_bytes": pl.Int64,
-    "attempts": pl.Int64,
-    "copy": pl.Boolean,
-    "status": pl.String,
-}
-ACTIVITY = {"node": pl.Int64, "state": pl.String, "from_s": pl.Float64, "until_s": pl.Float64}
-VIEW = {
-    "t_s": pl.Float64,
-    "src": pl.Int64,
-    "kind": pl.String,
-    "round": pl.Int64,
-    "size_bytes": pl.Int64,
-    "values": pl.List(pl.Float64),
-}
-WIRETAP = {
-    "left_s": pl.Float64,
-    "arrived_s": pl.Float64,
-    "src": pl.Int64,
-    "dst": pl.Int64,
-    "size_bytes": pl.Int64,
-    "kind": pl.String,
-    "round": pl.Int64,
-}
 
 
 class RunFolder:
@@ -105,45 +49,49 @@ class RunFolder:
         text = json.dumps(_plain(content), indent=2, allow_nan=False)
         self._write(f"{name}.json", lambda file: file.write_text(text + "\n"))
 
-    def table(self, name: str, schema: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
-        """Write ``name``.parquet."""
-        frame = pl.DataFrame(columns, schema=dict(schema), strict=False)
-        self._write(f"{name}.parquet", lambda file: frame.write_parquet(file))
+    def table(self, table: TableFormat, columns: Mapping[str, Any], node: int | None = None) -> None:
+        """Write a table, of one node where each has its own."""
+        frame = table.frame(columns)
+        name = table.path(self.path, node).relative_to(self.path)
+        self._write(str(name), lambda file: frame.write_parquet(file))
+
+    def metrics(self, columns: Mapping[str, Any]) -> None:
+        """Write what was measured."""
+        self.table(tables.METRICS, columns)
 
     def messages(self, log: MessageLog) -> None:
         """Write every message of the run."""
         columns = log.columns()
         times = {f"{name}_s": _seconds(columns.pop(f"{name}_ns")) for name in ("sent", "left", "delivered")}
-        self.table("messages", MESSAGES, {name: (times | columns)[name] for name in MESSAGES})
+        self.table(tables.MESSAGES, times | columns)
 
     def activity(self, log: ActivityLog) -> None:
         """Write what every node was busy with."""
         columns = log.columns()
         times = {f"{name}_s": _seconds(columns.pop(f"{name}_ns")) for name in ("from", "until")}
-        self.table("activity", ACTIVITY, {name: (times | columns)[name] for name in ACTIVITY})
+        self.table(tables.ACTIVITY, times | columns)
 
-    def releases(self, entries: Sequence[Sequence[Any]]) -> None:
-        """Write the record of releases, rows of :class:`~protocols.privacy.lineage.Entry`."""
-        columns: dict[str, Any] = dict(_transpose(Entry._fields, entries))
-        columns |= {name: _lists(columns[name], RELEASES[name]) for name in ("parents", "coefs")}
-        self.table("releases", RELEASES, columns)
+    def releases(self, entries: Sequence[Entry]) -> None:
+        """Write the record of releases."""
+        columns: dict[str, Any] = dict(columns_of(entries))
+        for name in ("parents", "coefs"):
+            columns[name] = _lists(columns[name], tables.RELEASES.dtypes[name])
+        self.table(tables.RELEASES, columns)
 
     def privacy(self, claims: Sequence[Claim]) -> None:
         """Write what the ledger claims."""
-        self.table("privacy", PRIVACY, {name: [getattr(c, name) for c in claims] for name in PRIVACY})
+        columns = {name: [getattr(claim, name) for claim in claims] for name in tables.PRIVACY.dtypes}
+        self.table(tables.PRIVACY, columns)
 
     def view(self, node: int, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write what one curious node recorded."""
-        self.table(f"views/{node}", VIEW, _transpose(tuple(VIEW), rows))
+        self.table(tables.VIEW, _transpose(tuple(tables.VIEW.dtypes), rows), node)
 
     def wiretap(self, wires: Wiretap) -> None:
         """Write what an eavesdropper on links recorded; never bodies, which need not be numbers."""
-        names = tuple(WIRETAP)
-        self.table(
-            "views/wiretap",
-            WIRETAP,
-            _transpose(names, ([getattr(row, name) for name in names] for row in wires.rows())),
-        )
+        names = tuple(tables.WIRETAP.dtypes)
+        rows = ([getattr(row, name) for name in names] for row in wires.rows())
+        self.table(tables.WIRETAP, _transpose(names, rows))
 
     def _write(self, name: str, write: Any) -> None:
         file = self.path / name

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scenarios.runs.recorder import Snapshot
+from analysis.metrics.declared import Snapshot
 
 RECENT = 5
 """Evaluations that are averaged at most, the last one among them."""

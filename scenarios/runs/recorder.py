@@ -9,54 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from protocols.learning.evaluate import Evaluation, Evaluator, consensus_distance
-from protocols.learning.local_test import LocalEvaluation, LocalEvaluator
+from analysis.formats.tables import METRICS
+from analysis.metrics.catalogue import metrics
+from analysis.metrics.declared import EVALUATION, Event, Metric, Snapshot, Value
+from protocols.learning.evaluate import Evaluator, consensus_distance
+from protocols.learning.local_test import LocalEvaluator
 from protocols.privacy.lineage import Visible
 from simulator.contract.compute import Executor, Handle, Vector, values_of
 from simulator.contract.node import Delivery, Message
 
+ALL = -1
+"""In place of a node: all honest ones that are up."""
 PROGRESS_STEP = 1 / 1000
 """Progress is told in steps of this, as telling it costs more than most of what happens in between."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The honest nodes that were up at one evaluation.
-
-    Args:
-        t_s: when.
-        nodes: who, ascending.
-        found: on the common test set, one value per node.
-        consensus_distance: root mean square distance to the mean model.
-        bytes_sent: by all nodes so far.
-        rounds: finished rounds of each node.
-        local: the same as accuracy and loss, on the test samples each node keeps of its own; None without any.
-        backdoor: how often a trigger makes each model say what the attacker wants; None without a backdoor.
-    """
-
-    t_s: float
-    nodes: tuple[int, ...]
-    found: Evaluation
-    consensus_distance: float
-    bytes_sent: int
-    rounds: tuple[int, ...]
-    local: LocalEvaluation | None = None
-    backdoor: Vector | None = None
-
-    @property
-    def accuracy(self) -> Vector:
-        """Of each node's model; NaN in regression."""
-        return self.found.accuracy
-
-    @property
-    def loss(self) -> Vector:
-        """Of each node's model."""
-        return self.found.loss
-
-    @property
-    def diverged(self) -> Vector:
-        """Whose model holds NaN or infinity (its accuracy counts as chance)."""
-        return self.found.diverged
 
 
 @dataclass
@@ -116,53 +81,71 @@ class Recorder:
     finished_s: dict[int, float] = field(default_factory=dict)
     spent_s: dict[int, float] = field(default_factory=dict)
     stop: Callable[[], None] | None = None
-    clip: float | None = None
     rounds: dict[int, int] = field(default_factory=dict)
     masses: dict[int, float] = field(default_factory=dict)
     mixing: Tally = field(default_factory=Tally)
     opened: Callable[[int, int, Vector], None] | None = None
+    _metrics: dict[str, list[Metric]] = field(default_factory=dict)
+    _kept: dict[str, Any] = field(default_factory=dict)
     _columns: dict[int, dict[int, float]] = field(default_factory=dict)
     _models: dict[int, Handle | Vector] = field(default_factory=dict)
     _rounds_done: int = 0
     _shown: float = -1.0
     _views: dict[int, list[tuple[Any, ...]]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for metric in metrics().values():
+            if metric.event != EVALUATION:
+                self._metrics.setdefault(metric.event, []).append(metric)
+
     def record(self, t_s: float, node: int, kind: str, fields: Mapping[str, Any]) -> None:
         """``node.record`` of any node."""
         self.counts[kind] += 1
-        if kind == "model":
-            round = fields["round"]
-            self._rounds_done += round - self.rounds.get(node, 0)
-            self.rounds[node] = round
-            self._models[node] = fields["value"]
-            self._progress(t_s)
-        elif kind == "common model":  # of a yardstick that trains one model for everybody
-            self.rounds = dict.fromkeys(self.honest | {node}, fields["round"])
-            self._models = dict.fromkeys(self.rounds, fields["value"])
-            self._rounds_done = sum(self.rounds.values())
-            self._progress(t_s)
-        elif kind == "mass":
-            self.masses[node] = fields["weight"]
-        elif kind == "finished":
-            self.finished_s[node] = t_s
-        elif kind == "clip":
-            self.clip = fields["value"]
-        elif kind == "budget spent":
-            self.spent_s[node] = t_s
-            if self.stop is not None:
-                self.stop()
-        elif kind == "mixed":
-            self.mixing.add(fields["heard"], fields["of"])
-            if "weights" in fields:
-                self._note_weights(node, fields["round"], fields["weights"])
-        elif kind == "opened":
-            value = fields["value"]
-            if self.opened is not None:
-                self.opened(node, fields["round"], value)
-            if node in self.curious:
-                self._see(node, (t_s, node, "opened sum", fields["round"], 4 * value.size, value))
-        elif kind == "skipped":
-            self.counts[f"skipped: {fields['reason']}"] += 1
+        for metric in self._metrics.get(kind, ()):
+            self._kept[metric.name] = metric.folded(self._kept.get(metric.name), Event(t_s, node, fields))
+        noted = _NOTED.get(kind)
+        if noted is not None:
+            noted(self, t_s, node, fields)
+
+    def _model(self, t_s: float, node: int, fields: Mapping[str, Any]) -> None:
+        round = fields["round"]
+        self._rounds_done += round - self.rounds.get(node, 0)
+        self.rounds[node] = round
+        self._models[node] = fields["value"]
+        self._progress(t_s)
+
+    def _common_model(self, t_s: float, node: int, fields: Mapping[str, Any]) -> None:
+        """A yardstick trains one model for everybody."""
+        self.rounds = dict.fromkeys(self.honest | {node}, fields["round"])
+        self._models = dict.fromkeys(self.rounds, fields["value"])
+        self._rounds_done = sum(self.rounds.values())
+        self._progress(t_s)
+
+    def _mass(self, t_s: float, node: int, fields: Mapping[str, Any]) -> None:
+        self.masses[node] = fields["weight"]
+
+    def _finished(self, t_s: float, node: int, fields: Mapping[str, Any]) -> None:
+        self.finished_s[node] = t_s
+
+    def _budget_spent(self, t_s: float, node: int, fields: Mapping[str, Any]) -> None:
+        self.spent_s[node] = t_s
+        if self.stop is not None:
+            self.stop()
+
+    def _mixed(self, t_s: float, node: int, fields: Mapping[str, Any]) -> None:
+        self.mixing.add(fields["heard"], fields["of"])
+        if "weights" in fields:
+            self._note_weights(node, fields["round"], fields["weights"])
+
+    def _opened(self, t_s: float, node: int, fields: Mapping[str, Any]) -> None:
+        value = fields["value"]
+        if self.opened is not None:
+            self.opened(node, fields["round"], value)
+        if node in self.curious:
+            self._see(node, (t_s, node, "opened sum", fields["round"], 4 * value.size, value))
+
+    def _skipped(self, t_s: float, node: int, fields: Mapping[str, Any]) -> None:
+        self.counts[f"skipped: {fields['reason']}"] += 1
 
     @property
     def column_defect(self) -> float | None:
@@ -220,6 +203,7 @@ class Recorder:
             tuple(self.rounds.get(n, 0) for n in nodes),
             None if self.local is None else self.local.evaluate(nodes, params),
             None if self.probe is None else self.probe.evaluate(params).accuracy,
+            self._counted(),
         )
         self.snapshots.append(snapshot)
         return snapshot
@@ -247,46 +231,41 @@ class Recorder:
         return self.evaluate(end_s)
 
     def metrics(self) -> dict[str, list[Any]]:
-        """Columns of metrics.parquet."""
-        columns: dict[str, list[Any]] = {"t_s": [], "round": [], "node": [], "metric": [], "value": []}
+        """Columns of metrics.parquet.
 
-        def add(snapshot: Snapshot, node: int, round: int, metric: str, value: float) -> None:
-            for name, cell in zip(columns, (snapshot.t_s, round, node, metric, float(value)), strict=True):
-                columns[name].append(cell)
-
+        Raises:
+            ConfigurationError: a metric of a plug-in fails.
+        """
+        shown = [metric for metric in metrics().values() if metric.over_time]
+        rows: list[tuple[float, int, int, str, float]] = []
         for s in self.snapshots:
-            each = {"accuracy": s.accuracy, "loss": s.loss} | s.found.others
-            if s.local is not None:
-                each |= {"local_accuracy": s.local.accuracy, "local_loss": s.local.loss}
-            if s.backdoor is not None:
-                each["backdoor_success"] = s.backdoor
-            for metric, values in each.items():
-                if not np.isnan(values).all():  # no accuracy in regression
-                    for node, round, value in zip(s.nodes, s.rounds, values.tolist(), strict=True):
-                        add(s, node, round, metric, value)
             done = min(s.rounds, default=0)
-            for metric, value in self._of_all(s):
-                if not np.isnan(value):
-                    add(s, -1, done, metric, value)
-            add(s, -1, done, "bytes_sent", s.bytes_sent)
-        return columns
+            for name, value in (found for metric in shown for found in metric.values(s)):
+                if isinstance(value, np.ndarray):
+                    each = zip(s.nodes, s.rounds, value.tolist(), strict=True)
+                    rows += [(s.t_s, round, node, name, one) for node, round, one in each]
+                else:
+                    rows.append((s.t_s, done, ALL, name, float(value)))
+        return {name: [row[at] for row in rows] for at, name in enumerate(METRICS.dtypes)}
 
-    def _of_all(self, s: Snapshot) -> Iterator[tuple[str, float]]:
-        """What is said of all honest nodes together."""
-        if not s.nodes:
-            return
-        yield "accuracy_mean", s.accuracy.mean()
-        yield "accuracy_worst", s.accuracy.min()
-        yield "loss_mean", s.loss.mean()
-        yield "loss_worst", s.loss.max()
-        yield "consensus_distance", s.consensus_distance
-        yield "disagreement", s.found.disagreement
-        for label in range(s.found.by_class.shape[1]):
-            yield f"accuracy_class_{label}", s.found.by_class[:, label].mean()
-        if s.local is not None:
-            yield "local_accuracy_mean", s.local.accuracy.mean()
-        if s.backdoor is not None:
-            yield "backdoor_success_mean", s.backdoor.mean()
+    def at_end(self) -> dict[str, float | None]:
+        """What metrics are at the last evaluation, of single nodes their mean.
+
+        Raises:
+            ConfigurationError: a metric of a plug-in fails.
+        """
+        found: dict[str, float | None] = {}
+        for metric in metrics().values():
+            if metric.at_end:
+                values: dict[str, Value] = dict(metric.values(self.snapshots[-1]))
+                for name, value in (values or {metric.name: None}).items():
+                    found[name] = float(value.mean()) if isinstance(value, np.ndarray) else value
+        return found
+
+    def _counted(self) -> dict[str, Value]:
+        """Values of the metrics made from events."""
+        made = (metric for of_kind in self._metrics.values() for metric in of_kind)
+        return {metric.name: metric.counted(self._kept.get(metric.name)) for metric in made}
 
     def _progress(self, t_s: float) -> None:
         done = self._rounds_done / self.total_rounds
@@ -296,6 +275,19 @@ class Recorder:
 
     def _see(self, node: int, row: tuple[Any, ...]) -> None:
         self._views.setdefault(node, []).append(row)
+
+
+_NOTED: Mapping[str, Callable[[Recorder, float, int, Mapping[str, Any]], None]] = {
+    "model": Recorder._model,
+    "common model": Recorder._common_model,
+    "mass": Recorder._mass,
+    "finished": Recorder._finished,
+    "budget spent": Recorder._budget_spent,
+    "mixed": Recorder._mixed,
+    "opened": Recorder._opened,
+    "skipped": Recorder._skipped,
+}
+"""What is kept of events, by their kind, beside the metrics made from them."""
 
 
 def _vectors_in(body: Any) -> Iterator[Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import isinf, isnan
+from collections.abc import Mapping, Sequence
+from math import isinf
 from statistics import median
 from typing import Any
 
-from protocols.aggregation.settling import CONFINED
+from analysis.formats.keys import summary_row
+from analysis.formats.tables import FORMAT
 from protocols.privacy.coalitions import CERTIFIED, LDP_FALLBACK, OPEN_LOOP
 from protocols.privacy.ledger import Claim
 from scenarios.build import Parts
@@ -26,41 +27,58 @@ def summarise(
     claims: Sequence[Claim],
     end_s: float,
     status: str,
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """summary.json without wall time and trace hash.
+    """Return summary.json; ``about`` holds mode, wall time, trace hash and place in a study.
 
     ``epsilon_worst`` is the largest over honest victims and observers at the end, on the certified basis, which
     holds for every trace; ``epsilon_worst_open_loop`` is the same on the recorded linear view, and None where some
     observer's view has no such figure (``open_loop_missing`` says why). Without a mechanism, or with all data at one
     place, the loss is infinite.
     """
-    last = recorder.snapshots[-1]
-    privacy = scenario.privacy
-    worst, middle = losses(claims, {CERTIFIED})
-    missing = open_loop_missing(claims, parts)
-    worst_open, middle_open = (None, None) if missing else losses(claims, {OPEN_LOOP})
-    slowest, quickest = rounds_done(parts, recorder)
-    latest = recent(recorder.snapshots)
-    mixing, sums = recorder.mixing, recorder.counts["sum ended"]
-    observers = None if privacy is None else privacy.observers
-    reached = next(
-        (
-            s
-            for s in recorder.snapshots
-            if s.nodes and s.accuracy.mean() >= scenario.evaluation.target_accuracy
-        ),
-        None,
+    found = (
+        recorder.at_end()
+        | _run(scenario, parts, recorder, log, end_s, status)
+        | _accuracy(scenario, parts, recorder)
+        | _privacy(scenario, parts, claims)
+        | _mixes(parts, recorder)
+        | dict(about)
     )
-    classified = bool(last.nodes) and parts.learning.evaluator.task.classes is not None
+    return summary_row(found)
+
+
+def _run(
+    scenario: Scenario, parts: Parts, recorder: Recorder, log: MessageLog, end_s: float, status: str
+) -> dict[str, Any]:
+    """What was run, how far it came and what was sent."""
+    slowest, quickest = rounds_done(parts, recorder)
     return {
-        "format": 1,
+        "format": FORMAT,
         "name": scenario.name,
         "seed": scenario.seed,
         "status": status,
         "warnings": run_warnings(scenario, parts, recorder, log),
         "protocol": f"{scenario.protocol.kind}/{scenario.protocol.exchange}",
-        "accuracy_mean": float(last.accuracy.mean()) if classified else None,
-        "accuracy_worst": float(last.accuracy.min()) if classified else None,
+        "simulated_s": end_s,
+        "rounds": scenario.protocol.rounds,
+        "rounds_done_min": slowest,
+        "rounds_done_max": quickest,
+        "messages_sent": len(log),
+        **{f"messages_{ending.replace('-', '_')}": count for ending, count in log.counts().items()},
+        "bytes_sent": log.bytes_total,
+        "budget_spent": sorted(recorder.spent_s),
+        "nodes_down": sorted(recorder.down()),
+        "diverged": bool(recorder.snapshots[-1].diverged.any()),
+    }
+
+
+def _accuracy(scenario: Scenario, parts: Parts, recorder: Recorder) -> dict[str, Any]:
+    """How good models are at the last evaluations, and when they were good enough."""
+    last, latest = recorder.snapshots[-1], recent(recorder.snapshots)
+    target = scenario.evaluation.target_accuracy
+    reached = next((s for s in recorder.snapshots if s.nodes and s.accuracy.mean() >= target), None)
+    classified = bool(last.nodes) and parts.learning.evaluator.task.classes is not None
+    return {
         "accuracy_worst_node": last.nodes[int(last.accuracy.argmin())] if classified else None,
         "accuracy_worst_recent": None if latest is None else latest.worst,
         "accuracy_lowest_recent": None if latest is None else latest.node_accuracy,
@@ -68,19 +86,19 @@ def summarise(
         "recent_evaluations": None if latest is None else latest.evaluations,
         "recent_from_s": None if latest is None else latest.from_s,
         "accuracy_by_class": last.found.by_class.mean(axis=0).tolist() if classified else None,
-        "disagreement": None if isnan(last.found.disagreement) else last.found.disagreement,
-        "loss_mean": float(last.loss.mean()) if last.nodes else None,
-        "loss_worst": float(last.loss.max()) if last.nodes else None,
-        "local_accuracy_mean": float(last.local.accuracy.mean()) if classified and last.local else None,
-        "backdoor_success_mean": None if last.backdoor is None else float(last.backdoor.mean()),
-        "consensus_distance": last.consensus_distance,
-        "simulated_s": end_s,
-        "rounds": scenario.protocol.rounds,
-        "rounds_done_min": slowest,
-        "rounds_done_max": quickest,
-        "messages_sent": len(log),
-        **{f"messages_{status.replace('-', '_')}": ended for status, ended in log.counts().items()},
-        "bytes_sent": log.bytes_total,
+        "target_accuracy": target,
+        "time_to_accuracy_s": None if reached is None else reached.t_s,
+        "bytes_to_accuracy": None if reached is None else reached.bytes_sent,
+    }
+
+
+def _privacy(scenario: Scenario, parts: Parts, claims: Sequence[Claim]) -> dict[str, Any]:
+    """What was lost at the end, and in which terms."""
+    privacy = scenario.privacy
+    worst, middle = losses(claims, {CERTIFIED})
+    missing = open_loop_missing(claims, parts)
+    worst_open, middle_open = (None, None) if missing else losses(claims, {OPEN_LOOP})
+    return {
         "epsilon_worst": worst,
         "epsilon_median": middle,
         "epsilon_reason": _why_infinite(scenario, claims, worst),
@@ -91,32 +109,20 @@ def summarise(
         "adjacency": None if privacy is None else privacy.adjacency,
         "unit": None if privacy is None else privacy.unit,
         "basis": CERTIFIED,
-        "observers": "each node" if observers is None else observers,
+        "observers": "each node" if privacy is None else privacy.observers,
         "noise_sigma": noise_sigma(parts),
-        "target_accuracy": scenario.evaluation.target_accuracy,
-        "time_to_accuracy_s": None if reached is None else reached.t_s,
-        "bytes_to_accuracy": None if reached is None else reached.bytes_sent,
+    }
+
+
+def _mixes(parts: Parts, recorder: Recorder) -> dict[str, Any]:
+    """How mixes and secure sums went."""
+    mixing, sums = recorder.mixing, recorder.counts["sum ended"]
+    return {
         "mass_held": sum(recorder.masses.values()) / len(parts.neighbors) if recorder.masses else None,
-        "unanswered": recorder.counts["unanswered"],
-        "stale": recorder.counts["stale"],
-        "sums_opened": recorder.counts["opened"],
-        "sums_skipped": recorder.counts["skipped"],
         "sums_opened_fraction": recorder.counts["opened"] / sums if sums else None,
         "mixes_complete_fraction": mixing.complete / mixing.mixes if mixing.mixes else None,
         "neighbours_heard_fraction": mixing.heard / mixing.wanted if mixing.wanted else None,
-        "lists_refused": recorder.counts["refused"],
-        "clip": recorder.clip,
-        "budget_spent": sorted(recorder.spent_s),
-        "late_answers": recorder.counts["late"],
-        "wrong_shares": recorder.counts["wrong_share"],
         "column_defect": recorder.column_defect,
-        "withheld": recorder.counts["withheld"],
-        "confined": recorder.counts[CONFINED],
-        "keys_refused": recorder.counts["key_refused"],
-        "malformed": recorder.counts["malformed"],
-        "attacks_in_the_dark": recorder.counts["attack in the dark"],
-        "nodes_down": sorted(recorder.down()),
-        "diverged": bool(last.diverged.any()),
     }
 
 

@@ -9,20 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
+from msgspec.structs import replace
 
 from analysis.store import Run, read_run
 from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
 from protocols.privacy.coalitions import Progress
+from protocols.privacy.entries import Contribution, Entry, Row, entries_of, record_end_s
 from protocols.privacy.exposure import expose
 from protocols.privacy.failure import remaining_delta
 from protocols.privacy.ledger import Claim, account, label_of
-from protocols.privacy.lineage import CONTRIBUTE, PUBLIC, WIRE, Entry, record_end_s
-from protocols.privacy.linear_view import MAX_CELLS, read_record
+from protocols.privacy.lineage import PUBLIC, WIRE
+from protocols.privacy.linear_view import MAX_CELLS
 from protocols.privacy.published import as_if_fresh
+from protocols.privacy.question import Limits, Question, RunFacts
+from protocols.privacy.record import read_record
 from protocols.privacy.sum_law import SumLaw
 from scenarios.format.observers import NOTHING_PUBLIC, observers_from
 from scenarios.kinds.partitions import Partition
-from simulator.errors import ConfigurationError
+from simulator.errors import ConfigurationError, ContractError, StorageError
+
+_WHY = "why infinite"
 
 
 def reaccount(
@@ -122,21 +128,15 @@ class _Retold:
         """The ledger's, at the end of the run."""
         manifest, summary = self.folder.manifest, self.folder.summary
         rate = manifest["scenario"]["training"].get("rate")
-        return account(
-            self.entries,
-            victims=self.honest,
-            observers=self.sets,
+        end_s = record_end_s(self.entries, summary["simulated_s"] if summary else 0.0)
+        question = Question(self.honest, self.sets, self.unit, self.adjacency, self.delta, [end_s])
+        facts = RunFacts(
             uncredited=self.byzantine,
-            unit=self.unit,
-            adjacency=self.adjacency,
-            delta=self.delta,
-            times_s=[record_end_s(self.entries, summary["simulated_s"] if summary else 0.0)],
-            rate=float(rate or 1.0) if self.asked["unit"] == "record" else 1.0,
-            jobs=jobs,
-            failure_probability=self.failure_probability,
-            on_progress=on_progress,
             law=SumLaw(**manifest["integer_noise"]) if manifest.get("integer_noise") else None,
+            rate=float(rate or 1.0) if self.asked["unit"] == "record" else 1.0,
+            failure_probability=self.failure_probability,
         )
+        return account(self.entries, question, facts, Limits(jobs=jobs), on_progress)
 
 
 def _retold(
@@ -149,36 +149,43 @@ def _retold(
         raise ConfigurationError(f"{run} has no privacy mechanism; its loss is infinite")
     if manifest["scenario"]["protocol"]["kind"] == "centralised":
         raise ConfigurationError(f"{run} was made with all data at one place; no privacy is claimed for it")
+    sets = _observers(run, manifest, observers)
+    unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
+    if unit == "record":
+        _records_can_be_followed(run, manifest["scenario"], adjacency)
+    entries = in_unit(_entries(folder), asked["unit"], unit, adjacency, manifest["samples_per_node"])
+    return _Retold(folder, entries, sets, unit, adjacency, asked["delta"] if delta is None else delta)
+
+
+def _observers(run: Path, manifest: Mapping[str, Any], asked: Sequence[str] | None) -> list[tuple[int, ...]]:
+    """Sets of observers as they were asked for; every single node if none were."""
     nodes = manifest["topology"]["nodes"]
-    sets: list[tuple[int, ...]] = [(node,) for node in range(nodes)]
-    if observers:
-        graph = nx.Graph(map(tuple, manifest["topology"]["edges"]))
-        graph.add_nodes_from(range(nodes))
-        sets = [observers_from(text, graph, manifest["seed"]) for text in observers]
+    if not asked:
+        return [(node,) for node in range(nodes)]
+    graph = nx.Graph(map(tuple, manifest["topology"]["edges"]))
+    graph.add_nodes_from(range(nodes))
+    sets = [observers_from(text, graph, manifest["seed"]) for text in asked]
     wiretap = manifest["scenario"]["adversary"].get("wiretap")
     if any(WIRE in members for members in sets) and not (wiretap and wiretap.get("enabled", True)):
         raise ConfigurationError(f"{run}: nobody listened on the wire of this run")
-    if (
-        any(PUBLIC in members for members in sets)
-        and manifest["scenario"]["protocol"]["exchange"] != "secure"
-    ):
+    secure = manifest["scenario"]["protocol"]["exchange"] == "secure"
+    if any(PUBLIC in members for members in sets) and not secure:
         raise ConfigurationError(f"{run}: {NOTHING_PUBLIC}")
-    unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
-    if unit == "record" and _copies(manifest["scenario"].get("partition")):
+    return sets
+
+
+def _records_can_be_followed(run: Path, scenario: Mapping[str, Any], adjacency: str) -> None:
+    """Refuse to ask about single records of a run that copies them, or adds one in place of another."""
+    if _copies(scenario.get("partition")):
         raise ConfigurationError(
             f"{run}: nodes of this run may hold the same record, and the ledger does not follow its copies; ask for "
             "whole nodes: --unit node"
         )
-    training = manifest["scenario"]["training"]
-    if unit == "record" and adjacency == "add-remove" and training.get("batch") is not None:
+    if adjacency == "add-remove" and scenario["training"].get("batch") is not None:
         raise ConfigurationError(
             f"{run}: batches of this run have a fixed size, so a record that is added takes another one's place; ask "
             "for --adjacency replace or zero-out"
         )
-    entries = in_unit(
-        _entries(folder.releases.to_dicts()), asked["unit"], unit, adjacency, manifest["samples_per_node"]
-    )
-    return _Retold(folder, entries, sets, unit, adjacency, asked["delta"] if delta is None else delta)
 
 
 def _copies(partition: Mapping[str, Any] | None) -> bool:
@@ -199,13 +206,16 @@ def in_unit(
     else:  # one record can turn a clipped sum around: 2C, whatever the adjacency
         factors = [1.0 if adjacency == "replace" else 2.0] * len(samples)
     return [
-        e._replace(sensitivity=e.sensitivity * factors[e.node]) if e.kind == CONTRIBUTE else e
+        replace(e, sensitivity=e.sensitivity * factors[e.node]) if isinstance(e, Contribution) else e
         for e in entries
     ]
 
 
-def _entries(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
-    return [Entry(**(dict(row) | {k: tuple(row[k]) for k in ("parents", "coefs")})) for row in rows]
+def _entries(folder: Run) -> list[Entry]:
+    try:
+        return entries_of(folder.releases.select(Row._fields).iter_rows())
+    except ContractError as error:
+        raise StorageError(f"{folder.path / 'releases.parquet'}: is damaged ({error})") from error
 
 
 def _rows(
@@ -215,28 +225,31 @@ def _rows(
     for claim in claims:
         groups.setdefault((claim.observers, claim.basis), []).append(claim)
     rows = []
-    for (observers, basis), group in groups.items():
-        ordered = sorted(group, key=lambda c: c.epsilon)
-        worst = ordered[-1]
-        rows.append(
-            {
-                "observers": observers,
-                "basis": basis,
-                "epsilon (worst victim)": worst.epsilon,
-                "worst victim": worst.victim,
-                "epsilon (median victim)": ordered[len(ordered) // 2].epsilon,
-                "delta": worst.delta,
-                "adjacency": worst.adjacency,
-                "unit": worst.unit,
-            }
-        )
-        if worst.reason is not None:
-            rows[-1]["why infinite"] = worst.reason
+    for group in groups.values():
+        row = _row(group)
         if target is not None:
-            rows[-1] |= _needed(group, multiplier, target, failures)
-    if any("why infinite" in row for row in rows):
-        rows = [row | {"why infinite": row.get("why infinite", "–")} for row in rows]
+            row |= _needed(group, multiplier, target, failures)
+        rows.append(row)
+    if any(_WHY in row for row in rows):
+        rows = [row | {_WHY: row.get(_WHY, "–")} for row in rows]
     return rows
+
+
+def _row(group: Sequence[Claim]) -> dict[str, Any]:
+    """The worst and the median victim of one set of observers on one basis."""
+    ordered = sorted(group, key=lambda c: c.epsilon)
+    worst = ordered[-1]
+    row = {
+        "observers": worst.observers,
+        "basis": worst.basis,
+        "epsilon (worst victim)": worst.epsilon,
+        "worst victim": worst.victim,
+        "epsilon (median victim)": ordered[len(ordered) // 2].epsilon,
+        "delta": worst.delta,
+        "adjacency": worst.adjacency,
+        "unit": worst.unit,
+    }
+    return row if worst.reason is None else row | {_WHY: worst.reason}
 
 
 def _needed(

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures import style
-from analysis.figures.captions import caption
-from analysis.figures.catalogue import plot
+from analysis.figures.catalogue import caption, plot
 from analysis.figures.network import network_figure, roles
+from analysis.figures.paired import paired_figure
 from analysis.figures.progress import courses, progress_figure
 from analysis.figures.run import accuracy_figure, epsilon_figure
-from analysis.figures.study import paired_figure, tradeoff_figure
+from analysis.figures.tradeoff import tradeoff_figure
 from analysis.report import explain_epsilon, report
 from analysis.store import read_run, read_study
 from analysis.tables.estimate import ONE_SEED
@@ -250,6 +250,37 @@ def test_the_paired_figure(tmp_path: Path) -> None:
     assert names == ["one sign flipper", "two crashes", "no noise"]
     assert [text.get_text() for text in figure.axes[2].texts] == ["+∞ (finite → ∞)"]
     assert legend(figure) == ["Δ: variant − baseline, one seed", "mean over 3 seeds, 95 % t interval"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(1.1, 1.9), (3.0, 4.0), (4.0, 60.0), (0.2, 0.7), (1e-3, 2e-3), (1, 1e9)]
+)
+@pytest.mark.parametrize("scale", ["log", "linear"])
+def test_every_axis_has_three_ticks(low: float, high: float, scale: str) -> None:
+    made, (ax,) = style.figure(width=2.0)
+    ax.set_xscale(scale)
+    ax.plot([low, high], [1, 2])
+    ax.set_xlim(low, high)
+    style.enough_ticks(ax.xaxis)
+    assert len(style.shown_ticks(ax.xaxis)) >= style.FEWEST_TICKS
+    made.draw_without_rendering()
+    labels = [
+        text.get_text()
+        for text, at in zip(ax.get_xticklabels(), ax.get_xticks(), strict=True)
+        if low <= at <= high
+    ]
+    assert len(set(labels)) == len(labels) >= style.FEWEST_TICKS
+
+
+def test_ticks_that_were_set_stay() -> None:
+    _, (ax,) = style.figure()
+    ax.set_xticks([1.0], ["one"])
+    ax.yaxis.set_major_locator(style.WholeLocator())
+    ax.set_ylim(0.5, 2.5)
+    style.enough_ticks(ax.xaxis)
+    style.enough_ticks(ax.yaxis)
+    assert style.shown_ticks(ax.xaxis) == [1.0]
+    assert style.shown_ticks(ax.yaxis) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("name", ["tradeoff", "paired", "progress", "breaking", "heat", "cost", "collusion"])

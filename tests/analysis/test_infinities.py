@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from analysis.figures.study import paired_figure, tradeoff_figure
+from analysis.figures.paired import paired_figure
+from analysis.figures.tradeoff import tradeoff_figure
 from analysis.figures.victims import victims_figure
 from analysis.store import read_run, read_study
 from analysis.tables.estimate import estimate, median

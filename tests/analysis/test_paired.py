@@ -135,7 +135,7 @@ def test_compare_subtracts_studies_variant_by_variant(tmp_path: Path) -> None:
     assert both["Δ accuracy, mean (percentage points)"] == ["–"] * 4 + ["−1.00"] * 4
     assert both["pairs of one seed"] == ["–"] * 4 + ["4"] * 4
     assert both["Δ against"][4:] == [
-        f"what-if: {name}" for name in ("baseline", "one sign flipper", "two crashes", "no noise")
+        f"a: {name}" for name in ("baseline", "one sign flipper", "two crashes", "no noise")
     ]
 
 

@@ -304,6 +304,19 @@ def test_seeds_without_a_pair_are_counted(tmp_path: Path) -> None:
         differences(pl.concat([rows, rows.head(1)]))
 
 
+def test_compare_of_studies_lists_what_their_runs_were(tmp_path: Path) -> None:
+    one = make_sweep(tmp_path / "one", seeds=2, folders=True)
+    two = make_sweep(tmp_path / "two", seeds=2, folders=True)
+    table = compare([one, two])
+    keys = [str(cell) for cell in table.columns[0].cells]
+    assert not [key for key in keys if key.startswith(("sweep.", "whatif.", "study.")) or key == "seed"]
+    assert table.columns[0].no_wrap
+    titles = [str(column.header) for column in table.columns[1:]]
+    assert all(title.startswith(("one: ", "two: ")) for title in titles)
+    assert any(title.startswith("one: ") for title in titles)
+    assert any(title.startswith("two: ") for title in titles)
+
+
 def test_compare_shows_what_differs(tmp_path: Path) -> None:
     one = make_run(tmp_path / "one")
     two = make_run(tmp_path / "two", seed=2, topology={"kind": "ring", "nodes": 16}, finished=False)

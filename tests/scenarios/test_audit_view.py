@@ -14,7 +14,7 @@ import pytest
 from protocols.gossip.learner import Learner
 from protocols.learning.executor import BatchedExecutor
 from protocols.privacy import coalitions
-from protocols.privacy.linear_view import Record, read_record
+from protocols.privacy.record import Record, read_record
 from scenarios.audits.canaries import AGAINST, ALONG
 from scenarios.audits.view import audit_view
 from scenarios.audits.view_trial import Table, Trial, climbed

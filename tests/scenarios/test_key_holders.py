@@ -18,7 +18,8 @@ from protocols.privacy.accounting import shift_factor
 from protocols.privacy.exposure import expose
 from protocols.privacy.ledger import account
 from protocols.privacy.lineage import Lineage, Masked
-from protocols.privacy.linear_view import read_record
+from protocols.privacy.question import Question
+from protocols.privacy.record import read_record
 from scenarios.audits.twins import Transcript, transcribe
 from tests.scenarios.test_twin_runs import AGGREGATIONS, FAULTS, PROTOCOLS, scenario, secure
 
@@ -58,13 +59,14 @@ def too_little(told: Transcript, partners: dict[Any, set[int]]) -> list[str]:
             least = record.sensitivity[mine] ** 2 / variance
             claims = account(
                 told.entries,
-                victims=[member],
-                observers=[tuple(sorted({aggregator, *around}))],
-                uncredited=frozenset(),
-                unit="node",
-                adjacency="zero-out",
-                delta=1e-5,
-                times_s=[float("inf")],
+                Question(
+                    victims=[member],
+                    observers=[tuple(sorted({aggregator, *around}))],
+                    unit="node",
+                    adjacency="zero-out",
+                    delta=1e-5,
+                    times_s=[float("inf")],
+                ),
             )
             found += [
                 f"{claim.observers} are charged {claim.mu2} for node {member} ({claim.basis}), whose sum with "

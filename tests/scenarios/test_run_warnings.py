@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.metrics.declared import Snapshot
 from protocols.learning.evaluate import Evaluation
 from scenarios.load import resolve
 from scenarios.run import run
 from scenarios.runs.recent import RECENT, recent
-from scenarios.runs.recorder import Snapshot
 
 PRIVATE = {"unit": "record", "adjacency": "add-remove", "clip": 1.0, "noise_multiplier": 5.0}
 

@@ -10,7 +10,7 @@ import pytest
 
 from protocols.learning.eager import EagerExecutor
 from protocols.learning.executor import BatchedExecutor
-from protocols.privacy.lineage import CONTRIBUTE, OPAQUE
+from protocols.privacy.entries import CONTRIBUTE, OPAQUE
 from scenarios import run as runs
 from scenarios.build import build
 from scenarios.load import ScenarioErrors, resolve

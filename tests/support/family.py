@@ -26,7 +26,8 @@ from protocols.learning.batches import Batches
 from protocols.learning.local_update import Recipe
 from protocols.learning.operations import Operations
 from protocols.learning.task import Task
-from protocols.privacy.lineage import COMBINE, CONTRIBUTE, ORIGIN
+from protocols.privacy.entries import Combination, Contribution
+from protocols.privacy.lineage import ORIGIN
 from scenarios.kinds.protocols.federation import places
 from simulator.contract.compute import Vector, values_of
 from simulator.contract.node import Links, Node, Program
@@ -258,11 +259,11 @@ def values_of_states(lab: Lab) -> dict[int, Vector]:
     vectors = values_of(lab.executor, [learner.made[state] for state in states])
     values: dict[int, Vector] = {ORIGIN: np.asarray(lab.initial, np.float64)}
     updates = dict(zip(states, vectors, strict=True))
-    for entry in sorted(learner.lineage.entries, key=lambda e: e.id):
-        if entry.kind == CONTRIBUTE:
-            values[entry.id] = np.asarray(updates[entry.id], np.float64)
-        elif entry.kind == COMBINE:
-            values[entry.id] = sum(
+    for entry in learner.lineage.entries:  # states are numbered as they are made
+        if isinstance(entry, Contribution):
+            values[entry.state] = np.asarray(updates[entry.id], np.float64)
+        elif isinstance(entry, Combination):
+            values[entry.state] = sum(
                 (c * values[p] for c, p in zip(entry.coefs, entry.parents, strict=True)),
                 np.zeros(learner.size),
             )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from protocols.privacy.entries import Entry
 from protocols.privacy.ledger import account
-from protocols.privacy.lineage import ORIGIN, Entry, Lineage, Share, Visible
+from protocols.privacy.lineage import ORIGIN, Lineage, Share, Visible
+from protocols.privacy.question import Limits, Question, RunFacts
 
 END_S = 1e6
 
@@ -99,15 +101,7 @@ def figures(
     entries: list[Entry], group: tuple[int, ...], basis: str, *, nodes: int, uncredited=frozenset(), **options
 ) -> dict[int, float]:
     """Loss μ² by victim at the end."""
-    claims = account(
-        entries,
-        victims=range(nodes),
-        observers=[group],
-        uncredited=uncredited,
-        unit="node",
-        adjacency=options.pop("adjacency", "zero-out"),
-        delta=1e-5,
-        times_s=[options.pop("t_s", END_S)],
-        **options,
-    )
+    adjacency, t_s = options.pop("adjacency", "zero-out"), options.pop("t_s", END_S)
+    question = Question(range(nodes), [group], "node", adjacency, 1e-5, [t_s])
+    claims = account(entries, question, RunFacts(uncredited), Limits(**options))
     return {claim.victim: claim.mu2 for claim in claims if claim.basis == basis}

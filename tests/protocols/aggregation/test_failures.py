@@ -20,7 +20,7 @@ from protocols.aggregation.share_sums import ShareSums
 from protocols.aggregation.vector_shares import RealShares, SharingPlan
 from protocols.aggregation.verified_secrets import RealVerifiedSecrets
 from protocols.gossip.dsgd import dsgd
-from protocols.privacy.lineage import RELEASE
+from protocols.privacy.entries import Release
 from protocols.sharing.modulus import P31
 from simulator.adversary.coalition import Adversary
 from simulator.contract.knowledge import Context
@@ -167,7 +167,7 @@ def test_doubled_messages_change_nothing(kind: str) -> None:
     assert not double.of_kind("refused")
     # What comes twice may be on record twice, and says nothing new.
     shown = [
-        {(e.node, e.parents, e.coefs) for e in lab.learner.lineage.entries if e.kind == RELEASE}
+        {(e.node, e.parents, e.coefs) for e in lab.learner.lineage.entries if isinstance(e, Release)}
         for lab in (single, double)
     ]
     assert len(shown[0]) == len(shown[1])
@@ -192,7 +192,7 @@ def test_a_late_answer_is_counted_and_not_used(kind: str) -> None:
     assert {f["sender"] for _, _, f in lab.of_kind("late")} <= {5}
     if kind == "masks":
         # The last share of a sum nobody used makes it readable, and is charged.
-        readable = [e for e in lab.learner.lineage.entries if e.kind == RELEASE]
+        readable = [e for e in lab.learner.lineage.entries if isinstance(e, Release)]
         assert len(readable) > len(lab.opened())
 
 
@@ -215,7 +215,7 @@ def test_nothing_is_opened_below_three_honest_members(kind: str) -> None:
         timeout_s=0.3,
     )
     assert all(len(f["members"]) >= 4 for f in lab.opened().values())
-    assert all(len(e.parents) >= 4 for e in lab.learner.lineage.entries if e.kind == RELEASE)
+    assert all(len(e.parents) >= 4 for e in lab.learner.lineage.entries if isinstance(e, Release))
 
 
 def test_a_partition_inside_a_neighbourhood_costs_nothing() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from protocols.aggregation.keys import Identity, _payload
 from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
-from protocols.privacy.lineage import RELEASE
+from protocols.privacy.entries import Release
 from simulator import streams
 from simulator.adversary.coalition import Adversary
 from simulator.contract.node import Delivery, Message, Node
@@ -192,7 +192,7 @@ def test_an_eavesdropping_aggregator_sees_only_uniform_words() -> None:
 def test_only_complete_sums_are_released_and_none_of_a_single_member() -> None:
     lab = Lab(regular(10, 4), sigma=1.0)
     run_secure(lab, rounds=8, run={"loss": 0.1})
-    releases = [e for e in lab.learner.lineage.entries if e.kind == RELEASE]
+    releases = [e for e in lab.learner.lineage.entries if isinstance(e, Release)]
     assert releases
     assert all(len(e.parents) >= 3 for e in releases)
     delivered = {(e.node, e.round) for e in releases}

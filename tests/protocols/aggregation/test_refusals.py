@@ -17,7 +17,8 @@ from protocols.aggregation.settling import settled
 from protocols.aggregation.sums import NormProof
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.learner import Model
-from protocols.privacy.lineage import OPAQUE, ORIGIN, Lineage
+from protocols.privacy.entries import OPAQUE
+from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.sharing.codec import codec_for
 from scenarios.load import ScenarioErrors, resolve
 from scenarios.run import run
@@ -182,7 +183,7 @@ def test_honest_runs_never_leave_the_range_and_stay_the_same() -> None:
     assert not kept.of_kind("confined")
     for node, model in free.final_models().items():
         assert np.array_equal(model, kept.final_models()[node])
-    assert free.learner.lineage.rows() == kept.learner.lineage.rows()
+    assert free.learner.lineage.record() == kept.learner.lineage.record()
 
 
 def test_outages_between_mixes_do_not_add_up_to_more_than_fits() -> None:

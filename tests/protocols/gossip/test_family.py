@@ -11,7 +11,7 @@ import pytest
 from protocols.attacks.byzantine import Stage, two_faced
 from protocols.gossip.messages import shown
 from protocols.learning.evaluate import Evaluator
-from protocols.privacy.lineage import CONTRIBUTE, RELEASE
+from protocols.privacy.entries import CONTRIBUTE, Release
 from simulator.adversary.coalition import Adversary
 from simulator.contract.compute import values_of
 from simulator.contract.node import Delivery, Links
@@ -56,7 +56,7 @@ def test_every_value_that_is_shown_is_what_its_state_says(name: str, liar: bool)
     for model, value in zip(models, values_of(lab.executor, [m.params for m in models]), strict=True):
         expected = values[model.state]
         np.testing.assert_allclose(value, expected, atol=2e-4 * (1 + np.abs(expected).max()))
-    released = [e for e in lab.learner.lineage.entries if e.kind == RELEASE]
+    released = [e for e in lab.learner.lineage.entries if isinstance(e, Release)]
     assert len(released) == len(models)
     assert (len(models) > 30) == (name != "local")
     assert Counter(e.parents[0] for e in released) == Counter(model.state for model in models)
@@ -112,7 +112,7 @@ def test_every_protocol_runs_on_real_sockets(name: str) -> None:
     ending = live.run(until_s=600)
     assert not ending.unfinished
     assert {node for _, node, _ in lab.of_kind("finished")} == set(range(len(lab.neighbors)))
-    releases = [e for e in lab.learner.lineage.entries if e.kind == RELEASE]
+    releases = [e for e in lab.learner.lineage.entries if isinstance(e, Release)]
     assert len(releases) >= 20 or name == "local"
     start = np.linalg.norm(lab.initial)
     assert all(np.linalg.norm(model) > start for model in lab.final_models().values())

@@ -13,7 +13,7 @@ from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.merging import MergeRules
 from protocols.gossip.peers import Peers
-from protocols.privacy.lineage import COMBINE, CONTRIBUTE, RELEASE
+from protocols.privacy.entries import COMBINE, CONTRIBUTE, Release
 from simulator import streams
 from simulator.adversary.coalition import Adversary
 from simulator.contract.node import Links, Node
@@ -102,7 +102,7 @@ def test_each_round_draws_its_noise_once() -> None:
 def test_direct_exchange_releases_every_delivered_model() -> None:
     lab = Lab(regular(10, 4))
     kernel, _ = run_direct(lab, 5, loss=0.1)
-    releases = [e for e in lab.learner.lineage.entries if e.kind == RELEASE]
+    releases = [e for e in lab.learner.lineage.entries if isinstance(e, Release)]
     assert len(releases) == kernel.log.count("delivered")
 
 

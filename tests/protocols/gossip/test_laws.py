@@ -15,7 +15,7 @@ from protocols.gossip.merging import Aged, MergeRules
 from protocols.gossip.pairwise import pairwise
 from protocols.gossip.push_sum import Reliable, push_sum
 from protocols.gossip.tracking import tracking
-from protocols.privacy.lineage import COMBINE, CONTRIBUTE
+from protocols.privacy.entries import COMBINE, CONTRIBUTE
 from simulator.contract.node import Program
 from simulator.faults.plan import Outage
 from simulator.topology import graphs
@@ -322,7 +322,9 @@ def test_a_round_merges_and_steps_in_the_order_asked_for(order: Any) -> None:
     assert [f["age"] for _, _, f in lab.of_kind("stale")] == [3]
     (result,) = done
     assert (result.updates, result.steps) == (8, 10)
-    entries = {e.id: e for e in lab.learner.lineage.entries if e.id > 4}
+    entries = {
+        e.state: e for e in lab.learner.lineage.entries if e.kind in (COMBINE, CONTRIBUTE) and e.state > 4
+    }
     steps = [e for e in entries.values() if e.kind == CONTRIBUTE]
     assert [(e.node, e.round) for e in steps] == [(0, 9)]
     mixes = [(e.parents, e.coefs) for e in entries.values() if e.kind == COMBINE]

@@ -13,6 +13,7 @@ import pytest
 from protocols.privacy.accounting import epsilon_of
 from protocols.privacy.ledger import account
 from protocols.privacy.lineage import WIRE, Held, Lineage, Masked, Revealed, Share
+from protocols.privacy.question import Question
 from scenarios.load import resolve
 from scenarios.run import run
 from scenarios.studies.reaccount import claims_about, reaccount
@@ -63,13 +64,14 @@ def losses_of(lineage: Lineage, *observers: tuple[int, ...], victims: tuple[int,
     """The worst certified loss by observers at the end of a record."""
     claims = account(
         lineage.record(),
-        victims=victims,
-        observers=observers,
-        uncredited=frozenset(),
-        unit="node",
-        adjacency="zero-out",
-        delta=DELTA,
-        times_s=[float("inf")],
+        Question(
+            victims=victims,
+            observers=observers,
+            unit="node",
+            adjacency="zero-out",
+            delta=DELTA,
+            times_s=[float("inf")],
+        ),
     )
     found: dict[str, float] = {}
     for claim in claims:

@@ -11,8 +11,8 @@ import pytest
 
 from protocols.privacy.accounting import epsilon_of
 from protocols.privacy.exposure import expose
-from protocols.privacy.linear_view import read_record
 from protocols.privacy.published import as_if_fresh, per_message_losses
+from protocols.privacy.record import read_record
 from scenarios.load import resolve
 from scenarios.run import run
 from scenarios.studies.reaccount import reaccount

@@ -17,6 +17,7 @@ from protocols.privacy.failure import remaining_delta, with_failure_probability
 from protocols.privacy.integer_accounting import ORDERS, rdp_epsilon, skellam_rdp
 from protocols.privacy.ledger import account
 from protocols.privacy.lineage import ORIGIN, Lineage, Share
+from protocols.privacy.question import Question, RunFacts
 from protocols.privacy.sampling import sampled_epsilon
 from simulator.errors import ConfigurationError
 
@@ -136,19 +137,11 @@ def sums_of_three(sigma: float, rounds: int) -> Lineage:
     return lineage
 
 
-QUESTION = {
-    "victims": [1],
-    "observers": [(0,)],
-    "uncredited": frozenset(),
-    "unit": "node",
-    "adjacency": "zero-out",
-    "delta": DELTA,
-    "times_s": [100.0],
-}
+QUESTION = Question([1], [(0,)], "node", "zero-out", DELTA, [100.0])
 
 
 def certified(lineage: Lineage, probability: float) -> float:
-    claims = account(lineage.record(), **QUESTION, failure_probability=probability)  # type: ignore[arg-type]
+    claims = account(lineage.record(), QUESTION, RunFacts(failure_probability=probability))
     return {claim.basis: claim.epsilon for claim in claims}["certified"]
 
 

@@ -9,18 +9,14 @@ import pytest
 
 from protocols.privacy.accounting import epsilon_of
 from protocols.privacy.certified import certified_losses
+from protocols.privacy.entries import Entry
 from protocols.privacy.exposure import expose
 from protocols.privacy.ledger import Claim, account
-from protocols.privacy.lineage import ORIGIN, Entry, Lineage, Share, Visible
-from protocols.privacy.linear_view import (
-    ViewTooLarge,
-    read_record,
-    sight_rows,
-    sights_of,
-    state_rows,
-    whiten,
-)
+from protocols.privacy.lineage import ORIGIN, Lineage, Share, Visible
+from protocols.privacy.linear_view import ViewTooLarge, sight_rows, sights_of, state_rows, whiten
 from protocols.privacy.open_loop import open_loop_losses
+from protocols.privacy.question import Limits, Question
+from protocols.privacy.record import read_record
 from simulator.errors import ConfigurationError
 from tests.support.gossip_records import END_S, GRAPHS, complete, figures, gossip, metropolis, ring, torus
 
@@ -28,12 +24,12 @@ from tests.support.gossip_records import END_S, GRAPHS, complete, figures, gossi
 def dense(entries: list[Entry], coalition: frozenset[int], until_s: float = END_S) -> dict[int, np.ndarray]:
     """Oracle: by victim, its block of AᵀΣ⁺A, by plain recursion over the entries and a pseudo-inverse."""
     columns = [entry for entry in entries if entry.kind == "contribute"]
-    position = {entry.id: index for index, entry in enumerate(columns)}
+    position = {entry.state: index for index, entry in enumerate(columns)}
     rows, seen = {ORIGIN: np.zeros(len(columns))}, []
     for entry in entries:
         if entry.kind == "contribute":
-            rows[entry.id] = rows[entry.parents[0]].copy()
-            rows[entry.id][position[entry.id]] = entry.coefs[0]
+            rows[entry.state] = rows[entry.parents[0]].copy()
+            rows[entry.state][position[entry.state]] = entry.coefs[0]
             continue
         if entry.kind not in ("combine", "release"):
             continue
@@ -41,7 +37,7 @@ def dense(entries: list[Entry], coalition: frozenset[int], until_s: float = END_
         for coef, parent in zip(entry.coefs, entry.parents, strict=True):
             total += coef * rows[parent]
         if entry.kind == "combine":
-            rows[entry.id] = total
+            rows[entry.state] = total
         elif entry.node in coalition and entry.t_s <= until_s:
             seen.append(total)
     hidden = [i for i, entry in enumerate(columns) if entry.node not in coalition]
@@ -325,13 +321,14 @@ def test_gossip_without_noise_loses_everything_that_is_reached():
         assert losses[4] == 0
     claims = account(
         entries,
-        victims=[1],
-        observers=[(0,)],
-        uncredited=frozenset(),
-        unit="node",
-        adjacency="zero-out",
-        delta=1e-5,
-        times_s=[0.49, 0.5],
+        Question(
+            victims=[1],
+            observers=[(0,)],
+            unit="node",
+            adjacency="zero-out",
+            delta=1e-5,
+            times_s=[0.49, 0.5],
+        ),
     )
     for basis in ("certified", "open-loop"):
         assert [claim.epsilon for claim in claims if claim.basis == basis] == [0.0, math.inf]
@@ -390,13 +387,14 @@ def test_figures_at_many_times_are_those_at_each_time():
     times = [30.0, 4.0, 17.5, 44.0, 60.0, 60.0]
     claims = account(
         entries,
-        victims=range(6),
-        observers=[(1,)],
-        uncredited=frozenset(),
-        unit="node",
-        adjacency="zero-out",
-        delta=1e-5,
-        times_s=times,
+        Question(
+            victims=range(6),
+            observers=[(1,)],
+            unit="node",
+            adjacency="zero-out",
+            delta=1e-5,
+            times_s=times,
+        ),
     )
     for t_s in times:
         for basis in ("certified", "open-loop"):
@@ -509,13 +507,14 @@ def test_something_non_linear_makes_the_figures_fall_back():
     lineage.delivered(3, 3, 1, Visible(after))
     claims = account(
         lineage.entries,
-        victims=[0, 1, 2],
-        observers=[(3,)],
-        uncredited=frozenset(),
-        unit="record",
-        adjacency="add-remove",
-        delta=1e-6,
-        times_s=[1.0, 3.0],
+        Question(
+            victims=[0, 1, 2],
+            observers=[(3,)],
+            unit="record",
+            adjacency="add-remove",
+            delta=1e-6,
+            times_s=[1.0, 3.0],
+        ),
     )
     found = {(c.victim, c.t_s, c.basis): c.mu2 for c in claims}
     assert len(found) == len(claims) == 12
@@ -531,13 +530,14 @@ def test_claims_say_what_they_are_about():
     entries = gossip(ring(4), 3, secure=True, sigma=3.0)
     claims = account(
         entries,
-        victims=[0, 1, 2],
-        observers=[(1,), (3, 1)],
-        uncredited=frozenset(),
-        unit="record",
-        adjacency="replace",
-        delta=1e-6,
-        times_s=[0.0, 1.0, 2.0, 3.0],
+        Question(
+            victims=[0, 1, 2],
+            observers=[(1,), (3, 1)],
+            unit="record",
+            adjacency="replace",
+            delta=1e-6,
+            times_s=[0.0, 1.0, 2.0, 3.0],
+        ),
     )
     assert {(c.victim, c.observers) for c in claims} == {(0, "1"), (2, "1"), (0, "3,1"), (2, "3,1")}
     assert {(c.unit, c.adjacency, c.delta) for c in claims} == {("record", "replace", 1e-6)}
@@ -562,14 +562,15 @@ def test_a_view_too_large_is_certified_by_the_local_bound_and_filtered_along_the
     entries = gossip(complete(4), 3, secure=True, sigma=2.0)
     claims = account(
         entries,
-        victims=[1],
-        observers=[(0,)],
-        uncredited=frozenset(),
-        unit="node",
-        adjacency="zero-out",
-        delta=1e-5,
-        times_s=[END_S],
-        max_cells=100,
+        Question(
+            victims=[1],
+            observers=[(0,)],
+            unit="node",
+            adjacency="zero-out",
+            delta=1e-5,
+            times_s=[END_S],
+        ),
+        limits=Limits(max_cells=100),
     )
     found = [(c.basis, c.mu2) for c in claims]
     assert found == [("certified", pytest.approx(3 / 4)), ("open-loop", pytest.approx(1 / 4))]
@@ -605,15 +606,14 @@ def test_wrong_questions_are_refused(wrong):
     question = {
         "victims": [0],
         "observers": [(1,)],
-        "uncredited": frozenset(),
         "unit": "node",
         "adjacency": "zero-out",
         "delta": 1e-5,
         "times_s": [1.0],
     }
     with pytest.raises(ConfigurationError):
-        account([], **(question | wrong))
-    assert [c.mu2 for c in account([], **question)] == [0.0, 0.0]
+        Question(**(question | wrong))
+    assert [c.mu2 for c in account([], Question(**question))] == [0.0, 0.0]
 
 
 def test_observers_divided_among_processes_see_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -622,14 +622,15 @@ def test_observers_divided_among_processes_see_the_same(monkeypatch: pytest.Monk
     found = [
         account(
             entries,
-            victims=range(16),
-            observers=[(node,) for node in range(5)] + [(1, 2)],
-            uncredited=frozenset(),
-            unit="node",
-            adjacency="zero-out",
-            delta=1e-5,
-            times_s=[1.0, END_S],
-            jobs=jobs,
+            Question(
+                victims=range(16),
+                observers=[(node,) for node in range(5)] + [(1, 2)],
+                unit="node",
+                adjacency="zero-out",
+                delta=1e-5,
+                times_s=[1.0, END_S],
+            ),
+            limits=Limits(jobs=jobs),
         )
         for jobs in (1, 2)
     ]

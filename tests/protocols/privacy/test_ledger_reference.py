@@ -10,12 +10,13 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from protocols.privacy.entries import Entry
 from protocols.privacy.exposure import expose
 from protocols.privacy.innovations import follow
-from protocols.privacy.lineage import ORIGIN, Entry, Lineage, Visible
-from protocols.privacy.linear_view import read_record
+from protocols.privacy.lineage import ORIGIN, Lineage, Visible
 from protocols.privacy.published import per_message_losses
 from protocols.privacy.rational import exact_losses
+from protocols.privacy.record import read_record
 from tests.support.gossip_records import GRAPHS, figures, gossip, metropolis
 from tests.support.places import DATA
 

@@ -5,8 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from protocols.privacy.lineage import COMBINE, CONTRIBUTE, OPAQUE, ORIGIN, Entry, Lineage, Share, Visible
-from protocols.privacy.linear_view import reach, read_record, sight_rows, sights_of, state_rows
+from protocols.privacy.entries import (
+    COMBINE,
+    CONTRIBUTE,
+    OPAQUE,
+    Answer,
+    Combination,
+    Contribution,
+    Holding,
+    OpaqueStep,
+    Opening,
+    Partners,
+    Release,
+    Repetition,
+    SessionStart,
+    ShareArrival,
+    TappedAnswer,
+    TappedShare,
+    TappedTerm,
+    Term,
+    columns_of,
+    entries_of,
+)
+from protocols.privacy.lineage import ORIGIN, Lineage, Share, Visible
+from protocols.privacy.linear_view import reach, sight_rows, sights_of, state_rows
+from protocols.privacy.record import _TAKEN, read_record
 from simulator.errors import ContractError
 
 
@@ -18,8 +41,8 @@ def kinds(lineage: Lineage) -> list[str]:
     return [entry.kind for entry in lineage.entries]
 
 
-def releases(lineage: Lineage) -> list[Entry]:
-    return [entry for entry in lineage.entries if entry.kind == "release"]
+def releases(lineage: Lineage) -> list[Release]:
+    return [entry for entry in lineage.entries if isinstance(entry, Release)]
 
 
 def test_states_are_numbered_as_they_are_made():
@@ -29,16 +52,16 @@ def test_states_are_numbered_as_they_are_made():
     robust = lineage.opaque(2.0, 1, 0, [first, mixed])
     assert [first, second, mixed, robust] == [1, 2, 3, 4]
     assert kinds(lineage) == [CONTRIBUTE, CONTRIBUTE, COMBINE, OPAQUE]
-    assert lineage.entries[0] == Entry("contribute", 1, 0.5, 0, 0, (0,), (-0.25,), 2.0, 1.5)
-    assert lineage.entries[2] == Entry("combine", 3, 1.0, 0, 0, (1, 2), (0.75, 0.25), 0.0, 0.0)
-    assert lineage.entries[3] == Entry("opaque", 4, 2.0, 1, 0, (1, 3), (), 0.0, 0.0)
+    assert lineage.entries[0] == Contribution(0.5, 0, 0, 1, ORIGIN, -0.25, 2.0, 1.5)
+    assert lineage.entries[2] == Combination(1.0, 0, 0, 3, (1, 2), (0.75, 0.25))
+    assert lineage.entries[3] == OpaqueStep(2.0, 1, 0, 4, (1, 3))
 
 
 def test_a_visible_model_is_released_when_it_is_delivered():
     lineage = Lineage()
     state = contribution(lineage, 0)
     lineage.delivered(3.0, 7, 2, Visible(state))
-    assert lineage.entries[-1] == Entry("release", -1, 3.0, 7, 2, (state,), (1.0,), 0.0, 0.0)
+    assert lineage.entries[-1] == Release(3.0, 7, 2, (state,), (1.0,), False)
 
 
 def test_messages_without_a_tag_release_nothing():
@@ -54,9 +77,7 @@ def test_shares_release_their_sum_once_all_have_arrived():
     for t_s, v in ((1.0, 5), (2.0, 1), (4.0, 2)):
         assert releases(lineage) == []
         lineage.delivered(t_s, 0, 3, Share((0, 3, 0), v, members, states[v], v / 10))
-    assert releases(lineage) == [
-        Entry("release", -2, 4.0, 0, 3, (states[1], states[2], states[5]), (0.1, 0.2, 0.5), 0.0, 0.0)
-    ]
+    assert releases(lineage) == [Release(4.0, 0, 3, (states[1], states[2], states[5]), (0.1, 0.2, 0.5), True)]
 
 
 def test_shares_of_different_openings_and_observers_do_not_mix():
@@ -78,11 +99,11 @@ def test_every_share_is_on_record_under_its_opening():
     lineage.delivered(2.0, 0, 6, Share((0, 6), 1, short, states[1], 0.5))
     lineage.delivered(3.0, 0, 6, Share((0, 6), 2, long, states[2], 0.25))
     assert lineage.entries[2:] == [
-        Entry("opening", 0, 1.0, 0, 6, (1, 2), (), 0.0, 0.0),
-        Entry("share", 0, 1.0, 1, 6, (states[1],), (0.5,), 0.0, 0.0),
-        Entry("share", 0, 2.0, 1, 6, (states[1],), (0.5,), 0.0, 0.0),
-        Entry("opening", 1, 3.0, 0, 6, (1, 2, 4), (), 0.0, 0.0),
-        Entry("share", 1, 3.0, 2, 6, (states[2],), (0.25,), 0.0, 0.0),
+        Opening(1.0, 0, 6, 0, (1, 2)),
+        ShareArrival(1.0, 1, 6, 0, states[1], 0.5),
+        ShareArrival(2.0, 1, 6, 0, states[1], 0.5),
+        Opening(3.0, 0, 6, 1, (1, 2, 4)),
+        ShareArrival(3.0, 2, 6, 1, states[2], 0.25),
     ]
 
 
@@ -147,30 +168,99 @@ def test_a_colluder_replaces_its_own_share_only():
     assert sights_of(record, frozenset({1, 3})) == []
 
 
-GOOD = Entry("contribute", 1, 0.0, 0, 0, (0,), (1.0,), 1.0, 1.0)
+GOOD = Contribution(0.0, 0, 0, 1, ORIGIN, 1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        Entry("combine", 2, 0.0, 0, 0, (3,), (1.0,), 0.0, 0.0),
-        Entry("combine", 2, 0.0, 0, 0, (-1,), (1.0,), 0.0, 0.0),
-        Entry("combine", 3, 0.0, 0, 0, (1,), (1.0,), 0.0, 0.0),
-        Entry("combine", 2, 0.0, 0, 0, (1,), (), 0.0, 0.0),
-        Entry("combine", 2, 0.0, 0, 0, (1,), (float("inf"),), 0.0, 0.0),
-        Entry("contribute", 2, 0.0, 0, 0, (0, 1), (1.0,), 1.0, 1.0),
-        Entry("contribute", 2, 0.0, 0, 0, (0,), (1.0,), -1.0, 1.0),
-        Entry("contribute", 2, 0.0, 0, 0, (0,), (1.0,), float("nan"), 1.0),
-        Entry("contribute", 2, 0.0, 0, 0, (0,), (1.0,), 1.0, float("nan")),
-        Entry("opaque", 2, 0.0, 0, 0, (1,), (1.0,), 0.0, 0.0),
-        Entry("release", -1, 0.0, 0, 0, (2,), (1.0,), 0.0, 0.0),
-        Entry("share", 0, 0.0, 0, 0, (1,), (1.0,), 0.0, 0.0),
-        Entry("rumour", 2, 0.0, 0, 0, (1,), (1.0,), 0.0, 0.0),
+        Combination(0.0, 0, 0, 2, (3,), (1.0,)),
+        Combination(0.0, 0, 0, 2, (-1,), (1.0,)),
+        Combination(0.0, 0, 0, 3, (1,), (1.0,)),
+        Combination(0.0, 0, 0, 2, (1,), ()),
+        Combination(0.0, 0, 0, 2, (1,), (float("inf"),)),
+        Contribution(0.0, 0, 0, 2, 7, 1.0, 1.0, 1.0),
+        Contribution(0.0, 0, 0, 2, ORIGIN, 1.0, 0.0, 1.0, noise=7, noise_gain=1.0),
+        Contribution(0.0, 0, 0, 2, ORIGIN, 1.0, -1.0, 1.0),
+        Contribution(0.0, 0, 0, 2, ORIGIN, 1.0, float("nan"), 1.0),
+        Contribution(0.0, 0, 0, 2, ORIGIN, 1.0, 1.0, float("nan")),
+        OpaqueStep(0.0, 0, 0, 2, (2,)),
+        Release(0.0, 0, 0, (2,), (1.0,), False),
+        ShareArrival(0.0, 0, 0, 0, 1, 1.0),
+        Term(0.0, 0, 0, 0, 1, 1.0),
+        Answer(0.0, 0, 0, 0, (1,)),
     ],
 )
 def test_a_record_that_contradicts_itself_is_refused(wrong):
     with pytest.raises(ContractError, match="entry 1"):
         read_record([GOOD, wrong])
+
+
+ROWS = [  # as releases.parquet has them
+    ("contribute", 1, 0.5, 0, 2, (0,), (-0.25,), 2.0, 1.5),
+    ("contribute", 2, 0.5, 0, 2, (0, 1), (-0.25, 0.5), 0.0, 1.5),
+    ("combine", 3, 1.0, 0, 2, (1, 2), (0.75, 0.25), 0.0, 0.0),
+    ("opaque", 4, 2.0, 1, 2, (1, 3), (), 0.0, 0.0),
+    ("release", -1, 3.0, 7, 2, (3,), (1.0,), 0.0, 0.0),
+    ("release", -2, 3.0, -2, 2, (1, 3), (0.5, 0.5), 0.0, 0.0),
+    ("opening", 0, 1.0, 0, 6, (1, 2), (), 0.0, 0.0),
+    ("share", 0, 1.0, 1, 6, (1,), (0.5,), 0.0, 0.0),
+    ("tapped share", 0, 1.0, 1, 6, (1,), (0.5,), 0.0, 0.0),
+    ("session", 1, 1.0, 0, 6, (), (3.0,), 0.0, 0.0),
+    ("term", 1, 1.0, 1, 6, (1,), (0.5,), 0.0, 0.0),
+    ("tapped term", 1, 1.0, 1, 6, (1,), (0.5,), 0.0, 0.0),
+    ("held", 1, 1.0, 5, 6, (1, 2), (), 0.0, 0.0),
+    ("held", 1, 1.0, 5, 6, (1, 2), (1.0,), 0.0, 0.0),
+    ("revealed", 1, 1.0, 5, 6, (1, 2), (), 0.0, 0.0),
+    ("tapped answer", 1, 1.0, 5, 6, (1, 2), (), 0.0, 0.0),
+    ("partners", 1, 1.0, 1, 6, (2,), (), 0.0, 0.0),
+    ("repeated", 0, 1.0, 1, 6, (), (), 0.0, 0.0),
+]  # fmt: skip
+ENTRIES = [
+    Contribution(0.5, 0, 2, 1, ORIGIN, -0.25, 2.0, 1.5),
+    Contribution(0.5, 0, 2, 2, ORIGIN, -0.25, 0.0, 1.5, 1, 0.5),
+    Combination(1.0, 0, 2, 3, (1, 2), (0.75, 0.25)),
+    OpaqueStep(2.0, 1, 2, 4, (1, 3)),
+    Release(3.0, 7, 2, (3,), (1.0,), False),
+    Release(3.0, -2, 2, (1, 3), (0.5, 0.5), True),
+    Opening(1.0, 0, 6, 0, (1, 2)),
+    ShareArrival(1.0, 1, 6, 0, 1, 0.5),
+    TappedShare(1.0, 1, 6, 0, 1, 0.5),
+    SessionStart(1.0, 0, 6, 1, 3),
+    Term(1.0, 1, 6, 1, 1, 0.5),
+    TappedTerm(1.0, 1, 6, 1, 1, 0.5),
+    Holding(1.0, 5, 6, 1, (1, 2), False),
+    Holding(1.0, 5, 6, 1, (1, 2), True),
+    Answer(1.0, 5, 6, 1, (1, 2)),
+    TappedAnswer(1.0, 5, 6, 1, (1, 2)),
+    Partners(1.0, 1, 6, 1, (2,)),
+    Repetition(1.0, 1, 6),
+]
+
+
+def test_entries_and_rows_are_the_same_record():
+    assert entries_of(ROWS) == ENTRIES
+    assert list(zip(*columns_of(ENTRIES).values(), strict=True)) == ROWS
+    assert {type(entry) for entry in ENTRIES} == set(_TAKEN)
+    assert [len(column) for column in columns_of([]).values()] == [0] * 9
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("contribute", 2, 0.0, 0, 0, (0, 1), (1.0,), 1.0, 1.0),
+        ("contribute", 2, 0.0, 0, 0, (), (), 1.0, 1.0),
+        ("contribute", 2, 0.0, 0, 0, (0, 0, 0), (1.0, 1.0, 1.0), 1.0, 1.0),
+        ("opaque", 2, 0.0, 0, 0, (1,), (1.0,), 0.0, 0.0),
+        ("share", 0, 0.0, 0, 0, (1, 1), (1.0, 1.0), 0.0, 0.0),
+        ("term", 0, 0.0, 0, 0, (1,), (), 0.0, 0.0),
+        ("session", 0, 0.0, 0, 0, (), (), 0.0, 0.0),
+        ("rumour", 2, 0.0, 0, 0, (1,), (1.0,), 0.0, 0.0),
+    ],
+)
+def test_rows_that_are_not_what_their_kind_needs_are_refused(wrong):
+    with pytest.raises(ContractError, match="entry 1"):
+        entries_of([ROWS[0], wrong])
 
 
 def test_an_empty_record_is_a_view_of_nothing():

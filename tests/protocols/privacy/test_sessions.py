@@ -9,17 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.privacy.entries import Release
 from protocols.privacy.ledger import account
-from protocols.privacy.lineage import (
-    ORIGIN,
-    RELEASE,
-    Held,
-    Lineage,
-    Masked,
-    Opened,
-    Revealed,
-)
-from protocols.privacy.linear_view import read_record, sights_of
+from protocols.privacy.lineage import ORIGIN, Held, Lineage, Masked, Opened, Revealed
+from protocols.privacy.linear_view import sights_of
+from protocols.privacy.question import Question
+from protocols.privacy.record import read_record
 from simulator.errors import ContractError
 
 AGGREGATOR = 0
@@ -131,7 +126,7 @@ def test_a_threshold_of_answers_releases_the_sum_once() -> None:
     states = contributions(lineage, 4)
     for step, delivery in enumerate(sessions(4, 3, False, states)):
         lineage.delivered(1.0 + step, delivery.receiver, 3, delivery.tag)
-    (release,) = [entry for entry in lineage.record() if entry.kind == RELEASE]
+    (release,) = [entry for entry in lineage.record() if isinstance(entry, Release)]
     assert release.parents == tuple(states.values())
     assert release.coefs == (0.5,) * 4
     assert release.node == AGGREGATOR
@@ -147,13 +142,14 @@ def test_two_stories_are_two_releases() -> None:
         lineage.delivered(2.0, AGGREGATOR, 3, Revealed(KEY, holder, frozenset(story), 2))
     claims = account(
         lineage.record(),
-        victims=[1, 4],
-        observers=[(AGGREGATOR,)],
-        uncredited=frozenset(),
-        unit="record",
-        adjacency="add-remove",
-        delta=1e-5,
-        times_s=[3.0],
+        Question(
+            victims=[1, 4],
+            observers=[(AGGREGATOR,)],
+            unit="record",
+            adjacency="add-remove",
+            delta=1e-5,
+            times_s=[3.0],
+        ),
     )
     linear = {claim.victim: claim.mu2 for claim in claims if claim.basis == "open-loop"}
     assert linear[4] == pytest.approx(1.0)  # the difference is node 4's vector alone
@@ -174,7 +170,7 @@ def test_what_a_trusted_aggregator_opens_is_a_release() -> None:
     lineage = Lineage()
     states = contributions(lineage, 3)
     lineage.delivered(1.0, AGGREGATOR, 3, Opened(tuple((1.0, s) for s in states.values())))
-    assert [e.parents for e in lineage.record() if e.kind == RELEASE] == [tuple(states.values())]
+    assert [e.parents for e in lineage.record() if isinstance(e, Release)] == [tuple(states.values())]
 
 
 @pytest.mark.parametrize("kind", ["term", "held", "revealed"])

@@ -1,0 +1,60 @@
+"""A declared figure: when it fits, how it is drawn, and the words under it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from matplotlib import figure
+
+from analysis.tables.estimate import ONE_SEED
+
+GROUP = "sottovoce.figures"
+"""Entry points of figures of other packages."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of runs, or of studies.
+
+    Args:
+        name: of the picture, without its ending.
+        fits: called with the :class:`~analysis.store.Run` or :class:`~analysis.store.Study`; whether there is
+            something to draw.
+        draw: called with the same where it fits.
+        caption: the words under it. Of a study's figure, ``{over}`` becomes " (one seed, no interval)" or
+            ", means over 8 seeds", ``{bars}``, ``{range}``, ``{shade}`` and ``{blue}`` what is said of intervals.
+        of: what it is drawn of.
+        place: smaller ones come first; those of plug-ins come last.
+        alone: whether, of a study that it fits, no other figure of sottovoce is drawn.
+    """
+
+    name: str
+    fits: Callable[[Any], bool]
+    draw: Callable[[Any], figure.Figure]
+    caption: str
+    of: Literal["run", "study"] = "run"
+    place: int = 0
+    alone: bool = False
+
+    def words(self, seeds: str = "") -> str:
+        """Return the words under the figure.
+
+        Args:
+            seeds: of a study's figure, over how many (:func:`analysis.tables.estimate.seeds_in_words`).
+        """
+        one = seeds == ONE_SEED
+        told = {
+            "over": f" ({ONE_SEED})" if one else f", means over {seeds}",
+            "bars": "" if one else "Bars: 95 % t intervals over seeds; a point without a bar is of one seed.",
+            "range": "" if one else "Bars: the range over seeds.",
+            "shade": "" if one else "Shaded, where there are few curves: the range over seeds.",
+            "blue": "there is one pair, and no interval."
+            if one
+            else "blue: their mean with its 95 % t interval.",
+        }
+        text = self.caption
+        for key, words in told.items():
+            text = text.replace(f"{{{key}}}", words)
+        return text.replace("  ", " ").strip()

@@ -1,0 +1,134 @@
+"""Declared tables: what a column is called, what it holds, and what stands in where older runs lack it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from simulator.errors import StorageError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Args:
+        name: in the file.
+        dtype: of its values.
+        doc: what it holds, with its unit.
+        null: when it is null; "" if it never is.
+        stand_in: what older runs, which lack it, are taken to have; None if all runs have it.
+        optional: whether older runs may lack it and nothing stands in.
+    """
+
+    name: str
+    dtype: Any
+    doc: str
+    null: str = ""
+    stand_in: pl.Expr | None = None
+    optional: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether every run has it."""
+        return self.stand_in is None and not self.optional
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """One table of run folders.
+
+    Args:
+        name: of the file, without its ending; ``N`` in it is the number of a node.
+        doc: what its rows are.
+        columns: in the order in which they are written.
+        version: of the run-folder format that it belongs to.
+    """
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    version: int = 1
+
+    @property
+    def dtypes(self) -> Mapping[str, Any]:
+        """Type of every column, in order."""
+        return {column.name: column.dtype for column in self.columns}
+
+    def path(self, folder: Path, node: int | None = None) -> Path:
+        """Return where the table is in a run folder.
+
+        Args:
+            folder: of the run.
+            node: of a table that there is for single nodes.
+        """
+        name = self.name if node is None else self.name.replace("N", str(node))
+        return folder / f"{name}.parquet"
+
+    def frame(self, columns: Mapping[str, Any]) -> pl.DataFrame:
+        """Make a table from its columns.
+
+        Raises:
+            StorageError: a column is missing, unknown, or holds what its type cannot.
+        """
+        if columns.keys() != self.dtypes.keys():
+            raise StorageError(
+                f"{self.name}.parquet has the columns {', '.join(self.dtypes)}, not {', '.join(columns)}"
+            )
+        try:
+            return pl.DataFrame(
+                {name: columns[name] for name in self.dtypes}, schema=dict(self.dtypes), strict=False
+            )
+        except (pl.exceptions.PolarsError, TypeError) as error:
+            raise StorageError(f"{self.name}.parquet: {first_line(error)}") from error
+
+    def read(self, path: Path) -> pl.DataFrame:
+        """Read a table as it is in a file; see :meth:`whole`.
+
+        Raises:
+            StorageError: the file is missing or damaged, or lacks a column that every run has.
+        """
+        return read_table(path, frozenset(column.name for column in self.columns if column.required))
+
+    def whole(self, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+        """Return a table with every column in its type, where older runs lack one with what stands in for it.
+
+        Raises:
+            StorageError: a column holds what its type cannot.
+        """
+        missing = {c.name: c.stand_in for c in self.columns if c.name not in frame and c.stand_in is not None}
+        frame = frame.with_columns(**missing)
+        try:
+            return frame.with_columns(
+                pl.col(name).cast(dtype) for name, dtype in self.dtypes.items() if name in frame
+            )
+        except pl.exceptions.PolarsError as error:
+            raise StorageError(f"{path}: a column is not of its type ({first_line(error)})") from error
+
+
+def read_table(path: Path, columns: frozenset[str]) -> pl.DataFrame:
+    """Read a parquet file that must have some columns.
+
+    Raises:
+        StorageError: it is missing or damaged, or lacks one of them.
+    """
+    if not path.exists():
+        raise StorageError(f"{path}: is missing; the run stopped before it was written, or it was deleted")
+    try:
+        # Globbing off: a folder name may hold brackets.
+        frame = pl.read_parquet(path, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StorageError(f"{path}: is not a whole parquet file ({first_line(error)})") from error
+    missing = sorted(columns - set(frame.columns))
+    if missing:
+        raise StorageError(f"{path}: lacks the columns {', '.join(missing)}")
+    return frame
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an exception says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""Metrics: what runs say about themselves, declared here and by plug-ins."""

@@ -1,0 +1,155 @@
+"""All metrics: those of sottovoce, in the order in which they are written, and those of plug-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from analysis.metrics.declared import EVALUATION, GROUP, Event, Metric, Snapshot, Value
+from simulator.plugins import declared, package_of, points
+
+POINTS = "0 to 1"
+
+
+@cache
+def metrics() -> Mapping[str, Metric]:
+    """Map names to all metrics, those of plug-ins last.
+
+    Raises:
+        ConfigurationError: a plug-in cannot be loaded, is no metric, or a name is taken twice.
+    """
+    return declared(GROUP, Metric, OWN)
+
+
+def names() -> list[str]:
+    """List the names of all metrics.
+
+    Raises:
+        ConfigurationError: as :func:`metrics`.
+    """
+    return list(metrics())
+
+
+def of_plugins() -> dict[str, Metric]:
+    """Map names to the metrics of plug-ins.
+
+    Raises:
+        ConfigurationError: as :func:`metrics`.
+    """
+    own = {metric.name for metric in OWN}
+    return {name: metric for name, metric in metrics().items() if name not in own}
+
+
+def packages() -> dict[str, str]:
+    """Map the names of metrics of plug-ins to package and version."""
+    return {point.name: " ".join(package_of(point) or ("unknown",)) for point in points(GROUP)}
+
+
+def _local(part: str) -> Callable[[Snapshot], Value]:
+    return lambda s: None if s.local is None else getattr(s.local, part)
+
+
+def _over_nodes(of: Callable[[Snapshot], Any]) -> Callable[[Snapshot], Value]:
+    """Of all nodes together: nothing where none is up, or where there is nothing to measure."""
+
+    def reduce(snapshot: Snapshot) -> Value:
+        found = of(snapshot) if snapshot.nodes else None
+        return None if found is None else float(found)
+
+    return reduce
+
+
+def _by_class(snapshot: Snapshot) -> dict[str, float]:
+    if not snapshot.nodes:
+        return {}
+    by_class = snapshot.found.by_class
+    return {f"accuracy_class_{label}": by_class[:, label].mean() for label in range(by_class.shape[1])}
+
+
+def _of_nodes(name: str, reduce: Callable[[Snapshot], Any], doc: str, unit: str = "") -> Metric:
+    """A metric of single nodes."""
+    return Metric(name, EVALUATION, reduce, doc, unit, at_end=False)
+
+
+def _of_all(name: str, of: Callable[[Snapshot], Any], doc: str, unit: str = "") -> Metric:
+    """A metric of all honest nodes that are up."""
+    return Metric(name, EVALUATION, _over_nodes(of), doc, unit)
+
+
+def _count(name: str, event: str, doc: str) -> Metric:
+    """A number of events."""
+    return Metric(
+        name,
+        event,
+        lambda kept, _: (kept or 0) + 1,
+        doc,
+        value=lambda kept: kept or 0,
+        over_time=False,
+    )
+
+
+def _clip(_: Any, event: Event) -> float:
+    return float(event.fields["value"])
+
+
+OWN = (
+    _of_nodes("accuracy", lambda s: s.accuracy, "test accuracy of the node's model", POINTS),
+    _of_nodes("loss", lambda s: s.loss, "mean test loss of the node's model"),
+    _of_nodes("task", lambda s: s.found.others, "what else the task measures, each under its own name"),
+    _of_nodes(
+        "local_accuracy", _local("accuracy"), "accuracy on the test samples that the node keeps", POINTS
+    ),
+    _of_nodes("local_loss", _local("loss"), "loss on the test samples that the node keeps"),
+    _of_nodes("backdoor_success", lambda s: s.backdoor, "how often a trigger has its effect", POINTS),
+    _of_all("accuracy_mean", lambda s: s.accuracy.mean(), "mean of `accuracy`", POINTS),
+    _of_all("accuracy_worst", lambda s: s.accuracy.min(), "lowest `accuracy`", POINTS),
+    _of_all("loss_mean", lambda s: s.loss.mean(), "mean of `loss`"),
+    _of_all("loss_worst", lambda s: s.loss.max(), "largest `loss`"),
+    _of_all(
+        "consensus_distance",
+        lambda s: s.consensus_distance,
+        "root mean square distance of honest models to their mean",
+    ),
+    _of_all(
+        "disagreement",
+        lambda s: s.found.disagreement,
+        "chance that two different models predict different classes for a test sample",
+        POINTS,
+    ),
+    Metric(
+        "accuracy_class",
+        EVALUATION,
+        _by_class,
+        "mean accuracy on the test samples of one class: `accuracy_class_0`, `accuracy_class_1` and so on",
+        POINTS,
+        at_end=False,
+    ),
+    _of_all(
+        "local_accuracy_mean",
+        lambda s: None if s.local is None else s.local.accuracy.mean(),
+        "mean of `local_accuracy`",
+        POINTS,
+    ),
+    _of_all(
+        "backdoor_success_mean",
+        lambda s: None if s.backdoor is None else s.backdoor.mean(),
+        "mean of `backdoor_success`",
+        POINTS,
+    ),
+    Metric("bytes_sent", EVALUATION, lambda s: s.bytes_sent, "by all nodes so far", "bytes", at_end=False),
+    Metric("clip", "clip", _clip, "last norm of adaptive clipping", over_time=False),
+    _count("unanswered", "unanswered", "offers without an answer in time"),
+    _count("stale", "stale", "models discarded by their age"),
+    _count("sums_opened", "opened", "secure sums that were opened"),
+    _count("sums_skipped", "skipped", "attempts at secure sums that failed"),
+    _count("lists_refused", "refused", "requests refused by members of sums"),
+    _count("late_answers", "late", "answers that came after their sum was settled"),
+    _count("wrong_shares", "wrong_share", "shares that were corrected"),
+    _count("withheld", "withheld", "vectors out of range"),
+    _count("confined", "confined", "models that others had led out of the public range"),
+    _count("keys_refused", "key_refused", "public keys with a wrong proof or signature"),
+    _count("malformed", "malformed", "messages that could not be read"),
+    _count("attacks_in_the_dark", "attack in the dark", "attacks that had no honest model in view"),
+)
+"""Those of sottovoce."""

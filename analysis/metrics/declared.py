@@ -1,0 +1,152 @@
+"""A declared metric, and what it is made from: evaluations of models, and events that programs record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from protocols.learning.evaluate import Evaluation
+    from protocols.learning.local_test import LocalEvaluation
+
+GROUP = "sottovoce.metrics"
+"""Entry points of metrics of other packages."""
+EVALUATION = "evaluation"
+"""Instead of a kind of event: the metric is made from an evaluation."""
+
+Vector: TypeAlias = NDArray[np.float64]
+Value: TypeAlias = float | Vector | None
+"""Of all honest nodes that are up, or one of each; None where there is nothing to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a program recorded with ``node.record``.
+
+    Args:
+        t_s: when, seconds.
+        node: which.
+        fields: what it said.
+    """
+
+    t_s: float
+    node: int
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The honest nodes that were up at one evaluation.
+
+    Args:
+        t_s: when, seconds.
+        nodes: which, ascending.
+        found: on the common test set, one value per node.
+        consensus_distance: root mean square distance to the mean model; NaN without nodes.
+        bytes_sent: by all nodes so far.
+        rounds: finished rounds of each node.
+        local: accuracy and loss on the test samples that each node keeps of its own; None without any.
+        backdoor: how often a trigger makes each model say what the attacker wants; None without a backdoor.
+        counted: values of the metrics that are made from events, so far.
+    """
+
+    t_s: float
+    nodes: tuple[int, ...]
+    found: Evaluation
+    consensus_distance: float
+    bytes_sent: int
+    rounds: tuple[int, ...]
+    local: LocalEvaluation | None = None
+    backdoor: Vector | None = None
+    counted: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> Vector:
+        """Accuracy of each node's model; NaN in regression."""
+        return self.found.accuracy
+
+    @property
+    def loss(self) -> Vector:
+        """Loss of each node's model."""
+        return self.found.loss
+
+    @property
+    def diverged(self) -> NDArray[np.bool_]:
+        """Whether each node's model holds NaN or infinity (its accuracy counts as chance)."""
+        return self.found.diverged
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that a run says about itself over time and at its end.
+
+    Args:
+        name: in metrics.parquet and summary.json.
+        event: what it is made from: :data:`EVALUATION`, or a kind of event that programs record.
+        reduce: of an evaluation, called with its :class:`Snapshot`, and returns a number, an array with one number
+            for each of ``snapshot.nodes``, a mapping from further names to these, or None. Of an event, called with
+            what it has returned last (None at first) and the :class:`Event`, and returns what is kept.
+        doc: what it is.
+        unit: of its values; "" for numbers without one.
+        value: from what is kept of events (None if there was none) to a number, or None.
+        over_time: whether it is in metrics.parquet.
+        at_end: whether it is in summary.json, of an array its mean.
+    """
+
+    name: str
+    event: str
+    reduce: Callable[..., Any]
+    doc: str
+    unit: str = ""
+    value: Callable[[Any], float | None] = lambda kept: kept
+    over_time: bool = True
+    at_end: bool = True
+
+    def folded(self, kept: Any, event: Event) -> Any:
+        """Return what is kept after one more event.
+
+        Raises:
+            ConfigurationError: the metric fails.
+        """
+        return self._guarded(self.reduce, kept, event)
+
+    def counted(self, kept: Any) -> Value:
+        """Return the value of what is kept of events.
+
+        Raises:
+            ConfigurationError: the metric fails.
+        """
+        found = self._guarded(self.value, kept)
+        return None if found is None or np.isnan(found) else found
+
+    def values(self, snapshot: Snapshot) -> Iterator[tuple[str, float | Vector]]:
+        """Yield name and value of what there is to say at an evaluation, NaN left out.
+
+        Raises:
+            ConfigurationError: the metric fails, or does not return one number a node.
+        """
+        made = self.event == EVALUATION
+        found = self._guarded(self.reduce, snapshot) if made else snapshot.counted.get(self.name)
+        for name, value in found.items() if isinstance(found, Mapping) else ((self.name, found),):
+            if value is None or np.isnan(value).all():
+                continue
+            if np.ndim(value) and np.shape(value) != (len(snapshot.nodes),):
+                raise ConfigurationError(
+                    f"metric {self.name} returned an array of shape {np.shape(value)} for {len(snapshot.nodes)} "
+                    "nodes; expected one number for each of snapshot.nodes"
+                )
+            yield name, value
+
+    def _guarded(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:  # whatever a metric of others raises
+            raise ConfigurationError(
+                f"metric {self.name} failed: {type(error).__name__}: {error}; repair it or uninstall its package"
+            ) from error

@@ -1,0 +1,103 @@
+"""Entry points of other packages, loaded with errors of one line that name package and entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, TypeVar
+
+from simulator.errors import ConfigurationError
+
+
+class Named(Protocol):
+    """An object that is known by its name."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+
+_Object = TypeVar("_Object", bound=Named)
+
+
+def points(group: str) -> list[EntryPoint]:
+    """List the entry points of a group, by name."""
+    return sorted(entry_points(group=group), key=lambda point: (point.name, point.value))
+
+
+def origin(point: EntryPoint) -> str:
+    """Return what an error calls an entry point: package, version, group, name and value."""
+    package = "an unknown package" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+    return f"plug-in {package} ({point.group}: {point.name} = {point.value})"
+
+
+def load(point: EntryPoint) -> Any:
+    """Return what an entry point refers to.
+
+    Raises:
+        ConfigurationError: its module cannot be imported, or has no such name.
+    """
+    try:
+        return point.load()
+    except Exception as error:  # whatever a package of others raises while it is imported
+        raise ConfigurationError(
+            f"{origin(point)} cannot be loaded: {type(error).__name__}: {error}; repair or uninstall it"
+        ) from error
+
+
+def package_of(point: EntryPoint) -> tuple[str, str] | None:
+    """Return name and version of the package that an entry point belongs to; None if it has none."""
+    return None if point.dist is None else (point.dist.name, point.dist.version)
+
+
+def declared(group: str, family: type[_Object], own: Iterable[_Object]) -> Mapping[str, _Object]:
+    """Map names to the objects of a family: own ones first, then those of entry points, by name.
+
+    Args:
+        group: of the entry points, each named after its object.
+        family: the class that they are instances of.
+        own: those of sottovoce itself.
+
+    Raises:
+        ConfigurationError: a plug-in cannot be loaded, is no instance of the family, or a name is taken twice.
+    """
+    found: dict[str, _Object] = {}
+    origins: dict[str, str] = {}
+    for one in own:
+        taken(one.name, origins, "sottovoce itself", family.__name__)
+        found[one.name] = one
+    for point in points(group):
+        made = load(point)
+        if not isinstance(made, family):
+            raise ConfigurationError(
+                f"{origin(point)} is no {family.__name__}: expected an instance of "
+                f"{family.__module__}.{family.__name__}; repair or uninstall it"
+            )
+        if made.name != point.name:
+            raise ConfigurationError(
+                f"{origin(point)}: the entry point is named {point.name!r}, but its object {made.name!r}; name the "
+                "entry point after the object"
+            )
+        taken(made.name, origins, origin(point), family.__name__)
+        found[made.name] = made
+    return found
+
+
+def taken(name: str, origins: dict[str, str], by: str, what: str) -> None:
+    """Note who defines a name.
+
+    Args:
+        name: what is defined.
+        origins: by name, who has defined it so far; the name is added.
+        by: who defines it now.
+        what: what kind of thing it is, for the error.
+
+    Raises:
+        ConfigurationError: somebody has already.
+    """
+    if name in origins:
+        raise ConfigurationError(
+            f'{by}: the {what.lower()} "{name}" is already defined by {origins[name]}; '
+            "rename or uninstall one of them"
+        )
+    origins[name] = by
