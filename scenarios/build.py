@@ -129,7 +129,7 @@ def build(
     learning = poisoned(adversary, placing.cast, learning)
     learning.learner.lineage.distrusted = placing.cast.corrupt
     built = build_program(scenario, learning, overlay, learning.bank.counts, placing.cast)
-    robust = None if protocol.links.trees else protocol.rule
+    robust = None if protocol.links.tree_levels else protocol.rule
     return Parts(
         network=network,
         faults=build_faults(scenario, nodes, base),

@@ -291,6 +291,6 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         "byzantine": sorted(parts.cast.corrupt),
         "curious": sorted(parts.cast.curious),
         "mixing": mixing.properties(parts.weights),
-        **({"metrics": packages()} if of_plugins() else {}),
         **({"objects": parts.objects.facts()} if parts.objects else {}),
+        **({"metrics": packages()} if of_plugins() else {}),
     }

@@ -73,9 +73,7 @@ def filled(raw: Any) -> Any:
 
 def _needs_mixing(topology: Any) -> bool:
     """Whether links do not bring mixing weights along."""
-    if not isinstance(topology, dict) or not isinstance(word := topology.get("kind"), str):
-        return False
-    kind = Topology.kinds().get(word)
+    kind = Topology.kinds().get(_kind(topology))
     return kind is not None and kind.is_fixed()
 
 

@@ -1,4 +1,4 @@
-"""Pedersen-verifiable sharing of scalars: holders can check what they were dealt, and nobody learns more.
+"""Pedersen-verifiable sharing of scalars: holders can check the shares they were dealt, and learn nothing more.
 
 The dealer commits to its polynomial f and to a second, random one f': C_i = g^{f_i} h^{f'_i} for every coefficient. A
 holder at point x gets f(x) and f'(x), and checks g^{f(x)} h^{f'(x)} = Π C_i^{x^i}. If that fails it complains, in
@@ -18,13 +18,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from protocols.sharing.group import ELEMENT_BYTES, ORDER, group
+from protocols.sharing.group import ELEMENT_BYTES, ORDER, commit, evaluate, group
 from protocols.sharing.scalars import SCALAR_BYTES, polynomial, scalar_from, values
 from simulator.errors import ConfigurationError
 
 
 class Share(NamedTuple):
-    """What one holder gets.
+    """The share of one holder.
 
     Args:
         value: f(x).
@@ -37,7 +37,7 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Dealing:
-    """A secret, shared verifiably.
+    """Commitments and shares of one secret.
 
     Args:
         commitments: one group element for every coefficient; public.
@@ -49,7 +49,7 @@ class Dealing:
 
 
 def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> Dealing:
-    """Shares, and commitments to check them by.
+    """Share a secret, and commit to the shares.
 
     Args:
         secret: a scalar.
@@ -72,31 +72,23 @@ def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> Deal
         )
     f = polynomial(secret, threshold, key)
     blinding = [scalar_from(key, b"blinding %d" % power) for power in range(threshold)]
-    made = group()
-    commitments = tuple(
-        pow(made.g, a, made.modulus) * pow(made.h, b, made.modulus) % made.modulus
-        for a, b in zip(f, blinding, strict=True)
-    )
+    commitments = tuple(commit(a, b) for a, b in zip(f, blinding, strict=True))
     pairs = zip(values(f, points), values(blinding, points), strict=True)
     return Dealing(commitments, {x: Share(*pair) for x, pair in zip(points, pairs, strict=True)})
 
 
 def verify(point: int, share: Share, commitments: Sequence[int]) -> bool:
-    """Whether a share belongs to what was committed to."""
-    made = group()
-    if not all(0 < commitment < made.modulus for commitment in commitments):
+    """Return whether a share fits the commitments."""
+    modulus = group().modulus
+    if not all(0 < commitment < modulus for commitment in commitments):
         return False
     if not (0 <= share.value < ORDER and 0 <= share.blinding < ORDER):
         return False
-    left = pow(made.g, share.value, made.modulus) * pow(made.h, share.blinding, made.modulus)
-    right = 1
-    for commitment in reversed(commitments):  # Horner's rule in the exponent
-        right = pow(right, point, made.modulus) * commitment % made.modulus
-    return (left - right) % made.modulus == 0
+    return commit(*share) == evaluate(commitments, point)
 
 
 class Verdict(NamedTuple):
-    """What a complaint round comes to.
+    """The decision about one dealer.
 
     Args:
         excluded: whether the dealer's secret is left out.
@@ -138,10 +130,10 @@ def resolve(
 
 
 def commitment_bytes(threshold: int) -> int:
-    """Bytes of a dealer's commitments."""
+    """Return the size of a dealer's commitments."""
     return ELEMENT_BYTES * threshold
 
 
 def share_bytes() -> int:
-    """Bytes of one verifiable share."""
+    """Return the size of one verifiable share."""
     return 2 * SCALAR_BYTES

@@ -11,11 +11,11 @@ def fitting_links(scenario: Scenario) -> Found:
     kind, needs = scenario.protocol.kind, scenario.protocol.links
     topology, mixing = scenario.topology, scenario.mixing
     levels, uneven = topology.tree_levels, topology.uneven_weights()
-    if needs.trees and levels is not None and not 1 <= levels <= needs.levels:
+    if needs.tree_levels and levels is not None and not 1 <= levels <= needs.tree_levels:
+        trees = '"star"' if needs.tree_levels == 1 else '"tree" or "star"'
         yield (
             ("topology", "kind"),
-            f'{kind} needs a tree rooted at node 0; "{topology.kind}" is not one; use '
-            + " or ".join(f'topology.kind = "{one}"' for one in needs.trees),
+            f'{kind} needs a tree rooted at node 0; "{topology.kind}" is not one; use topology.kind = {trees}',
         )
     elif needs.both_ways and topology.one_way:
         yield (
@@ -53,7 +53,7 @@ def models_enough(scenario: Scenario) -> Found:
         f"a node of this {topology.kind} graph compares {there}, its own included",
         "a denser topology",
     )
-    if protocol.links.trees:
+    if protocol.links.tree_levels:
         who, what = f"the server compares {there}", "more clients"
     yield (
         ("protocol", "robust"),

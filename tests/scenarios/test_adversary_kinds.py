@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from protocols.gossip.robust_mix import Heard
-from scenarios.checks.own import walk
+from scenarios.checks.own import own_problems
 from scenarios.format.kind import Kind
 from scenarios.kinds.adversaries import Adversary
 from scenarios.kinds.attacks import Attack, ContentAttack
@@ -163,9 +163,12 @@ def test_only_tampering_that_changes_messages_is_refused_on_encrypted_links(word
     adversary = Adversary.model_validate({"tamper": [table]})
     changes = adversary.tamper[0].changes
     assert changes == (word in ("alter", "equivocate"))
-    found = [key for key, _ in walk(adversary, ("adversary",))]
+    found = [key for key, _ in own_problems({"adversary": adversary})]
     assert found == ([("adversary", "tamper", 0, "kind")] if changes else [])
-    assert list(walk(Adversary.model_validate({"tamper": [table], "encrypted": False}), ())) == []
+    assert (
+        list(own_problems({"adversary": Adversary.model_validate({"tamper": [table], "encrypted": False})}))
+        == []
+    )
 
 
 def test_counted_nodes_leave_somebody_honest() -> None:

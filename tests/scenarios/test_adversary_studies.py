@@ -20,16 +20,13 @@ from scenarios.studies import study
 from scenarios.studies.breaking import breaking_point
 from scenarios.studies.study import leaks_in
 from simulator.errors import ConfigurationError
+from tests.support.progress import quiet
 
 TINY = ["protocol.rounds=12", "evaluation.every='9 s'", "topology.nodes=12", "topology.degree=6"]
 ATTACKS = (
     '"adversary.byzantine.attack" = [{kind="none"}, {kind="sign-flip", scale=9.0}, {kind="alie", z="search"}]'
 )
 RULES = '[{name="mean"}, {name="median", set={"protocol.robust"={kind="median"}}}]'
-
-
-def quiet(fraction: float, text: str) -> None:
-    """No progress."""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +37,7 @@ def heated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study.sweep(loaded, tmp_path_factory.mktemp("heat") / "study", jobs=2, on_progress=quiet)
 
 
+@pytest.mark.slow
 def test_heat(heated: Path) -> None:
     found = read_study(heated)
     assert has_heat(found)
@@ -58,6 +56,7 @@ def test_heat(heated: Path) -> None:
     assert [row[0] for row in rows] == ["mean", "median"]
 
 
+@pytest.mark.slow
 def test_heat_is_drawn_and_reported(heated: Path) -> None:
     (picture,) = plot(heated)
     assert picture.name == "heat.png"

@@ -15,14 +15,12 @@ from scenarios.commands.cli import app
 from scenarios.load import load
 from scenarios.studies import study
 from simulator.errors import ConfigurationError, SottovoceError, StorageError
+from tests.support.progress import quiet
 
 TINY = ["protocol.rounds=3", "evaluation.every='1 s'"]
 
 
-def quiet(fraction: float, text: str) -> None:
-    """No progress."""
-
-
+@pytest.mark.slow
 def test_the_tradeoff_sweep_runs_resumes_and_pairs_its_seeds(tmp_path: Path) -> None:
     loaded = load(
         Path("tradeoff"), [*TINY, "sweep.seeds=2", 'sweep.grid={"privacy.noise_multiplier" = [6.1, 36.0]}']

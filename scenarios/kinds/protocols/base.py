@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field
@@ -53,14 +52,12 @@ class LinkNeeds:
     Args:
         both_ways: messages are answered, so a link is of no use without its way back.
         doubly_stochastic: rows and columns of the mixing matrix have to sum to 1.
-        trees: kinds of topology that are the tree which models go up and down; empty: any graph will do.
-        levels: most levels of that tree below its root.
+        tree_levels: most levels below node 0 of the tree which models go up and down; 0: no tree is needed.
     """
 
     both_ways: bool = False
     doubly_stochastic: bool = False
-    trees: tuple[str, ...] = ()
-    levels: float = inf
+    tree_levels: float = 0
 
 
 @dataclass(frozen=True)

@@ -120,8 +120,8 @@ class DsgdProtocol(Protocol):
         if "own samples" in self.robust.needs and self.exchange == "ldp":
             yield (
                 ("robust",),
-                f"{self.robust.kind} chooses models by the node's own samples, and noise on updates does not cover that choice; use "
-                'another rule, or exchange = "plain"',
+                f"{self.robust.kind} chooses models by the node's own samples, and noise on updates does not cover "
+                'that choice; use another rule, or exchange = "plain"',
             )
 
     def build(self, context: ProtocolContext) -> Program:

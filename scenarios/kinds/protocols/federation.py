@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -101,7 +102,8 @@ class FederatedProtocol(Protocol):
         elif "own samples" in rule.needs:
             yield (
                 ("robust",),
-                f"{rule.kind} chooses by losses on a node's own samples, and a server averages for others; use another rule",
+                f"{rule.kind} chooses by losses on a node's own samples, and a server averages for others; use "
+                "another rule",
             )
         elif not self.inner_train and rule.centred:
             yield (
@@ -154,7 +156,7 @@ class FedavgProtocol(FederatedProtocol):
     @property
     def links(self) -> LinkNeeds:
         """A star around the server."""
-        return LinkNeeds(trees=("star",), levels=1)
+        return LinkNeeds(tree_levels=1)
 
     @property
     def messages_beside_sums(self) -> tuple[str, ...]:
@@ -238,7 +240,7 @@ class HierarchicalProtocol(FederatedProtocol):
     @property
     def links(self) -> LinkNeeds:
         """A tree below the root."""
-        return LinkNeeds(trees=("tree", "star"))
+        return LinkNeeds(tree_levels=inf)
 
     def need(self, conditions: Conditions) -> Need | None:
         """Return None: every level of the tree has a time-out of its own."""

@@ -204,6 +204,7 @@ class FixedTopology(Topology):
 class CountedTopology(FixedTopology):
     """A graph that stays, of as many nodes as its table says."""
 
+    kind: str  # ahead of nodes, as files are written
     nodes: int = Field(ge=2, examples=[16], description="number of nodes, at least 2")
     larger: ClassVar[str] = "nodes"
 
@@ -219,6 +220,7 @@ class ChangingTopology(Topology):
     A kind makes its ``overlay``, and says whether links are ``one_way`` and why their weights are uneven.
     """
 
+    kind: str  # ahead of nodes, as files are written
     nodes: int = Field(ge=2, examples=[16], description="number of nodes, at least 2")
     larger: ClassVar[str] = "nodes"
 

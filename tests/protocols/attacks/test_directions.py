@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,16 +20,12 @@ from protocols.robust import rules, weighted
 from simulator.errors import ConfigurationError
 from tests.support.places import DATA
 
+pytestmark = pytest.mark.usefixtures("wide")
+
 RECORD = json.loads((DATA / "attacks.json").read_text())
 ARRAYS = dict(np.load(DATA / "robust_rules.npz")) | dict(np.load(DATA / "attacks.npz"))
 GOSSIP = json.loads((DATA / "gossip_rules.json").read_text())["cases"]
 GRAPHS = np.load(DATA / "gossip_rules.npz")
-
-
-@pytest.fixture(autouse=True)
-def wide() -> Iterator[None]:
-    with jax.enable_x64(True):
-        yield
 
 
 def cases(name: str) -> list[dict[str, Any]]:
@@ -84,10 +80,11 @@ def defence(case: dict[str, Any]) -> Callable[[Any], Any]:
         ("Optimal_InnerProductManipulation", directions.inner_product),
     ],
 )
-def test_a_search_does_at_least_as_much_harm(name: str, say: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_search_does_at_least_as_much_harm(name: str, say: Callable[..., Any], every: int) -> None:
     """Within a percent of the published search in every case, and more in sum."""
     found, published = [], []
-    for case in cases(name):
+    for case in cases(name)[::every]:
         x = jnp.asarray(ARRAYS[case["input"]][: case["honest_rows"]])
         rule = defence(case)
 
@@ -100,7 +97,7 @@ def test_a_search_does_at_least_as_much_harm(name: str, say: Callable[..., Any])
         found.append(float(jnp.linalg.norm(search(x) - jnp.mean(x, axis=0))))
         published.append(case["deviation"])
         assert found[-1] > 0.99 * published[-1] - 1e-9, case
-    assert len(found) > 40
+    assert len(found) > 40 // every
     assert sum(found) > sum(published)
 
 

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 import pytest
+from gmpy2 import is_prime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.sharing import scalars, verifiable
-from protocols.sharing.group import ORDER, group
+from protocols.sharing.group import ORDER, commit, evaluate, group
 from protocols.sharing.verifiable import Share, resolve, verify
 from simulator.errors import ConfigurationError
 
 KEY = bytes(range(32))
 
 
-def probably_prime(number: int) -> bool:
-    """Miller and Rabin, twelve bases: for numbers that were not made to deceive it, as good as certain."""
-    odd, twos = number - 1, 0
-    while odd % 2 == 0:
-        odd, twos = odd // 2, twos + 1
-    for base in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37):
-        power = pow(base, odd, number)
-        if power in (1, number - 1):
-            continue
-        if not any((power := power * power % number) == number - 1 for _ in range(twos - 1)):
-            return False
-    return True
-
-
 def test_the_group_is_what_it_says() -> None:
     made = group()
-    assert probably_prime(ORDER)
-    assert not any(probably_prime(ORDER + step) for step in range(2, 189, 2))
+    assert is_prime(ORDER)
+    assert not any(is_prime(ORDER + step) for step in range(2, 189, 2))
     assert made.modulus.bit_length() == 2048
-    assert probably_prime(made.modulus)
+    assert is_prime(made.modulus)
     assert (made.modulus - 1) % ORDER == 0
     # The cofactor is the first that works, counting up from the number on the label.
-    assert not any(probably_prime(made.modulus - 2 * ORDER * step) for step in range(1, 299))
+    assert not any(is_prime(made.modulus - 2 * ORDER * step) for step in range(1, 299))
     for generator in (made.g, made.h):
         assert 1 < generator < made.modulus
         assert pow(generator, ORDER, made.modulus) == 1
     assert made.g != made.h
+
+
+SCALARS = st.one_of(st.sampled_from([0, 1, 255, 256, 2**248, ORDER - 1]), st.integers(0, ORDER - 1))
+
+
+@settings(max_examples=20)
+@given(SCALARS, SCALARS)
+def test_a_commitment_is_a_product_of_powers(value: int, blinding: int) -> None:
+    """Computed from tables, it equals what Python's own powers give."""
+    made = group()
+    expected = pow(made.g, value, made.modulus) * pow(made.h, blinding, made.modulus) % made.modulus
+    assert commit(value, blinding) == expected
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(SCALARS, SCALARS), min_size=1, max_size=4), st.integers(0, 1000))
+def test_commitments_to_coefficients_give_the_commitment_to_a_value(
+    coefficients: list[tuple[int, int]], point: int
+) -> None:
+    value, blinding = (
+        sum(pair[i] * point**power for power, pair in enumerate(coefficients)) % ORDER for i in (0, 1)
+    )
+    commitments = [commit(*pair) for pair in coefficients]
+    assert evaluate(commitments, point) == commit(value, blinding)
 
 
 @settings(max_examples=5, deadline=None)
