@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from protocols.sharing.group import ELEMENT_BYTES, ORDER, group
+from protocols.sharing.group import ELEMENT_BYTES, ORDER, commit, evaluate, group
 from protocols.sharing.scalars import SCALAR_BYTES, polynomial, scalar_from, values
 from simulator.errors import ConfigurationError
 
@@ -72,27 +72,19 @@ def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> Deal
         )
     f = polynomial(secret, threshold, key)
     blinding = [scalar_from(key, b"blinding %d" % power) for power in range(threshold)]
-    made = group()
-    commitments = tuple(
-        pow(made.g, a, made.modulus) * pow(made.h, b, made.modulus) % made.modulus
-        for a, b in zip(f, blinding, strict=True)
-    )
+    commitments = tuple(commit(a, b) for a, b in zip(f, blinding, strict=True))
     pairs = zip(values(f, points), values(blinding, points), strict=True)
     return Dealing(commitments, {x: Share(*pair) for x, pair in zip(points, pairs, strict=True)})
 
 
 def verify(point: int, share: Share, commitments: Sequence[int]) -> bool:
     """Whether a share belongs to what was committed to."""
-    made = group()
-    if not all(0 < commitment < made.modulus for commitment in commitments):
+    modulus = group().modulus
+    if not all(0 < commitment < modulus for commitment in commitments):
         return False
     if not (0 <= share.value < ORDER and 0 <= share.blinding < ORDER):
         return False
-    left = pow(made.g, share.value, made.modulus) * pow(made.h, share.blinding, made.modulus)
-    right = 1
-    for commitment in reversed(commitments):  # Horner's rule in the exponent
-        right = pow(right, point, made.modulus) * commitment % made.modulus
-    return (left - right) % made.modulus == 0
+    return commit(*share) == evaluate(commitments, point)
 
 
 class Verdict(NamedTuple):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.sharing import scalars, verifiable
-from protocols.sharing.group import ORDER, group
+from protocols.sharing.group import ORDER, commit, evaluate, group
 from protocols.sharing.verifiable import Share, resolve, verify
 from simulator.errors import ConfigurationError
 
@@ -41,6 +41,30 @@ def test_the_group_is_what_it_says() -> None:
         assert 1 < generator < made.modulus
         assert pow(generator, ORDER, made.modulus) == 1
     assert made.g != made.h
+
+
+SCALARS = st.one_of(st.sampled_from([0, 1, 255, 256, 2**248, ORDER - 1]), st.integers(0, ORDER - 1))
+
+
+@settings(max_examples=20)
+@given(SCALARS, SCALARS)
+def test_a_commitment_is_a_product_of_powers(value: int, blinding: int) -> None:
+    """Computed from tables, it equals what Python's own powers give."""
+    made = group()
+    expected = pow(made.g, value, made.modulus) * pow(made.h, blinding, made.modulus) % made.modulus
+    assert commit(value, blinding) == expected
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(SCALARS, SCALARS), min_size=1, max_size=4), st.integers(0, 1000))
+def test_commitments_to_coefficients_give_the_commitment_to_a_value(
+    coefficients: list[tuple[int, int]], point: int
+) -> None:
+    value, blinding = (
+        sum(pair[i] * point**power for power, pair in enumerate(coefficients)) % ORDER for i in (0, 1)
+    )
+    commitments = [commit(*pair) for pair in coefficients]
+    assert evaluate(commitments, point) == commit(value, blinding)
 
 
 @settings(max_examples=5, deadline=None)
