@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from protocols.robust import rules, weighted
 from simulator.errors import ConfigurationError
+from tests.support.compiling import compiled
 from tests.support.places import DATA
 
 CASES = json.loads((DATA / "gossip_rules.json").read_text())["cases"]
@@ -71,39 +72,40 @@ def test_clipped_gossip() -> None:
         x, w = around(case)
         radius = case["params"]["tau"]
         told += radius is not None
-        assert close(
-            weighted.clipped_gossip(x, w, weighted.second_furthest(x) if radius is None else radius), case
-        )
+        if radius is None:
+            radius = compiled(weighted.second_furthest)(x)
+        assert close(compiled(weighted.clipped_gossip)(x, w, radius), case)
     assert told > 100
 
 
 def test_rules_of_the_neighbourhood() -> None:
     """Median, trimmed mean with f lowered until something is left, smoothed geometric median, plain gossip."""
     for case in cases("epfml", "DeCM"):
-        assert close(rules.median(around(case)[0]), case)
+        assert close(compiled(rules.median)(around(case)[0]), case)
     for case in cases("epfml", "DeTM"):
         x, _ = around(case)
-        assert close(rules.trimmed_mean(x, min(case["params"]["b"], (len(x) - 1) // 2)), case)
+        f = min(case["params"]["b"], (len(x) - 1) // 2)
+        assert close(compiled(rules.trimmed_mean, f=f)(x), case)
     for case in cases("epfml", "DeRFA"):
         x, _ = around(case)
-        found = rules.smoothed_geometric_median(x, case["params"]["nu"], case["params"]["T"])
+        found = compiled(rules.smoothed_geometric_median)(x, case["params"]["nu"], case["params"]["T"])
         assert close(found, case)
     for case in cases("epfml", "gossip_mean"):
-        assert close(weighted.weighted_mean(*around(case)), case)
+        assert close(compiled(weighted.weighted_mean)(*around(case)), case)
     for case in cases("brg", "average_sparse"):
-        assert close(weighted.weighted_mean(*seen(case)[:2]), case)
+        assert close(compiled(weighted.weighted_mean)(*seen(case)[:2]), case)
 
 
 def test_iterative_outlier_scissor() -> None:
     for case in cases("brg", "IOS"):
         x, w, _ = seen(case)  # with unit weights nothing is left for the own row
         w = jnp.maximum(w, 0.0)
-        assert close(weighted.outliers_cut(x, w, case["params"]["f"]), case)
+        assert close(compiled(weighted.outliers_cut, f=case["params"]["f"])(x, w), case)
 
 
 def test_clipped_sum() -> None:
     """Nine cases with unequal weights are left: the published code cuts at a length between two distances."""
-    passed = [close(weighted.clipped_sum(*seen(case)), case) for case in cases("brg", "CSplus_RG")]
+    passed = [close(compiled(weighted.clipped_sum)(*seen(case)), case) for case in cases("brg", "CSplus_RG")]
     assert (sum(passed), len(passed)) == (181, 190)
 
 
@@ -111,13 +113,14 @@ def test_radius_from_a_budget() -> None:
     for case in cases("brg", "CShe_RG"):
         x, w, budget = seen(case)
         # Their radius belongs to the weights before the step; it does not depend on a common factor of them.
-        assert close(weighted.clipped_gossip(x, w, weighted.budget_radius(x, w, budget)), case)
+        radius = compiled(weighted.budget_radius)(x, w, budget)
+        assert close(compiled(weighted.clipped_gossip)(x, w, radius), case)
 
 
 def test_trimmed_sum() -> None:
     """Of the row that the budget cuts in two, the published code keeps the part to be dropped; where the budget is
     met exactly, it drops the next row too. Both are undone here."""
-    exact = 0
+    exact, trimmed_sum = 0, compiled(weighted.trimmed_sum)
     for case in cases("brg", "GTS_RG"):
         x, w, budget = seen(case)
         away = np.linalg.norm(x[1:] - x[0], axis=1)
@@ -126,25 +129,27 @@ def test_trimmed_sum() -> None:
         met = int(np.searchsorted(total, budget * (1 - 1e-9)))
         if abs(total[met] - budget) < 1e-9:
             exact += 1
-            assert close(weighted.trimmed_sum(x, w, float(total[met + 1])), case)
+            assert close(trimmed_sum(x, w, float(total[met + 1])), case)
         else:
             dropped = budget - (total[met - 1] if met else 0.0)
             exchanged = (dropped - (total[met] - budget)) * (x[order[met]] - x[0])
-            assert close(weighted.trimmed_sum(x, w, budget) + exchanged, case)
+            assert close(trimmed_sum(x, w, budget) + exchanged, case)
     assert exact > 200
 
 
 def test_rules_of_flower() -> None:
     for case in cases("flwr", "trimmed_fraction"):
         x = jnp.asarray(ARRAYS[case["X"]])
-        assert close(rules.trimmed_mean(x, int(case["params"]["proportiontocut"] * len(x))), case)
+        f = int(case["params"]["proportiontocut"] * len(x))
+        assert close(compiled(rules.trimmed_mean, f=f)(x), case)
     for case in cases("flwr", "Median"):
-        assert close(rules.median(jnp.asarray(ARRAYS[case["X"]])), case)
+        assert close(compiled(rules.median)(jnp.asarray(ARRAYS[case["X"]])), case)
     for name in ("Krum_blanchard", "MultiKrum_blanchard"):
         for case in cases("flwr", name):
             told = case["params"]
             x = jnp.asarray(ARRAYS[case["X"]])
-            assert close(rules.krum(x, told["f"], told.get("m", 1), "blanchard"), case)
+            krum = compiled(rules.krum, f=told["f"], chosen=told.get("m", 1), scores="blanchard")
+            assert close(krum(x), case)
 
 
 @settings(max_examples=50, deadline=None)
@@ -157,13 +162,13 @@ def test_what_a_wrong_row_can_do(seed: int, count: int, f: int) -> None:
     w = np.full(count, 1.0 / count)
     wrong = x.copy()
     wrong[-f:] += 1e6 * drawn.standard_normal((f, 4))
-    clean = np.asarray(weighted.clipped_gossip(jnp.asarray(x), jnp.asarray(w), 0.5))
-    moved = np.asarray(weighted.clipped_gossip(jnp.asarray(wrong), jnp.asarray(w), 0.5))
+    clipped_gossip = compiled(weighted.clipped_gossip)
+    clean, moved = (np.asarray(clipped_gossip(rows, w, 0.5)) for rows in (x, wrong))
     assert np.linalg.norm(moved - clean) <= 2 * f * 0.5 / count + 1e-12
     without = x[0] + w[1:-f] @ (x[1:-f] - x[0])
     for found in (
-        weighted.trimmed_sum(jnp.asarray(wrong), jnp.asarray(w), f / count),
-        weighted.without_furthest(jnp.asarray(wrong), jnp.asarray(w), f),
+        compiled(weighted.trimmed_sum)(wrong, w, f / count),
+        compiled(weighted.without_furthest, f=f)(wrong, w),
     ):
         np.testing.assert_allclose(np.asarray(found), without, atol=1e-9)
 
