@@ -51,6 +51,7 @@ def found_in_batches(box: inversion.Box | None) -> dict[int, float]:
     return found
 
 
+@pytest.mark.slow
 def test_larger_batches_hide_their_samples_less_from_who_knows_pixels() -> None:
     """Cutting to [0, 1] doubles what is found of three samples, and finds some of eight; draws are the same."""
     cut, uncut = found_in_batches((0.0, 1.0)), found_in_batches(None)
@@ -66,6 +67,7 @@ def test_larger_batches_hide_their_samples_less_from_who_knows_pixels() -> None:
     assert uncut[5] < 0.1
 
 
+@pytest.mark.slow
 def test_matching_gradients_finds_a_sample_and_its_label() -> None:
     task, drawn = models.mlp(64, 32, 10, "tanh"), np.random.default_rng(3)
     params = task.init(drawn)

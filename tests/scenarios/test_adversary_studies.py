@@ -40,6 +40,7 @@ def heated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study.sweep(loaded, tmp_path_factory.mktemp("heat") / "study", jobs=2, on_progress=quiet)
 
 
+@pytest.mark.slow
 def test_heat(heated: Path) -> None:
     found = read_study(heated)
     assert has_heat(found)
@@ -58,6 +59,7 @@ def test_heat(heated: Path) -> None:
     assert [row[0] for row in rows] == ["mean", "median"]
 
 
+@pytest.mark.slow
 def test_heat_is_drawn_and_reported(heated: Path) -> None:
     (picture,) = plot(heated)
     assert picture.name == "heat.png"

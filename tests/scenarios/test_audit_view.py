@@ -124,7 +124,7 @@ def test_what_members_read_is_what_the_record_says(name: str) -> None:
     [
         (loaded(), (0,), 2),
         (loaded(unit="node", adjacency="replace"), (0, 4), 2),
-        (loaded(SECURE), (0, 2, 3), 1),
+        pytest.param(loaded(SECURE), (0, 2, 3), 1, marks=pytest.mark.slow),
     ],
     ids=["ldp", "node, replace", "secure"],
 )
@@ -143,6 +143,7 @@ def test_by_default_the_victim_is_who_loses_most() -> None:
     assert play(loaded(), 0, trials=4)["victim"] in (1, 5)
 
 
+@pytest.mark.slow
 def test_processes_find_what_one_process_finds() -> None:
     made = loaded()
     assert play(made, 0, trials=32, jobs=2) == play(made, 0, trials=32, jobs=1)
@@ -173,6 +174,7 @@ def test_noise_halved_is_caught_from_afar(monkeypatch: pytest.MonkeyPatch) -> No
     assert found["verdict"] == "violated"
 
 
+@pytest.mark.slow
 def test_a_member_that_forgets_its_noise_in_sums_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the noise in sums of four members two colluders know theirs: what is missing is half of the rest."""
     honest = Learner.noise
@@ -185,6 +187,7 @@ def test_a_member_that_forgets_its_noise_in_sums_is_caught(monkeypatch: pytest.M
     assert play(SHORT, 0, 2, 3, victim=1, trials=300)["verdict"] == "violated"
 
 
+@pytest.mark.slow
 def test_noise_credited_that_the_coalition_knows_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the first member were alone: the sum it opens would have the noise of the two others, who know it."""
     honest = coalitions.expose

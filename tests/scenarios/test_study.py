@@ -23,6 +23,7 @@ def quiet(fraction: float, text: str) -> None:
     """No progress."""
 
 
+@pytest.mark.slow
 def test_the_tradeoff_sweep_runs_resumes_and_pairs_its_seeds(tmp_path: Path) -> None:
     loaded = load(
         Path("tradeoff"), [*TINY, "sweep.seeds=2", 'sweep.grid={"privacy.noise_multiplier" = [6.1, 36.0]}']

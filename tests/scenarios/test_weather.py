@@ -19,6 +19,7 @@ def ran(out: Path, *changes: str) -> dict[str, Any]:
     return run(load(FILE, changes).scenario, out, base=FILE.parent)
 
 
+@pytest.mark.slow
 def test_everything_at_once_is_recorded_and_repeated(tmp_path: Path) -> None:
     first = ran(tmp_path / "a")
     messages = pl.read_parquet(tmp_path / "a" / "messages.parquet")

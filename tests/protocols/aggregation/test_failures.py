@@ -7,6 +7,7 @@ Every row of it is a test here.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from simulator.adversary.coalition import Adversary
 from simulator.contract.knowledge import Context
 from simulator.contract.node import Message, Node
 from simulator.faults.plan import Cut, Outage
+from tests.support.matrix import covering
 from tests.support.meddling import meddle, mute, rewrite_payload
 from tests.support.suites import HIDING, KINDS
 from tests.support.worlds import Lab, complete, regular
@@ -86,7 +88,7 @@ def play(
     return lab
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", covering(KINDS, {"masks", "active", "light", "sparse"}))
 @settings(max_examples=6, deadline=None)
 @given(
     loss=st.sampled_from([0.0, 0.02, 0.1]),
@@ -129,7 +131,10 @@ def test_opened_sums_are_those_of_the_members(kind: str) -> None:
     assert not lab.of_kind("skipped")
 
 
-@pytest.mark.parametrize(("kind", "step"), DROPPED_AT)
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    covering(DROPPED_AT, lambda case: case[0] != "verified" or case[1] in ("checked", "masked")),
+)
 def test_a_dropout_before_any_sub_round(kind: str, step: str) -> None:
     """Node 5 says nothing any more from that sub-round on, in any sum."""
     kinds = ("hello", *ANSWERS[kind])
@@ -155,7 +160,7 @@ def test_a_dropout_before_any_sub_round(kind: str, step: str) -> None:
         }
 
 
-@pytest.mark.parametrize("kind", HIDING)
+@pytest.mark.parametrize("kind", covering(HIDING, lambda kind: kind != "verified"))
 def test_doubled_messages_change_nothing(kind: str) -> None:
     def twice(node: Node, to: int, message: Message) -> list[tuple[int, Message]]:
         return [(to, message), (to, message)]
@@ -228,8 +233,8 @@ def test_a_partition_inside_a_neighbourhood_costs_nothing() -> None:
     assert all(2 not in f["members"] for key, f in lab.opened().items() if key[0] == 1)
 
 
-@pytest.mark.parametrize("kind", HIDING)
-@pytest.mark.parametrize("back_s", [0.05, 0.2, 0.4])
+@pytest.mark.parametrize("kind", covering(HIDING, {"masks", "active", "sharing"}))
+@pytest.mark.parametrize("back_s", covering([0.05, 0.2, 0.4], {0.2}))
 def test_a_node_that_comes_back_in_the_middle(kind: str, back_s: float) -> None:
     """It has lost what it kept of sums under way, never repeats a round, and takes part again."""
     lab = Watched(complete(7), sigma=1.0)
@@ -483,9 +488,12 @@ def test_a_relay_that_changes_shares_is_noticed(kind: str) -> None:
     assert "shares were changed on their way" in {f["reason"] for _, _, f in lab.of_kind("refused")}
 
 
-@pytest.mark.parametrize("kind", RECOVERING)
 @pytest.mark.parametrize(
-    "payload", ["nonsense", (1, 2), ((1,), (2,)), ((9, b""), (9, b"")), None, 7, np.zeros(3)]
+    ("kind", "payload"),
+    covering(
+        product(RECOVERING, ["nonsense", (1, 2), ((1,), (2,)), ((9, b""), (9, b"")), None, 7, np.zeros(3)]),
+        lambda case: case[0] == "recover" or (case[1] is None and case[0] != "verified"),
+    ),
 )
 def test_malformed_requests_stop_nobody(kind: str, payload: Any) -> None:
     for step in ("relayed", "opening"):

@@ -26,6 +26,7 @@ from simulator.adversary.coalition import Adversary
 from simulator.errors import ConfigurationError
 from simulator.faults.plan import Outage
 from simulator.streams import generator
+from tests.support.matrix import covering
 from tests.support.worlds import Lab, complete
 
 ROUNDS, SIGMAS = 8, 8.0
@@ -160,7 +161,9 @@ def gossip(
     return [node for _, node, _ in lab.of_kind("withheld") if lie is None or node not in PUSHERS]
 
 
-@pytest.mark.parametrize("suite", ["masks", "recover", "light", "sparse", "trusted"])
+@pytest.mark.parametrize(
+    "suite", covering(["masks", "recover", "light", "sparse", "trusted"], {"masks", "sparse"})
+)
 def test_no_liar_makes_an_honest_member_withhold(suite: str) -> None:
     lab = Lab(complete(9), sigma=20.0)
     assert not gossip(lab, suite=suite, lie=0.9999)

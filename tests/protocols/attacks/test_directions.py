@@ -84,10 +84,11 @@ def defence(case: dict[str, Any]) -> Callable[[Any], Any]:
         ("Optimal_InnerProductManipulation", directions.inner_product),
     ],
 )
-def test_a_search_does_at_least_as_much_harm(name: str, say: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_search_does_at_least_as_much_harm(name: str, say: Callable[..., Any], every: int) -> None:
     """Within a percent of the published search in every case, and more in sum."""
     found, published = [], []
-    for case in cases(name):
+    for case in cases(name)[::every]:
         x = jnp.asarray(ARRAYS[case["input"]][: case["honest_rows"]])
         rule = defence(case)
 
@@ -100,7 +101,7 @@ def test_a_search_does_at_least_as_much_harm(name: str, say: Callable[..., Any])
         found.append(float(jnp.linalg.norm(search(x) - jnp.mean(x, axis=0))))
         published.append(case["deviation"])
         assert found[-1] > 0.99 * published[-1] - 1e-9, case
-    assert len(found) > 40
+    assert len(found) > 40 // every
     assert sum(found) > sum(published)
 
 

@@ -75,6 +75,7 @@ def test_nearly_without_sampling_it_is_the_exact_gaussian_loss(z: float, steps: 
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     powers(1e-4, 1),
@@ -132,6 +133,7 @@ def test_extreme_numbers_end_between_nothing_and_the_loss_without_sampling(
     assert 0 <= found <= whole
 
 
+@pytest.mark.slow
 def test_many_noises_are_charged_as_few_that_are_no_larger() -> None:
     noises = [0.8 + 0.01 * i for i in range(3 * MOST_NOISES)]
     mixed, least, most = (
