@@ -1,4 +1,4 @@
-"""What holds of all tests: no dependence on the machine's speed, and no compiled program kept longer than it is used."""
+"""What holds of all tests: no dependence on the machine's speed, and no compiled program kept after its module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ settings.load_profile("any machine")
 
 @pytest.fixture(scope="module", autouse=True)
 def programs_are_freed() -> Iterator[None]:
-    """Free what JAX compiled for a module at its end: a worker would keep gigabytes of programs nobody calls again."""
+    """Free what JAX compiled for a module at its end: a worker would keep gigabytes that nobody uses again."""
     yield
     if (jax := sys.modules.get("jax")) is not None:
         jax.clear_caches()

@@ -20,16 +20,13 @@ from scenarios.studies import study
 from scenarios.studies.breaking import breaking_point
 from scenarios.studies.study import leaks_in
 from simulator.errors import ConfigurationError
+from tests.support.progress import quiet
 
 TINY = ["protocol.rounds=12", "evaluation.every='9 s'", "topology.nodes=12", "topology.degree=6"]
 ATTACKS = (
     '"adversary.byzantine.attack" = [{kind="none"}, {kind="sign-flip", scale=9.0}, {kind="alie", z="search"}]'
 )
 RULES = '[{name="mean"}, {name="median", set={"protocol.robust"={kind="median"}}}]'
-
-
-def quiet(fraction: float, text: str) -> None:
-    """No progress."""
 
 
 @pytest.fixture(scope="module")

@@ -390,10 +390,6 @@ def test_units_convert_by_group_privacy_one_way_and_by_the_clip_the_other() -> N
     assert in_unit(lineage.entries, "node", "record", "replace", [5, 7])[0].sensitivity == 3.0
 
 
-def quiet(fraction: float, text: str) -> None:
-    """No progress."""
-
-
 def test_a_target_that_only_the_built_graph_can_judge_is_judged(tmp_path: Path) -> None:
     """On an irregular graph the noise a member adds follows from the weights of the built neighbourhoods."""
     sets = [

@@ -15,12 +15,9 @@ from scenarios.commands.cli import app
 from scenarios.load import load
 from scenarios.studies import study
 from simulator.errors import ConfigurationError, SottovoceError, StorageError
+from tests.support.progress import quiet
 
 TINY = ["protocol.rounds=3", "evaluation.every='1 s'"]
-
-
-def quiet(fraction: float, text: str) -> None:
-    """No progress."""
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from math import inf, nan
 from typing import Any
@@ -33,6 +32,7 @@ from simulator.adversary.wiretap import Wiretap
 from simulator.contract.knowledge import Context, Knowledge
 from simulator.contract.node import Delivery, Message
 from simulator.errors import ConfigurationError, ContractError
+from tests.support.memory import reachable
 
 LEVELS: tuple[Knowledge, ...] = ("own", "received", "rushing", "neighbourhood", "omniscient")
 ERROR = 1e-7
@@ -59,19 +59,6 @@ def at_work(tamper: Tamper, seed: int = 1, **options: Any) -> Coalition:
 
 def keep(context: Context, dst: int, message: Message) -> Sequence[Sent]:
     return [Sent(0.0, dst, message)]
-
-
-def reachable(thing: Any) -> dict[int, Any]:
-    """All that can be reached from a thing by any reference, code apart, by id."""
-    seen: dict[int, Any] = {}
-    waiting = [thing]
-    while waiting:
-        current = waiting.pop()
-        if id(current) in seen or isinstance(current, type) or callable(current):
-            continue
-        seen[id(current)] = current
-        waiting.extend(gc.get_referents(current))
-    return seen
 
 
 # --- knowledge

@@ -35,6 +35,7 @@ from simulator.network.links import LinkModel
 from simulator.runtime.virtual import Kernel
 from simulator.runtime.world import Ending, World
 from simulator.topology import graphs, mixing
+from tests.support.networks import complete as complete
 from tests.support.suites import Workshop, modulus_of
 
 SEED = 7
@@ -171,8 +172,3 @@ class Lab:
 def regular(nodes: int, degree: int, seed: int = SEED) -> list[tuple[int, ...]]:
     """Neighbourhoods of a random regular graph."""
     return graphs.neighborhoods(graphs.regular(nodes, degree, streams.generator(seed, "topology")))
-
-
-def complete(nodes: int) -> list[tuple[int, ...]]:
-    """Neighbourhoods of a complete graph."""
-    return graphs.neighborhoods(graphs.complete(nodes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,16 +20,12 @@ from protocols.robust import rules, weighted
 from simulator.errors import ConfigurationError
 from tests.support.places import DATA
 
+pytestmark = pytest.mark.usefixtures("wide")
+
 RECORD = json.loads((DATA / "attacks.json").read_text())
 ARRAYS = dict(np.load(DATA / "robust_rules.npz")) | dict(np.load(DATA / "attacks.npz"))
 GOSSIP = json.loads((DATA / "gossip_rules.json").read_text())["cases"]
 GRAPHS = np.load(DATA / "gossip_rules.npz")
-
-
-@pytest.fixture(autouse=True)
-def wide() -> Iterator[None]:
-    with jax.enable_x64(True):
-        yield
 
 
 def cases(name: str) -> list[dict[str, Any]]:

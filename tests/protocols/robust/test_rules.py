@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from itertools import product
 from typing import Any
@@ -20,14 +20,10 @@ from protocols.robust.ordering import MOST, comparators, sorted_rows
 from simulator.errors import ConfigurationError
 from tests.support.places import DATA
 
+pytestmark = pytest.mark.usefixtures("wide")
+
 CASES = json.loads((DATA / "robust_rules.json").read_text())["cases"]
 ARRAYS = np.load(DATA / "robust_rules.npz")
-
-
-@pytest.fixture(autouse=True)
-def wide() -> Iterator[None]:
-    with jax.enable_x64(True):
-        yield
 
 
 @cache

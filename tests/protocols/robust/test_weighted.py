@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,14 +16,10 @@ from simulator.errors import ConfigurationError
 from tests.support.compiling import compiled
 from tests.support.places import DATA
 
+pytestmark = pytest.mark.usefixtures("wide")
+
 CASES = json.loads((DATA / "gossip_rules.json").read_text())["cases"]
 ARRAYS = np.load(DATA / "gossip_rules.npz")
-
-
-@pytest.fixture(autouse=True)
-def wide() -> Iterator[None]:
-    with jax.enable_x64(True):
-        yield
 
 
 def cases(source: str, name: str) -> list[dict[str, Any]]:
