@@ -1,4 +1,4 @@
-"""Double masking whose seeds are dealt verifiably: a dealer that cheats is found before anybody masks for it.
+"""Double masking with verifiably dealt seeds: a dealer of wrong shares is found before anybody masks for it.
 
 Beside its shares every member sends commitments to its polynomials. Holders check what they got and complain about
 what does not fit; all complaints go to all members, the accused answer in public, and everybody who has the
@@ -70,7 +70,7 @@ class VerifiedMasks(DoubleMasks):
     # The member.
 
     async def _deal(self, part: Part, payload: Any) -> Reply:
-        """Shares for all partners, and commitments for everybody."""
+        """Deal shares to all partners, and commitments to everybody."""
         boxes, _, _ = await super()._deal(part, payload)
         kept = kept_of(part)
         threshold, count = kept.graph.threshold, len(kept.partners)
@@ -91,7 +91,7 @@ class VerifiedMasks(DoubleMasks):
         return Reply(complaints, ids_bytes(len(complaints)))
 
     async def _publish(self, part: Part, payload: Any) -> Reply:
-        """Answer whoever complained about this member's shares."""
+        """Publish the shares of those who complained about this member."""
         kept, me = kept_of(part), self.node.id
         accusers = tuple(sorted({one for one, dealer in _complaints(payload) if dealer == me}))
         if not set(accusers) <= set(kept.partners):
@@ -136,7 +136,7 @@ class VerifiedMasks(DoubleMasks):
     async def _collect(
         self, gathering: Gathering, graph: Graph
     ) -> tuple[tuple[int, ...], dict[int, Message]]:
-        """Shares, complaints, answers, verdicts; then the masked vectors."""
+        """Collect shares, complaints and answers, tell the verdicts, and collect the masked vectors."""
         dealt = await gathering.ask(self._lists(gathering, graph), _is_dealing)
         commitments = {peer: answer.body[0] for peer, answer in dealt.items()}
         boxes = self._complete(gathering, graph, {peer: answer.body[1] for peer, answer in dealt.items()})
@@ -195,7 +195,7 @@ class VerifiedMasks(DoubleMasks):
 
 
 def _point(graph: Graph, dealer: int, holder: int) -> int:
-    """Where a dealer's polynomials were evaluated for a holder."""
+    """Return the point at which a dealer's polynomials were evaluated for a holder."""
     return sorted((dealer, *graph.partners[dealer])).index(holder) + 1
 
 
@@ -211,7 +211,7 @@ def _complaints(payload: Any) -> tuple[tuple[int, int], ...]:
 
 
 def _verdicts(payload: Any, listed: tuple[int, ...]) -> tuple[tuple[int, ...], Judgements]:
-    """Who stays, and what was decided about whom, if that is what a payload says."""
+    """Return who stays, and the judgements on accused dealers, that a payload holds."""
     if not (isinstance(payload, tuple) and len(payload) == 2 and is_ids(payload[0], listed)):
         raise Refused("the request is malformed")
     judgements = {}

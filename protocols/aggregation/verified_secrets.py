@@ -31,17 +31,17 @@ BLOB_BYTES = 2 * verifiable.share_bytes()
 
 
 def sealed_bytes() -> int:
-    """Bytes of the shares for one partner, encrypted and authenticated."""
+    """Return the size of the shares for one partner, encrypted and authenticated."""
     return BLOB_BYTES + TAG_BYTES
 
 
 def commitments_bytes(threshold: int) -> int:
-    """Bytes of a dealer's commitments to both polynomials."""
+    """Return the size of a dealer's commitments to both polynomials."""
     return 2 * verifiable.commitment_bytes(threshold)
 
 
 def judged(commitments: Any, threshold: int, points: Mapping[int, int], answers: Mapping[int, Blobs]) -> bool:
-    """Whether a dealer is excluded.
+    """Return whether a dealer is excluded.
 
     Args:
         commitments: the dealer's, of both polynomials.
@@ -66,29 +66,29 @@ class VerifiedSecrets(Secrets):
 
     @abstractmethod
     def commitments(self, sum: SumId) -> Any:
-        """This node's own, made when it dealt."""
+        """Return this node's commitments, made when it dealt."""
 
     @abstractmethod
     def check(
         self, sum: SumId, dealt: Mapping[int, Any], points: Mapping[int, int], threshold: int
     ) -> tuple[int, ...]:
-        """Take in (sealed shares, commitments) of each dealer; whose are wrong."""
+        """Take in (sealed shares, commitments) of each dealer; return the dealers of wrong ones."""
 
     @abstractmethod
     def complained(self, sum: SumId) -> frozenset[int]:
-        """About whom this node complained."""
+        """Return the dealers that this node complained about."""
 
     @abstractmethod
     def received(self, sum: SumId, dealer: int) -> Any:
-        """A dealer's commitments."""
+        """Return a dealer's commitments."""
 
     @abstractmethod
     def publish(self, sum: SumId, accusers: Sequence[int]) -> tuple[tuple[int, Any], ...]:
-        """The shares of those who complained."""
+        """Return the shares of those who complained."""
 
     @abstractmethod
     def accept(self, sum: SumId, dealer: int, blobs: Any) -> None:
-        """Use a published share from now on."""
+        """Use a published share from now on in place of the wrong one."""
 
 
 @dataclass
@@ -132,14 +132,14 @@ class RealVerifiedSecrets(RealSecrets, VerifiedSecrets):
         return plain[:SCALAR_BYTES], plain[2 * SCALAR_BYTES : 3 * SCALAR_BYTES]
 
     def commitments(self, sum: SumId) -> bytes:
-        """Both polynomials', one after the other."""
+        """Return the commitments to both polynomials, one after the other."""
         kept: _VerifiedKept = self._kept(sum)
         return kept.commitments
 
     def check(
         self, sum: SumId, dealt: Mapping[int, Any], points: Mapping[int, int], threshold: int
     ) -> tuple[int, ...]:
-        """Decrypt and verify; what cannot be decrypted is wrong, too."""
+        """Decrypt and verify; a share that cannot be decrypted is wrong, too."""
         kept: _VerifiedKept = self._kept(sum)
         wrong = []
         for dealer, (sealed, commitments) in dealt.items():
@@ -157,21 +157,21 @@ class RealVerifiedSecrets(RealSecrets, VerifiedSecrets):
         return tuple(wrong)
 
     def complained(self, sum: SumId) -> frozenset[int]:
-        """As told in ``check``."""
+        """Return the dealers that ``check`` found wrong."""
         kept: _VerifiedKept = self._kept(sum)
         return kept.complained
 
     def received(self, sum: SumId, dealer: int) -> Any:
-        """As they came."""
+        """Return a dealer's commitments, unchanged."""
         return self._kept(sum).received.get(dealer)
 
     def publish(self, sum: SumId, accusers: Sequence[int]) -> tuple[tuple[int, Blobs], ...]:
-        """As they were dealt."""
+        """Return the shares as they were dealt."""
         kept: _VerifiedKept = self._kept(sum)
         return tuple((one, kept.dealt[one]) for one in accusers)
 
     def accept(self, sum: SumId, dealer: int, blobs: Blobs) -> None:
-        """In place of the wrong one."""
+        """Replace the wrong share by the published one."""
         kept: _VerifiedKept = self._kept(sum)
         kept.shares[dealer] = self._values(blobs)
 
@@ -180,29 +180,29 @@ class IdealVerifiedSecrets(IdealSecrets, VerifiedSecrets):
     """The ideal functionality deals no wrong shares, so nobody complains."""
 
     def commitments(self, sum: SumId) -> None:
-        """None."""
+        """Return None: ideal dealings need no commitments."""
 
     def check(
         self, sum: SumId, dealt: Mapping[int, Any], points: Mapping[int, int], threshold: int
     ) -> tuple[int, ...]:
-        """All are right."""
+        """Return no dealer: all ideal dealings are right."""
         self._kept(sum)
         return ()
 
     def complained(self, sum: SumId) -> frozenset[int]:
-        """Nobody."""
+        """Return no dealer."""
         return frozenset()
 
     def received(self, sum: SumId, dealer: int) -> None:
-        """None."""
+        """Return None: ideal dealings need no commitments."""
 
     def publish(self, sum: SumId, accusers: Sequence[int]) -> tuple[tuple[int, Any], ...]:
-        """Nothing to publish."""
+        """Return no share: nobody complains."""
         self._kept(sum)
         return ()
 
     def accept(self, sum: SumId, dealer: int, blobs: Any) -> None:
-        """Nothing to take."""
+        """Do nothing: no share is ever published."""
 
 
 def _elements(commitments: bytes, threshold: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Pedersen-verifiable sharing of scalars: holders can check what they were dealt, and nobody learns more.
+"""Pedersen-verifiable sharing of scalars: holders can check the shares they were dealt, and learn nothing more.
 
 The dealer commits to its polynomial f and to a second, random one f': C_i = g^{f_i} h^{f'_i} for every coefficient. A
 holder at point x gets f(x) and f'(x), and checks g^{f(x)} h^{f'(x)} = Π C_i^{x^i}. If that fails it complains, in
@@ -24,7 +24,7 @@ from simulator.errors import ConfigurationError
 
 
 class Share(NamedTuple):
-    """What one holder gets.
+    """The share of one holder.
 
     Args:
         value: f(x).
@@ -37,7 +37,7 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Dealing:
-    """A secret, shared verifiably.
+    """Commitments and shares of one secret.
 
     Args:
         commitments: one group element for every coefficient; public.
@@ -49,7 +49,7 @@ class Dealing:
 
 
 def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> Dealing:
-    """Shares, and commitments to check them by.
+    """Share a secret, and commit to the shares.
 
     Args:
         secret: a scalar.
@@ -78,7 +78,7 @@ def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> Deal
 
 
 def verify(point: int, share: Share, commitments: Sequence[int]) -> bool:
-    """Whether a share belongs to what was committed to."""
+    """Return whether a share fits the commitments."""
     modulus = group().modulus
     if not all(0 < commitment < modulus for commitment in commitments):
         return False
@@ -88,7 +88,7 @@ def verify(point: int, share: Share, commitments: Sequence[int]) -> bool:
 
 
 class Verdict(NamedTuple):
-    """What a complaint round comes to.
+    """The decision about one dealer.
 
     Args:
         excluded: whether the dealer's secret is left out.
@@ -130,10 +130,10 @@ def resolve(
 
 
 def commitment_bytes(threshold: int) -> int:
-    """Bytes of a dealer's commitments."""
+    """Return the size of a dealer's commitments."""
     return ELEMENT_BYTES * threshold
 
 
 def share_bytes() -> int:
-    """Bytes of one verifiable share."""
+    """Return the size of one verifiable share."""
     return 2 * SCALAR_BYTES
