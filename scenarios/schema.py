@@ -7,8 +7,6 @@ needs more than one key to judge lives in :mod:`scenarios.checks.run`; reading f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -99,9 +97,9 @@ class Scenario(Table):
 
     Example:
         >>> raw = sv.load("quickstart").raw
-        >>> sv.Scenario.from_dict(raw).topology.kind
+        >>> sv.load(raw).scenario.topology.kind
         'regular'
-        >>> sv.Scenario.from_dict(raw | {"seed": -1})
+        >>> sv.load(raw | {"seed": -1})
         Traceback (most recent call last):
         scenarios.load.ScenarioErrors: scenario: seed: must be at least 0, got -1
     """
@@ -153,21 +151,6 @@ class Scenario(Table):
     sweep: Sweep | None = Field(default=None, description="runs of `sottovoce sweep`")
     study: Study = Study()
     whatif: tuple[Whatif, ...] = Field(default=(), strict=False, description="variants of `sottovoce whatif`")
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any], base: Path | None = None) -> Scenario:
-        """Check a scenario that is in memory, with the errors that a file would get.
-
-        Args:
-            raw: the scenario in plain TOML types: dicts, lists, text, numbers and truth values.
-            base: the folder relative file names start at; the working directory by default.
-
-        Raises:
-            scenarios.load.ScenarioErrors: everything that is wrong.
-        """
-        from scenarios.load import resolve  # which is made of this module
-
-        return resolve(raw, base)
 
     @model_validator(mode="before")
     @classmethod
