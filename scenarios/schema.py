@@ -19,9 +19,9 @@ from scenarios.kinds.adversaries import Adversary
 from scenarios.kinds.aggregations import Aggregation
 from scenarios.kinds.compute import Compute, Detector
 from scenarios.kinds.data import Data
-from scenarios.kinds.faults import DEFAULT_FAULT, Fault
+from scenarios.kinds.faults import Fault
 from scenarios.kinds.links import Network
-from scenarios.kinds.mixing import DEFAULT_MIXING, Mixing
+from scenarios.kinds.mixing import Mixing
 from scenarios.kinds.partitions import IidPartition, Partition
 from scenarios.kinds.privacy import Privacy
 from scenarios.kinds.protocols import Protocol
@@ -59,12 +59,12 @@ def filled(raw: Any) -> Any:
     exchange, privacy = raw["protocol"].get("exchange"), raw.get("privacy")
     result = dict(raw)
     if isinstance(faults := raw.get("fault"), list | tuple):
-        result["fault"] = [{"kind": DEFAULT_FAULT} | f if isinstance(f, dict) else f for f in faults]
+        result["fault"] = [Fault.with_usual(fault) for fault in faults]
     if exchange == "secure":
         result.setdefault("secure", {})
     mixing = raw.get("mixing", {} if _needs_mixing(raw.get("topology")) else None)
-    if isinstance(mixing, dict):
-        result["mixing"] = {"kind": DEFAULT_MIXING} | mixing
+    if mixing is not None:
+        result["mixing"] = Mixing.with_usual(mixing)
     if isinstance(privacy, dict) and exchange in ("ldp", "secure"):
         noise, law = ("sum", usual_law(raw)) if exchange == "secure" else ("member", "gaussian")
         result["privacy"] = {"noise": noise, "law": law} | privacy

@@ -12,11 +12,7 @@ from scenarios.kinds.faults.events import (
     SlowFault,
 )
 
-DEFAULT_FAULT = "outage"
-"""What a fault without a kind is."""
-
 __all__ = [
-    "DEFAULT_FAULT",
     "ArrivalFault",
     "AvailabilityFault",
     "Fault",

@@ -101,6 +101,7 @@ class Fault(Kind):
     """What goes wrong."""
 
     group: ClassVar[str] = "sottovoce.faults"
+    usual: ClassVar[str] = "outage"
 
     @abstractmethod
     def named(self) -> Named:
