@@ -107,19 +107,27 @@ class Scenario(Table):
     """
 
     format: Literal[1] = Field(description="version of this format: 1")
-    name: str = Field(pattern=r"^[a-z0-9_-]+$", description="short name: a-z, 0-9, _ and -")
-    description: str = Field(default="", description="what is simulated, in prose")
-    expect: str = Field(default="", description="the expected outcome, in prose")
-    seed: int = Field(default=1, ge=0, lt=2**63, description="seed of every random stream")
+    name: str = Field(
+        pattern=r"^[a-z0-9_-]+$", examples=["quickstart"], description="short name: a-z, 0-9, _ and -"
+    )
+    description: str = Field(
+        default="", examples=["Sixteen nodes learn digits."], description="what is simulated, in prose"
+    )
+    expect: str = Field(
+        default="", examples=["Accuracy near 0.86."], description="the expected outcome, in prose"
+    )
+    seed: int = Field(default=1, ge=0, lt=2**63, examples=[7], description="seed of every random stream")
     tie_seed: int | None = Field(
         default=None,
         ge=0,
         lt=2**63,
+        examples=[7],
         description="events of one instant happen in an order drawn from it; absent: in the order of their causes",
     )
     stop_after: Duration | None = Field(
         default=None,
         gt=0,
+        examples=["60 s"],
         description='virtual time at which the run is stopped: "60 s"; absent: at its own end',
     )
     topology: Topology
@@ -128,7 +136,7 @@ class Scenario(Table):
         description="weights of the gossip average; absent: metropolis, or those that the links of a topology "
         "that changes bring along",
     )
-    network: Network
+    network: Network = Field(description="links between nodes: latency, rates and losses")
     region: tuple[Region, ...] = Field(
         default=(), strict=False, description="named groups of nodes, one [[region]] each"
     )
@@ -142,16 +150,18 @@ class Scenario(Table):
     data: Data
     partition: Partition = IidPartition()
     model: Model
-    training: Training
+    training: Training = Field(description="local updates: steps of an optimiser on a node's own samples")
     protocol: Protocol
     secure: Secure | None = Field(
         default=None, description='secure aggregation; only with exchange = "secure"'
     )
     privacy: Privacy | None = Field(default=None, description='needed unless exchange = "plain"')
-    adversary: Adversary = Adversary()
-    evaluation: Evaluation = Evaluation()
+    adversary: Adversary = Field(default=Adversary(), description="the adversary; all its parts act together")
+    evaluation: Evaluation = Field(
+        default=Evaluation(), description="when and against what the models are measured"
+    )
     sweep: Sweep | None = Field(default=None, description="runs of `sottovoce sweep`")
-    study: Study = Study()
+    study: Study = Field(default=Study(), description="seeds of a what-if study, and attacks on its runs")
     whatif: tuple[Whatif, ...] = Field(default=(), strict=False, description="variants of `sottovoce whatif`")
 
     @classmethod

@@ -128,7 +128,7 @@ def _by_kind(mapping: Mapping[str, str], usual: str) -> JsonSchemaValue:
         "allOf": [
             {
                 "if": {
-                    "properties": {"kind": {"enum": which}},
+                    "properties": {"kind": {"enum": which} if len(which) > 1 else {"const": which[0]}},
                     **({} if usual in which else {"required": ["kind"]}),
                 },
                 "then": {"$ref": target},

@@ -219,10 +219,11 @@ class Privacy(Table):
         WithJsonSchema(
             {
                 "anyOf": [
-                    {"type": "integer", "minimum": 2},
-                    {"type": "array", "items": {"type": "number"}},
+                    {"type": "integer", "minimum": 2, "maximum": 1000},
+                    {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 1000},
                     {"type": "null"},
-                ]
+                ],
+                "title": "whole number or list of numbers",
             }
         ),
     ] = Field(
@@ -255,8 +256,10 @@ class Privacy(Table):
                                 {"type": "array", "items": {"type": "integer", "minimum": 0}},
                             ]
                         },
+                        "minItems": 1,
                     },
-                ]
+                ],
+                "title": '"each node" or list of sets',
             }
         ),
     ] = Field(

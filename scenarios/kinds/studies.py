@@ -32,20 +32,27 @@ Seeds: TypeAlias = Annotated[
         {
             "anyOf": [
                 {"type": "integer", "minimum": 1},
-                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
-            ]
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0},
+                    "minItems": 1,
+                    "uniqueItems": True,
+                },
+            ],
+            "title": "count or list of seeds",
         }
     ),
 ]
 Values: TypeAlias = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
-Grid: TypeAlias = dict[str, Values]
+Grid: TypeAlias = Annotated[dict[str, Values], Field(title="table of lists")]
+Changes: TypeAlias = Annotated[dict[str, Any], Field(title="table of dotted keys")]
 
 
 class Series(Table):
     """One curve of a sweep."""
 
     name: str = Field(min_length=1, examples=["LDP gossip"], description="name in plots and tables")
-    set: dict[str, Any] = Field(
+    set: Changes = Field(
         default={},
         examples=[{"protocol.exchange": "ldp"}],
         description='fixed changes: {"protocol.exchange" = "ldp"}',
@@ -96,7 +103,7 @@ class Whatif(Table):
     """One variant, compared with the scenario itself on the same seeds."""
 
     name: str = Field(min_length=1, examples=["one sign flipper"], description="name in plots and tables")
-    set: dict[str, Any] = Field(
+    set: Changes = Field(
         min_length=1,
         examples=[{"adversary.byzantine.enabled": True}],
         description='what changes: {"adversary.byzantine.enabled" = true}',

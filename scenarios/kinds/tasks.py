@@ -32,7 +32,12 @@ _UNITS = {"type": "integer", "minimum": 1}
 Units: TypeAlias = Annotated[
     int | tuple[int, ...],
     BeforeValidator(_units),
-    WithJsonSchema({"anyOf": [_UNITS, {"type": "array", "items": _UNITS, "minItems": 1}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [_UNITS, {"type": "array", "items": _UNITS, "minItems": 1}],
+            "title": "whole number or list of whole numbers",
+        }
+    ),
 ]
 Sizes: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
 Predicts: TypeAlias = Literal["classes", "numbers", "either"]

@@ -35,12 +35,17 @@ _NODES = {"type": "array", "items": {"type": "integer", "minimum": 0}}
 AllOr: TypeAlias = Annotated[
     Literal["all"] | tuple[int, ...],
     BeforeValidator(_all_or),
-    WithJsonSchema({"anyOf": [{"const": "all"}, _NODES]}),
+    WithJsonSchema({"anyOf": [{"const": "all"}, _NODES], "title": '"all" or list of nodes'}),
 ]
 Group: TypeAlias = Annotated[
     str | tuple[int, ...],
     BeforeValidator(_group),
-    WithJsonSchema({"anyOf": [{"type": "string"}, _NODES]}),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, _NODES | {"minItems": 1}],
+            "title": "list of nodes or name of a region",
+        }
+    ),
 ]
 
 

@@ -186,6 +186,7 @@ class PartitionFault(Fault):
     groups: tuple[Group, ...] = Field(
         strict=False,
         min_length=1,
+        title="list of groups",
         examples=[[[0, 1, 2], "north"]],
         description="disjoint groups: lists of nodes, or names of regions; all others are one more group",
     )
