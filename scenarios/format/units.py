@@ -59,6 +59,14 @@ Rate = Annotated[float, _rate[0], _rate[1], _rate[2]]
 """Bits per second; written as text with a unit."""
 
 
+def not_later(key: str, end_s: float, start: str, start_s: float) -> str:
+    """Word the error that a key ends a time before another key begins it; both in seconds."""
+    return (
+        f"{key} must be later than {start} ({show(start_s, DURATIONS)}), got {show(end_s, DURATIONS)}; "
+        f"raise it, or remove it"
+    )
+
+
 def _every(value: Any) -> Any:
     if value == "round":
         return value

@@ -98,10 +98,11 @@ class LazyMixing(_Symmetric):
 
 
 class UniformNeighbourMixing(Mixing):
-    """The plain average of a node and its neighbours."""
+    """Plain average of a node and its neighbours."""
 
     kind: Literal["uniform-neighbour"] = Field(
-        description="1 / (1 + the receiver's number of neighbours); doubly stochastic only where all nodes have "
+        description="1 / (1 + the receiver's number of neighbours); doubly stochastic only where all "
+        "nodes have "
         "one number of neighbours"
     )
 

@@ -23,14 +23,15 @@ _HEAD = """\
 ## Scenario, format 1
 
 A scenario is a TOML file of tables. Unknown keys are refused, and so are numbers where a unit is needed.
-`sottovoce schema` prints the JSON Schema for editors, `sottovoce list` every kind, and `sottovoce validate` all errors
-of a file at once.
+`sottovoce schema` prints the JSON Schema for editors, `sottovoce list` every kind, and `sottovoce validate` all
+errors of a file at once.
 
 {types}
 
-A table that has kinds is shown in two parts: its kinds, each with the keys it has, then the keys with the kinds that
-have them (*of kind*). Such a table needs its `kind` as soon as it is written, unless a usual one is named. In the
-column *default*, "required" means that the key must be there, and "none" that it may be absent; what then holds is said
+A table that has kinds is shown in two parts: its kinds, each with the keys it has, then the keys with the kinds
+that have them (*of kind*). Such a table needs its `kind` as soon as it is written, unless a usual one is named. In
+the column *default*, "required" means that the key must be there, and "none" that it may be absent; what then
+holds is said
 under *meaning*. A default in the form `kind = "…"` is the table that holds where none is written."""
 
 
@@ -63,11 +64,13 @@ class KindRow:
         words: what ``kind`` is.
         meaning: of the kind.
         keys: that the kind has beside ``kind``.
+        notes: paragraphs on the kind.
     """
 
     words: tuple[str, ...]
     meaning: str
     keys: tuple[str, ...]
+    notes: str
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def _below(models: Sequence[type[Table]], prefix: str) -> Iterator[Section]:
             about,
             notes,
             "" if family is None else family.usual,
-            () if family is None else tuple(map(_kind, inner)),
+            tuple(_kind_rows(family)) if family is not None else (),
             tuple(_rows(inner, kinds_apart=family is not None)),
         )
         yield from _below(inner, f"{title}.")
@@ -135,9 +138,11 @@ def _told(table: type[Table]) -> tuple[str, str]:
     return " ".join(first.split()).replace("``", "`"), notes.replace("``", "`")
 
 
-def _kind(kind: type[Kind]) -> KindRow:
-    keys = tuple(name for name in keys_of(kind) if name != "kind")
-    return KindRow(kind.words(), described(keys_of(kind)["kind"]), keys)
+def _kind_rows(family: type[Kind]) -> Iterator[KindRow]:
+    for kind in dict.fromkeys(family.kinds().values()):
+        fields = keys_of(kind)
+        keys = tuple(name for name in fields if name != "kind")
+        yield KindRow(kind.words(), described(fields["kind"]), keys, _told(kind)[1])
 
 
 def _rows(models: Sequence[type[Table]], *, kinds_apart: bool = False) -> Iterator[Row]:
@@ -235,8 +240,8 @@ def _written(section: Section, same: str | None) -> str:
     if section.usual:
         parts.append(f'Without `kind` it is `"{section.usual}"`.')
     if section.kinds:
-        kinds = [(_words(k.words), k.meaning, ", ".join(f"`{key}`" for key in k.keys)) for k in section.kinds]
-        parts.append(_table(("kind", "meaning", "keys"), kinds))
+        parts.append(_kinds(section.kinds))
+        parts += [f"{_words(kind.words)}: {kind.notes}" for kind in section.kinds if kind.notes]
     rows = [
         (
             f"`{row.key}`",
@@ -251,6 +256,16 @@ def _written(section: Section, same: str | None) -> str:
     head = ("key", *(("of kind",) if every else ()), "type", "default", "example", "meaning")
     parts.append(_table(head, rows) if rows else "")
     return "\n\n".join(filter(None, parts))
+
+
+def _kinds(kinds: Sequence[KindRow]) -> str:
+    if not any(kind.keys for kind in kinds):
+        return _table(("kind", "meaning"), [(_words(kind.words), kind.meaning) for kind in kinds])
+    rows = [
+        (_words(kind.words), kind.meaning, ", ".join(f"`{key}`" for key in kind.keys) or "–")
+        for kind in kinds
+    ]
+    return _table(("kind", "meaning", "keys"), rows)
 
 
 def _words(words: Sequence[str]) -> str:

@@ -65,9 +65,14 @@ class MeanAroundMedianRule(PreparedRule):
 class KrumRule(PreparedRule):
     """By distances (Blanchard et al. 2017). Proven for n > 2 f + 2."""
 
-    kind: Literal["krum"] = Field(description="the mean of the models that are nearest to their nearest ones")
+    kind: Literal["krum"] = Field(
+        description="the mean of the models with the smallest sums of squared distances to their nearest ones"
+    )
     chosen: int = Field(
-        default=1, ge=1, examples=[2], description="how many are averaged (1: Krum; more: Multi-Krum)"
+        default=1,
+        ge=1,
+        examples=[2],
+        description="number of models that are averaged (1: Krum; more: Multi-Krum)",
     )
     scores: Literal["others", "blanchard"] = Field(
         default="blanchard",
@@ -113,7 +118,7 @@ class MinimumDiameterRule(UncentredRule):
     """By distances (El Mhamdi, Guerraoui, Rouault 2018, MDA). Needs n > 2 f."""
 
     kind: Literal["minimum-diameter"] = Field(
-        description="the mean of the n - f models that are closest together (MDA); all sets are looked at"
+        description="the mean of the n - f models that are closest together (MDA); all sets are compared"
     )
     f: Wrong
 
