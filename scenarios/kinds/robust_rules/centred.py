@@ -52,7 +52,7 @@ class NearestRule(CentredRule):
 class CentredClippingRule(CentredRule):
     """Around the own model (Karimireddy, He, Jaggi 2021).
 
-    The expected squared error is of order δ ρ²: δ is the fraction of wrong models, ρ² the spread of the others.
+    The expected squared error is of order δ ρ²: δ is the fraction of Byzantine models, ρ² the spread of the others.
     """
 
     kind: Literal["centred-clipping"] = Field(
@@ -73,7 +73,7 @@ class CentredClippingRule(CentredRule):
 class ClippedGossipRule(CentredRule):
     """Around the own model, by the weights of links (He, Karimireddy, Jaggi 2022).
 
-    Proven for wrong neighbours of weight δ = O(γ²), γ being the spectral gap of the honest graph, with the radius
+    Proven for Byzantine neighbours of weight δ = O(γ²), γ being the spectral gap of the honest graph, with the radius
     of the oracle.
     """
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MedianRule(UncentredRule):
-    """Position by position (Yin et al. 2018). Breaks down when half of the models are wrong."""
+    """Position by position (Yin et al. 2018). Breaks down when half of the models are Byzantine."""
 
     kind: Literal["median"] = Field(description="the median of every parameter")
 
@@ -25,7 +25,7 @@ class MedianRule(UncentredRule):
 
 
 class TrimmedMeanRule(PreparedRule):
-    """Position by position (Yin et al. 2018). Every value lies between right ones if at most f are wrong."""
+    """Position by position (Yin et al. 2018). Every value lies between honest ones if at most f are Byzantine."""
 
     kind: Literal["trimmed-mean"] = Field(
         description="the mean without the f smallest and largest of every parameter"
@@ -93,7 +93,7 @@ class KrumRule(PreparedRule):
 
 
 class GeometricMedianRule(UncentredRule):
-    """By distances (Pillutla, Kakade, Harchaoui 2022). Breaks down when half of the models are wrong."""
+    """By distances (Pillutla, Kakade, Harchaoui 2022). Breaks down when half of the models are Byzantine."""
 
     kind: Literal["geometric-median"] = Field(description="the point with the least sum of distances")
     steps: int | None = Field(
