@@ -39,14 +39,16 @@ def validate(
         raise typer.Exit(BAD_ARGUMENT)
 
 
-def schema() -> None:
-    """Print the JSON Schema of scenario files, for editors."""
-    import json
+def schema(
+    as_markdown: Annotated[
+        bool,
+        typer.Option("--markdown", help="Print the reference of every table and key in Markdown instead."),
+    ] = False,
+) -> None:
+    """Print the JSON Schema of scenario files, for editors, or their reference."""
+    from scenarios.reading import json_schema, reference
 
-    from scenarios.schema import Scenario
-
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Scenario.model_json_schema()
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    typer.echo(reference.markdown() if as_markdown else json_schema.written(), nl=False)
 
 
 def list_() -> None:
