@@ -1,4 +1,4 @@
-"""The loss of one release a node in exact rational arithmetic: what rank decisions should be, for small cases."""
+"""Loss of one release per node in exact rational arithmetic: reference for rank decisions in small cases."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Row = list[Fraction]
 def exact_losses(
     record: Record, coalition: frozenset[int], denominator: int | None = None
 ) -> dict[int, Fraction | None]:
-    """Σ of a node's losses when all its contributions move by their shifts in one direction; None where infinite.
+    """Return Σ of a node's losses when all its contributions shift in one direction; None where it is infinite.
 
-    Orthogonalises what was seen, one sight after another, without rounding. Costs the square of sights times
-    contributions in big integers: for some dozens of each.
+    Orthogonalises the sights one after another, without rounding. Costs the square of sights times contributions in
+    big integers: suitable for some dozens of each.
 
     Args:
         record: coefficients, noises and sensitivities are taken as the rational numbers that the floats are.
-        coalition: who looks.
-        denominator: coefficients are meant as the nearest fractions with denominators up to this, so that a third is
-            a third; None takes floats as they are.
+        coalition: nodes that pool their views.
+        denominator: largest denominator; each coefficient is replaced by the nearest such fraction, so that a third
+            is exact. None takes floats as they are.
 
     Returns:
         By node outside the coalition.
