@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from protocols.privacy.adaptive_clip import BIT, AdaptiveClip
-from protocols.privacy.bands import remember
+from protocols.privacy.bands import correlate
 from protocols.privacy.lineage import ORIGIN, Lineage
 from simulator.contract.compute import Handle, Vector
 from simulator.contract.node import Node
@@ -59,7 +59,7 @@ class Learner:
         step_cost_s: virtual seconds of one local update.
         schedule: step sizes, where they change; ``gain`` is then that of a step of size 1 times the largest.
         adaptive: how the clipping norm of whole updates follows their norms; None: it stays.
-        bands: coefficients of noise that remembers earlier rounds; None: every draw is its own.
+        bands: coefficients of noise correlated across rounds; None: independent draws.
         allowance: per node, how many noised sums it may contribute, over all its lives; None: any number.
 
     Guarantees:
@@ -128,12 +128,12 @@ class Learner:
             inputs.append(self._kept(node)[0])
             size += recipe.optimiser.state_size(size)
         inputs.append(node.id)
-        remembered = None
+        correlated = None
         if recipe.noised:
             noise = self.noise(node.id, node.rng("noise", round))
             if self.bands is not None:
-                remembered = remember(node, self.lineage, round, self.bands, noise, self.sigma[node.id])
-                noise = remembered.vector
+                correlated = correlate(node, self.lineage, round, self.bands, noise, self.sigma[node.id])
+                noise = correlated.vector
             if self.adaptive is not None:
                 own = self.adaptive.update_multiplier / self.adaptive.multiplier
                 noise = noise * np.float32(self._grown(node) * own)
@@ -149,7 +149,7 @@ class Learner:
         if self.adaptive is not None:
             node.disk[BIT] = self.adaptive.bit(node, round, bool(node.read(params)[-1] > 0.5))
             params = await node.compute(operations.head(self.size), params, size=self.size)
-        source = None if remembered is None else remembered.state
+        source = None if correlated is None else correlated.state
         return await self._updated(node, round, params, before, source)
 
     async def combine(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:

@@ -7,7 +7,7 @@ import numpy as np
 from protocols.privacy.record import Floats
 
 
-def supremum(gram: Floats) -> float:
+def adaptive_bound(gram: Floats) -> float:
     """Return min(Σ|G|, T · λ_max(G)) over the rounds with a positive entry on the diagonal.
 
     Two bounds of sup tr(GH) over positive semidefinite H with diagonal at most 1; the first is attained when G has no

@@ -24,7 +24,7 @@ MEMORY = "noises"
 """Key on a node's disk: its last noise vectors, the latest first."""
 
 
-class Remembered(NamedTuple):
+class RoundNoise(NamedTuple):
     """Noise of one round.
 
     Args:
@@ -47,9 +47,9 @@ def normalised(coefficients: Sequence[float]) -> tuple[float, ...]:
     return tuple(c / norm for c in coefficients)
 
 
-def remember(
+def correlate(
     node: Node, lineage: Lineage, round: int, coefficients: Sequence[float], drawn: Vector, sigma: float
-) -> Remembered:
+) -> RoundNoise:
     """Compute the noise of a round from a fresh draw and earlier noise, and keep it on the node's disk.
 
     Args:
@@ -60,7 +60,7 @@ def remember(
         drawn: z_t, the fresh draw.
         sigma: standard deviation of ``drawn``.
     """
-    before: list[Remembered] = node.disk.get(MEMORY, [])
+    before: list[RoundNoise] = node.disk.get(MEMORY, [])
     first, *others = coefficients
     vector = drawn.astype(np.float64)
     state = lineage.contribute(node.now_s, node.id, round, ORIGIN, gain=1.0, sigma=sigma, sensitivity=0.0)
@@ -68,6 +68,6 @@ def remember(
     for c, past in zip(others, before, strict=False):
         vector -= c * past.vector
         terms.append((-c / first, past.state))
-    made = Remembered((vector / first).astype(np.float32), lineage.combine(node.now_s, node.id, round, terms))
+    made = RoundNoise((vector / first).astype(np.float32), lineage.combine(node.now_s, node.id, round, terms))
     node.disk[MEMORY] = [made, *before][: len(others)]
     return made

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.privacy.correlated import correlated_columns, correlated_losses
 from protocols.privacy.exposure import Exposure, accumulate, loss_ratio
 from protocols.privacy.linear_view import sight_rows
 from protocols.privacy.record import Floats, Ints, Record
-from protocols.privacy.remembered import columns_that_remember, remembered_losses
 
 SAME_RATIO = 1e-9  # relative difference below which two coefficients are taken to differ by rounding only
 _UNSEEN, _KNOWN = -1, -2
@@ -33,11 +33,11 @@ class Charges:
     variance: Floats
 
 
-def local_charges(record: Record, exposure: Exposure, *, remembering: bool = True) -> Charges:
-    """Return the charges of :func:`local_losses`; with ``remembering``, correlated noise is charged as if absent."""
+def local_charges(record: Record, exposure: Exposure, *, correlated: bool = True) -> Charges:
+    """Return the charges of :func:`local_losses`; with ``correlated`` also updates with such noise, as unnoised."""
     there = np.isfinite(exposure.reach.first_s)
-    if not remembering:
-        there[columns_that_remember(record)] = False
+    if not correlated:
+        there[correlated_columns(record)] = False
     shown = np.flatnonzero(there)
     return Charges(
         exposure.reach.first_s[shown],
@@ -59,10 +59,10 @@ def local_losses(record: Record, exposure: Exposure, times_s: Floats, nodes: int
     Returns:
         Array [times, nodes].
     """
-    charged = local_charges(record, exposure, remembering=False)
+    charged = local_charges(record, exposure, correlated=False)
     loss = loss_ratio(charged.shift, np.sqrt(charged.variance))
     alone = accumulate(times_s, charged.t_s, charged.owner, loss, nodes)
-    return alone + remembered_losses(record, exposure, times_s, nodes)
+    return alone + correlated_losses(record, exposure, times_s, nodes)
 
 
 def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:

@@ -83,7 +83,7 @@ def measured(
     chunks = [coalitions[start::count] for start in range(count)]
     done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
     for chunk in Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_all_figures)(record, rows, chunk, scope, limits, unheard) for chunk in chunks
+        delayed(_all_figures)(record, rows, chunk, scope, limits, no_progress) for chunk in chunks
     ):
         done |= chunk
         on_progress(
@@ -175,5 +175,5 @@ def by_release(
     return found
 
 
-def unheard(fraction: float, text: str) -> None:
+def no_progress(fraction: float, text: str) -> None:
     """Report no progress."""

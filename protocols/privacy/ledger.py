@@ -33,7 +33,7 @@ from protocols.privacy.coalitions import (
     by_release,
     measured,
     never_above_larger,
-    unheard,
+    no_progress,
     with_opener,
 )
 from protocols.privacy.entries import Entry
@@ -123,7 +123,7 @@ def account(
         arithmetic is that of real numbers, with coefficients that agree to 1e-9 taken as equal.
     """
     record = read_record(entries)
-    case = _Case(record, question, facts, on_progress or unheard)
+    case = _Case(record, question, facts, on_progress or no_progress)
     try:
         rows = state_rows(record, limits.max_cells)
     except ViewTooLarge:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.privacy.adaptive_bound import supremum
+from protocols.privacy.adaptive_bound import adaptive_bound
 from protocols.privacy.exposure import Exposure
 from protocols.privacy.innovations import Filter, follow
 from protocols.privacy.linear_view import ViewTooLarge, Whitened, sight_rows, state_rows, whiten
@@ -55,7 +55,7 @@ def open_loop_losses(
         max_work: multiplications for the upper bound.
 
     Guarantees:
-        Exact up to that supremum for a fixed sequence of gradients of all other nodes (and of the victim,
+        Exact up to that bound for a fixed sequence of gradients of all other nodes (and of the victim,
         apart from its shifts). **No bound for adaptive training**; for an example see
         :mod:`protocols.privacy.ledger`. A combination
         of contributions shown without any noise is an infinite loss for everybody in it.
@@ -148,6 +148,6 @@ def _both(
                 else:
                     gram += moves[start:end].T @ moves[start:end]
                 start = end
-                upper[at, victim] = supremum(gram)
+                upper[at, victim] = adaptive_bound(gram)
                 same[at, victim] = max(0.0, float(gram.sum()))
     return OpenLoop(upper, same)

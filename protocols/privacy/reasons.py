@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from protocols.privacy.correlated import correlated_columns
 from protocols.privacy.exposure import Exposure
 from protocols.privacy.record import Ints, Record
-from protocols.privacy.remembered import columns_that_remember
 
 
 def why_infinite(record: Record, exposure: Exposure, victim: int, t_s: float, *, integers: bool) -> str:
@@ -33,7 +33,7 @@ def why_infinite(record: Record, exposure: Exposure, victim: int, t_s: float, *,
                 "same noise: both updates together show their difference without any"
             )
     bare = columns[record.sigma[columns] == 0]
-    bare = bare[~np.isin(bare, columns_that_remember(record))]
+    bare = bare[~np.isin(bare, correlated_columns(record))]
     if integers and len(bare):
         return (
             f"{_update(record, exposure, bare)} cannot be charged as part of the sum its noise was added to: "

@@ -32,7 +32,7 @@ FINEST, USUAL = 1e-7, 1e-4
 """Least and usual distance of two grid points, in units of ε."""
 TAIL = 12.0
 """Standard deviations of a loss that the grid covers."""
-HOPELESS, MOST_STEPS = 1e9, 10**6
+LARGEST_LOSS, MOST_STEPS = 1e9, 10**6
 """Loss, and number of steps, above which amplification is not computed."""
 
 
@@ -71,7 +71,7 @@ def sampled_epsilon(
     if not counts:
         return 0.0
     without = epsilon_of(plain, delta)
-    if rate == 1 or plain > HOPELESS or sum(counts.values()) > MOST_STEPS:
+    if rate == 1 or plain > LARGEST_LOSS or sum(counts.values()) > MOST_STEPS:
         return without
     return min(_composed(rate, _grouped(counts), adjacency, delta), without)
 

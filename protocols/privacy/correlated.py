@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols.privacy.adaptive_bound import supremum
+from protocols.privacy.adaptive_bound import adaptive_bound
 from protocols.privacy.entries import CONTRIBUTE
 from protocols.privacy.exposure import Exposure
 from protocols.privacy.linear_view import ancestors
 from protocols.privacy.record import Floats, Ints, Record
 
 
-def columns_that_remember(record: Record) -> Ints:
+def correlated_columns(record: Record) -> Ints:
     """Return the columns whose noise is a state."""
     return np.flatnonzero(
         np.fromiter(
@@ -27,14 +27,14 @@ def columns_that_remember(record: Record) -> Ints:
     )
 
 
-def remembered_losses(record: Record, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
+def correlated_losses(record: Record, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
     """Compute losses of contributions with correlated noise that can have influenced a sight.
 
     Returns:
         Array [times, nodes].
     """
     losses = np.zeros((len(times_s), nodes))
-    columns = columns_that_remember(record)
+    columns = correlated_columns(record)
     columns = columns[np.isfinite(exposure.reach.first_s[columns]) & (exposure.shift[columns] > 0)]
     for owner in np.unique(record.owner[columns]).tolist():
         mine = columns[record.owner[columns] == owner]
@@ -54,7 +54,7 @@ def _loss(noise: Floats, shift: Floats) -> float:
     if not (np.isfinite(shift).all() and (size > 1e-11 * np.linalg.norm(noise, axis=1)).all()):
         return float("inf")
     moves = np.linalg.solve(lower, np.diag(shift))
-    return supremum(moves.T @ moves)
+    return adaptive_bound(moves.T @ moves)
 
 
 def _noise_rows(record: Record, columns: Ints) -> Floats:
