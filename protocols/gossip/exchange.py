@@ -22,7 +22,7 @@ class Exchange(Protocol):
 
     @property
     def pace(self) -> int:
-        """Return the round a node must not fall behind, if only nodes in step can mix; otherwise, or if unknown, −1."""
+        """Return the round a node must keep up with, if only nodes in step can mix; otherwise, or if unknown, −1."""
         ...
 
     def begin(self, round: int) -> None:
