@@ -37,7 +37,7 @@ class MaskRefused(SottovoceError):
 def _check_list(members: Sequence[int]) -> None:
     if len(members) < 2:
         raise MaskRefused(
-            f"a list of {len(members)} member(s) leaves nobody to share a mask with: {members!r}"
+            f"a list of {len(members)} member(s) has no pair to share a mask, expected at least 2: {members!r}"
         )
     if any(low >= high for low, high in pairwise(members)):
         raise MaskRefused(f"an announced list must be in ascending order without repetition, not {members!r}")

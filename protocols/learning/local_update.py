@@ -159,7 +159,7 @@ def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
             within = jnp.linalg.norm(whole) <= clip
             moved = whole
             if recipe.unit:
-                # Decay, a proximal term or kept momentum move a node without data too; its neighbour's update is zero.
+                # Decay, a proximal term or kept momentum move a node without data too; its neighbour's update is 0.
                 moved = jnp.where(jnp.any(mask), clip_vector(whole, clip), 0.0)
             params = start - (moved if noise is None else moved + noise.reshape(size))
         if recipe.adapts:

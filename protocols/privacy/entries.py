@@ -404,7 +404,7 @@ def entries_of(rows: Iterable[Sequence[Any]]) -> list[Entry]:
 def record_end_s(entries: Sequence[Entry], end_s: float) -> float:
     """Return the time by which everything in a record has happened, seconds: no release is later.
 
-    A figure about a whole run is one up to this time, however long after its last program messages still came.
+    Figures about a whole run are up to this time: messages may arrive after the last program has ended.
 
     Args:
         entries: of the record, in any order.

@@ -58,7 +58,7 @@ def open_loop_losses(
         Exact up to that bound for a fixed sequence of gradients of all other nodes (and of the victim,
         apart from its shifts). **No bound for adaptive training**; for an example see
         :mod:`protocols.privacy.ledger`. A combination
-        of contributions shown without any noise is an infinite loss for everybody in it.
+        of contributions shown without any noise is an infinite loss for every node in it.
 
     Returns:
         Arrays [times, nodes].

@@ -78,7 +78,7 @@ class Wiretap:
         return len(self._src)
 
     def sees(self, src: int, dst: int) -> bool:
-        """Whether it listens on the link from ``src`` to ``dst``."""
+        """Return whether it listens on the link from ``src`` to ``dst``."""
         return self.links is None or (src, dst) in self.links
 
     def sent(self, t_s: float, src: int, dst: int, message: Message, size_bytes: int) -> int:

@@ -34,7 +34,7 @@ _ATTEMPTS = 1 << 16
 
 
 class Row(NamedTuple):
-    """The draws of one sending, one element per receiver.
+    """Draws of one sending, one element per receiver.
 
     Args:
         delay_ns: from the sender's uplink to the receiver's downlink; ``LOST`` if the message is lost on the way.
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 
 class Draws:
-    """The draws of every message of a run.
+    """Draws of every message of a run.
 
     Args:
         seed: of the run.
@@ -124,7 +124,7 @@ class Draws:
         return int(self.row(src, (dst,), kind, round).delay_ns[0])
 
     def _common(self, known: _Kind) -> bool:
-        """Whether so many sendings of this kind want draws that drawing for all links at once pays."""
+        """Return whether a kind has enough sendings for draws over all links at once to be faster."""
         enough = len(self._targets) // WORTH + WORTH
         known.singles += 1
         if known.singles < enough and known.served < enough:
@@ -133,7 +133,7 @@ class Draws:
         return True
 
     def repeat(self, src: int, dst: int, message: Message) -> int:
-        """How often a message of its kind, round and link was sent before the last one."""
+        """Return how often a message of its kind, round and link was sent before the last one."""
         return self._kinds[message.kind].last(src, message.round, dst)
 
     def again(self, src: int, dst: int, kind: str, round: int, repeat: int, attempt: int) -> Row:
@@ -215,7 +215,7 @@ class Draws:
 
 
 class _Kind:
-    """All messages of one kind: how often each sender sent each round, and draws made in advance."""
+    """Messages of one kind: how often each sender sent each round, and draws made in advance."""
 
     __slots__ = ("blocks", "lists", "root", "sent", "served", "singles")
 
@@ -229,7 +229,7 @@ class _Kind:
         """By sender: round -> receiver -> times; None stands for once to every usual receiver."""
 
     def delays(self, round: int) -> list[int]:
-        """The delays of a block, as a list: single numbers are quicker to get from it."""
+        """Delays of a block, as a list, from which single numbers are read faster."""
         found = self.lists.get(round)
         if found is None:
             found = self.lists[round] = self.blocks[round].delay_ns.tolist()
@@ -242,7 +242,7 @@ class _Kind:
             del sent[next(iter(sent))]
 
     def repeats(self, src: int, round: int, dsts: Sequence[int], usual: tuple[int, ...]) -> list[int]:
-        """How often each was sent this before; it is sent now."""
+        """Return how often each was sent this before, and count it as sent."""
         sent = self.sent[src]
         if round not in sent:
             self.remember(src, round, {})

@@ -64,7 +64,7 @@ class StationNetwork(Network):
         self._down_rate = link.downlinks(nodes)
         self._free_ns = [0] * nodes
         self._life = [0] * nodes
-        """How often each node went down; its transport then forgets what it would have sent again."""
+        """Count of crashes by node; after one its transport retransmits nothing of before."""
         self._down_free_ns = [0] * nodes
         self._link_free_ns: dict[tuple[int, int], int] = {}
         self._at_sender: list[dict[int, Transit]] = [{} for _ in range(nodes)]
