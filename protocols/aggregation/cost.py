@@ -19,7 +19,7 @@ from protocols.gossip.learner import VALUE_BYTES
 from protocols.sharing.modulus import Modulus
 
 
-class Cost(NamedTuple):
+class Traffic(NamedTuple):
     """Messages and bytes of a sum.
 
     Args:
@@ -30,10 +30,10 @@ class Cost(NamedTuple):
     messages: int
     size_bytes: int
 
-    def __add__(self, other: object) -> Cost:
-        if not isinstance(other, Cost):
+    def __add__(self, other: object) -> Traffic:
+        if not isinstance(other, Traffic):
             return NotImplemented
-        return Cost(self.messages + other.messages, self.size_bytes + other.size_bytes)
+        return Traffic(self.messages + other.messages, self.size_bytes + other.size_bytes)
 
 
 @dataclass(frozen=True)
@@ -58,39 +58,39 @@ def full(members: int) -> Turnout:
     return Turnout(members, members, members, members)
 
 
-def _named(count: int, payload_bytes: int) -> Cost:
+def _named(count: int, payload_bytes: int) -> Traffic:
     """Return the traffic of ``count`` messages of a sum, each with the same payload."""
-    return Cost(count, count * (SUM_BYTES + payload_bytes))
+    return Traffic(count, count * (SUM_BYTES + payload_bytes))
 
 
-def _hello(count: int, payload_bytes: int = 0) -> Cost:
-    return Cost(count, count * (HELLO_BYTES + payload_bytes))
+def _hello(count: int, payload_bytes: int = 0) -> Traffic:
+    return Traffic(count, count * (HELLO_BYTES + payload_bytes))
 
 
-def _list(listed: int) -> Cost:
+def _list(listed: int) -> Traffic:
     return _named(listed, ID_BYTES * listed)
 
 
-def setup(members: int) -> Cost:
+def setup(members: int) -> Traffic:
     """Traffic of the agreement on pair keys in one neighbourhood: every key is relayed to all other members.
 
     A new key is sent to each member that announced itself before, and their keys return in one message.
     """
     relayed = members * (members - 1)
-    return Cost(members + (members - 1) + relayed // 2, key_size_bytes() * (members + relayed))
+    return Traffic(members + (members - 1) + relayed // 2, key_size_bytes() * (members + relayed))
 
 
-def single_masks(turnout: Turnout, size: int, modulus: Modulus) -> Cost:
+def single_masks(turnout: Turnout, size: int, modulus: Modulus) -> Traffic:
     """Traffic of neighbourhood masks: n (V + 4 n) and the names of sums and members."""
     return _hello(turnout.listed) + _list(turnout.listed) + _named(turnout.sent, modulus.size_bytes(size))
 
 
-def trusted(turnout: Turnout, size: int, modulus: Modulus) -> Cost:
+def trusted(turnout: Turnout, size: int, modulus: Modulus) -> Traffic:
     """Traffic of a trusted aggregator: as many bytes as single masks."""
     return single_masks(turnout, size, modulus)
 
 
-def gopa(turnout: Turnout, size: int) -> Cost:
+def gopa(turnout: Turnout, size: int) -> Traffic:
     """Traffic of correlated noise: float32 vectors in place of masked ones."""
     return _hello(turnout.listed) + _list(turnout.listed) + _named(turnout.sent, VALUE_BYTES * size)
 
@@ -103,7 +103,7 @@ def double_masks(
     signed: bool = False,
     active: bool = False,
     committed: int | None = None,
-) -> Cost:
+) -> Traffic:
     """Traffic of double masking among all listed members: Bonawitz et al., and recovery of neighbourhood masks.
 
     Args:
@@ -133,7 +133,7 @@ def double_masks(
     return cost + _named(turnout.answered, SHARE_BYTES * dealt)
 
 
-def secagg_plus(members: int, degree: int, size: int, modulus: Modulus) -> Cost:
+def secagg_plus(members: int, degree: int, size: int, modulus: Modulus) -> Traffic:
     """Traffic of SecAgg+ without dropouts: everything but the lists grows with the degree, not with the members."""
     n, k = members, degree
     return (
@@ -147,7 +147,7 @@ def secagg_plus(members: int, degree: int, size: int, modulus: Modulus) -> Cost:
     )
 
 
-def vector_sharing(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
+def vector_sharing(turnout: Turnout, size: int, plan: SharingPlan) -> Traffic:
     """Traffic of neighbourhood sharing: about 2 n (n − 1) d / packing elements relayed, n d / packing in answers."""
     n, dealt = turnout.listed, turnout.dealt
     sealed = plan.sealed_bytes(size, n)
@@ -160,7 +160,7 @@ def vector_sharing(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
     )
 
 
-def lightsecagg(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
+def lightsecagg(turnout: Turnout, size: int, plan: SharingPlan) -> Traffic:
     """Traffic of LightSecAgg: shares of masks as in :func:`vector_sharing`, one vector per member, one answer."""
     n, dealt, sent = turnout.listed, turnout.dealt, turnout.sent
     sealed = plan.sealed_bytes(size, n)
@@ -175,7 +175,7 @@ def lightsecagg(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
     )
 
 
-def cesar(members: int, index_bytes: int, sent_words: list[int], modulus: Modulus) -> Cost:
+def cesar(members: int, index_bytes: int, sent_words: list[int], modulus: Modulus) -> Traffic:
     """Traffic of sparsified masks: every member's choice to all others, and the words each one sends.
 
     Args:

@@ -62,7 +62,7 @@ class Graph(NamedTuple):
     threshold: int
 
 
-def everybody(threshold: Callable[[int], int]) -> Callable[[SumId, tuple[int, ...]], Graph]:
+def complete_graphs(threshold: Callable[[int], int]) -> Callable[[SumId, tuple[int, ...]], Graph]:
     """Return a function that makes complete graphs, with the threshold for the number of holders."""
 
     # All members of a sum, and its aggregator, ask for the same graph.

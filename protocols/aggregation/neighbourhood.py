@@ -24,7 +24,7 @@ import numpy as np
 
 from protocols.aggregation.offers import Offers
 from protocols.aggregation.public_range import ROUNDING
-from protocols.aggregation.session import Sessions
+from protocols.aggregation.session import NodeSums
 from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
@@ -60,7 +60,7 @@ class NeighbourhoodExchange:
             lambda: [(v, node.weight(node.id, receiver=v)) for v in node.neighbors],
             KEPT_ROUNDS,
         )
-        self._sessions = Sessions(node, suite, rules, self._offers, rules.encoding.size(learner.size))
+        self._sums = NodeSums(node, suite, rules, self._offers, rules.encoding.size(learner.size))
         self._greetings: dict[tuple[int, int], Any] = {}
 
     @property
@@ -95,14 +95,14 @@ class NeighbourhoodExchange:
         """Answer the neighbours, and open the own neighbourhood's sum if possible; the result is in the range."""
         node = self._node
         self._offers.put(round, mine)
-        await self._sessions.offered(round)
+        await self._sums.offered(round)
         await self._pump(lambda: not self._peers.awaited(round), self._wait_s)
         listed = tuple(v for v in node.neighbors if self._can_list(v, round))
         greetings = {v: self._greetings.get((v, round)) for v in listed}
         self._greetings = {key: said for key, said in self._greetings.items() if key[1] > round}
         if self._robust is not None:
             return self.settle(round, await self._compared(self._robust, round, listed, greetings, mine))
-        opened = await self._sessions.open_round(round, listed, greetings, self._pump, len(node.neighbors))
+        opened = await self._sums.open_round(round, listed, greetings, self._pump, len(node.neighbors))
         if opened is None:
             node.record("mixed", round=round, heard=0, of=len(node.neighbors))
             return self.settle(round, mine)
@@ -117,7 +117,7 @@ class NeighbourhoodExchange:
         members = 0
         for number, bucket in enumerate(self._rules.bucketed(node.id, round, node.neighbors)):
             there = tuple(v for v in listed if v in bucket)
-            opened = await self._sessions.open_round(
+            opened = await self._sums.open_round(
                 round, there, greetings, self._pump, len(bucket), first=number
             )
             if opened is not None:
@@ -177,7 +177,7 @@ class NeighbourhoodExchange:
             self._peers.heard(delivery.src, message.round)
             if message.kind == HELLO and self._suite.greets:
                 self._greetings.setdefault((delivery.src, message.round), message.body)
-        await self._sessions.handle(delivery)
+        await self._sums.handle(delivery)
 
 
 SuiteFactory = Callable[[Node], Suite]

@@ -30,7 +30,7 @@ def listed_in(payload: Any) -> Any:
     return payload
 
 
-class Sessions:
+class NodeSums:
     """Sums of one node: those it opens, one at a time, and those it is a member of."""
 
     def __init__(self, node: Node, suite: Suite, rules: Rules, offers: Offers, size: int) -> None:

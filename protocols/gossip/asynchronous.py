@@ -1,7 +1,7 @@
 """Asynchronous gossip: a local step on the node's own clock, then one exchange with one random neighbour.
 
-Push, pull and push-pull differ only in which side sends its model (:class:`Manners`). A round is one local update of
-a node; no node waits for another. Received models are kept until the node's next tick and merged then
+Push, pull and push-pull differ only in which side sends its model (:class:`ExchangeStyle`). A round is one local update
+of a node; no node waits for another. Received models are kept until the node's next tick and merged then
 (:class:`~protocols.gossip.merging.MergeRules`); requests are answered at once, between local steps.
 
 Sources: push after Ormándi, Hegedűs and Jelasity 2013 (arXiv 1109.1396, gossip learning). Pulling spreads information
@@ -30,7 +30,7 @@ MODEL, OFFER, REQUEST = "model", "offer", "request"
 
 
 @dataclass(frozen=True)
-class Manners:
+class ExchangeStyle:
     """Direction of an exchange with a random neighbour.
 
     Args:
@@ -44,9 +44,9 @@ class Manners:
     asks: bool
 
 
-PUSH = Manners("push", shows=True, asks=False)
-PULL = Manners("pull", shows=False, asks=True)
-PUSH_PULL = Manners("push-pull", shows=True, asks=True)
+PUSH = ExchangeStyle("push", shows=True, asks=False)
+PULL = ExchangeStyle("pull", shows=False, asks=True)
+PUSH_PULL = ExchangeStyle("push-pull", shows=True, asks=True)
 
 
 @dataclass(frozen=True)
@@ -117,17 +117,17 @@ class Gossiper:
     one, and never reuses its noise. Models received but not yet merged are lost.
     """
 
-    def __init__(self, node: Node, learner: Learner, pace: Pace, manners: Manners) -> None:
+    def __init__(self, node: Node, learner: Learner, pace: Pace, style: ExchangeStyle) -> None:
         self._node = node
         self._learner = learner
         self._pace = pace
-        self._manners = manners
+        self._style = style
         self._mine: Aged = node.disk.get("aged", Aged(learner.start, 0, 0))
         self._arrived: list[Aged] = []
 
     async def run(self) -> None:
         """Run all remaining rounds, starting from the state on disk."""
-        node, pace, name = self._node, self._pace, self._manners.name
+        node, pace, name = self._node, self._pace, self._style.name
         while (round := self._mine.steps) < pace.rounds:
             await self._listen(ticking(pace.period_s, node.uniform(name, round, 0)))
             mine, arrived = self._mine, self._arrived
@@ -146,7 +146,7 @@ class Gossiper:
 
     async def _listen(self, seconds: float) -> None:
         node = self._node
-        if self._manners.asks:
+        if self._style.asks:
             await pump(node, self._handle, lambda: False, seconds)
             return
         await node.sleep(seconds)  # no answer is expected, so one look at the mailbox is enough
@@ -154,7 +154,7 @@ class Gossiper:
             self._take(delivery)
 
     async def _linger(self) -> None:
-        if not self._manners.asks:
+        if not self._style.asks:
             await self._listen(LINGER_PERIODS * self._pace.period_s)
             return
         while (
@@ -163,8 +163,8 @@ class Gossiper:
             await self._handle(delivery)
 
     def _address(self, peer: int, round: int) -> None:
-        if self._manners.shows:
-            self._show(peer, round, OFFER if self._manners.asks else MODEL)
+        if self._style.shows:
+            self._show(peer, round, OFFER if self._style.asks else MODEL)
         else:
             self._node.send(peer, call(REQUEST, round))
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from protocols.aggregation.members import participants
 from protocols.aggregation.offers import Offers
-from protocols.aggregation.session import Sessions
+from protocols.aggregation.session import NodeSums
 from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
@@ -54,7 +54,7 @@ class SecureMember(Member):
         self._share = plan.shares[node.id]
         offers = Offers(node, rules.encoding, lambda: [(ROOT, self._share)], KEPT_ROUNDS)
         self._offers = offers
-        self._sessions = Sessions(node, suite, rules, offers, rules.encoding.size(learner.size))
+        self._sums = NodeSums(node, suite, rules, offers, rules.encoding.size(learner.size))
         self._ready: dict[int, Any] = {}
         self._excess = ExcessNoise(node, learner, rules)
 
@@ -79,7 +79,7 @@ class SecureMember(Member):
         update = await self._update(round, start, result)
         update = self._excess.noised(round, update)
         self._offers.put(round, update)
-        await self._sessions.offered(round)
+        await self._sums.offered(round)
         payload, size, _ = self._suite.greeting(parent, round)
         self._node.send(parent, Message(HELLO, round, payload, HELLO_BYTES + size))
 
@@ -103,7 +103,7 @@ class SecureMember(Member):
             lambda: all(v in self._ready for v in self._peers.alive_of(self._asked)),
             self._wait_s,
         )
-        opened = await self._sessions.open_round(
+        opened = await self._sums.open_round(
             first,
             tuple(sorted(self._ready)),
             dict(self._ready),
@@ -158,8 +158,8 @@ class SecureMember(Member):
             return
         if message.kind in (SURPLUS, SEEDS):
             asked = participants(self._plan.participation, len(self._node.members(ROOT)))
-            included = self._sessions.included(ROOT, message.round)
+            included = self._sums.included(ROOT, message.round)
             self._excess.handle(delivery, asked, included)
             return
         await super()._handle(delivery)
-        await self._sessions.handle(delivery)
+        await self._sums.handle(delivery)

@@ -8,7 +8,7 @@ from protocols.privacy.entries import COMBINE, CONTRIBUTE
 from protocols.privacy.exposure import expose
 from protocols.privacy.record import Record
 
-Row = list[Fraction]
+Coefficients = list[Fraction]
 
 
 def exact_losses(
@@ -39,7 +39,7 @@ def exact_losses(
         node: [Fraction(float(exposure.shift[i])) * (record.owner[i] == node) for i in hidden]
         for node in nodes
     }
-    basis: list[tuple[Row, Fraction]] = []
+    basis: list[tuple[Coefficients, Fraction]] = []
     losses: dict[int, Fraction | None] = dict.fromkeys(nodes, Fraction(0))
     for sight in exposure.sights:
         row = _combined(
@@ -59,8 +59,8 @@ def exact_losses(
     return losses
 
 
-def _states(record: Record, place: dict[int, int], denominator: int | None) -> list[Row]:
-    states: list[Row] = [[Fraction(0)] * len(place)]
+def _states(record: Record, place: dict[int, int], denominator: int | None) -> list[Coefficients]:
+    states: list[Coefficients] = [[Fraction(0)] * len(place)]
     for state in range(1, len(record.kinds)):
         parents, coefs = record.parents[state], record.coefs[state]
         if record.kinds[state] == CONTRIBUTE:
@@ -82,7 +82,7 @@ def _states(record: Record, place: dict[int, int], denominator: int | None) -> l
     return states
 
 
-def _combined(terms: list[tuple[Fraction, Row]]) -> Row:
+def _combined(terms: list[tuple[Fraction, Coefficients]]) -> Coefficients:
     return [
         sum((c * entry for c, entry in zip([c for c, _ in terms], column, strict=True)), Fraction(0))
         for column in zip(*[row for _, row in terms], strict=True)
