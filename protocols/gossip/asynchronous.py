@@ -1,7 +1,7 @@
 """Asynchronous gossip: a local step on the node's own clock, then one exchange with one random neighbour.
 
-Push, pull and push-pull differ only in which side sends its model (:class:`ExchangeStyle`). A round is one local update
-of a node; no node waits for another. Received models are kept until the node's next tick and merged then
+Push, pull and push-pull differ only in which side sends its model (:class:`ExchangeStyle`). A round is one local
+update of a node; no node waits for another. Received models are kept until the node's next tick and merged then
 (:class:`~protocols.gossip.merging.MergeRules`); requests are answered at once, between local steps.
 
 Sources: push after Ormándi, Hegedűs and Jelasity 2013 (arXiv 1109.1396, gossip learning). Pulling spreads information
