@@ -24,7 +24,7 @@ from simulator.contract.compute import Vector
 from simulator.contract.node import Node
 
 SEED_BYTES = 32
-Law: TypeAlias = Literal["skellam", "discrete-gaussian"]
+NoiseLaw: TypeAlias = Literal["skellam", "discrete-gaussian"]
 
 
 class Encoding(ABC):
@@ -113,7 +113,7 @@ class NoisedIntegers(Encoding):
     def __init__(
         self,
         codec: Codec,
-        law: Law,
+        law: NoiseLaw,
         sigma: float,
         elements: int,
         beacon: bytes,
