@@ -14,7 +14,7 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Return its name."""
 
 
 _Object = TypeVar("_Object", bound=Named)

@@ -1,4 +1,4 @@
-"""Figure of a search for the breaking point: accuracy lost by number of Byzantine nodes."""
+"""Figure of a search for the breaking point: accuracy loss by number of Byzantine nodes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from simulator.errors import StorageError
 
 
 def has_breaking(study: Study) -> bool:
-    """Whether a study looked for a breaking point."""
+    """Return whether a study searched for a breaking point."""
     return study.kind == "breaking"
 
 
 def breaking_figure(study: Study) -> Figure:
-    """Accuracy lost by number of Byzantine nodes, against the same nodes being honest: mean and 95 % t interval.
+    """Draw accuracy loss by number of Byzantine nodes, against honest runs: mean and 95 % t interval.
 
-    One seed has no interval, and no bar.
+    With one seed there is no interval and no bar.
 
     Raises:
         StorageError: the search did not finish.
@@ -42,7 +42,7 @@ def breaking_figure(study: Study) -> Figure:
             cost = means[numbers.index(found["liars"])]
             left = (
                 found["liars"] - min(numbers) < max(numbers) - found["liars"]
-            )  # the words go where there is room
+            )  # the label goes where there is room
             ax.plot(found["liars"], cost, marker="o", ms=6, color=style.VERMILION, zorder=4)
             ax.annotate(
                 f"breaks at {found['liars']}",
@@ -66,7 +66,7 @@ def _found(study: Study) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise StorageError(f"{file}: is not there or damaged ({error}); run the search to its end") from error
+        raise StorageError(f"{file}: is missing or damaged ({error}); run the search to its end") from error
     return found
 
 
@@ -76,7 +76,7 @@ FIGURES = (
         has_breaking,
         breaking_figure,
         "Accuracy lost by number of Byzantine nodes, against the same nodes being honest{over}. {bars} "
-        "Dashed: the mark; red: the smallest number found that passes it.",
+        "Dashed: the limit; red: the smallest number found that exceeds it.",
         of="study",
         place=30,
         alone=True,
