@@ -157,6 +157,12 @@ def _alike(one: _Said, other: _Said) -> bool:
     )
 
 
+def _same_models(one: worlds.Outcome, other: worlds.Outcome) -> bool:
+    import numpy as np
+
+    return all(np.array_equal(model, other.models[node]) for node, model in one.models.items())
+
+
 def _poison(report: Report, table: Attack, base: Path) -> None:
     """Check that training is changed at Byzantine nodes alone, and the same way each time."""
     import numpy as np
@@ -193,13 +199,28 @@ def _poison(report: Report, table: Attack, base: Path) -> None:
             build(scenario, BatchedExecutor(), base)
 
 
+_MASKED: dict[str, Any] = {
+    "protocol": {"kind": "dsgd", "rounds": worlds.ROUNDS, "exchange": "secure"},
+    "privacy": worlds.PRIVACY,
+}
+"""A world whose messages hold arrays, which tampering can change; a model is a handle until it is protected."""
+
+
 def tamper(report: Report, table: Tamper, base: Path) -> None:
     """Check tampering: on messages of a small world, twice."""
     made = worlds.scenario_of(
-        network={**worlds.WORLD["network"], "loss": 0.0},
         adversary={"tamper": [{"kind": "drop", "nodes": [WRONG]}], "encrypted": False, "knowledge": table.knowledge},
+        **(_MASKED if table.changes else {}),
     )
-    placed = table.model_copy(update={"nodes": (WRONG,), "links": None, "messages": None, "at": None, "until": None})
+    placed = table.model_copy(
+        update={
+            "nodes": (WRONG,),
+            "links": None,
+            "messages": ("masked",) if table.changes else None,
+            "at": None,
+            "until": None,
+        }
+    )
     changed = made.adversary.model_copy(update={"tamper": (placed,)})
     scenario = made.model_copy(update={"adversary": changed})
     first, again = worlds.run(scenario, base), worlds.run(scenario, base)
@@ -209,3 +230,6 @@ def tamper(report: Report, table: Tamper, base: Path) -> None:
         expect(first.trace == again.trace, "two runs have different events")
     with report.must("changes is true or false"):
         expect(isinstance(table.changes, bool), f"it is {table.changes!r}")
+    with report.must("tampering leaves traces in events or models"):
+        calm = worlds.run(made.model_copy(update={"adversary": changed.model_copy(update={"tamper": ()})}), base)
+        expect(calm.trace != first.trace or not _same_models(calm, first), "the run is what it is without it")

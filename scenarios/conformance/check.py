@@ -62,9 +62,15 @@ def _kind(kind: type[Kind], tables: tuple[Mapping[str, Any], ...], base: Path, i
     if imports:
         generic.light(report, kind, sound)
     battery = _of_family(kind)
-    for table in sound:
+    for i, table in enumerate(sound):
         with report.must("it can be used"):
-            battery(report, table, base)
+            try:
+                battery(report, table, base)
+            except ConfigurationError as refused:
+                if i == 0:
+                    raise
+                keys = table.model_dump(mode="json", exclude_defaults=True)
+                report.skip(f"the table {keys}", f"it does not fit what the battery uses: {refused}")
     return report.conclude()
 
 

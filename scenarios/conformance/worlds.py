@@ -29,7 +29,7 @@ WORLD: Mapping[str, Any] = {
     "name": "conformance",
     "topology": {"kind": "complete", "nodes": NODES},
     "network": {"latency": {"kind": "lognormal", "median": "20 ms", "sigma": 0.3}, "uplink": "10 Mbit/s"},
-    "data": {"kind": "blobs", "samples": 240, "features": 3, "classes": 2},
+    "data": {"kind": "blobs", "samples": 240, "features": 6, "classes": 2},
     "model": {"kind": "softmax"},
     "training": {"step": 0.5, "divisor": 40, "step_cost": "5 ms"},
     "protocol": {"kind": "dsgd", "rounds": ROUNDS, "exchange": "plain"},

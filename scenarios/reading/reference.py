@@ -123,7 +123,7 @@ def _type(annotation: Any) -> str:
     if models_of(annotation):
         return "list of tables" if _is_list(annotation) else "table"
     if origin is Literal:
-        return " | ".join(f"`{toml(word)}`" for word in inner)
+        return " | ".join(f"`{_toml(word)}`" for word in inner)
     if origin is Union or origin is types.UnionType:
         return " | ".join(dict.fromkeys(_type(part) for part in inner if part is not type(None)))
     if origin is tuple:
@@ -144,19 +144,19 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if models_of(field.annotation):
         return "none" if field.default == () else "its defaults"
-    return f"`{toml(_plain(field.default, field))}`"
+    return f"`{_toml(_plain(field.default, field))}`"
 
 
 def _example(name: str, field: FieldInfo) -> str:
     if models_of(field.annotation):
         return "below"
     if field.examples:
-        return f"`{toml(field.examples[0])}`"
+        return f"`{_toml(field.examples[0])}`"
     if name == "kind" or not (field.is_required() or field.default is None):
         value = get_args(field.annotation)[0] if field.is_required() else _plain(field.default, field)
-        return f"`{toml(value)}`"
+        return f"`{_toml(value)}`"
     words = [word for word in get_args(field.annotation) if isinstance(word, str | int)]
-    return f"`{toml(words[0])}`" if words else ""
+    return f"`{_toml(words[0])}`" if words else ""
 
 
 def _plain(value: Any, field: FieldInfo) -> Any:
@@ -167,12 +167,11 @@ def _plain(value: Any, field: FieldInfo) -> Any:
     return adapter.dump_python(value, mode="json") if value != () else []
 
 
-def toml(value: Any) -> str:
-    """Return a value as TOML has it; tables are written inline."""
+def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(k)} = {toml(v)}" for k, v in value.items()) + " }" if value else "{}"
+        return "{ " + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in value.items()) + " }" if value else "{}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(toml, value)) + "]"
+        return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, float):
         return repr(value).replace("e-0", "e-")
     return json.dumps(value, ensure_ascii=False)

@@ -25,6 +25,7 @@ Threshold: TypeAlias = Annotated[
     Field(
         gt=0,
         le=1,
+        examples=["67 %"],
         description="least fraction of the holders whose shares recover; absent, or where it would be less: more "
         "than half of holders and colluders together, so that nobody can be told two stories",
     ),
@@ -32,6 +33,7 @@ Threshold: TypeAlias = Annotated[
 Verifiable: TypeAlias = Annotated[
     bool,
     Field(
+        examples=[True],
         description="holders check their shares of seeds against commitments (Pedersen), complain, and exclude a "
         "dealer that cheats; three more requests",
     ),

@@ -29,20 +29,27 @@ if TYPE_CHECKING:
     from simulator.topology.overlays import Overlay
 
 Rounds: TypeAlias = Annotated[
-    int, Field(ge=1, le=1_000_000, description="local updates of each node, at least 1")
+    int,
+    Field(ge=1, le=1_000_000, examples=[100], description="local updates of each node, at least 1"),
 ]
 InTheClear: TypeAlias = Annotated[
     Literal["plain", "ldp"],
-    Field(description="plain (models in the clear) or ldp (noised models)"),
+    Field(examples=["ldp"], description="plain (models in the clear) or ldp (noised models)"),
 ]
 Exchange: TypeAlias = Annotated[
     Literal["plain", "ldp", "secure"],
-    Field(description="plain (models in the clear), ldp (noised models) or secure (only sums are seen)"),
+    Field(
+        examples=["secure"],
+        description="plain (models in the clear), ldp (noised models) or secure (only sums are seen)",
+    ),
 ]
 Timeout: TypeAlias = Annotated[
-    Duration, Field(gt=0, description='longest wait for a neighbour in a round: "500 ms"')
+    Duration,
+    Field(gt=0, examples=["800 ms"], description='longest wait for a neighbour in a round: "500 ms"'),
 ]
-Period: TypeAlias = Annotated[Duration, Field(gt=0, description='time between local updates: "250 ms"')]
+Period: TypeAlias = Annotated[
+    Duration, Field(gt=0, examples=["100 ms"], description='time between local updates: "250 ms"')
+]
 
 
 @dataclass(frozen=True)

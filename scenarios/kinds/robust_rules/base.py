@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from protocols.gossip.robust_mix import Heard, Rule
 
 Wrong: TypeAlias = Annotated[
-    int, Field(ge=0, description="wrong models among those compared: a node's neighbours and itself")
+    int,
+    Field(
+        ge=0, examples=[1], description="wrong models among those compared: a node's neighbours and itself"
+    ),
 ]
 Before: TypeAlias = Annotated[
     Literal["nothing", "nearest-mixing", "adaptive-clipping", "bucketing"],
     Field(
+        examples=["nearest-mixing"],
         description="what is done to the models first: nearest-mixing (NNM, each replaced by the mean of its "
         "nearest), adaptive-clipping (ARC, the longest cut) or bucketing (means of random pairs, the last one alone "
-        "if they are odd: f of these may be wrong)"
+        "if they are odd: f of these may be wrong)",
     ),
 ]
 Need: TypeAlias = Literal["own samples", "honest nodes"]

@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
     from protocols.gossip.robust_mix import Heard
 
-Outsiders: TypeAlias = Annotated[int, Field(ge=0, description="wrong models among a node's neighbours")]
+Outsiders: TypeAlias = Annotated[
+    int, Field(ge=0, examples=[1], description="wrong models among a node's neighbours")
+]
 Budget: TypeAlias = Annotated[
     Fraction,
-    Field(gt=0, lt=1, description="of a node's mixing weight that wrong neighbours may have together"),
+    Field(
+        gt=0,
+        lt=1,
+        examples=["20 %"],
+        description="fraction of a node's mixing weight that wrong neighbours may have together",
+    ),
 ]
 Radius: TypeAlias = Annotated[float, Field(gt=0)] | Literal["adaptive", "oracle"]
 
