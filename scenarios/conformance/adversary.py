@@ -94,7 +94,10 @@ def attack(report: Report, table: Attack, base: Path) -> None:
         from simulator.contract.knowledge import LEVELS
 
         expect(table.part in ("messages", "training", "shares", "nothing"), f"part is {table.part!r}")
-        expect(table.knowledge in LEVELS, f"knowledge is {table.knowledge!r}, expected one of {', '.join(LEVELS)}")
+        expect(
+            table.knowledge in LEVELS,
+            f"knowledge is {table.knowledge!r}, expected one of {', '.join(LEVELS)}",
+        )
     _poison(report, table, base)
     if table.part != "messages":
         return
@@ -172,7 +175,9 @@ def _poison(report: Report, table: Attack, base: Path) -> None:
     from scenarios.build import build
 
     scenario = _scenario(table, table.knowledge)
-    clean = worlds.scenario_of(**({"protocol": {**worlds.WORLD["protocol"], "exchange": "ldp"}, "privacy": worlds.PRIVACY}))
+    clean = worlds.scenario_of(
+        **({"protocol": {**worlds.WORLD["protocol"], "exchange": "ldp"}, "privacy": worlds.PRIVACY})
+    )
     learning = build(clean, BatchedExecutor(), base).learning
     task = learning.evaluator.task
     training = Training(learning.bank, learning.shares.dataset, task.classes, learning.learner.sigma)
@@ -187,7 +192,10 @@ def _poison(report: Report, table: Attack, base: Path) -> None:
         kept = [(after.sigma[node], training.sigma[node]) for node in honest]
         expect(all(a == b for a, b in kept), f"noise of honest nodes: {kept}")
     with report.must("the same training is poisoned the same way"):
-        expect(np.array_equal(after.bank.x, again.bank.x) and np.array_equal(after.bank.y, again.bank.y), "two differ")
+        expect(
+            np.array_equal(after.bank.x, again.bank.x) and np.array_equal(after.bank.y, again.bank.y),
+            "two differ",
+        )
     changed = after.bank is not training.bank or tuple(after.sigma) != tuple(training.sigma)
     with report.must('part is "training" if only training changes'):
         expect(table.part != "training" or changed, "nothing changes")
@@ -209,7 +217,11 @@ _MASKED: dict[str, Any] = {
 def tamper(report: Report, table: Tamper, base: Path) -> None:
     """Check tampering: on messages of a small world, twice."""
     made = worlds.scenario_of(
-        adversary={"tamper": [{"kind": "drop", "nodes": [WRONG]}], "encrypted": False, "knowledge": table.knowledge},
+        adversary={
+            "tamper": [{"kind": "drop", "nodes": [WRONG]}],
+            "encrypted": False,
+            "knowledge": table.knowledge,
+        },
         **(_MASKED if table.changes else {}),
     )
     placed = table.model_copy(
@@ -231,5 +243,7 @@ def tamper(report: Report, table: Tamper, base: Path) -> None:
     with report.must("changes is true or false"):
         expect(isinstance(table.changes, bool), f"it is {table.changes!r}")
     with report.must("tampering leaves traces in events or models"):
-        calm = worlds.run(made.model_copy(update={"adversary": changed.model_copy(update={"tamper": ()})}), base)
+        calm = worlds.run(
+            made.model_copy(update={"adversary": changed.model_copy(update={"tamper": ()})}), base
+        )
         expect(calm.trace != first.trace or not _same_models(calm, first), "the run is what it is without it")

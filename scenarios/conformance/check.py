@@ -39,8 +39,9 @@ def check_kind(
 
     Example:
         >>> from scenarios.kinds.latencies.laws import GammaLaw
-        >>> print(sv.check_kind(GammaLaw, imports=False))
-        gamma meets 16 requirements
+        >>> from sottovoce.testing import check_kind
+        >>> print(check_kind(GammaLaw, imports=False))
+        gamma meets 17 requirements
     """
     folder = Path.cwd() if base is None else Path(base)
     if isinstance(kind, type) and issubclass(kind, Kind) and kind.words():

@@ -90,7 +90,8 @@ def made(kind: type[Kind], raw: Mapping[str, Any]) -> Kind | str:
         return kind.model_validate(dict(raw))
     except ValidationError as refused:
         return "; ".join(
-            f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in refused.errors(include_url=False)
+            f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+            for error in refused.errors(include_url=False)
         )
 
 

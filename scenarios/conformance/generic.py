@@ -33,11 +33,15 @@ def check(report: Report, kind: type[Kind], more: Sequence[Mapping[str, Any]]) -
     """
     with report.must("it is complete and has a docstring"):
         expect(not isabstract(kind), f"it does not define {', '.join(sorted(kind.__abstractmethods__))}")
-        expect((kind.__dict__.get("__doc__") or "").strip(), "expected a docstring that says what the kind is")
+        expect(
+            (kind.__dict__.get("__doc__") or "").strip(), "expected a docstring that says what the kind is"
+        )
     for name, field in keys_of(kind).items():
         with report.must("every key has a description and an example or a default"):
             expect(described(field), f"key {name} has no description; give Field(description=...)")
-            expect(documented(field) or name == "kind", f"key {name} has no example; give Field(examples=[...])")
+            expect(
+                documented(field) or name == "kind", f"key {name} has no example; give Field(examples=[...])"
+            )
     tables = list(_tables(report, kind, more))
     for table in tables:
         _facts(report, table)
@@ -56,7 +60,9 @@ def _tables(report: Report, kind: type[Kind], more: Sequence[Mapping[str, Any]])
     try:
         given = list(variants(kind))
     except NoExample as missing:
-        report.failures.append(f"examples of required keys: key {missing} has none; give Field(examples=[...])")
+        report.failures.append(
+            f"examples of required keys: key {missing} has none; give Field(examples=[...])"
+        )
         given = []
     for name, raw in [*given, *(("", dict(table)) for table in more)]:
         table = made(kind, raw)
@@ -99,9 +105,10 @@ def _sound(report: Report, table: Kind) -> bool:
                 and all(isinstance(part, str | int) for part in one[0])
                 and isinstance(one[1], str)
             )
-            expect(right, f"got {one!r}; expected ((\"key\",), \"message\")")
+            expect(right, f'got {one!r}; expected (("key",), "message")')
             expect(
-                not one[0] or one[0][0] in keys_of(type(table)), f"{one[0][0] if one[0] else ''} is no key of the table"
+                not one[0] or one[0][0] in keys_of(type(table)),
+                f"{one[0][0] if one[0] else ''} is no key of the table",
             )
     return not found
 
@@ -123,7 +130,9 @@ def _is_plain(value: Any) -> bool:
     """Return whether TOML can hold a value."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
-    return all(map(_is_plain, value)) if isinstance(value, list) else isinstance(value, str | bool | int | float)
+    return (
+        all(map(_is_plain, value)) if isinstance(value, list) else isinstance(value, str | bool | int | float)
+    )
 
 
 def _schema(report: Report, kind: type[Kind]) -> None:

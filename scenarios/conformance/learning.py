@@ -43,18 +43,34 @@ def data(report: Report, table: Data, base: Path) -> None:
         expect(same, "two loads differ; draw from rng alone")
     with report.must("train_samples() is their number, or None"):
         expect(told in (None, len(found.train_y)), f"it is {told}, there are {len(found.train_y)}")
-        expect(table.train_samples() in (None, len(found.train_y)), f"without a folder it is {table.train_samples()}")
+        expect(
+            table.train_samples() in (None, len(found.train_y)),
+            f"without a folder it is {table.train_samples()}",
+        )
     with report.must("feature_count and class_count are those of the samples, or None"):
         features = prod(found.train_x.shape[1:])
-        expect(table.feature_count in (None, features), f"{table.feature_count} features, samples have {features}")
-        expect(table.class_count in (None, found.classes), f"{table.class_count} classes, there are {found.classes}")
+        expect(
+            table.feature_count in (None, features),
+            f"{table.feature_count} features, samples have {features}",
+        )
+        expect(
+            table.class_count in (None, found.classes),
+            f"{table.class_count} classes, there are {found.classes}",
+        )
     with report.must("regression is true if labels are numbers to predict"):
-        expect(table.regression == (found.classes is None), f"{table.regression}, with {found.classes} classes")
+        expect(
+            table.regression == (found.classes is None), f"{table.regression}, with {found.classes} classes"
+        )
     with report.must("no_images is given unless samples have the shape of images"):
         shape = found.train_x.shape[1:]
-        expect(table.no_images is not None or len(shape) in (2, 3), f"it is None, and samples have shape {shape}")
+        expect(
+            table.no_images is not None or len(shape) in (2, 3), f"it is None, and samples have shape {shape}"
+        )
     with report.must("no_users is given only where users are unknown"):
-        expect(table.no_users is None or found.groups is None, f"users are known, and no_users is {table.no_users!r}")
+        expect(
+            table.no_users is None or found.groups is None,
+            f"users are known, and no_users is {table.no_users!r}",
+        )
 
 
 def partition(report: Report, table: Partition, base: Path) -> None:
@@ -77,9 +93,14 @@ def partition(report: Report, table: Partition, base: Path) -> None:
         expect(len(parts) == NODES, f"{len(parts)} arrays for {NODES} nodes")
         for part in parts:
             expect((np.diff(part) > 0).all(), f"{part[:10]} does not ascend")
-            expect(len(part) and part[0] >= 0 and part[-1] < samples, f"samples {part[:1]} to {part[-1:]} of {samples}")
+            expect(
+                len(part) and part[0] >= 0 and part[-1] < samples,
+                f"samples {part[:1]} to {part[-1:]} of {samples}",
+            )
     with report.must("every node has as many samples as fewest() says"):
-        expect(min(map(len, parts)) >= table.fewest(), f"a node has {min(map(len, parts))} of {table.fewest()}")
+        expect(
+            min(map(len, parts)) >= table.fewest(), f"a node has {min(map(len, parts))} of {table.fewest()}"
+        )
     with report.must("no sample is held twice unless copies is true"):
         held = np.concatenate(parts)
         expect(table.copies or len(np.unique(held)) == len(held), "one is; say copies, or deal each once")
@@ -88,7 +109,10 @@ def partition(report: Report, table: Partition, base: Path) -> None:
     with report.must("shortage() refuses one sample for all nodes"):
         found = list(table.shortage(NODES, 1))
         expect(found, "it yields nothing")
-        expect(all(key[0] in type(table).model_fields for key, _ in found), f"{found[0][0]} is no key of the table")
+        expect(
+            all(key[0] in type(table).model_fields for key, _ in found),
+            f"{found[0][0]} is no key of the table",
+        )
 
 
 def _dataset(samples: int) -> Dataset:
@@ -104,7 +128,9 @@ def _dataset(samples: int) -> Dataset:
 def model(report: Report, table: Model, base: Path) -> None:
     """Check a model with its loss, on the labels and shapes it is for."""
     shape = (16, 16) if table.needs_images else (5,)
-    labels: tuple[int | None, ...] = {"classes": (CLASSES,), "numbers": (None,), "either": (CLASSES, None)}[table.predicts]
+    labels: tuple[int | None, ...] = {"classes": (CLASSES,), "numbers": (None,), "either": (CLASSES, None)}[
+        table.predicts
+    ]
     for classes in labels:
         _task(report, table, shape, classes)
 
@@ -116,7 +142,10 @@ def _task(report: Report, table: Model, shape: tuple[int, ...], classes: int | N
 
     task = table.build(shape, classes)
     with report.must("equal tables give equal tasks"):
-        expect(table.model_copy().build(shape, classes) == task, "they differ; cache the function that makes the task")
+        expect(
+            table.model_copy().build(shape, classes) == task,
+            "they differ; cache the function that makes the task",
+        )
     with report.must("parameters() is their number, or None"):
         told = table.parameters(prod(shape), classes)
         expect(told in (None, task.size), f"it is {told}, the task has {task.size}")
@@ -124,7 +153,10 @@ def _task(report: Report, table: Model, shape: tuple[int, ...], classes: int | N
     with report.must("init() gives finite float32 parameters, the same for the same generator"):
         expect(np.shape(params) == (task.size,), f"shape {np.shape(params)}, size is {task.size}")
         expect(np.asarray(params).dtype == np.float32, f"they are {np.asarray(params).dtype}")
-        expect(np.isfinite(params).all() and np.array_equal(params, task.init(_rng())), "they differ or are not finite")
+        expect(
+            np.isfinite(params).all() and np.array_equal(params, task.init(_rng())),
+            "they differ or are not finite",
+        )
     x = _rng().normal(size=(7, *shape)).astype(np.float32)
     y = np.zeros(7, np.float32) if classes is None else np.arange(7) % classes
     with report.must("loss() is a finite number with a finite gradient"):
@@ -158,7 +190,9 @@ def optimizer(report: Report, table: Optimizer, base: Path) -> None:
     with report.must("a direction is finite and has the shape of the parameters"):
         expect(step.shape == params.shape and bool(jnp.isfinite(step).all()), f"{step}")
     with report.must("linear is said only where the direction is the gradient"):
-        expect(not table.linear or bool(jnp.allclose(step, gradient + decay * params)), f"{step} for {gradient}")
+        expect(
+            not table.linear or bool(jnp.allclose(step, gradient + decay * params)), f"{step} for {gradient}"
+        )
     with report.must("stateful says whether there is a state"):
         size = sum(leaf.size for leaf in jax.tree.leaves(state))
         expect(not table.stateful or size > 0, "it is true, and the state is empty")
@@ -171,4 +205,7 @@ def schedule(report: Report, table: Schedule, base: Path) -> None:
         wrong = [(made, size) for made, size in enumerate(sizes) if not (isfinite(size) and size >= 0)]
         expect(not wrong, f"after {wrong[0][0] if wrong else 0} steps: {wrong[0][1] if wrong else 0}")
     with report.must("step sizes are in proportion to the scenario's"):
-        expect(all(abs(table.build(1.0)(made) - 2 * size) < 1e-9 for made, size in enumerate(sizes)), "they are not")
+        expect(
+            all(abs(table.build(1.0)(made) - 2 * size) < 1e-9 for made, size in enumerate(sizes)),
+            "they are not",
+        )

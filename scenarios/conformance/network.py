@@ -36,7 +36,10 @@ def law(report: Report, table: DelayLaw, base: Path) -> None:
     with report.must("build() maps uniform numbers to as many seconds, whatever the shape of the array"):
         expect(drawn.shape == u.shape, f"shape {drawn.shape} for {u.shape}")
         square = np.asarray(table.build()(u[:6].reshape(2, 3)))
-        expect(square.shape == (2, 3) and np.array_equal(square.ravel(), drawn[:6]), "arrays (2, 3) are drawn otherwise")
+        expect(
+            square.shape == (2, 3) and np.array_equal(square.ravel(), drawn[:6]),
+            "arrays (2, 3) are drawn otherwise",
+        )
     with report.must("draws are finite and not negative"):
         expect(np.isfinite(drawn).all() and (drawn >= 0).all(), f"{drawn.min():g} to {drawn.max():g} s")
     with report.must("the larger the uniform number, the longer the delay"):
@@ -49,9 +52,14 @@ def law(report: Report, table: DelayLaw, base: Path) -> None:
         told = f"median_s is {table.median_s:g} s, the middle fifth is {low:g} to {high:g} s"
         expect(low - ROUNDING <= table.median_s <= high + ROUNDING, told)
     with report.must("varies says whether draws differ"):
-        expect(table.varies or np.ptp(drawn) <= ROUNDING, f"varies is {table.varies}, draws span {np.ptp(drawn):g} s")
+        expect(
+            table.varies or np.ptp(drawn) <= ROUNDING,
+            f"varies is {table.varies}, draws span {np.ptp(drawn):g} s",
+        )
     if table.varies is not True and table.varies is not False:
-        report.failures.append(f"varies says whether draws differ: it is {table.varies!r}, expected true or false")
+        report.failures.append(
+            f"varies says whether draws differ: it is {table.varies!r}, expected true or false"
+        )
 
 
 def latency(report: Report, table: Latency, base: Path) -> None:
@@ -72,9 +80,15 @@ def latency(report: Report, table: Latency, base: Path) -> None:
         drawn = made.base_s(src, others)
         with report.must("latencies of links are finite, not negative and not below least_s"):
             expect(np.shape(drawn) == others.shape, f"shape {np.shape(drawn)} for {others.shape} receivers")
-            expect(np.isfinite(drawn).all() and (drawn >= table.least_s - ROUNDING).all(), f"{drawn} s from node {src}")
+            expect(
+                np.isfinite(drawn).all() and (drawn >= table.least_s - ROUNDING).all(),
+                f"{drawn} s from node {src}",
+            )
         with report.must("the same seed gives the same latencies"):
-            expect(again.base_s is not None and np.array_equal(drawn, again.base_s(src, others)), f"from node {src}")
+            expect(
+                again.base_s is not None and np.array_equal(drawn, again.base_s(src, others)),
+                f"from node {src}",
+            )
 
 
 def topology(report: Report, table: Topology, base: Path) -> None:
@@ -82,7 +96,9 @@ def topology(report: Report, table: Topology, base: Path) -> None:
     if _without_files(report, table, base):
         return
     with report.must("it is a FixedTopology or a ChangingTopology"):
-        expect(isinstance(table, FixedTopology | ChangingTopology), f"it is a {type(table).__mro__[1].__name__}")
+        expect(
+            isinstance(table, FixedTopology | ChangingTopology), f"it is a {type(table).__mro__[1].__name__}"
+        )
     if isinstance(table, FixedTopology):
         _graph(report, table, base)
     elif isinstance(table, ChangingTopology):
@@ -104,16 +120,23 @@ def _graph(report: Report, table: FixedTopology, base: Path) -> None:
     with report.must("node_count is the number of nodes, or None"):
         expect(table.node_count in (None, len(graph)), f"it is {table.node_count}, there are {len(graph)}")
     with report.must("least_degree is the smallest number of neighbours, or None"):
-        expect(table.least_degree in (None, min(degrees)), f"it is {table.least_degree}, a node has {min(degrees)}")
+        expect(
+            table.least_degree in (None, min(degrees)),
+            f"it is {table.least_degree}, a node has {min(degrees)}",
+        )
     with report.must("regular is said only of graphs whose nodes have one number of neighbours"):
         expect(not table.regular or len(set(degrees)) == 1, f"numbers are {sorted(set(degrees))}")
     with report.must("tree_levels is the depth of a tree with root 0; 0 where there is none"):
         levels = table.tree_levels
         if levels:
             depth = max(nx.single_source_shortest_path_length(graph, 0).values())
-            expect(nx.is_tree(graph) and depth == levels, f"it is {levels}, the depth below node 0 is {depth}")
+            expect(
+                nx.is_tree(graph) and depth == levels, f"it is {levels}, the depth below node 0 is {depth}"
+            )
     with report.must("the same seed gives the same graph"):
-        expect(_edges(graph) == _edges(table.graph(SEED, base) if file is None else graph), "two graphs differ")
+        expect(
+            _edges(graph) == _edges(table.graph(SEED, base) if file is None else graph), "two graphs differ"
+        )
     for key in {table.denser, table.larger}:
         with report.must("denser and larger name keys of the table"):
             expect(key in type(table).model_fields, f"{key} is none")
@@ -131,7 +154,9 @@ def _overlay(report: Report, table: ChangingTopology, base: Path) -> None:
     overlay, again = table.overlay(SEED, base), table.overlay(SEED, base)
     ever = table.ever_linked(base)
     with report.must("node_count is the number of nodes, or None"):
-        expect(overlay.nodes == table.node_count, f"it is {table.node_count}, the overlay has {overlay.nodes}")
+        expect(
+            overlay.nodes == table.node_count, f"it is {table.node_count}, the overlay has {overlay.nodes}"
+        )
     for round in range(EPOCHS):
         epoch = overlay.epoch(0, round)
         links = [overlay.links(node, epoch) for node in range(overlay.nodes)]
@@ -171,7 +196,9 @@ def mixing(report: Report, table: Mixing, base: Path) -> None:
         with report.must("mixing weights are not negative, and rows sum to 1"):
             expect((weights >= -ROUNDING).all() and np.allclose(weights.sum(axis=1), 1.0), name)
         with report.must("weights are on links and on the own model alone"):
-            stray = [(i, j) for i, j in zip(*np.nonzero(weights), strict=True) if i != j and j not in neighbors[i]]
+            stray = [
+                (i, j) for i, j in zip(*np.nonzero(weights), strict=True) if i != j and j not in neighbors[i]
+            ]
             expect(not stray, f"{name}: {stray[:3]}")
         with report.must("columns sum to 1 where doubly_stochastic says so"):
             said = table.doubly_stochastic(regular=name == "ring")
@@ -194,7 +221,9 @@ def fault(report: Report, table: Fault, base: Path) -> None:
     from simulator.faults import plan
 
     if table.file is not None and not (base / table.file).is_file():
-        report.skip("events of the fault", f"there is no file {table.file}; pass check_kind a table and base=")
+        report.skip(
+            "events of the fault", f"there is no file {table.file}; pass check_kind a table and base="
+        )
         return
     site = Site(16, _Regions(), base, SEED)
     named = table.named()
@@ -205,7 +234,9 @@ def fault(report: Report, table: Fault, base: Path) -> None:
     with report.must("events are of nodes and links of the site, and do not contradict each other"):
         plan.check(events, site.nodes)
     with report.must("the same site has the same events"):
-        expect(_plain(events) == _plain(table.build(site)), "two builds differ; draw from a stream of site.seed")
+        expect(
+            _plain(events) == _plain(table.build(site)), "two builds differ; draw from a stream of site.seed"
+        )
     with report.must("slows says whether nodes compute more slowly for a while"):
         expect(not any(isinstance(event, plan.Slow) for event in events) or table.slows, "it is false")
     with report.must("planned() lists outages that are built too"):

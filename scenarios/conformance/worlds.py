@@ -174,5 +174,7 @@ def values(outcome: Outcome) -> dict[int, NDArray[np.floating[Any]]]:
             found[entry.state] = np.asarray(outcome.states[entry.state], np.float64)
         elif isinstance(entry, Combination) and all(parent in found for parent in entry.parents):
             terms = zip(entry.coefs, entry.parents, strict=True)
-            found[entry.state] = sum((coef * found[parent] for coef, parent in terms), np.zeros_like(found[ORIGIN]))
+            found[entry.state] = sum(
+                (coef * found[parent] for coef, parent in terms), np.zeros_like(found[ORIGIN])
+            )
     return found
