@@ -20,8 +20,8 @@ def check_kind(
     """Run the conformance battery of a plug-in author over a kind, a metric or a figure.
 
     Every kind is checked for documentation, examples, facts, round trips and light imports, then for what its family
-    promises, with every table that its examples make: a law's quantiles, a protocol's record of releases, the sum that
-    an aggregation opens and so on. A kind need not be installed for that.
+    promises, with every table that its examples make: quantiles of a law, the record of releases of a protocol, the
+    sum that an aggregation opens and so on. A kind need not be installed for that.
 
     Args:
         kind: the class of a kind; or a :class:`~analysis.metrics.declared.Metric` or

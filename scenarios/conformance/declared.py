@@ -44,8 +44,8 @@ def metric(report: Report, one: Metric, base: Path) -> None:
             kept = one.folded(kept, Event(t_s, node, told))
     with report.must("it gives a number of what it has kept, also of nothing"):
         for state in (None, kept):
-            value = one.counted(state)
-            expect(value is None or np.ndim(value) == 0, f"{value!r}")
+            number = one.counted(state)
+            expect(number is None or np.ndim(number) == 0, f"{number!r}")
     if kept is None:
         report.skip("it takes events in", f'no event "{one.event}" in the world of the battery')
 

@@ -116,10 +116,12 @@ def partition(report: Report, table: Partition, base: Path) -> None:
 
 
 def _dataset(samples: int) -> Dataset:
+    import numpy as np
+
     from protocols.learning.dataset import Dataset
 
     rng = _rng()
-    x = rng.normal(size=(samples + 40, 3))
+    x = rng.normal(size=(samples + 40, 3)).astype(np.float32)
     y = rng.integers(0, CLASSES, samples + 40)
     users = rng.permutation(samples) % (3 * NODES)
     return Dataset(x[:samples], y[:samples], x[samples:], y[samples:], CLASSES, groups=users)

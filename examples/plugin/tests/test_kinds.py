@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from sottovoce.testing import check_kind
 from sottovoce_example.attack import MinMaxAttack
 from sottovoce_example.latency import ShiftedExponentialLaw
 from sottovoce_example.protocol import BroadcastProtocol
 from sottovoce_example.rule import PhocasRule
 
 import sottovoce as sv
+from sottovoce.testing import check_kind
 
 SCENARIO = Path(__file__).parent.parent / "scenario.toml"
 

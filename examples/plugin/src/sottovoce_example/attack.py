@@ -12,7 +12,7 @@ class MinMaxAttack(ContentAttack):
     """As far off as the honest models are from each other (Shejwalkar, Houmansadr 2021, NDSS)."""
 
     kind: Literal["min-max"] = Field(
-        description="the mean of the honest models minus so many deviations that none is further away than two of them"
+        description="the mean of honest models minus so many deviations that it is no further off than two of them"
     )
     knowledge: ClassVar[str] = "received"
 
@@ -24,6 +24,7 @@ class MinMaxAttack(ContentAttack):
 @cache  # one operation for each number of models, so that it is compiled once
 def _operation(count):
     import jax.numpy as jnp
+
     from simulator.contract.compute import Op
 
     def sent(*models):
