@@ -33,7 +33,7 @@ plugin: $(STAMP)
 		"$$python" -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation \
 			"$$folder/sources" "$$folder/plugin" && \
 		cd "$$folder" && "$$python" -m pytest -q -p no:cacheprovider plugin/tests && \
-		venv/bin/sottovoce run plugin/scenario.toml --out "$$folder/run" && \
+		venv/bin/sottovoce run plugin/scenario.toml --set protocol.rounds=5 --out "$$folder/run" && \
 		venv/bin/sottovoce list | grep sottovoce-example
 
 lint: $(STAMP)

@@ -55,7 +55,8 @@ def markdown() -> str:
         "Metrics of plug-ins follow under their names.",
         f"**manifest.json**\n\n{_keys(MANIFEST)}",
         "`metrics` says of metrics of plug-ins which package they are from, in which version; it is there if there "
-        "are any.",
+        "are any. `plugins` says the same of\nkinds, by the key at which the scenario has them "
+        '(`"network.latency": "others 1.2"`); it is there if it uses any.',
         _TIMELINE,
     ]
     return "\n\n".join(parts)

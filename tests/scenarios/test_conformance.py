@@ -30,8 +30,52 @@ from simulator.errors import ConfigurationError
 from tests.support.matrix import covering
 from tests.support.places import ROOT
 
-GROUPS = ["latencies", "topologies", "faults", "protocols", "aggregations", "attacks", "robust_rules", "mechanisms", "data", "partitions", "tasks", "mixing", "transports", "link_latencies", "optimizers", "schedules", "slowdowns", "tamperings"]
-QUICK = ["gamma", "empirical", "matrix", "clusters", "matching", "churn", "metropolis", "reliable", "outage", "sessions", "given", "blobs", "dirichlet", "users", "linear", "adam", "cosine", "median", "sign-flip", "label-flip", "drop", "push", "trusted", "pairs"]
+GROUPS = (
+    "latencies",
+    "topologies",
+    "faults",
+    "protocols",
+    "aggregations",
+    "attacks",
+    "robust_rules",
+    "mechanisms",
+    "data",
+    "partitions",
+    "tasks",
+    "mixing",
+    "transports",
+    "link_latencies",
+    "optimizers",
+    "schedules",
+    "slowdowns",
+    "tamperings",
+)
+QUICK = (
+    "gamma",
+    "empirical",
+    "matrix",
+    "clusters",
+    "matching",
+    "churn",
+    "metropolis",
+    "reliable",
+    "outage",
+    "sessions",
+    "given",
+    "blobs",
+    "dirichlet",
+    "users",
+    "linear",
+    "adam",
+    "cosine",
+    "median",
+    "sign-flip",
+    "label-flip",
+    "drop",
+    "push",
+    "trusted",
+    "pairs",
+)
 
 
 def kinds() -> Iterator[type[Kind]]:
