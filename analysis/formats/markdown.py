@@ -53,8 +53,9 @@ def markdown() -> str:
         f"**summary.json**\n\n{_keys(SUMMARY)}",
         "Metrics of plug-ins follow under their names.",
         f"**manifest.json**\n\n{_keys(MANIFEST)}",
-        "Absent where there are none: `metrics` says of metrics of plug-ins which package they are from, in which "
-        "version; `objects` what was given in memory in place of tables ([python.md](python.md)).",
+        "Absent where there are none: `metrics` names the package and version of each metric of a plug-in; `plugins` "
+        "those of each kind of a plug-in, by the key at which the scenario has it (`\"network.latency\": "
+        "\"others 1.2\"`); `objects` what was given in memory in place of tables ([python.md](python.md)).",
         _TIMELINE,
     ]
     return "\n\n".join(parts)

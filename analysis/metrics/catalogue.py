@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 from analysis.metrics.declared import EVALUATION, GROUP, Event, Metric, Snapshot, Value
-from simulator.plugins import declared, package_of, points
+from simulator import plugins
+from simulator.plugins import declared
 
 POINTS = "0 to 1"
 
@@ -43,7 +44,7 @@ def of_plugins() -> dict[str, Metric]:
 
 def packages() -> dict[str, str]:
     """Map the names of metrics of plug-ins to package and version."""
-    return {point.name: " ".join(package_of(point) or ("unknown",)) for point in points(GROUP)}
+    return plugins.packages(GROUP)
 
 
 def _local(part: str) -> Callable[[Snapshot], Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -52,11 +53,21 @@ def schema(
 
 
 def list_() -> None:
-    """Print every kind there is, and the scenarios that come with sottovoce."""
+    """Print every kind there is, those of plug-ins with their package, and the scenarios that come with sottovoce."""
     from scenarios.load import shipped
     from scenarios.reading.choices import KINDS
+    from scenarios.reading.packages import packages_at
+    from simulator.plugins import packages
 
     width = max(map(len, KINDS))
+
+    def tell(key: str, words: Iterable[str], package: Mapping[str, str]) -> None:
+        told = (f"{word} ({package[word]})" if word in package else word for word in words)
+        typer.echo(f"{key:{width}}  {', '.join(told)}")
+
     for key, words in KINDS.items():
-        typer.echo(f"{key:{width}}  {', '.join(words)}")
-    typer.echo(f"{'scenarios':{width}}  {', '.join(shipped())}")
+        tell(key, words, packages_at(key))
+    for name in ("metrics", "figures"):
+        if brought := packages(f"sottovoce.{name}"):
+            tell(name, brought, brought)
+    tell("scenarios", shipped(), {})

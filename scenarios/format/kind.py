@@ -139,8 +139,11 @@ def _by_kind(mapping: Mapping[str, str], usual: str) -> JsonSchemaValue:
 
 
 def plugin_of(kind: type[Kind]) -> tuple[str, str] | None:
-    """Return package and version that a kind comes from; None for the kinds of sottovoce itself."""
-    point = _ORIGINS.get(kind)
+    """Return package and version that a kind comes from; None for the kinds of sottovoce itself.
+
+    A latency that was made of a law comes from where the law does.
+    """
+    point = next((_ORIGINS[base] for base in kind.__mro__ if base in _ORIGINS), None)
     return None if point is None else package_of(point)
 
 
@@ -187,7 +190,9 @@ def _loaded(point: EntryPoint, family: type[Kind]) -> type[Kind]:
 def _complete(kind: type[Kind], by: str) -> None:
     if isabstract(kind):
         missing = ", ".join(sorted(kind.__abstractmethods__))
-        raise ConfigurationError(f"{by}: {kind.__name__} does not define {missing}; a kind must")
+        keys = sorted(kind.__abstractmethods__ & kind.model_fields.keys())
+        hint = f"; {', '.join(keys)} became a key: annotate a constant fact as ClassVar" if keys else ""
+        raise ConfigurationError(f"{by}: {kind.__name__} does not define {missing}; a kind must{hint}")
 
 
 def _unique(found: Mapping[str, type[Kind]], word: str, kind: type[Kind], by: str) -> type[Kind]:
