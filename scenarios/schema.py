@@ -72,7 +72,7 @@ def filled(raw: Any) -> Any:
 
 
 def _needs_mixing(topology: Any) -> bool:
-    """Return whether the links of a topology have no mixing weights of their own."""
+    """Return whether the links of a topology are fixed, so that their mixing weights come from [mixing]."""
     kind = Topology.kinds().get(_kind(topology))
     return kind is not None and kind.is_fixed()
 
