@@ -52,5 +52,6 @@ class Declared:
         if message.body is not None and message.release is None:
             raise ContractError(
                 f"message {message.kind!r} of round {message.round} has a body but no release, so the ledger cannot "
-                "count what it reveals; send models with sottovoce.send_model and no other bodies, or remove [privacy]"
+                "count what it reveals; send models with sottovoce.send_model and no other bodies, or remove "
+                "[privacy]"
             )

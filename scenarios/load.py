@@ -227,7 +227,7 @@ def examine(raw: dict[str, Any], base: Path) -> tuple[Scenario | None, list[tupl
 
 
 def _readable(raw: dict[str, Any], broken: set[str]) -> dict[str, Any]:
-    """Return the tables that are valid on their own, so that their cross-checks can run although others are broken."""
+    """Return the tables that are valid on their own, so that their cross-checks can run beside broken ones."""
     tables: dict[str, Any] = {}
     complete = filled(raw)
     for name, field in Scenario.model_fields.items():

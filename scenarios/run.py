@@ -88,7 +88,8 @@ def run(
     began = time.perf_counter()
     if live and scenario.secure is not None and scenario.secure.crypto == "ideal":
         raise ConfigurationError(
-            'crypto must be "real" in a live run, got "ideal": an ideal sum has no messages; use "real"', "secure.crypto"
+            'crypto must be "real" in a live run, got "ideal": an ideal sum has no messages; use "real"',
+            "secure.crypto",
         )
     objects.check(scenario, live=live)
     executor = executor or BatchedExecutor()
@@ -197,9 +198,7 @@ class _Underway:
         stopped: KeyboardInterrupt | None = None
         try:
             claims = claim(self.scenario, self.parts, end_s, self.recorder.on_progress)
-        except (
-            KeyboardInterrupt
-        ) as error:  # the record is written nevertheless, and can be accounted later
+        except KeyboardInterrupt as error:  # the record is written nevertheless, and can be accounted later
             claims, stopped, status = [], error, "interrupted"
         log = self.engine.log
         facts = {
@@ -239,8 +238,8 @@ def claim(
 ) -> list[Claim]:
     """Return the ledger's claims about this run; none if all data were pooled at one place.
 
-    Claims are made at evenly spaced times. The last one is the end of the record, so messages delivered after the last
-    program had finished are counted too.
+    Claims are made at evenly spaced times. The last one is the end of the record, so messages delivered after the
+    last program had finished are counted too.
     """
     privacy = scenario.privacy
     if privacy is None or scenario.protocol.pools_data:

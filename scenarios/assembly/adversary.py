@@ -80,7 +80,8 @@ class Placing:
         self.cast = Cast(byzantine, curious, tampering, frozenset(sybils))
         if len(self.cast.corrupt) >= len(graph):
             raise ConfigurationError(
-                "at least one node must be honest, since only honest nodes are measured, got none; use fewer attackers",
+                "at least one node must be honest, since only honest nodes are measured, got none; use fewer "
+                "attackers",
                 "adversary",
             )
         return graph

@@ -64,8 +64,8 @@ def build_integers(
 def _calibrated(scenario: Scenario, learning: Learning, members: int, law: SumLaw) -> float:
     """Return the least standard deviation of a client's noise with which a client in every sum meets the target.
 
-    It is computed at the scale for no noise, the finest. The coarser scale that noise needs adds a little rounding, so
-    the target used is a thousandth lower.
+    It is computed at the scale for no noise, the finest. The coarser scale that noise needs adds a little rounding,
+    so the target used is a thousandth lower.
     """
     privacy, secure, learner = scenario.privacy, scenario.secure, learning.learner
     assert privacy is not None

@@ -80,7 +80,8 @@ def build_learning(
         overlay: nodes and their links.
         base: folder that relative file names start at.
         executor: carries out model mathematics.
-        sybils: number of Sybil identities; they are the last nodes and hold no data, so other nodes' data do not change.
+        sybils: number of Sybil identities; they are the last nodes and hold no data, so other nodes' data do not
+            change.
         objects: data and model in memory, in place of those of the scenario.
 
     Raises:

@@ -68,8 +68,8 @@ def build_security(
     timeout_s = protocol.timeout_s
     if secure is None or privacy is None or timeout_s is None:
         raise ConfigurationError(
-            f'exchange = "secure" needs [secure], [privacy] and a protocol that waits for answers, and {protocol.kind} '
-            'lacks one of them; use exchange = "plain" or "ldp"',
+            'exchange = "secure" needs [secure], [privacy] and a protocol that waits for answers, and '
+            f'{protocol.kind} lacks one of them; use exchange = "plain" or "ldp"',
             "protocol.exchange",
         )
     weights = [
