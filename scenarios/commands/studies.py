@@ -100,7 +100,7 @@ def breaking(
         point = breaking_point(loaded, folder, drop=drop, most=most, jobs=jobs, on_progress=on_progress)
     rows = [
         {
-            "Byzantine nodes": cost.liars,
+            "Byzantine nodes": cost.byzantine,
             "accuracy lost": f"{100 * cost.mean:.1f} points",
             "95 % t interval": (
                 ONE_SEED
@@ -112,7 +112,7 @@ def breaking(
         for cost in point.costs
     ]
     show_rows(rows)
-    found = f"more than {point.most}" if point.liars is None else str(point.liars)
+    found = f"more than {point.most}" if point.byzantine is None else str(point.byzantine)
     nodes = "Byzantine node" if found == "1" else "Byzantine nodes"
     typer.echo(f"breaking point (a mean loss of {100 * drop:g} percentage points or more): {found} {nodes}")
     typer.echo(str(folder))
