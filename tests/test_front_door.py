@@ -266,7 +266,7 @@ def test_a_program_is_accounted_by_what_it_releases() -> None:
 
 
 def test_a_program_cannot_hide_what_it_sends_from_the_ledger() -> None:
-    with pytest.raises(sv.ProgramError, match="has a body and no release") as failed:
+    with pytest.raises(sv.ProgramError, match="has a body but no release") as failed:
         sv.run("quickstart", changes=EIGHT | NOISED, program=careless)
     assert isinstance(failed.value.__cause__, ContractError)
     without = {

@@ -149,7 +149,7 @@ def test_the_command_writes_beside_the_ledger(tmp_path: Path) -> None:
     assert {"attack", "victim", "measure", "unit", "value", "epsilon", "delta", "basis"} == set(
         written["findings"][0]
     )
-    with pytest.raises(ConfigurationError, match="curious nodes of this run are 0, 2"):
+    with pytest.raises(ConfigurationError, match=r"curious nodes of this run \(0, 2\)"):
         infer(tmp_path / "run", coalition=[1], shadow_models=0, on_progress=lambda *_: None)
 
 

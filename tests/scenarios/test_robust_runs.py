@@ -121,9 +121,9 @@ def test_servers_compare_results(rule: Any, trains: bool, attack: Any, tmp_path:
             {"robust": {"kind": "gts", "budget": 0.2}, "inner_train": False},
             "a server that does not train has none",
         ),
-        ({"robust": {"kind": "ubar"}}, "a server serves others"),
+        ({"robust": {"kind": "ubar"}}, "a server averages for others"),
         ({"robust": {"kind": "krum", "f": 9}}, "needs 12 models, and the server compares 10"),
-        ({"robust": {"kind": "median"}, "exchange": "secure"}, "a server opens one sum"),
+        ({"robust": {"kind": "median"}, "exchange": "secure"}, "a server opens only their sum"),
     ],
 )
 def test_what_servers_cannot_compare_is_refused(served: Any, said: str) -> None:

@@ -51,7 +51,7 @@ def test_what_is_refused_would_not_have_worked_and_a_little_more_does(
     short, enough = (
         raw(**(case | {"protocol": case["protocol"] | {"timeout": t}})) for t in ("99 ms", "105 ms")
     )
-    with pytest.raises(ScenarioErrors, match="at least 100 ms on these links") as refused:
+    with pytest.raises(ScenarioErrors, match="more than 100 ms, which a request and its answer take on these links") as refused:
         resolve(short)
     assert refused.value.key == "protocol.timeout"
     worked = run(resolve(enough), tmp_path / "enough")
