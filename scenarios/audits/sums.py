@@ -241,7 +241,7 @@ def _sums(
 
 
 def _canary(pipeline: Pipeline) -> Vector:
-    """Return a canary's contribution to its member's update, (d,): the noiseless update with it minus that without."""
+    """Return a canary's contribution to its member's update, (d,): the update with it minus that without."""
     nodes = pipeline.nodes(("canary",))
     learners = pipeline.learners
     quiet = [

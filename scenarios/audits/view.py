@@ -1,15 +1,15 @@
-"""Empirical lower bounds on what a coalition learns from everything it sees in whole runs, beside the ledger's figures.
+"""Empirical lower bounds on what a coalition learns from its view of whole runs, beside the ledger's figures.
 
-The game: the scenario is run as it is (its protocol, masks, links, faults and noise) many times, each time under a seed
-of the trial's own. Only the victim has data: with or without a canary whose contribution has the clipping norm, in one
-direction and with a sign for each round. The open-loop figure holds the updates of all other nodes fixed, and an
-attacker who knows them could subtract them, so they are left out. The attacker has the values that members of the
+The game: the scenario is run as it is (its protocol, masks, links, faults and noise) many times, each time under a
+seed of the trial's own. Only the victim has data: with or without a canary whose contribution has the clipping norm,
+in one direction and with a sign for each round. The open-loop figure holds the updates of all other nodes fixed, and
+an attacker who knows them could subtract them, so they are left out. The attacker has the values that members of the
 coalition really read (models in the clear and opened sums), subtracts the noise that members added themselves, and
 applies the best linear test for the recorded map of that run.
 
-A loss above the open-loop figure means that noise is missing, repeated, known to the coalition, or not where the record
-says. Data-dependent training can lose more than the open-loop figure without any bug (docs/privacy.md), which this game
-does not test.
+A loss above the open-loop figure means that noise is missing, repeated, known to the coalition, or not where the
+record says. Data-dependent training can lose more than the open-loop figure without any bug (docs/privacy.md), which
+this game does not test.
 """
 
 from __future__ import annotations
@@ -153,8 +153,8 @@ def _check(loaded: Loaded, parts: Parts, members: frozenset[int], victim: int | 
             )
     if not is_full_batch(scenario.training):
         raise ConfigurationError(
-            f"{where}: the audit of views needs full batches, since the open-loop figure is not amplified by sampling; "
-            "remove training.batch and training.rate"
+            f"{where}: the audit of views needs full batches, since the open-loop figure is not amplified by "
+            "sampling; remove training.batch and training.rate"
         )
     if parts.cast.corrupt or any(table.enabled for table in scenario.adversary.tamper):
         raise ConfigurationError(

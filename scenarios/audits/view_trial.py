@@ -31,7 +31,7 @@ from simulator.runtime.world import World
 ENOUGH = 0.8
 """Fraction of the best loss that signs which find noise used twice must reach to be chosen."""
 ROUNDING = 1e-5
-"""Assumed rounding of seen values, relative to the standard deviation of the noisiest; a floor for the test's noise."""
+"""Assumed rounding of seen values, relative to the standard deviation of the noisiest; no test relies on less."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,8 @@ class Trial:
     def _sums(self, opened: Mapping[tuple[int, int], list[Vector]]) -> None:
         """Add sums that members opened, with their terms in the record.
 
-        If one aggregator opened, or could have opened, several sums in a round, they cannot be told apart, and none is
-        used.
+        If one aggregator opened, or could have opened, several sums in a round, they cannot be told apart, and none
+        is used.
         """
         released: dict[tuple[int, int], list[Release]] = {}
         for entry in self.lineage.entries:
@@ -241,8 +241,8 @@ class Trial:
     def signs(self, victim: int, rounds: int) -> list[int]:
         """Return the signs of a canary, by round.
 
-        These are the signs that find noise used twice (:func:`~scenarios.audits.canaries.sign_of`), unless others move
-        the test by far more; then the best signs that flipping single ones reaches.
+        These are the signs that find noise used twice (:func:`~scenarios.audits.canaries.sign_of`), unless others
+        move the test by far more; then the best signs that flipping single ones reaches.
         """
         record = read_record(self.lineage.record())
         rows = self._rows(record)
