@@ -154,9 +154,9 @@ def test_the_command_writes_beside_the_ledger(tmp_path: Path) -> None:
 
 
 def test_fractions_count_the_same_nodes_above_and_below(tmp_path: Path) -> None:
-    """Everybody on a path is determined from its end; the liar among them is no victim, and is counted nowhere."""
-    liar = {"nodes": [3], "attack": {"kind": "sign-flip"}}
-    scenario = gossip(6, [0], rounds=6, adversary={"curious": {"nodes": [0]}, "byzantine": liar})
+    """All nodes on a path are determined from its end; a Byzantine one is no victim, and is not counted."""
+    byzantine = {"nodes": [3], "attack": {"kind": "sign-flip"}}
+    scenario = gossip(6, [0], rounds=6, adversary={"curious": {"nodes": [0]}, "byzantine": byzantine})
     findings = attacked(scenario, tmp_path / "run")
     (determined,) = (f for f in findings if f.attack == "linear reconstruction")
     assert determined.unit == FRACTION_OF_OTHERS
