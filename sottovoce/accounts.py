@@ -87,7 +87,7 @@ def infer(
     shadows: int = 32,
     on_progress: Progress | None = None,
 ) -> pl.DataFrame:
-    """Attack the data of honest nodes with what curious nodes of a run recorded; write inference.json into its folder.
+    """Attack the data of honest nodes with the views of curious nodes; write inference.json into the run folder.
 
     Args:
         run: a finished run with ``adversary.curious`` or ``adversary.wiretap``, or its folder; relative file names in

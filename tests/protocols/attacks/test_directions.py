@@ -146,8 +146,8 @@ def test_the_spectral_direction() -> None:
 
 @pytest.mark.parametrize("case", RECORD["toy"], ids=lambda c: f"{c['defense']}-{c['attack']}-{c['beta']}")
 def test_toy_consensus(case: dict[str, Any]) -> None:
-    """Four nodes in a row, with 0 and 200 at its ends, and a Byzantine neighbour of each of the two in the middle: all
-    100 steps are as published."""
+    """Four nodes in a row, with 0 and 200 at its ends, and a Byzantine neighbour of each of the two between: all 100
+    steps are as published."""
     beta, delta = case["beta"], case["delta_max"]
     weights = np.zeros((4, 4))
     for i, j, w in ((0, 1, 1 / 3), (2, 3, 1 / 3), (1, 2, beta)):
