@@ -215,7 +215,7 @@ def test_data_in_memory_take_the_place_of_the_table() -> None:
 
 def test_numbers_to_predict_need_a_model_that_predicts_them() -> None:
     x, _ = samples()
-    with pytest.raises(ConfigurationError, match="softmax tells classes apart"):
+    with pytest.raises(ConfigurationError, match="softmax predicts classes"):
         sv.run("quickstart", changes=EIGHT | PLAIN, data=(x, x[:, 1]))
     linear = sv.load("quickstart").raw | {"data": {"kind": "linear", "samples": 400, "features": 5}}
     changes = EIGHT | PLAIN | {"model.kind": "linear", "training.step": 0.1}

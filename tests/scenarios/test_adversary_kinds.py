@@ -177,5 +177,5 @@ def test_counted_nodes_leave_somebody_honest() -> None:
     table = Adversary.model_validate({"curious": {"count": 3}}).curious
     assert table is not None
     assert len(table.place(nx.cycle_graph(6), {0, 1}, "adversary.curious", 1)) == 3
-    with pytest.raises(ConfigurationError, match="at least one must be honest"):
+    with pytest.raises(ConfigurationError, match="at least one has to be honest"):
         table.place(nx.cycle_graph(5), {0, 1}, "adversary.curious", 1)

@@ -93,7 +93,7 @@ def test_a_warning_has_a_place_and_the_example_none() -> None:
     (problem,) = warned(load("quickstart", ["protocol.timeout='90 ms'"]))
     assert problem.key == "protocol.timeout"
     assert problem.line is not None
-    assert problem.message.startswith("warning: usually 108.3 ms pass")
+    assert problem.message.startswith("warning: is 90 ms, but the messages of a round usually take 108.3 ms")
 
 
 LAWS = [
