@@ -1,4 +1,4 @@
-"""What cryptography costs in secure sums: against the bare primitives, and against no cryptography at all.
+"""Benchmark of cryptography in secure sums, compared with the bare primitives and with ideal cryptography.
 
 One JSON line per case::
 
@@ -80,7 +80,7 @@ def masking(repeats: int) -> Iterator[dict[str, Any]]:
 
 
 class Clerk:
-    """As much of a node as secrets need."""
+    """The part of a node that secrets need."""
 
     def __init__(self, number: int) -> None:
         self.id = number
@@ -226,7 +226,7 @@ def runs(nodes: int, rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print a line a case."""
+    """Print one line per case."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""What the model plane costs: whole runs against eager execution, the bare arithmetic and another simulator.
+"""Benchmark of the model plane: whole runs compared with eager execution, bare arithmetic and another simulator.
 
 Work W1: digits, 16 samples a node, one step of gradient descent an update, softmax regression (650 parameters), push
 gossip on a 20-regular graph with delays uniform up to a tenth of a round, 20 rounds. One JSON line per case::
@@ -298,7 +298,7 @@ def lines(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print a line a case."""
+    """Print one line per case."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -56,7 +56,7 @@ class Softmax(TorchModel):
 
 
 def main() -> None:
-    """Run and tell."""
+    """Run and print the result."""
     nodes, evaluated, rounds, threads = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
     if threads != "default":
         torch.set_num_threads(int(threads))

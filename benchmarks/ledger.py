@@ -1,4 +1,4 @@
-"""What exact accounting costs: one observer's loss towards everybody, by the filter and by dense linear algebra.
+"""Benchmark of exact accounting: losses of all nodes towards one observer, by the filter and by dense algebra.
 
 One JSON line per case::
 
@@ -120,7 +120,7 @@ def cases(small: bool) -> Iterator[tuple[dict[str, Any], Record, bool]]:
 
 
 def main() -> None:
-    """Print a line a case."""
+    """Print one line per case."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

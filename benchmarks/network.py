@@ -1,4 +1,4 @@
-"""What the network plane costs, as multiples of a bare SimPy timeout measured in the same process.
+"""Benchmark of the network plane, as multiples of a bare SimPy timeout measured in the same process.
 
 Every node of a 10-regular graph multicasts a 1000-byte message to its neighbours and gathers theirs, round after
 round, over uplinks of 10 Mbit/s, log-normal latencies and 1 % loss. One JSON line per case and size::
@@ -9,8 +9,8 @@ round, over uplinks of 10 Mbit/s, log-normal latencies and 1 % loss. One JSON li
 
 Keys: ``us_per_message``: processor time of the run (building it excluded) over messages sent, the median of
 several runs. ``ratio_to_bare_timeout``: that over ``bare_us``, one SimPy timeout of one generator.
-``ratio_to_bare_many``: over ``bare_many_us``, one timeout of as many generators as there are nodes, which is what
-SimPy itself pays for that many things going on. ``growth``: against the first size. ``bytes_per_node``: memory still
+``ratio_to_bare_many``: over ``bare_many_us``, one timeout with as many generators as there are nodes, the cost of
+SimPy itself at this size. ``growth``: against the first size. ``bytes_per_node``: memory still
 allocated when the run is over, over nodes, without the record of messages (tracemalloc, in a run of its own).
 """
 
@@ -94,7 +94,7 @@ def gossip_one_by_one(rounds: int) -> Program:
 
 
 def build(case: str, nodes: int, rounds: int) -> Kernel:
-    """A run, ready to go."""
+    """Build a run."""
     graph = graphs.regular(nodes, DEGREE, streams.generator(1, "benchmark"))
     neighbors = graphs.neighborhoods(graph)
     world = World(1, neighbors, metropolis(neighbors), ImmediateExecutor())
@@ -170,7 +170,7 @@ def big(nodes: int = 10_000, rounds: int = 20) -> dict[str, Any]:
 
 
 def profile(case: str, nodes: int, rounds: int) -> None:
-    """Where the time goes, by function; the profiler itself makes calls look dearer than they are."""
+    """Profile a run by function; the profiler overstates the cost of calls."""
     kernel = build(case, nodes, rounds)
     profiler = cProfile.Profile()
     profiler.runcall(kernel.run)
@@ -190,7 +190,7 @@ def _timed(work: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    """Print what was asked for."""
+    """Print the lines that were asked for."""
     parser = argparse.ArgumentParser(description="What the network plane costs.")
     parser.add_argument("--nodes", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--case", nargs="+", choices=CASES, default=CASES)

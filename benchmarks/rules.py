@@ -1,4 +1,4 @@
-"""What robust rules cost, batched over receivers: each against one numpy partition of the same data.
+"""Benchmark of robust rules, batched over receivers, compared with one numpy partition of the same data.
 
 One JSON line per rule::
 

@@ -1,4 +1,4 @@
-"""What sharing vectors costs: Shamir's scheme and the packed one, over the raw arithmetic they are made of.
+"""Benchmark of sharing vectors: Shamir's scheme and the packed one, compared with their raw arithmetic.
 
 One JSON line per case and field::
 
@@ -111,7 +111,7 @@ def sharing(
 
 
 def main() -> None:
-    """Print a line a case."""
+    """Print one line per case."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

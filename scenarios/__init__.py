@@ -1,1 +1,1 @@
-"""The composition root: scenario files, building, running, sweeping, what-if studies and the command line."""
+"""Scenario files, checks, building, running, studies and the command line; the only package that uses all others."""

@@ -1,4 +1,4 @@
-"""From a scenario to the parts of a run: the only place where all floors meet."""
+"""Build the parts of a run from a scenario; the only module that uses all four packages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from simulator.network.links import LinkModel
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of, simulated or live."""
+    """Everything that a run needs, simulated or live."""
 
     network: NetworkParts
     faults: tuple[Fault, ...]
@@ -50,22 +50,22 @@ class Parts:
 
     @property
     def learner(self) -> Learner:
-        """How every node trains."""
+        """Local training of every node."""
         return self.learning.learner
 
     @property
     def bank(self) -> Bank:
-        """Who holds which training samples."""
+        """Training samples of every node."""
         return self.learning.bank
 
     @property
     def graph(self) -> nx.Graph:
-        """Who is linked to whom; without links where they change."""
+        """Graph of the links; without links where these change during the run."""
         return nx.empty_graph(len(self.neighbors)) if self.network.graph is None else self.network.graph
 
     @property
     def neighbors(self) -> Sequence[tuple[int, ...]]:
-        """Whom each node may exchange messages with."""
+        """Neighbours of each node: those it may exchange messages with."""
         return self.network.neighbors
 
     @property
@@ -75,7 +75,7 @@ class Parts:
 
     @property
     def link(self) -> LinkModel:
-        """How messages travel."""
+        """Model of the links that carry messages."""
         return self.network.link
 
     @property
@@ -91,17 +91,18 @@ def build(
     altered: Callable[[Bank], Bank] | None = None,
     objects: Objects = NOTHING,
 ) -> Parts:
-    """Make every part of a run from its scenario.
+    """Build every part of a run from its scenario.
 
     Args:
-        scenario: what to build.
+        scenario: the scenario to build.
         executor: carries out model mathematics.
-        base: where relative file names start.
-        altered: puts other samples in place of some, as many of them: what neighbouring data sets are.
-        objects: in place of tables of the scenario; checked with :meth:`~scenarios.objects.Objects.check` before.
+        base: the folder that relative file names start at.
+        altered: replaces samples by as many others, to run a scenario on a neighbouring data set.
+        objects: take the place of tables of the scenario; must have passed
+            :meth:`~scenarios.objects.Objects.check`.
 
     Raises:
-        ConfigurationError: what is asked for cannot be built.
+        ConfigurationError: the parts cannot be built, or do not fit each other.
     """
     adversary, protocol = scenario.adversary, scenario.protocol
     placing = Placing(adversary, scenario.seed)
@@ -120,7 +121,7 @@ def build(
         link = replace(network.link, latency=objects.latency, base_s=None)
         labels = {
             name: fact for name, fact in network.found.items() if name == "labels"
-        }  # no places any more
+        }  # the places belonged to the latency law that is replaced
         network = replace(network, link=link, found=labels)
     learning = build_learning(scenario, overlay, base, executor, len(placing.cast.sybils), objects)
     check_noise(learning.learner.sigma, scenario)

@@ -1,4 +1,4 @@
-"""A node whose messages must declare what they reveal, for programs that the ledger has to trust."""
+"""Check that messages of a user's program declare what they reveal, so that the ledger counts it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from simulator.errors import ContractError
 
 
 class Declared:
-    """A node that refuses to send a body without a release, and otherwise is the node it wraps.
+    """Wrapper of a node that refuses to send a message with a body but without a release.
 
     Guarantees:
-        Every message with content names the lineage states that its receiver learns, so the ledger counts it. That
-        they are the right ones is up to the program: messages made by ``sottovoce.send_model`` name them.
+        Every message with a body names the lineage states that its receiver learns, so the ledger counts it. Whether
+        they are the right ones is not checked; messages made by ``sottovoce.send_model`` name the right ones.
     """
 
     def __init__(self, node: Node) -> None:
@@ -31,7 +31,7 @@ class Declared:
             return getattr(self._node, name)
 
     def send(self, to: int, message: Message) -> None:
-        """Hand a message to the uplink.
+        """Send a message to a neighbour.
 
         Raises:
             ContractError: it has a body and no release, or ``to`` is not a neighbour.
@@ -40,7 +40,7 @@ class Declared:
         self._node.send(to, message)
 
     def multicast(self, peers: Sequence[int], message: Message) -> None:
-        """Hand the same message to several neighbours.
+        """Send the same message to several neighbours.
 
         Raises:
             ContractError: it has a body and no release, or one of them is not a neighbour.
@@ -51,7 +51,7 @@ class Declared:
     def _check(self, message: Message) -> None:
         if message.body is not None and message.release is None:
             raise ContractError(
-                f"the message {message.kind!r} of round {message.round} has a body and no release, so the ledger "
-                "would not count what it reveals; send models with sottovoce.send_model, send nothing else, or "
-                "remove [privacy]"
+                f"message {message.kind!r} of round {message.round} has a body but no release, so the ledger cannot "
+                "count what it reveals; send models with sottovoce.send_model and no other bodies, or remove "
+                "[privacy]"
             )

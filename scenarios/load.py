@@ -1,6 +1,6 @@
-"""From a scenario file to a checked :class:`~scenarios.schema.Scenario`, or to every problem it has.
+"""Load and check a scenario file; the result is a :class:`~scenarios.schema.Scenario` or a list of all its problems.
 
-Everything that is wrong is told at once, each with its line, what was expected and how to repair it.
+All problems are reported at once, each with its line, what was expected and how to repair it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ __all__ = [
 ]
 
 MEMORY = Path("scenario")
-"""What a scenario that is in no file is called."""
+"""Name of a scenario that was not read from a file, for messages."""
 LIBRARY = Path(__file__).parent / "library"
 """The scenario files that come with sottovoce."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a scenario.
+    """One problem of a scenario.
 
     Args:
         file: the file, or ``--set a.b=c`` for a value given on the command line.
@@ -88,8 +88,8 @@ class Loaded:
 
     Args:
         scenario: the resolved scenario.
-        raw: what the file says, with the changes of the command line in it, in plain TOML types.
-        path: the file; of a scenario from memory, a name in the folder where its relative file names start.
+        raw: content of the file with the changes of the command line applied, in plain TOML types.
+        path: the file; for a scenario from memory, a name in the folder that its relative file names start at.
 
     Example:
         >>> loaded = sv.load("quickstart", {"protocol.rounds": 20})
@@ -116,11 +116,10 @@ def load(
         sets: changes ``a.b=value``, the value read as TOML, and as bare text if that fails; or a mapping of dotted
             keys to values.
         seed: replaces the file's seed.
-        studies: check every point of its sweep and what-if too; a single run does not care whether a change
-            makes sense in them.
+        studies: also check every point of the sweep and the what-if; a single run does not need them.
 
     Raises:
-        ScenarioErrors: everything that is wrong.
+        ScenarioErrors: all problems of the scenario.
     """
     file = _find(Path(path))
     text, raw = _read(file)
@@ -140,10 +139,10 @@ def load_dict(
     Args:
         raw: the scenario in plain TOML types.
         sets, seed, studies: as for :func:`load`.
-        path: the file it once came from, or a name in the folder where its relative file names start.
+        path: the file it came from, or a name in the folder that its relative file names start at.
 
     Raises:
-        ScenarioErrors: everything that is wrong, without lines.
+        ScenarioErrors: all problems of the scenario, without line numbers.
     """
     return _judged(dict(raw), path, None, sets, seed, studies)
 
@@ -177,12 +176,12 @@ def _judged(
 
 
 def _changes(sets: Sequence[str] | Mapping[str, Any]) -> dict[Key, tuple[str, Any]]:
-    """By key, what a message calls the change, and its value."""
+    """Map each changed key to the name of the change in messages and its value."""
     return changes_of(sets) if isinstance(sets, Mapping) else parse_sets(sets)
 
 
 def located(error: ConfigurationError, file: Path) -> ConfigurationError:
-    """An error found while building, with the place of its key in the scenario file as the loader would give it."""
+    """Return an error found while building with file and line of its key, in the form that the loader uses."""
     if isinstance(error, ScenarioErrors) or error.key is None:
         return error
     text, _ = _read(file)
@@ -192,7 +191,7 @@ def located(error: ConfigurationError, file: Path) -> ConfigurationError:
 
 
 def warned(loaded: Loaded) -> list[Problem]:
-    """What is allowed and will hardly do what is wanted, with the place of its key."""
+    """Return warnings about settings that are valid but unlikely to work, with file and line of their keys."""
     lines = index(_read(loaded.path)[0])
     return [
         Problem(str(loaded.path), line_of(lines, key), dotted(key), f"warning: {message}")
@@ -205,10 +204,10 @@ def resolve(raw: Mapping[str, Any], base: Path | None = None) -> Scenario:
 
     Args:
         raw: the scenario in plain TOML types.
-        base: the folder relative file names start at; the working directory by default.
+        base: the folder that relative file names start at; the working directory by default.
 
     Raises:
-        ScenarioErrors: everything that is wrong, without lines.
+        ScenarioErrors: all problems of the scenario, without line numbers.
     """
     scenario, found = examine(dict(raw), base or Path())
     if scenario is None or found:
@@ -217,7 +216,7 @@ def resolve(raw: Mapping[str, Any], base: Path | None = None) -> Scenario:
 
 
 def examine(raw: dict[str, Any], base: Path) -> tuple[Scenario | None, list[tuple[Key, str]]]:
-    """Validate and cross-check; the scenario is None if its tables are not right in themselves."""
+    """Validate and cross-check a scenario; return it with its problems, or None if one of its tables is invalid."""
     try:
         scenario = Scenario.model_validate(raw)
     except ValidationError as invalid:
@@ -228,7 +227,7 @@ def examine(raw: dict[str, Any], base: Path) -> tuple[Scenario | None, list[tupl
 
 
 def _readable(raw: dict[str, Any], broken: set[str]) -> dict[str, Any]:
-    """The tables that are right in themselves, so that their cross-checks can run although others are broken."""
+    """Return the tables that are valid on their own, so that their cross-checks can run beside broken ones."""
     tables: dict[str, Any] = {}
     complete = filled(raw)
     for name, field in Scenario.model_fields.items():
@@ -246,12 +245,12 @@ def _readable(raw: dict[str, Any], broken: set[str]) -> dict[str, Any]:
 
 
 def shipped() -> list[str]:
-    """List the names of the scenarios that come with sottovoce; ``papers/NAME`` for those from papers."""
+    """Return the names of the scenarios that come with sottovoce; ``papers/NAME`` for those that follow papers."""
     return sorted(file.relative_to(LIBRARY).with_suffix("").as_posix() for file in LIBRARY.rglob("*.toml"))
 
 
 def _find(path: Path) -> Path:
-    """Return the file of a path, of a shipped scenario's name, or of where a shipped scenario once was."""
+    """Return the file of a path, of a shipped scenario's name, or of a former path of a shipped scenario."""
     if path.exists():
         return path
     parts = path.parts[1:] if path.parts[:1] == ("scenarios",) else path.parts
@@ -268,15 +267,15 @@ def _read(file: Path) -> tuple[str, dict[str, Any]]:
         text = file.read_bytes().decode()
     except FileNotFoundError:
         raise refuse(
-            "no such file; `sottovoce list` names the scenarios that can be used without a path"
+            "no such file; give the path of a scenario file or a name that `sottovoce list` prints"
         ) from None
     except IsADirectoryError:
-        raise refuse("a folder, not a scenario file") from None
+        raise refuse("is a folder; give a scenario file") from None
     except OSError as error:
         raise refuse(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise refuse("not UTF-8 text; TOML files must be", line) from None
+        raise refuse("not UTF-8 text, as TOML requires; save the file as UTF-8", line) from None
     try:
         return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -286,11 +285,11 @@ def _read(file: Path) -> tuple[str, dict[str, Any]]:
         line = int(place[1]) if place and place[1] else last
         raise refuse(f"not TOML: {said[:1].lower()}{said[1:]}", line) from None
     except RecursionError:
-        raise refuse("not TOML that can be read: nested too deeply") from None
+        raise refuse("not readable as TOML: tables are nested too deeply; use fewer levels") from None
 
 
 def _origin(key: Key, lines: Mapping[Key, int], changes: Mapping[Key, tuple[str, Any]]) -> str | None:
-    """The --set a problem stems from: it set the key, or made a table the file does not have."""
+    """Return the --set that caused a problem: it set the key, or added a table that the file does not have."""
     if not changes:
         return None
     nearest = max(changes, key=lambda changed: (key[: len(changed)] == changed, len(common(key, changed))))

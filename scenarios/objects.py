@@ -1,7 +1,7 @@
-"""Objects in memory that stand in for tables of a scenario: arrays, a task, a program, a latency law.
+"""Objects in memory that replace tables of a scenario: arrays, a task, a program, a latency law.
 
-They let a notebook run what no file names. A run with objects cannot be repeated from its scenario alone, and its
-manifest says so: it holds hashes of arrays and of the source of functions, and names what a hash does not cover.
+A run with objects cannot be repeated from its scenario alone. Its manifest says so: it holds hashes of the arrays and
+of the source of functions, and lists what these hashes do not cover.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scenarios.schema import Scenario
 
 TEST_FRACTION = 0.2
-"""Share of a pair (X, y) that is kept for testing."""
+"""Fraction of a pair (X, y) that is used for testing."""
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 
 GossipProgram: TypeAlias = "Callable[[Node, Learner, int], Coroutine[Any, Any, None]]"
@@ -38,25 +38,25 @@ GossipProgram: TypeAlias = "Callable[[Node, Learner, int], Coroutine[Any, Any, N
 Arrays: TypeAlias = "Mapping[str, Any] | tuple[Any, Any] | tuple[Any, Any, Any, Any] | Dataset"
 
 _PROBED = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
-"""Probabilities at which a latency law is tried, and whose quantiles the manifest holds."""
+"""Probabilities at which a latency law is checked; the manifest holds its quantiles there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:
-    """What a caller gives in place of tables of the scenario; None leaves the table as it is.
+    """Objects that a caller gives in place of tables of the scenario; None keeps the table.
 
     Args:
         data: in place of [data]. ``(X, y)``, of which 20 % are drawn for testing (stream "data");
-            ``(train_x, train_y, test_x, test_y)``; a mapping with these four names and, if wanted, ``groups`` (the
+            ``(train_x, train_y, test_x, test_y)``; a mapping with these four names and optionally ``groups`` (the
             user of each training sample); or a :class:`~protocols.learning.dataset.Dataset`. Features are numbers of
-            shape (samples, *shape), labels (samples,): whole numbers, truth values and text are classes,
-            floating-point numbers are predicted.
+            shape (samples, *shape), labels have shape (samples,): integers, booleans and text are classes,
+            floating-point numbers are regression targets.
         task: in place of [model].
         program: in place of the gossip protocol: ``async def program(node, learner, rounds)``. Of [protocol] only
-            ``rounds`` and ``exchange`` count.
-        latency: in place of network.latency: a map from an array of uniform numbers in (0, 1) to as many seconds,
-            at least 0 and not falling, drawn for every message, as the functions of
-            :mod:`simulator.network.latency` make them.
+            ``rounds`` and ``exchange`` are used.
+        latency: in place of network.latency: a quantile function, drawn for every message. It maps an array of
+            uniform numbers in (0, 1) to an array of as many seconds, at least 0 and non-decreasing, as the functions
+            of :mod:`simulator.network.latency` do.
     """
 
     data: Arrays | None = None
@@ -68,10 +68,10 @@ class Objects:
         return any(given is not None for given in (self.data, self.task, self.program, self.latency))
 
     def check(self, scenario: Scenario, *, live: bool = False) -> None:
-        """Refuse objects that do not go with a scenario.
+        """Check that the objects can be used with a scenario.
 
         Raises:
-            ConfigurationError: an object is not of its type, or the scenario asks for what it would ignore.
+            ConfigurationError: an object has the wrong type, or the scenario has a setting that it would ignore.
         """
         problem = next(self._problems(scenario, live), None)
         if problem is not None:
@@ -86,13 +86,13 @@ class Objects:
             yield from _latency_problems(self.latency, scenario, live)
 
     def dataset(self, seed: int) -> Dataset | None:
-        """Return the data as a run holds them; None if none are given.
+        """Return the given data as a data set; None if none are given.
 
         Args:
-            seed: of the scenario, which draws the split of a pair.
+            seed: of the scenario; the split of a pair is drawn from it.
 
         Raises:
-            ConfigurationError: the arrays do not belong together, or hold what is no number or label.
+            ConfigurationError: the arrays differ in length, or hold values that are neither numbers nor labels.
         """
         if self.data is None or isinstance(self.data, Dataset):
             return self.data
@@ -106,10 +106,10 @@ class Objects:
         return assemble(train, test, choices, streams.generator(seed, "data"))
 
     def task_for(self, dataset: Dataset) -> Task | None:
-        """Return the task, which must fit the data; None if none is given.
+        """Return the task after checking that it fits the data; None if none is given.
 
         Raises:
-            ConfigurationError: it tells another number of classes apart, or its parameters are not of its size.
+            ConfigurationError: its number of classes differs from the data's, or its parameters do not have its size.
         """
         task = self.task
         if task is None:
@@ -117,7 +117,7 @@ class Objects:
         if task.classes != dataset.classes:
             raise ConfigurationError(
                 f"task: {task.name} has {task.classes or 'no'} classes, the data have {dataset.classes or 'none'}; "
-                "give Task(classes=...) the number of classes of the data, None for numbers to predict"
+                "give Task(classes=...) the number of classes of the data, None for regression"
             )
         start = np.shape(task.init(np.random.default_rng(0)))
         if start != (task.size,):
@@ -127,7 +127,7 @@ class Objects:
         return task
 
     def program_for(self, learner: Learner, scenario: Scenario) -> Program | None:
-        """Return what every node runs; None if no program is given.
+        """Return the program that every node runs; None if none is given.
 
         With a [privacy] table, messages must declare what they reveal (:class:`~scenarios.declared.Declared`).
         """
@@ -139,10 +139,10 @@ class Objects:
         return lambda node: program(Declared.node(node), learner, rounds)
 
     def facts(self) -> dict[str, Any] | None:
-        """Return what the manifest says of the objects, JSON-ready; None if there are none.
+        """Return the manifest's description of the objects, JSON-ready; None without objects.
 
-        Hashes of arrays cover type, shape and content. Hashes of functions cover their source alone, so what a
-        function refers to outside of it is listed with it (``uses``), and a source that cannot be read is null.
+        Hashes of arrays cover type, shape and content. Hashes of functions cover their source only: outside variables
+        that a function refers to are listed with it (``uses``), and the hash is null if its source cannot be read.
         """
         if not self:
             return None
@@ -171,25 +171,25 @@ class Objects:
         return found
 
     def warning(self) -> str | None:
-        """Return what a reader of the run's summary must know; None without objects."""
+        """Return a warning for the summary that the scenario alone does not repeat the run; None without objects."""
         names = [name for name in ("data", "task", "program", "latency") if getattr(self, name) is not None]
         if not names:
             return None
         text = (
-            f"Given in memory, in place of what the scenario says: {', '.join(names)}. The scenario alone does not "
+            f"Objects in memory replaced tables of the scenario: {', '.join(names)}. The scenario alone does not "
             "repeat this run; manifest.json holds their hashes under objects."
         )
         if self.program is not None:
-            text += " Privacy losses count what the program's messages declare as released, and nothing else."
+            text += " Privacy losses count only what the program's messages declare as released."
         return text
 
 
 NOTHING = Objects()
-"""Every table of the scenario counts."""
+"""No objects: the tables of the scenario are used."""
 
 
 def refuse_objects(manifest: Mapping[str, Any], folder: Path) -> None:
-    """Refuse to rebuild a run from its manifest that was made of objects the manifest does not hold.
+    """Check that a run used no objects in memory, so that it can be rebuilt from its manifest.
 
     Raises:
         ConfigurationError: the run was given data, a task or a program in memory.
@@ -198,17 +198,16 @@ def refuse_objects(manifest: Mapping[str, Any], folder: Path) -> None:
     if given:
         raise ConfigurationError(
             f"{folder}: this run was given {', '.join(given)} in memory, which its folder does not hold, so it "
-            "cannot be rebuilt; run it from a scenario file whose tables say all of it"
+            "cannot be rebuilt; run it from a scenario file that describes all its parts"
         )
 
 
 def describe(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return name, hash of the source and outside references of a function, JSON-ready.
+    """Describe a function: its name, the hash of its source and the outside variables it uses, JSON-ready.
 
     Returns:
-        ``name`` (module and qualified name), ``sha256`` (of the source; None where it cannot be read), and ``uses``:
-        variables from outside that the source refers to, with their values where those are plain and their types
-        where not.
+        ``name`` (module and qualified name), ``sha256`` (of the source; None if it cannot be read), and ``uses``:
+        outside variables that the source refers to, with their values if those are plain and their types otherwise.
     """
     plain = inspect.unwrap(function)
     if not inspect.isroutine(plain):
@@ -247,7 +246,7 @@ def _arrays(data: Any) -> dict[str, NDArray[Any]]:
         missing = [name for name in ARRAYS if name not in data]
         if unknown or missing:
             told = f"no {', '.join(missing)}" if missing else f"unknown names {', '.join(map(str, unknown))}"
-            raise ConfigurationError(f"data: {told}; expected {', '.join(ARRAYS)} and perhaps groups")
+            raise ConfigurationError(f"data: {told}; expected {', '.join(ARRAYS)} and optionally groups")
         named = dict(data)
     elif isinstance(data, tuple | list) and len(data) in (2, 4):
         named = dict(zip(ARRAYS, data, strict=False))
@@ -259,12 +258,12 @@ def _arrays(data: Any) -> dict[str, NDArray[Any]]:
     arrays = {name: _text(np.asarray(values)) for name, values in named.items()}
     for name in ("train_x", "test_x"):
         if name in arrays and arrays[name].dtype.kind not in "biuf":
-            raise ConfigurationError(f"data: {name} holds {arrays[name].dtype}; features must be numbers")
+            raise ConfigurationError(f"data: {name} must hold numbers, got {arrays[name].dtype}; convert it")
     return arrays
 
 
 def _text(values: NDArray[Any]) -> NDArray[Any]:
-    """Labels of text as an array of text, which tables hold as Python objects."""
+    """Convert text labels that are Python objects, as in tables, to an array of text."""
     only_text = values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat)
     return values.astype(np.str_) if only_text else values
 
@@ -295,25 +294,24 @@ def _program_problems(program: Any, scenario: Scenario) -> Iterator[str]:
     try:
         inspect.signature(program).bind(None, None, 1)
     except TypeError as error:
-        yield f"program: expected {form}; called like that, {program.__qualname__} says: {error}"
+        yield f"program: expected {form}; calling {program.__qualname__} with these arguments fails: {error}"
     protocol, privacy = scenario.protocol, scenario.privacy
     if protocol.exchange == "secure":
         yield (
-            'protocol.exchange: "secure" secures the sums of a shipped protocol, and program replaces it; use '
-            '"plain" or "ldp"'
+            'protocol.exchange: must be "plain" or "ldp" with program, got "secure": a program has no secure sums'
         )
     if protocol.pools_data:
-        yield f'protocol.kind: "{protocol.kind}" pools all data at one node, so no program runs; use "dsgd"'
+        yield f'protocol.kind: "{protocol.kind}" pools all data at one node and runs no program; use "dsgd"'
     if protocol.rule is not None:
-        yield "protocol.robust: program replaces the mixing it would guard; remove it"
+        yield "protocol.robust: has no effect with program, which replaces the mixing; remove it"
     if privacy is not None and privacy.correlated is not None:
-        yield "privacy.correlated: its noise is added by a shipped protocol, and program replaces it; remove it"
+        yield "privacy.correlated: has no effect with program, which replaces the protocol that adds it; remove it"
 
 
 def _latency_problems(law: Any, scenario: Scenario, live: bool) -> Iterator[str]:
     form = "latency: expected a function from an array of numbers in (0, 1) to as many seconds"
     if live:
-        yield "latency: a live run uses real sockets, whose messages take as long as they take; leave it out"
+        yield "latency: has no effect in a live run, whose messages travel over real sockets; leave it out"
     if not callable(law):
         yield f"{form}, got {_kind(law)}"
         return
@@ -326,14 +324,14 @@ def _latency_problems(law: Any, scenario: Scenario, live: bool) -> Iterator[str]
         yield f"{form}; of {len(_PROBED)} numbers it made {found.dtype} of shape {found.shape}"
     elif not (np.isfinite(found).all() and (found >= 0).all() and (np.diff(found) >= 0).all()):
         yield (
-            f"latency: quantiles must be finite, at least 0 and not fall, at {_PROBED.tolist()} they are "
+            f"latency: quantiles must be finite, at least 0 and non-decreasing; at {_PROBED.tolist()} they are "
             f"{found.tolist()} s"
         )
     network = scenario.network
     if network.jitter is not None:
-        yield "network.jitter: latency is drawn for every message already; remove jitter"
+        yield "network.jitter: has no effect with latency, which is drawn for every message; remove jitter"
     if any(link.latency is not None for link in network.link) or scenario.topology.describes_links:
         yield (
-            "network.link: latency is drawn for every message of all links, so links cannot have one of their own; "
-            "remove those, and topology.attributes"
+            "network.link: latencies of single links have no effect with latency, which is drawn for every message; "
+            "remove them, and topology.attributes"
         )

@@ -1,4 +1,4 @@
-"""One run of a scenario, simulated or live, into a run folder."""
+"""Run a scenario, simulated or live, and write its run folder."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     from simulator.runtime.real import Live
 
 CHECKPOINTS = 12
-"""Points in time at which the ledger states what has been lost so far."""
+"""Points in time at which the ledger states the privacy loss so far."""
 VALUE_DEPENDENT = "machines with the same floats: members withhold what is beyond the encoded range"
-"""Where a secure run's trace is the same; of others no event depends on a computed value."""
+"""Machines on which a secure run's trace is the same; in other runs no event depends on a computed value."""
 LIBRARIES = ("sottovoce", "jax", "numpy", "scipy", "simpy", "networkx", "cryptography", "polars", "optax")
 
 
 def _quiet(fraction: float, text: str) -> None:
-    """No progress shown."""
+    """Show no progress."""
 
 
 def run(
@@ -68,14 +68,14 @@ def run(
     """Run a scenario and write its folder.
 
     Args:
-        scenario: what to run; its study tables are ignored.
+        scenario: the scenario to run; its study tables are ignored.
         out: the folder, which must be empty or absent.
-        base: where relative file names in the scenario start; the working directory by default.
-        live: real sockets and real seconds instead of virtual time.
+        base: the folder that relative file names in the scenario start at; the working directory by default.
+        live: run on real sockets and in real time instead of virtual time.
         series, variant: the run's place in a study, for its summary.
         on_progress: called with (fraction done, text).
         executor: carries out model mathematics; deferred and in batches by default.
-        objects: in memory, in place of tables of the scenario; the manifest says so.
+        objects: replace tables of the scenario; the manifest describes them.
 
     Returns:
         The content of summary.json.
@@ -84,12 +84,13 @@ def run(
         ConfigurationError: the scenario cannot be built.
         StorageError: the folder cannot be written.
         ProgramError: a protocol failed; what was recorded until then is in the folder.
-        KeyboardInterrupt: stopped by the user; likewise.
+        KeyboardInterrupt: the user stopped the run; what was recorded until then is in the folder.
     """
     began = time.perf_counter()
     if live and scenario.secure is not None and scenario.secure.crypto == "ideal":
         raise ConfigurationError(
-            'a live run needs crypto = "real": an ideal sum has no messages', "secure.crypto"
+            'crypto must be "real" in a live run, got "ideal": an ideal sum has no messages; use "real"',
+            "secure.crypto",
         )
     objects.check(scenario, live=live)
     executor = executor or BatchedExecutor()
@@ -120,7 +121,7 @@ def run(
 def listener(
     scenario: Scenario, parts: Parts, executor: Executor, on_progress: Callable[[float, str], None] = _quiet
 ) -> Recorder:
-    """A recorder for one run."""
+    """Return the recorder of a run."""
     return Recorder(
         executor=executor,
         evaluator=parts.learning.evaluator,
@@ -135,7 +136,7 @@ def listener(
 
 
 def assemble(scenario: Scenario, parts: Parts, executor: Executor, recorder: Recorder) -> World:
-    """The world a scenario's programs run in, with a recorder that listens."""
+    """Return the world that a scenario's programs run in, with its recorder attached."""
     return World(
         seed=scenario.seed,
         neighbors=parts.neighbors,
@@ -162,7 +163,7 @@ def assemble(scenario: Scenario, parts: Parts, executor: Executor, recorder: Rec
 
 
 def end_of(ending: Ending, finished_s: Mapping[int, float]) -> float:
-    """When the last program finished; when the run was stopped, if that was while one was still under way."""
+    """Return the time at which the last program finished, or at which the run was stopped if one had not."""
     if ending.unfinished - finished_s.keys():
         return ending.t_s
     return max(finished_s.values(), default=ending.t_s)
@@ -171,14 +172,14 @@ def end_of(ending: Ending, finished_s: Mapping[int, float]) -> float:
 def _engine(world: World, parts: Parts, live: bool) -> Kernel | Live:
     if not live:
         return Kernel(world, parts.link, parts.program)
-    from simulator.runtime.real import Live  # sockets are not owed by those who simulate
+    from simulator.runtime.real import Live  # simulated runs need no sockets
 
     return Live(world, parts.program)
 
 
 @dataclass(frozen=True)
 class _Underway:
-    """A run that has begun and must be written, however it ends."""
+    """A run that has started; its results are written however it ends."""
 
     folder: RunFolder
     scenario: Scenario
@@ -189,7 +190,7 @@ class _Underway:
     began: float
 
     def conclude(self, status: str, ending: Ending | None, place: dict[str, str | None]) -> dict[str, Any]:
-        """Write everything that was recorded, what is smallest and most wanted first."""
+        """Write everything that was recorded, the smallest and most important files first."""
         end_s = self.engine.now_s if ending is None else end_of(ending, self.recorder.finished_s)
         down = self.engine.activity.who(ActivityLog.DOWN, to_ns(end_s))
         last = self.recorder.conclude(end_s, down)
@@ -198,9 +199,7 @@ class _Underway:
         stopped: KeyboardInterrupt | None = None
         try:
             claims = claim(self.scenario, self.parts, end_s, self.recorder.on_progress)
-        except (
-            KeyboardInterrupt
-        ) as error:  # what was recorded is written all the same, and can be accounted later
+        except KeyboardInterrupt as error:  # the record is written nevertheless, and can be accounted later
             claims, stopped, status = [], error, "interrupted"
         log = self.engine.log
         facts = {
@@ -238,10 +237,10 @@ def _peak_mib() -> float:
 def claim(
     scenario: Scenario, parts: Parts, end_s: float, on_progress: Callable[[float, str], None] | None = None
 ) -> list[Claim]:
-    """What the ledger says about this run; nothing where data were pooled.
+    """Return the ledger's claims about this run; none if all data were pooled at one place.
 
-    At evenly spaced times, the last of which is the end of the record: what was delivered after the last program had
-    finished is counted too.
+    Claims are made at evenly spaced times. The last one is the end of the record, so messages delivered after the
+    last program had finished are counted too.
     """
     privacy = scenario.privacy
     if privacy is None or scenario.protocol.pools_data:

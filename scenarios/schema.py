@@ -1,7 +1,7 @@
 """The scenario file, format 1: every table, key, unit and range.
 
-Durations are held in seconds, rates in bits per second, sizes in bytes, fractions as fractions of one. What
-needs more than one key to judge lives in :mod:`scenarios.checks.run`; reading files and wording errors in
+Durations are stored in seconds, rates in bits per second, sizes in bytes, fractions as numbers from 0 to 1. Checks
+that compare several tables are in :mod:`scenarios.checks.run`; reading files and wording errors in
 :mod:`scenarios.load`.
 """
 
@@ -34,7 +34,7 @@ from scenarios.kinds.training import Training
 
 
 class Evaluation(Table):
-    """When and against what the models are measured."""
+    """Evaluation of models: interval and target accuracy."""
 
     every: Duration = Field(
         default=written("1 s"), gt=0, examples=["2 s"], description='virtual time between evaluations: "2 s"'
@@ -48,9 +48,9 @@ class Evaluation(Table):
 
 
 def filled(raw: Any) -> Any:
-    """Write out what the exchange implies: what noise means, and that sums are secured; and what is usual.
+    """Add keys that follow from others or have a usual value: placement of noise, [secure], mixing.
 
-    A resolved scenario then says so even where its file did not. Anything that is no scenario comes back as it is.
+    A resolved scenario then holds them although its file did not. A value that is no table is returned unchanged.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("protocol"), dict):
         return raw
@@ -70,13 +70,13 @@ def filled(raw: Any) -> Any:
 
 
 def _needs_mixing(topology: Any) -> bool:
-    """Whether links do not bring mixing weights along."""
+    """Return whether the links of a topology are fixed, so that their mixing weights come from [mixing]."""
     kind = Topology.kinds().get(_kind(topology))
     return kind is not None and kind.is_fixed()
 
 
 def usual_law(raw: dict[str, Any]) -> str:
-    """Integer noise where the sum of integers is all that is released: a server's sum of its clients' updates."""
+    """Return the usual law of noise: integers for a server's sum of its clients' updates, else Gaussian."""
     table, secure = raw["protocol"], raw.get("secure")
     protocol = Protocol.kinds().get(_kind(table))
     if protocol is None or not protocol.releases_only_integer_sums(table):

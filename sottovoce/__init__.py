@@ -1,4 +1,4 @@
-"""Simulate secure decentralised learning: what privacy, utility and latency cost each other.
+"""Simulate secure decentralised learning and measure the trade-off of privacy, utility and latency.
 
 ::
 
@@ -7,7 +7,7 @@
     run = sv.run("quickstart", changes={"protocol.rounds": 20})
     run.accuracy_mean, run.epsilon_worst, run.metrics
 
-Names are imported when they are first used, so that ``import sottovoce`` itself is quick.
+Names are imported when they are first used, so that ``import sottovoce`` itself is fast.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _HOMES = {
     "sottovoce.running": ("live", "run"),
     "sottovoce.studying": ("sweep", "whatif"),
 }
-"""Where each name is from; the imports above say the same to type checkers."""
+"""Module of each name; the imports above declare the same for type checkers."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 _hidden = clash()

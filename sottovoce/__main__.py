@@ -1,4 +1,4 @@
-"""``python -m sottovoce`` and the script ``sottovoce``: the command line."""
+"""Command line, as ``python -m sottovoce`` and as the script ``sottovoce``."""
 
 from __future__ import annotations
 

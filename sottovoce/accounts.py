@@ -1,4 +1,4 @@
-"""What the privacy numbers of a run are for other observers, and what attacks find beside them."""
+"""Privacy losses of finished runs, inference attacks and audits."""
 
 from __future__ import annotations
 
@@ -42,20 +42,21 @@ def privacy(
         observers: sets that pool what they see, such as ``"3,7"``, ``"public"``, ``"wire"``, ``"random:10"``,
             ``"degree:2"`` or ``"neighbours:5"``; every single node by default.
         unit, adjacency, delta: in place of the run's own; delta strictly between 0 and 1.
-        target: an ε above 0; rows then say with which noise_multiplier the worst victim would lose just that.
-        per_message: add what a published sum over messages would say, which is no bound.
-        jobs: processes among which observers are divided; all cores by default.
-        on_progress: called with (fraction done, a few words).
+        target: an ε above 0; rows then also have the noise_multiplier with which the worst victim would lose just
+            that.
+        per_message: add a published sum over messages, which is no bound.
+        jobs: number of processes; all cores by default.
+        on_progress: called with (fraction done, text).
 
     Returns:
         A row for each set of observers and basis: its worst and its median victim.
 
     Raises:
-        ConfigurationError: the run has no mechanism, or an argument is out of its range.
+        ConfigurationError: the run has no mechanism, or an argument is out of range.
         StorageError: the folder cannot be read.
 
     Guarantees:
-        As the ledger's, for what the run recorded (docs/privacy.md).
+        Those of the ledger, for what the run recorded (docs/privacy.md).
 
     Example:
         >>> noised = {"protocol.exchange": "ldp", "protocol.rounds": 2, "privacy.noise": "member"}
@@ -86,20 +87,20 @@ def infer(
     shadows: int = 32,
     on_progress: Progress | None = None,
 ) -> pl.DataFrame:
-    """Attack what the curious nodes of a run recorded, and write inference.json into its folder.
+    """Attack the data of honest nodes with the views of curious nodes; write inference.json into the run folder.
 
     Args:
         run: a finished run with ``adversary.curious`` or ``adversary.wiretap``, or its folder; relative file names in
             its scenario start at the working directory.
         coalition: curious nodes that pool their views; all by default.
-        shadows: shadow models of likelihood-ratio attacks; 0 leaves those out.
-        on_progress: called with (fraction done, a few words).
+        shadows: number of shadow models of likelihood-ratio attacks; 0: these attacks are left out.
+        on_progress: called with (fraction done, text).
 
     Returns:
         A row for each attack and measure, beside the ledger's ε for the worst victim.
 
     Raises:
-        ConfigurationError: nobody was curious, or the run was given data, a task or a program in memory.
+        ConfigurationError: the run has no curious nodes, or was given data, a task or a program in memory.
         StorageError: the folder cannot be read or written.
 
     Example:
@@ -128,26 +129,26 @@ def audit(
     jobs: int | None = None,
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Attack the noise of a scenario: the lower bound that the attack finds must stay below what the ledger claims.
+    """Attack the noise of a scenario; the lower bound that the attack finds must stay below the ledger's claim.
 
     Args:
         scenario: as for :func:`~sottovoce.run`; it needs [privacy] and noise.
         changes: dotted keys and their new values.
         seed: of every random stream, in place of the scenario's.
-        trials: times each arm of the game is played, at least 4; 1000 by default, 200 with ``view``.
-        canary: what is put among the data: a contribution of exactly the clipping norm, or a record.
+        trials: number of trials of each arm of the game, at least 4; 1000 by default, 200 with ``view``.
+        canary: kind of canary: a contribution of exactly the clipping norm, or a record.
         sums: attack opened sums instead of single updates.
         one_run: with ``sums``, one sum with as many canaries as trials.
-        view: attack all that these nodes see in whole runs.
-        victim: with ``view``, whose canary; by default the node that loses most.
-        jobs: with ``view``, runs at a time; all cores by default.
-        on_progress: called with (fraction done, a few words).
+        view: attack everything that these nodes see in whole runs.
+        victim: with ``view``, the node with the canary; by default the one that loses most.
+        jobs: with ``view``, number of runs at a time; all cores by default.
+        on_progress: called with (fraction done, text).
 
     Returns:
-        Quantity -> value; ``"verdict"`` is ``"consistent"``, ``"violated"`` or says why neither.
+        Quantity -> value; ``"verdict"`` is ``"consistent"``, ``"violated"`` or the reason why it is neither.
 
     Raises:
-        ConfigurationError: there is nothing to audit, or arguments do not go together.
+        ConfigurationError: the scenario cannot be audited, or arguments cannot be combined.
 
     Guarantees:
         Lower bounds hold with 95 % confidence each; a true claim is called violated with probability at most 5 %.

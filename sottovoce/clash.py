@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGES = ("simulator", "protocols", "analysis", "scenarios")
 ROOT = Path(__file__).resolve().parent.parent
-"""Where sottovoce's packages lie, side by side."""
+"""Folder of sottovoce's packages."""
 
 
 def clash() -> str | None:
@@ -18,7 +18,7 @@ def clash() -> str | None:
 
 
 def is_command() -> bool:
-    """Return whether this process is the command line, which says the line of :func:`clash` itself."""
+    """Return whether this process is the command line, which prints the line of :func:`clash` itself."""
     asked = sys.orig_argv
     by_module = "-m" in asked[:-1] and asked[asked.index("-m") + 1] == "sottovoce"
     return by_module or any(Path(word).stem == "sottovoce" for word in asked[1:2])
@@ -27,7 +27,9 @@ def is_command() -> bool:
 def _hidden(name: str) -> str | None:
     spec = _spec(name)
     if spec is None:
-        return f"sottovoce is not installed whole: its package {name} is missing; install sottovoce again"
+        return (
+            f"sottovoce is not installed completely: its package {name} is missing; install sottovoce again"
+        )
     own = ROOT / name / "__init__.py"
     if spec.origin is not None and Path(spec.origin).resolve() == own:
         return None

@@ -1,4 +1,4 @@
-"""Reading scenarios from files, by name and from memory."""
+"""Read scenarios from files, by name and from memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load(source: Source, changes: Mapping[str, Any] | None = None, *, seed: int 
         The scenario that passed every check (``.scenario``), as nested dicts (``.raw``), and its file (``.path``).
 
     Raises:
-        scenarios.load.ScenarioErrors: everything that is wrong, one line each.
+        scenarios.load.ScenarioErrors: all problems of the scenario, one line each.
 
     Example:
         >>> loaded = sv.load("quickstart", {"protocol.rounds": 20, "network.loss": "2 %"}, seed=7)

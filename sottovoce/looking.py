@@ -1,4 +1,4 @@
-"""Reading, drawing and reporting runs and studies."""
+"""Read, draw and report runs and studies."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def plot(result: Result) -> Pictures:
         >>> "accuracy" in [picture.stem for picture in sv.plot(run)]
         True
     """
-    from analysis.figures.catalogue import plot as draw  # Matplotlib, not owed by those who draw nothing
+    from analysis.figures.catalogue import plot as draw  # not at import: it imports Matplotlib
 
     return kept_with(Pictures(draw(folder_of(result))), result)
 
@@ -99,6 +99,6 @@ def report(result: Result) -> Path:
         >>> sv.report(run).name
         'report.html'
     """
-    from analysis.report import report as write  # Matplotlib, not owed by those who draw nothing
+    from analysis.report import report as write  # not at import: it imports Matplotlib
 
     return write(folder_of(result))

@@ -1,4 +1,4 @@
-"""What a gossip program written in a notebook needs to say models and to read them."""
+"""Send and receive models in a gossip program."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ def send_model(
 
     Args:
         node: the sender.
-        learner: of the program.
-        peers: neighbours, each once.
-        round: the round of the message, which its receivers may wait for.
-        model: what is shown to them.
-        kind: the name of the message.
+        learner: the learner that the program was given.
+        peers: neighbours to send to, each once.
+        round: the round of the message, which receivers can wait for.
+        model: the model to send.
+        kind: kind of the message.
 
     Raises:
-        ContractError: somebody is no neighbour.
+        ContractError: a peer is not a neighbour.
 
     Guarantees:
         The message is sent in the clear: what protects the data is the noise already in the model
         (``protocol.exchange = "ldp"``), and the ledger counts every receiver's view of it.
 
     Example:
-        A gossip protocol in a notebook: train, tell the neighbours, average what arrives within a second.
+        A gossip protocol in a notebook: train, send to the neighbours, average the models that arrive within a
+        second.
 
         >>> async def program(node, learner, rounds):
         ...     model = learner.start

@@ -1,4 +1,4 @@
-"""Runs and studies as a notebook shows them: tables as polars frames, numbers as attributes."""
+"""Runs and studies for notebooks: tables as polars frames, numbers as attributes."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Pictures(tuple[Path, ...]):
 
 
 def temporary() -> Path:
-    """Return a new folder for results that nobody gave a folder; see :func:`owned`."""
+    """Return a new folder for a result without ``out``; see :func:`owned`."""
     return Path(tempfile.mkdtemp(prefix="sottovoce-"))
 
 
@@ -139,7 +139,7 @@ def owned(result: Run | Study) -> None:
 
 
 def kept_with(part: _Part, whole: object) -> _Part:
-    """Keep a result as long as what is in its folder, and return that."""
+    """Return a part of a result after tying the result's folder to its lifetime."""
     object.__setattr__(part, "_whole", whole)
     return part
 

@@ -1,4 +1,4 @@
-"""One run of a scenario, simulated or live."""
+"""Run a scenario, simulated or live."""
 
 from __future__ import annotations
 
@@ -32,31 +32,32 @@ def run(
 ) -> Run:
     """Run a scenario in virtual time.
 
-    Objects take the place of tables of the scenario, which still has to be valid as it is. The manifest then says
-    that the scenario alone does not repeat the run, and holds hashes of arrays and of the source of functions, with
-    what those do not cover.
+    Objects in memory can replace tables of the scenario, which must be valid without them. The manifest then says
+    that the scenario alone does not repeat the run, holds hashes of arrays and of the source of functions, and lists
+    what these hashes do not cover.
 
     Args:
         scenario: a file, the name of a shipped scenario, nested dicts or a loaded scenario.
-        out: the folder to write, which must be empty or absent; by default a temporary one, which goes when the
-            returned object goes (:meth:`~sottovoce.Run.save` keeps it).
+        out: the folder to write, which must be empty or absent; by default a temporary one, which is removed with the
+            returned object (:meth:`~sottovoce.Run.save` keeps it).
         changes: dotted keys and their new values.
         seed: of every random stream, in place of the scenario's.
         data: arrays in place of [data]: ``(X, y)``, of which 20 % are drawn for testing;
-            ``(train_x, train_y, test_x, test_y)``; or a mapping with these names and perhaps ``groups``, the user of
-            each training sample. Whole numbers and text are classes, floating-point labels are predicted.
+            ``(train_x, train_y, test_x, test_y)``; or a mapping with these names and optionally ``groups``, the user
+            of each training sample. Integers, booleans and text are classes, floating-point labels are regression
+            targets.
         task: the model with its loss, in place of [model].
         program: ``async def program(node, learner, rounds)``, in place of the gossip protocol; see
-            :func:`~sottovoce.send_model`. Of [protocol], ``rounds`` and ``exchange`` count. With [privacy], a message
-            that has a body must say what it releases.
-        latency: one-way latency of every message, in place of network.latency: a map from an array of uniform numbers
-            in (0, 1) to as many seconds that does not fall.
-        eager: compute one operation at a time; the first that makes no finite numbers is named.
-        on_progress: called with (fraction done, a few words).
+            :func:`~sottovoce.send_model`. Of [protocol], only ``rounds`` and ``exchange`` are used. With [privacy], a
+            message that has a body must declare what it releases.
+        latency: quantile function of the one-way latency of every message, in place of network.latency: a
+            non-decreasing map from an array of uniform numbers in (0, 1) to as many seconds.
+        eager: compute one operation at a time, and name the first whose result is not finite.
+        on_progress: called with (fraction done, text).
 
     Raises:
-        scenarios.load.ScenarioErrors: everything that is wrong with the scenario.
-        ConfigurationError: it cannot be built, or the objects do not go with it.
+        scenarios.load.ScenarioErrors: all problems of the scenario.
+        ConfigurationError: the scenario cannot be built, or the objects do not fit it.
         StorageError: the folder cannot be written.
         ProgramError: a protocol failed; what was recorded until then is in the folder.
 
@@ -90,13 +91,13 @@ def live(
 ) -> Run:
     """Run the same protocol code on real sockets of this machine, in real time.
 
-    An event loop that is running already, as in Jupyter, is no obstacle; it stands still until the run ends.
+    This also works in a running event loop, as in Jupyter, which is blocked until the run ends.
 
     Args:
-        scenario: as for :func:`~sottovoce.run`, and so the other arguments; messages take as long as they take.
+        scenario: as for :func:`~sottovoce.run`, as are the other arguments.
 
     Raises:
-        ConfigurationError: as :func:`~sottovoce.run`, and where the scenario asks for what sockets cannot do.
+        ConfigurationError: as :func:`~sottovoce.run`, or the scenario needs something that sockets cannot do.
         StorageError, ProgramError: as :func:`~sottovoce.run`.
 
     Example:

@@ -1,4 +1,4 @@
-"""Sweeps and what-if studies."""
+"""Run sweeps and what-if studies."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def sweep(
 
     Args:
         scenario: a file, the name of a shipped scenario, nested dicts or a loaded scenario.
-        out: the folder to write, or to go on with if it is this study; by default a temporary one, which goes when
-            the returned object goes (:meth:`~sottovoce.Study.save` keeps it).
+        out: the folder to write, or the folder of this study, to continue it; by default a temporary one, which is
+            removed with the returned object (:meth:`~sottovoce.Study.save` keeps it).
         changes: dotted keys and their new values; ``"sweep.grid"`` and ``"sweep.seeds"`` make a sweep.
         jobs: runs at a time; all cores by default.
-        on_progress: called with (fraction done, a few words).
+        on_progress: called with (fraction done, text).
 
     Raises:
-        scenarios.load.ScenarioErrors: everything that is wrong, of any point of the sweep.
+        scenarios.load.ScenarioErrors: all problems of the scenario and of any point of the sweep.
         ConfigurationError: the scenario has no sweep.
         StorageError: the folder is another study's, or cannot be written.
         SottovoceError: runs failed; the others are in the folder.

@@ -215,7 +215,7 @@ def test_data_in_memory_take_the_place_of_the_table() -> None:
 
 def test_numbers_to_predict_need_a_model_that_predicts_them() -> None:
     x, _ = samples()
-    with pytest.raises(ConfigurationError, match="softmax tells classes apart"):
+    with pytest.raises(ConfigurationError, match="softmax predicts classes"):
         sv.run("quickstart", changes=EIGHT | PLAIN, data=(x, x[:, 1]))
     linear = sv.load("quickstart").raw | {"data": {"kind": "linear", "samples": 400, "features": 5}}
     changes = EIGHT | PLAIN | {"model.kind": "linear", "training.step": 0.1}
@@ -229,7 +229,7 @@ def test_numbers_to_predict_need_a_model_that_predicts_them() -> None:
         ((1, 2, 3), "got tuple of 3"),
         ({"train_x": [[1.0]]}, "no train_y, test_x, test_y"),
         ({"train_x": 1, "train_y": 1, "test_x": 1, "test_y": 1, "labels": 1}, "unknown names labels"),
-        (([["a"]], [0]), "features must be numbers"),
+        (([["a"]], [0]), "must hold numbers"),
         (([[1.0], [2.0]], [0, 1, 1]), "shape"),
         (([[1.0]] * 9, [0] * 9), "nothing to tell apart"),
     ],
@@ -266,7 +266,7 @@ def test_a_program_is_accounted_by_what_it_releases() -> None:
 
 
 def test_a_program_cannot_hide_what_it_sends_from_the_ledger() -> None:
-    with pytest.raises(sv.ProgramError, match="has a body and no release") as failed:
+    with pytest.raises(sv.ProgramError, match="has a body but no release") as failed:
         sv.run("quickstart", changes=EIGHT | NOISED, program=careless)
     assert isinstance(failed.value.__cause__, ContractError)
     without = {
@@ -308,7 +308,7 @@ def test_a_latency_law_takes_the_place_of_the_table() -> None:
         (0.05, {}, "got float"),
         (lambda u: 0.05, {}, r"made float64 of shape \(\)"),
         (lambda u: -u, {}, "at least 0"),
-        (lambda u: 1 - u, {}, "not fall"),
+        (lambda u: 1 - u, {}, "non-decreasing"),
         (lambda u: u["x"], {}, "raised IndexError"),
         (
             lambda u: u,
@@ -387,7 +387,7 @@ def test_errors_of_a_coroutine_come_through_a_running_loop() -> None:
 
 
 def test_a_live_run_has_no_latency_law() -> None:
-    with pytest.raises(ConfigurationError, match="live run uses real sockets"):
+    with pytest.raises(ConfigurationError, match="no effect in a live run"):
         Objects(latency=lambda u: u).check(sv.load("quickstart", PLAIN).scenario, live=True)
 
 

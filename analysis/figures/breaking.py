@@ -30,23 +30,22 @@ def breaking_figure(study: Study) -> Figure:
     costs = found["costs"]
     made, (ax,) = style.figure(width=style.COLUMN_INCHES, height=2.3)
     with style.applied():
-        numbers = [cost["liars"] for cost in costs]
+        numbers = [cost["byzantine"] for cost in costs]
         means = [100 * cost["mean"] for cost in costs]
         ax.plot(numbers, means, color=style.BLUE, marker="o", lw=1.1)
         for cost in costs:
             if cost["low"] is not None:
                 ends = [100 * cost["low"], 100 * cost["high"]]
-                ax.plot([cost["liars"]] * 2, ends, color=style.BLUE, lw=0.8)
+                ax.plot([cost["byzantine"]] * 2, ends, color=style.BLUE, lw=0.8)
         ax.axhline(100 * found["drop"], color=style.BLACK, lw=0.7, ls=(0, (4, 2)))
-        if found["liars"] is not None:
-            cost = means[numbers.index(found["liars"])]
-            left = (
-                found["liars"] - min(numbers) < max(numbers) - found["liars"]
-            )  # the label goes where there is room
-            ax.plot(found["liars"], cost, marker="o", ms=6, color=style.VERMILION, zorder=4)
+        point = found["byzantine"]
+        if point is not None:
+            cost = means[numbers.index(point)]
+            left = point - min(numbers) < max(numbers) - point  # the text goes where there is room
+            ax.plot(point, cost, marker="o", ms=6, color=style.VERMILION, zorder=4)
             ax.annotate(
-                f"breaks at {found['liars']}",
-                (found["liars"], cost),
+                f"breaks at {point}",
+                (point, cost),
                 xytext=(6 if left else -6, -3 if left else 3),
                 textcoords="offset points",
                 ha="left" if left else "right",
@@ -67,6 +66,9 @@ def _found(study: Study) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise StorageError(f"{file}: is missing or damaged ({error}); run the search to its end") from error
+    for table in (found, *found["costs"]):  # searches of earlier versions have another name for the number
+        if "liars" in table:
+            table["byzantine"] = table.pop("liars")
     return found
 
 

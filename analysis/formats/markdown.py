@@ -54,8 +54,8 @@ def markdown() -> str:
         "Metrics of plug-ins follow under their names.",
         f"**manifest.json**\n\n{_keys(MANIFEST)}",
         "Absent where there are none: `metrics` names the package and version of each metric of a plug-in; `plugins` "
-        "those of each kind of a plug-in, by the key at which the scenario has it (`\"network.latency\": "
-        "\"others 1.2\"`); `objects` what was given in memory in place of tables ([python.md](python.md)).",
+        'those of each kind of a plug-in, by the key at which the scenario has it (`"network.latency": '
+        '"others 1.2"`); `objects` what was given in memory in place of tables ([python.md](python.md)).',
         _TIMELINE,
     ]
     return "\n\n".join(parts)

@@ -35,8 +35,8 @@ class Quantity:
     short: str = ""
 
 
-HONEST = "telling the truth"
-"""The variant in which the nodes that are Byzantine in the others follow the protocol; its name in studies."""
+HONEST, FORMERLY_HONEST = "honest", "telling the truth"
+"""Variant in which nodes that are Byzantine in the others follow the protocol; its name now, and in older studies."""
 
 ROUNDING = 1e-12
 """Relative difference of two values up to which it is taken as rounding."""
@@ -181,7 +181,8 @@ def baseline_of(study: Study) -> str | None:
     That is a what-if's own scenario, the honest runs of a search for a breaking point, the series named by a sweep.
     """
     if study.kind in ("whatif", "breaking"):
-        return BASELINE if study.kind == "whatif" else HONEST
+        older = any(run.get("variant") == FORMERLY_HONEST for run in study.description["runs"])
+        return BASELINE if study.kind == "whatif" else FORMERLY_HONEST if older else HONEST
     named = (study.description["scenario"].get("sweep") or {}).get("baseline")
     return None if study.kind != "sweep" or named is None else str(named)
 

@@ -1,4 +1,4 @@
-"""Who plays which part in the graph, and the adversary at work, from the adversary tables."""
+"""Place the adversary in the graph and build it from the adversary tables."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from simulator.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays which part.
+    """Roles of nodes in the adversary.
 
     Args:
         byzantine: nodes that do not follow the protocol.
-        curious: nodes that keep what they see; they follow the protocol, unless they are Byzantine too.
+        curious: nodes that record what they see; they follow the protocol, unless they are Byzantine too.
         tampering: nodes whose messages are tampered with.
         sybils: identities added to the graph, among the curious or the Byzantine.
     """
@@ -34,18 +34,18 @@ class Cast:
 
     @property
     def corrupt(self) -> frozenset[int]:
-        """Nodes that are Byzantine, tamper or are Sybils: neither their accuracy nor their noise counts."""
+        """Nodes that are Byzantine, tamper or are Sybils; their accuracy and their noise are not counted."""
         return self.byzantine | self.tampering | self.sybils
 
 
 @dataclass
 class Placing:
-    """Places the adversary in a graph, before neighbours and weights follow from it.
+    """Placement of the adversary in a graph, before neighbours and weights are computed from the graph.
 
     Args:
-        adversary: what it says.
+        adversary: the adversary tables.
         seed: of the run.
-        cast: who plays which part, once :meth:`place` was called.
+        cast: roles of nodes, set by :meth:`place`.
     """
 
     adversary: adversaries.Adversary
@@ -53,10 +53,10 @@ class Placing:
     cast: Cast = field(default_factory=Cast)
 
     def place(self, graph: nx.Graph) -> nx.Graph:
-        """Return the graph with Sybils and around an eclipsed victim.
+        """Return the graph with Sybil identities added and the links of an eclipsed victim changed.
 
         Raises:
-            ConfigurationError: more attackers than nodes, or nobody honest is left.
+            ConfigurationError: there are more attackers than nodes, or no honest node is left.
         """
         adversary, seed = self.adversary, self.seed
         roles: dict[str, set[int]] = {"byzantine": set(), "curious": set()}
@@ -79,7 +79,11 @@ class Placing:
             curious |= byzantine
         self.cast = Cast(byzantine, curious, tampering, frozenset(sybils))
         if len(self.cast.corrupt) >= len(graph):
-            raise ConfigurationError("nobody honest is left to measure", "adversary")
+            raise ConfigurationError(
+                "at least one node must be honest, since only honest nodes are measured, got none; use fewer "
+                "attackers",
+                "adversary",
+            )
         return graph
 
 
@@ -91,18 +95,18 @@ def build_adversary(
     tap_own: Callable[[float, int, Message], None],
     overheard: Callable[[float, int, Any], None],
 ) -> Adversary:
-    """Return the adversary at work.
+    """Build the adversary of a run.
 
     Args:
-        tables: what it says.
-        cast: who plays which part.
-        substitutions: what Byzantine nodes send in place of their content.
-        tap: what curious nodes keep of what they receive.
-        tap_own: and of what they send.
-        overheard: told what a wiretap hears in the clear.
+        tables: the adversary tables.
+        cast: roles of nodes.
+        substitutions: content that Byzantine nodes send in place of their own.
+        tap: called with what curious nodes receive.
+        tap_own: called with what curious nodes send.
+        overheard: called with what a wiretap reads in the clear.
 
     Raises:
-        ConfigurationError: an attacker on an encrypted link that would have to read.
+        ConfigurationError: an attacker on an encrypted link needs the content of messages.
     """
     wires = None
     if tables.wiretap is not None and tables.wiretap.enabled:

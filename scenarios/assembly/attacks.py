@@ -1,4 +1,4 @@
-"""What Byzantine nodes train on and what they send, from the table of their attack."""
+"""Build what Byzantine nodes train on and what they send from the table of their attack."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from simulator.topology.overlays import Overlay
 
 
 def attack_of(adversary: Adversary) -> Attack | None:
-    """Return what Byzantine nodes do; None if there are none, or they are switched off."""
+    """Return the attack of the Byzantine nodes; None if there are none, or they are switched off."""
     table = adversary.byzantine
     return None if table is None or not table.enabled else table.attack
 
 
 def poisoned(adversary: Adversary, cast: Cast, learning: Learning) -> Learning:
-    """Return what there is to learn when Byzantine nodes train on other data, or leave out their noise.
+    """Return the learning parts with the data and noise of Byzantine nodes changed by their attack.
 
     Raises:
-        ConfigurationError: the data are none that the attack works on.
+        ConfigurationError: the attack does not work on these data.
     """
     attack = attack_of(adversary)
     if attack is None:
@@ -45,7 +45,7 @@ def poisoned(adversary: Adversary, cast: Cast, learning: Learning) -> Learning:
 
 
 def build_probe(adversary: Adversary, learning: Learning) -> Evaluator | None:
-    """Return what measures how often an attack succeeds; None where it has no such measure."""
+    """Return the evaluator that measures how often an attack succeeds; None if the attack has no such measure."""
     attack = attack_of(adversary)
     data = None if attack is None else attack.probe(_training(learning))
     return None if data is None else Evaluator(learning.evaluator.task, data)
@@ -59,15 +59,15 @@ def build_substitutions(
     executor: Executor,
     rule: Rule | None,
 ) -> dict[int, Substitution]:
-    """Return what Byzantine nodes send in place of their models, by node.
+    """Return, by Byzantine node, the substitution of the models it sends.
 
     Args:
-        adversary: what it says of them.
-        cast: who plays which part.
-        learning: what there is to learn, and how.
-        overlay: who is linked to whom.
+        adversary: the adversary tables.
+        cast: roles of nodes.
+        learning: data, model and local training.
+        overlay: links of the nodes.
         executor: carries out model mathematics.
-        rule: with which receivers mix; None for a weighted sum.
+        rule: robust rule that receivers mix with; None for a weighted sum.
     """
     attack, table = attack_of(adversary), adversary.byzantine
     if attack is None or table is None or not cast.byzantine or attack.part != "messages":

@@ -1,4 +1,4 @@
-"""The data of a run, and who holds what of them."""
+"""Load the data of a run and deal them out to nodes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from simulator.errors import ConfigurationError
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """The data of a run and who holds what of them.
+    """The data of a run and the samples that each node holds.
 
     Args:
         dataset: training and test samples, their features as their holders see them.
-        holdings: training samples that each node trains and tests on; those who join without data hold none.
+        holdings: training samples that each node trains and tests on; Sybil identities hold none.
     """
 
     dataset: Dataset
@@ -31,17 +31,17 @@ class Shares:
 
     @property
     def local_test(self) -> bool:
-        """Whether nodes keep samples of their own for testing."""
+        """Return whether nodes keep samples of their own for testing."""
         return any(map(len, self.holdings.test))
 
     @property
     def divisor(self) -> int:
-        """Samples trained on by those who have any, for each of them, rounded up: the usual divisor of a sum."""
+        """Mean number of training samples of the nodes that hold any, rounded up; the usual divisor of a sum."""
         sizes = [len(part) for part in self.holdings.train if len(part)]
         return -(-sum(sizes) // len(sizes))
 
     def facts(self) -> dict[str, Any]:
-        """What the manifest says of the data."""
+        """Return the manifest's description of the data, JSON-ready."""
         dataset, held = self.dataset, self.holdings
         users = dataset.groups
         return {
@@ -71,18 +71,18 @@ def build_data(data: Data, base: Path, seed: int) -> Dataset:
     """Return training and test samples.
 
     Args:
-        data: says which.
+        data: the table [data].
         base: folder that relative file names start at.
         seed: of the run.
 
     Raises:
-        ConfigurationError: there are no such data, or labels are not what their kind says.
+        ConfigurationError: the data cannot be read, or their labels are not of the sort that their kind declares.
     """
     dataset = data.load(base, streams.generator(seed, "data"))
     if (dataset.classes is None) != data.regression:
         found, said = ("numbers", "classes") if dataset.classes is None else ("classes", "numbers")
         raise ConfigurationError(
-            f"{data.kind} loaded labels that are {found}, but says that they are {said}; repair regression of "
+            f"{data.kind} loaded labels that are {found}, but declares that they are {said}; repair regression of "
             f"{type(data).__name__}",
             "data.kind",
         )
@@ -90,23 +90,23 @@ def build_data(data: Data, base: Path, seed: int) -> Dataset:
 
 
 def build_shares(dataset: Dataset, spec: Partition, seed: int, nodes: int, without: int = 0) -> Shares:
-    """Return the data of a run and who holds what of them.
+    """Return the data of a run with the samples that each node holds.
 
     Args:
         dataset: training and test samples.
-        spec: how they are dealt out and changed.
+        spec: the table [partition].
         seed: of the run.
-        nodes: that hold data.
-        without: further nodes, numbered after them, that hold none.
+        nodes: number of nodes that hold data.
+        without: number of further nodes, numbered after them, that hold none.
 
     Raises:
-        ConfigurationError: the data cannot be held like that.
+        ConfigurationError: the data cannot be dealt out as the partition says.
     """
     parts = build_partition(dataset, spec, seed, nodes)
     if spec.shift is not None:
         rng = streams.generator(seed, "feature shift")
         train_x = shifted(dataset.train_x, parts, spec.shift.noise, spec.shift.rotations, rng)
-        # Turned images keep their pixels; noise leaves no bounds.
+        # Rotated images keep the range of their pixels; added noise has no bounds.
         dataset = replace(dataset, train_x=train_x, bounds=None if spec.shift.noise > 0 else dataset.bounds)
     if spec.label_noise > 0:
         dataset = with_label_noise(dataset, spec.label_noise, streams.generator(seed, "label noise"))
@@ -116,27 +116,27 @@ def build_shares(dataset: Dataset, spec: Partition, seed: int, nodes: int, witho
 
 
 def build_partition(dataset: Dataset, spec: Partition, seed: int, nodes: int) -> Parts:
-    """Return which training samples each node holds, those included that it keeps for its own tests.
+    """Return the indices of the training samples of each node, including those it keeps for its own tests.
 
     Args:
         dataset: training and test samples.
-        spec: how they are dealt out.
+        spec: the table [partition].
         seed: of the run.
-        nodes: that hold data.
+        nodes: number of nodes that hold data.
 
     Raises:
-        ConfigurationError: the data lack what the partition needs, or it returned parts that are none.
+        ConfigurationError: the data lack what the partition needs, or the partition returned invalid parts.
     """
     if spec.needs_classes and dataset.classes is None:
         raise ConfigurationError(
-            f"{spec.kind} needs classes, but the labels of these data are numbers to predict; use another kind, such "
+            f"{spec.kind} needs classes, but the labels of these data are regression targets; use another kind, such "
             "as iid or shards",
             "partition.kind",
         )
     if spec.needs_users and dataset.groups is None:
         raise ConfigurationError(
-            f"{spec.kind} needs to know which user each training sample comes from, and these data do not say; npz "
-            "files need an array groups, tables a column named by data.user",
+            f"{spec.kind} needs the user of each training sample, which these data do not name; add an array groups "
+            "to npz files, or name the column of a table in data.user",
             "partition.kind",
         )
     parts = spec.split(dataset, nodes, streams.generator(seed, "partition"))
@@ -145,16 +145,16 @@ def build_partition(dataset: Dataset, spec: Partition, seed: int, nodes: int) ->
 
 
 def _check_parts(spec: Partition, parts: Parts, nodes: int, samples: int) -> None:
-    """Refuse what a kind's split may not return: accounting rests on who holds which sample."""
+    """Check the parts that a kind's split returned, since accounting depends on who holds which sample."""
     wrong = None
     if len(parts) != nodes:
         wrong = f"{len(parts)} parts for {nodes} nodes"
     elif any(
         len(part) and (part[0] < 0 or part[-1] >= samples or np.any(np.diff(part) <= 0)) for part in parts
     ):
-        wrong = f"a part that is no ascending array of indices below {samples}"
+        wrong = f"a part that is not an ascending array of indices below {samples}"
     elif not spec.copies and np.bincount(np.concatenate(parts), minlength=1).max() > 1:
-        wrong = "a sample that two nodes hold, although its copies is False"
+        wrong = "a sample that two nodes hold, although copies is False"
     if wrong is not None:
         raise ConfigurationError(
             f"{spec.kind} returned {wrong}; repair split of {type(spec).__name__}", "partition.kind"

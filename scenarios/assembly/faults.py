@@ -1,4 +1,4 @@
-"""What a world is told of the faults, speeds and failure detector of a scenario."""
+"""Build the faults and compute speeds of a scenario."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def build_faults(scenario: Scenario, nodes: int, base: Path) -> tuple[Fault, ...
 
     Args:
         scenario: with its faults, regions and seed.
-        nodes: how many.
-        base: where relative file names start.
+        nodes: number of nodes.
+        base: the folder that relative file names start at.
 
     Raises:
-        ConfigurationError: there can be no such events on so many nodes, or a file is missing or wrong.
+        ConfigurationError: a fault does not fit the number of nodes, or a file is missing or wrong.
     """
     regions = {region.name: region.nodes for region in scenario.region}
     site = Site(nodes, regions, base, scenario.seed)
@@ -31,7 +31,7 @@ def build_faults(scenario: Scenario, nodes: int, base: Path) -> tuple[Fault, ...
 
 
 def build_speeds(compute: Compute | None, nodes: int, seed: int) -> Speeds | None:
-    """Return how long computing takes each node; None if all are alike.
+    """Return the compute speed of each node; None if all are alike.
 
     Raises:
         ConfigurationError: a factor is not finite and above 0.

@@ -1,4 +1,4 @@
-"""Integer noise in a server's sums: range, scale, rotation and how much of it, from a scenario."""
+"""Build integer noise of a server's sums from a scenario: range, scale, rotation and standard deviation."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from scenarios.schema import Scenario
 from simulator.topology.overlays import Overlay
 
 FINEST_SIGMA = 2.0**30
-"""Standard deviation of a client's noise in words of the finest scale: finer ones say nothing more, and cost time."""
+"""Standard deviation of a client's noise in words of the finest scale; finer scales gain nothing and take longer."""
 
 
 def build_integers(
     scenario: Scenario, learning: Learning, overlay: Overlay, members: int, modulus: Modulus, beacon: bytes
 ) -> tuple[NoisedIntegers, SumLaw]:
-    """Return how clients' updates become noised integers, and the law that the ledger needs.
+    """Return the encoding of clients' updates as noised integers, and the law that the ledger needs.
 
     Args:
         scenario: a server's sums, one local update in each.
-        learning: what there is to learn, and how.
-        overlay: who is linked to whom.
-        members: clients in the largest sum.
+        learning: data, model and local training.
+        overlay: links of the nodes.
+        members: number of clients in the largest sum.
         modulus: of the words.
         beacon: public randomness of the run.
     """
@@ -62,10 +62,10 @@ def build_integers(
 
 
 def _calibrated(scenario: Scenario, learning: Learning, members: int, law: SumLaw) -> float:
-    """Return the least standard deviation of a client's noise with which a client in every sum keeps the target.
+    """Return the least standard deviation of a client's noise with which a client in every sum meets the target.
 
-    The scale is that without noise, the finest there is; with the coarser one that noise needs, rounding adds a
-    little, which is why the target is undershot by a thousandth.
+    It is computed at the scale for no noise, the finest. The coarser scale that noise needs adds a little rounding,
+    so the target used is a thousandth lower.
     """
     privacy, secure, learner = scenario.privacy, scenario.secure, learning.learner
     assert privacy is not None

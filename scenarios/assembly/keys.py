@@ -1,4 +1,4 @@
-"""Who signs with what, and what names a run."""
+"""Identity keys of nodes and the context that keys, signatures and masks of a run are bound to."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def name_of(scenario: Scenario) -> bytes:
 
 
 def build_keys(seed: int, nodes: int, context: bytes, timeout_s: float, agreement_cost_s: float) -> KeyPlan:
-    """Return what an agreement on keys needs.
+    """Return the plan of key agreements.
 
     Args:
-        seed: of the run; identity keys follow from it, as they stand for a directory agreed on long before.
-        nodes: how many have an identity.
-        context: names the run.
+        seed: of the run; identity keys are derived from it, in place of a directory agreed on before the run.
+        nodes: number of nodes with an identity.
+        context: of the run, from :func:`name_of`.
         timeout_s: wait before an announcement is repeated.
         agreement_cost_s: virtual seconds of one agreement.
     """

@@ -1,4 +1,4 @@
-"""How every node of a run trains: data, model and mechanism."""
+"""Build data, model, mechanism and local training of all nodes."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ NO_CLIP = float("inf")
 
 @dataclass(frozen=True)
 class Learning:
-    """What there is to learn, and how.
+    """Data, model and local training of a run.
 
     Args:
-        learner: how every node trains.
-        evaluator: how good models are.
-        local: how good they are on what nodes keep for testing; None if they keep nothing.
-        shares: the data, and who holds what of them.
-        bank: the training samples of every node, as operations see them.
+        learner: local training of every node.
+        evaluator: measures models on the common test set.
+        local: measures models on the nodes' own test samples; None if they keep none.
+        shares: the data and the samples that each node holds.
+        bank: the training samples of every node, as operations use them.
         initial: the public initial parameters, (d,).
     """
 
@@ -60,7 +60,7 @@ class Learning:
     initial: NDArray[np.float32]
 
     def with_bank(self, bank: Bank) -> Learning:
-        """The same with other training samples."""
+        """Return a copy with other training samples."""
         operations = replace(self.learner.operations, bank=bank, _built={})
         return replace(self, bank=bank, learner=replace(self.learner, operations=operations))
 
@@ -77,10 +77,11 @@ def build_learning(
 
     Args:
         scenario: of the run.
-        overlay: who there is, and who is linked to whom.
+        overlay: nodes and their links.
         base: folder that relative file names start at.
         executor: carries out model mathematics.
-        sybils: the last nodes, which hold no data, so that what others hold stays the same.
+        sybils: number of Sybil identities; they are the last nodes and hold no data, so other nodes' data do not
+            change.
         objects: data and model in memory, in place of those of the scenario.
 
     Raises:
@@ -106,11 +107,11 @@ def build_learning(
 
 
 def build_learner(scenario: Scenario, overlay: Overlay, operations: Operations, start: Any) -> Learner:
-    """Return how every node trains: its mathematics, noise and budget.
+    """Return the local training of every node: its mathematics, noise and budget.
 
     Args:
         scenario: of the run.
-        overlay: who there is, and who is linked to whom.
+        overlay: nodes and their links.
         operations: the model mathematics.
         start: the initial model as the executor holds it.
     """
@@ -134,7 +135,7 @@ def build_learner(scenario: Scenario, overlay: Overlay, operations: Operations, 
 
 
 def _start(operations: Operations, initial: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the initial parameters, with the optimiser's state behind them where it travels."""
+    """Return the initial parameters, followed by the optimiser's state if it is sent along."""
     recipe = operations.recipe
     if recipe.keeps != "travels":
         return initial
@@ -142,14 +143,14 @@ def _start(operations: Operations, initial: NDArray[np.float32]) -> NDArray[np.f
 
 
 def pooled(training: Training, parts: Sequence[NDArray[np.int64]], divisor: int) -> tuple[Training, int]:
-    """Return training and divisor of one place in the stead of all nodes: a step takes their samples together.
+    """Return training and divisor of one node that trains on the samples of all nodes together.
 
-    The sum of everybody's gradients stands for their average, so it is divided by the nodes' divisor times their
-    number.
+    The sum of all gradients is divided by the nodes' divisor times their number, which makes it the average of the
+    nodes' sums.
 
     Args:
         training: of a single node.
-        parts: what each node holds.
+        parts: indices of the samples of each node.
         divisor: of a single node's sum.
     """
     if training.batch is not None:
@@ -159,7 +160,7 @@ def pooled(training: Training, parts: Sequence[NDArray[np.int64]], divisor: int)
 
 
 def build_bands(privacy: Privacy) -> tuple[float, ...] | None:
-    """Return the coefficients of noise that is correlated across rounds; None where it is not."""
+    """Return the coefficients of noise correlated across rounds (banded); None without."""
     bands = privacy.bands
     if bands is None:
         return None
@@ -167,7 +168,7 @@ def build_bands(privacy: Privacy) -> tuple[float, ...] | None:
 
 
 def build_allowance(scenario: Scenario, sigma: Sequence[float]) -> list[int] | None:
-    """Return, by node, the number of noised sums that its budget allows; None without a budget."""
+    """Return the number of noised sums that each node's budget allows; None without a budget."""
     privacy = scenario.privacy
     if privacy is None or privacy.budget is None:
         return None
@@ -175,11 +176,11 @@ def build_allowance(scenario: Scenario, sigma: Sequence[float]) -> list[int] | N
 
 
 def build_adaptive(privacy: Privacy, sigma: Sequence[float]) -> AdaptiveClip | None:
-    """Return how the clipping norm follows the norms of updates; None where it is fixed.
+    """Return the adaptation of the clipping norm to the norms of updates; None if the norm is fixed.
 
     Args:
-        privacy: says how.
-        sigma: by node, the standard deviation of its noise at the initial clipping norm.
+        privacy: the table [privacy].
+        sigma: standard deviation of each node's noise at the initial clipping norm.
     """
     spec = privacy.adaptive_clip
     if spec is None:
@@ -200,7 +201,7 @@ def build_task(model: tasks.Model, dataset: Dataset) -> Task:
 
 
 def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) -> list[float]:
-    """Per node, the standard deviation of the noise it adds to its clipped sum; zero without a mechanism."""
+    """Return the standard deviation of the noise that each node adds to its clipped sum; zero without a mechanism."""
     privacy = scenario.privacy
     if privacy is None or scenario.protocol.exchange == "plain":
         return [0.0] * overlay.nodes
@@ -215,7 +216,7 @@ def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) ->
 
 
 def _share(scenario: Scenario, node: int, overlay: Overlay, samples: Sequence[int]) -> float:
-    """The part of a sum's noise that ``node`` must add, so that any sum it enters has enough."""
+    """Return the part of a sum's noise that ``node`` must add so that every sum it enters has enough."""
     secure, protocol = scenario.secure, scenario.protocol
     assert secure is not None
     sums = [

@@ -1,4 +1,4 @@
-"""From the network tables to the model of how messages travel."""
+"""Build the model of links from the network tables."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from simulator.units import DURATIONS, PERCENT, RATES, parse, read
 
 @dataclass(frozen=True)
 class BuiltLinks:
-    """How messages travel, and what was found out on the way.
+    """Model of the links, with facts about them.
 
     Args:
-        link: for the network.
+        link: model of the links.
         notes: facts for the manifest, JSON-ready: ``places`` (of every node) and ``filled`` (how many cells of a
             delay matrix) where nodes are at places.
     """
@@ -38,7 +38,7 @@ class BuiltLinks:
 
 @dataclass(frozen=True)
 class _Own:
-    """What directed links have in place of what holds for all."""
+    """Settings of single directed links, in place of those for all links."""
 
     latency_s: Mapping[Link, float]
     rate_bps: Mapping[Link, float]
@@ -48,18 +48,18 @@ class _Own:
 def build_links(
     network: Network, seed: int, nodes: int, base: Path, graph: nx.Graph | None, file: GraphFile | None
 ) -> BuiltLinks:
-    """Make the link model.
+    """Build the link model.
 
     Args:
-        network: the tables that say how messages travel.
-        seed: the run's.
-        nodes: how many there are.
-        base: the folder relative file names start at.
-        graph: who is linked to whom; None where that changes during a run.
-        file: the graph file, if its links' attributes count.
+        network: the network tables.
+        seed: of the run.
+        nodes: number of nodes.
+        base: the folder that relative file names start at.
+        graph: graph of the links; None if links change during the run.
+        file: the graph file, if the attributes of its links are used.
 
     Raises:
-        ConfigurationError: a file is missing or wrong, or a link is told about that does not exist.
+        ConfigurationError: a file is missing or wrong, or a table names a link that does not exist.
     """
     for key, message in () if graph is None else strangers(network, graph):
         raise ConfigurationError(message, dotted(key))
@@ -90,14 +90,14 @@ def build_links(
 def _latency(
     network: Network, seed: int, nodes: int, base: Path, own_s: Mapping[Link, float]
 ) -> tuple[Law, latency.BaseDelay | None, Mapping[str, Any]]:
-    """The law drawn for every message, the base delay of links, and facts about places."""
+    """Return the latency law drawn for every message, the base delay of links, and facts about places."""
     delays = network.latency.delays(seed, nodes, base)
     if delays.drawn is not None and network.jitter is None and not own_s:
         return delays.drawn, None, delays.notes
     if delays.base_s is None:
         raise ConfigurationError(
-            "the graph file gives links a latency of their own, which cannot stand in for one drawn for "
-            'each message; use per = "link" or a constant latency, and jitter for what varies',
+            "the graph file gives links a latency of their own, which cannot replace a latency drawn for each "
+            'message; use per = "link" or a constant latency, and jitter for variation',
             "network.latency",
         )
     jitter = latency.constant(0.0) if network.jitter is None else network.jitter.build()
@@ -105,7 +105,7 @@ def _latency(
 
 
 def _rates(network: Network, name: str, nodes: int) -> float | tuple[float, ...]:
-    """Rates of the nodes: one number if all have the same."""
+    """Return the rates of the nodes, in bits per second; one number if all are the same."""
     given = getattr(network, name)
     of = list(given) if isinstance(given, tuple) else [inf if given is None else given] * nodes
     for exception in network.node:
@@ -116,7 +116,7 @@ def _rates(network: Network, name: str, nodes: int) -> float | tuple[float, ...]
 
 
 def _own(network: Network, file: GraphFile | None) -> _Own:
-    """From the graph file, and from [[network.link]] where both speak of a link."""
+    """Return settings of single links from the graph file and [[network.link]]; the latter wins."""
     own = _Own({}, {}, {}) if file is None else _attributes(file)
     latency_s, rate_bps, loss = dict(own.latency_s), dict(own.rate_bps), dict(own.loss)
     for link in network.link:
@@ -128,7 +128,7 @@ def _own(network: Network, file: GraphFile | None) -> _Own:
 
 
 def _attributes(file: GraphFile) -> _Own:
-    """Latency, bandwidth and loss of links as the graph file has them."""
+    """Read latency, bandwidth and loss of links from the graph file."""
     readers: dict[str, Callable[[str, object], float]] = {
         "latency": lambda name, value: _with_unit(name, value, DURATIONS, "50 ms"),
         "bandwidth": lambda name, value: _with_unit(name, value, RATES, "10 Mbit/s"),

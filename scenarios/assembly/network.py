@@ -1,4 +1,4 @@
-"""From graphs, mixing and network tables to what a run needs of them."""
+"""Build the graph, mixing weights and links of a run from its tables."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from simulator.topology.overlays import Overlay
 
 @dataclass(frozen=True)
 class NetworkParts:
-    """Who is linked to whom, how much each counts, and how messages travel.
+    """Graph, mixing weights and links of a run.
 
     Args:
-        graph: undirected, on 0..n-1; None where links change during the run.
-        neighbors: whom each node may ever exchange messages with, ascending; all other nodes where a topology that
-            changes does not say.
-        weights: mixing matrix, row = receiver; where links change, that of the epoch of time 0 and round 0.
+        graph: undirected, on 0..n-1; None if links change during the run.
+        neighbors: nodes that each node may ever exchange messages with, ascending; all other nodes if a topology that
+            changes does not restrict them.
+        weights: mixing matrix, row = receiver; if links change, that of time 0 and round 0.
         overlay: links and weights of every node in every epoch.
-        link: how messages travel.
-        found: facts out of files: ``labels`` of a graph file, ``places`` and ``filled`` of delays.
+        link: model of the links.
+        found: facts from files: ``labels`` of a graph file, ``places`` and ``filled`` of delays.
     """
 
     graph: nx.Graph | None
@@ -65,16 +65,16 @@ class NetworkParts:
 def build_network(
     scenario: Scenario, base: Path, placed: Callable[[nx.Graph], nx.Graph] = lambda graph: graph
 ) -> NetworkParts:
-    """Make everything that graphs, mixing and network tables speak of.
+    """Build graph, mixing weights and links from their tables.
 
     Args:
         scenario: the scenario.
-        base: the folder relative file names start at.
-        placed: puts an adversary into the graph and refuses one that does not fit the scenario, before anything
-            follows from it; told of a graph without links where links change.
+        base: the folder that relative file names start at.
+        placed: places the adversary in the graph and checks it, before neighbours and weights are computed; called
+            with a graph without links if links change.
 
     Raises:
-        ConfigurationError: there is no such graph, or a file is missing or wrong.
+        ConfigurationError: the graph cannot be built, or a file is missing or wrong.
     """
     topology = scenario.topology
     built = topology.build(scenario.seed, base, scenario.mixing, placed)

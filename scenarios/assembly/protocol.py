@@ -1,4 +1,4 @@
-"""What every node of a run does: its gossip protocol, with all that is built before it, from a scenario."""
+"""Build the protocol that every node runs, with its secure sums, robust rule and message noise."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Built(NamedTuple):
     """A protocol, ready to run.
 
     Args:
-        program: what every node runs.
-        law: of integer noise in its sums; None if there is none.
-        failure_probability: bound on the probability that an honest member of a sum refuses for its vector.
+        program: run by every node.
+        law: law of integer noise in its sums; None without integer noise.
+        failure_probability: bound on the probability that an honest member of a sum refuses because of its vector.
     """
 
     program: Program
@@ -45,13 +45,13 @@ def build_program(
 
     Args:
         scenario: the scenario.
-        learning: what there is to learn, and how.
-        overlay: who is linked to whom.
-        samples: how many each node holds (public).
-        cast: who plays which part: for rules with an oracle, and for Byzantine nodes that send last.
+        learning: data, model and local training.
+        overlay: links of the nodes.
+        samples: number of samples of each node (public).
+        cast: roles of nodes, for rules with an oracle and for Byzantine nodes that send last.
 
     Raises:
-        ConfigurationError: the links are not what the protocol needs.
+        ConfigurationError: the links do not fit the protocol.
     """
     protocol, learner = scenario.protocol, learning.learner
     security = None
@@ -81,7 +81,7 @@ def build_program(
 def build_message_noise(
     scenario: Scenario, learner: Learner, overlay: Overlay
 ) -> Callable[[Node], MessageNoise] | None:
-    """Return the noise on top of each node's own that cancels in averages; None without."""
+    """Return the factory of correlated message noise, which cancels in averages; None without."""
     privacy = scenario.privacy
     if privacy is None or privacy.correlated is None:
         return None

@@ -1,4 +1,4 @@
-"""How sums are secured: encoding, ranges, rules and keys, from a scenario."""
+"""Build secure sums from a scenario: encoding, ranges, rules and keys."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from simulator.topology.overlays import Overlay
 
 @dataclass(frozen=True)
 class Security:
-    """How the sums of a run are secured.
+    """Secure sums of a run.
 
     Args:
-        rules: of all of them.
-        suite: each node's side of their protocol.
-        law: of integer noise in them; None if there is none.
-        failure_probability: bound on the probability that an honest member refuses for what is in its vector.
+        rules: common to all sums.
+        suite: makes each node's side of the protocol.
+        law: law of integer noise in the sums; None without integer noise.
+        failure_probability: bound on the probability that an honest member refuses because of its vector.
     """
 
     rules: Rules
@@ -56,20 +56,20 @@ def build_security(
 
     Args:
         scenario: with exchange = "secure".
-        learning: what there is to learn, and how.
-        overlay: who is linked to whom.
-        samples: how many each node holds (public).
+        learning: data, model and local training.
+        overlay: links of the nodes.
+        samples: number of samples of each node (public).
         inconsistent: Byzantine nodes that deal inconsistent shares.
 
     Raises:
-        ConfigurationError: vectors do not fit into words, or an honest one has no proof.
+        ConfigurationError: vectors do not fit into words, or an honest vector might have no norm proof.
     """
     secure, protocol, privacy = scenario.secure, scenario.protocol, scenario.privacy
     timeout_s = protocol.timeout_s
     if secure is None or privacy is None or timeout_s is None:
         raise ConfigurationError(
-            f"secure sums need [secure], [privacy] and a protocol that waits for answers; {protocol.kind} lacks one "
-            'of them: use exchange = "plain" or "ldp"',
+            'exchange = "secure" needs [secure], [privacy] and a protocol that waits for answers, and '
+            f'{protocol.kind} lacks one of them; use exchange = "plain" or "ldp"',
             "protocol.exchange",
         )
     weights = [
@@ -85,7 +85,7 @@ def build_security(
     failures = 0.0
     if has_integer_noise(scenario):
         encoding, law = build_integers(scenario, learning, overlay, members, modulus, beacon)
-        # Whatever a sum of words may stand for: clients bring their update to its bound before noise is added.
+        # Any value that a sum of words can represent: clients clip their update to its bound before noise is added.
         opened = modulus.value / 2 / encoding.codec.scale * math.sqrt(encoding.size(learning.learner.size))
         ranges = replace(ranges, base=replace(ranges.base, reach=protocol.rounds * opened))
     else:
@@ -121,12 +121,12 @@ def build_security(
 
 @dataclass(frozen=True)
 class Ranges:
-    """Where vectors and what they start from are.
+    """Public ranges of summed vectors and of the models that local updates start from.
 
     Args:
-        base: what local updates start from.
-        bound: largest |coordinate| of what is summed.
-        proof: that it is not long; None: nothing is proven.
+        base: range of the models that local updates start from.
+        bound: largest |coordinate| of a summed vector.
+        proof: norm proof of summed vectors; None without.
     """
 
     base: PublicRange
@@ -135,9 +135,9 @@ class Ranges:
 
 
 def _ranges(scenario: Scenario, learning: Learning, secure: Secure, largest: int) -> Ranges:
-    """Return those of models, or of one cycle's updates where a server opens sums.
+    """Return the ranges of models, or of one cycle's updates if a server opens sums.
 
-    Bases have room for every local update of the run: honest runs never leave it.
+    The base range has room for every local update of the run, so honest runs never leave it.
     """
     privacy, learner, protocol = scenario.privacy, learning.learner, scenario.protocol
     assert privacy is not None
@@ -156,12 +156,15 @@ def _ranges(scenario: Scenario, learning: Learning, secure: Secure, largest: int
 
 
 def _proof(secure: Secure, centre: Vector, farthest: float) -> NormProof | None:
-    """Return what members prove about their vectors, if an honest one always can.
+    """Return the norm proof of members' vectors after checking that an honest vector always has one.
 
     Args:
-        secure: the table.
-        centre: the public point.
-        farthest: how far local updates and their noise lead from where they start.
+        secure: the table [secure].
+        centre: public centre of the proven ball.
+        farthest: largest distance that local updates and their noise move a model.
+
+    Raises:
+        ConfigurationError: the radius is too small for honest vectors.
     """
     spec = secure.norm_proof
     if spec is None:
@@ -171,13 +174,13 @@ def _proof(secure: Secure, centre: Vector, farthest: float) -> NormProof | None:
         raise ConfigurationError(
             f"radius must be at least {upwards(least)}, got {spec.radius:g}: an honest vector, with "
             f"{secure.range_sigmas:g} standard deviations of noise, must always have a proof, since a refusal would "
-            "tell what sums should hide; raise it, or lower noise, clip, step or mix_every",
+            "reveal something about it; raise radius, or lower noise, clip, step or mix_every",
             "secure.norm_proof.radius",
         )
     return NormProof(centre, spec.radius, spec.size, spec.prove, spec.verify)
 
 
 def upwards(value: float, digits: int = 4) -> float:
-    """Round a positive number to a few significant digits, never down."""
+    """Round a positive number up to a few significant digits."""
     unit = 10.0 ** (math.floor(math.log10(value)) + 1 - digits)
     return float(f"{math.ceil(value / unit) * unit:.{digits}g}")

@@ -1,4 +1,4 @@
-"""How a node trains on its own data."""
+"""Build the local training of nodes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def build_operations(
     """Return the model mathematics of a run.
 
     Args:
-        training: local updates.
-        protection: how they are clipped and noised.
+        training: the table [training].
+        protection: clipping and noise of local updates.
         task: the model.
         bank: the training samples of every node.
         divisor: public constant that sums of gradients are divided by.
@@ -54,11 +54,11 @@ def build_operations(
 
 
 def build_batches(training: Training, counts: list[int]) -> Batches:
-    """Return how samples are chosen.
+    """Return the sampling of batches.
 
     Args:
-        training: says how many, and how.
-        counts: training samples of each node.
+        training: the table [training].
+        counts: number of training samples of each node.
     """
     if training.rate is not None:
         return Batches(counts, training.local_steps, "poisson", rate=training.rate)
@@ -71,11 +71,11 @@ def build_batches(training: Training, counts: list[int]) -> Batches:
 
 
 def build_divisor(training: Training, counts: list[int]) -> int:
-    """Return what a sum of gradients is divided by: the expected number of samples in it, from public numbers alone.
+    """Return the divisor of sums of gradients: the expected number of samples in one, from public numbers only.
 
     Args:
-        training: may give the divisor; otherwise its batch or rate counts.
-        counts: training samples of each node.
+        training: the table [training]; without a divisor it follows from batch or rate.
+        counts: number of training samples of each node.
     """
     if training.divisor is not None:
         return training.divisor
@@ -87,11 +87,11 @@ def build_divisor(training: Training, counts: list[int]) -> int:
 
 
 def build_optimiser(training: Training) -> Optimiser:
-    """Return what becomes of gradients."""
+    """Return the optimiser of local steps."""
     decay, optimizer = training.weight_decay, training.optimizer
     return Optimiser(optimizer.build(decay), linear=optimizer.linear and not decay)
 
 
 def build_schedule(training: Training) -> Schedule | None:
-    """Return step sizes over a node's local steps; None where they do not change."""
+    """Return the schedule of step sizes over a node's local steps; None if the step is constant."""
     return None if training.schedule is None else training.schedule.build(training.step)

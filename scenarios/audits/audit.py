@@ -1,12 +1,12 @@
-"""Empirical lower bounds on a scenario's ε, from attacks on the very updates its nodes run.
+"""Empirical lower bounds on a scenario's ε, from attacks on the local updates of its nodes.
 
-The game: one honest node trains for all rounds, with or without a canary among its data, and every model it makes is
-seen (the view of LDP gossip, which certified ε is about). A trial is a run of a world of its own: the node is a node
-of the simulator, calls the run's learner, and draws noise and batches from streams of the run's names under the
-trial's seed. What a bug in any of them does to a run it does to the trial.
+The game: one honest node trains for all rounds, with or without a canary among its data, and the attacker sees every
+model it makes (the view of LDP gossip, which certified ε bounds). A trial is a run in a world of its own: the node is
+a node of the simulator, calls the run's learner, and draws noise and batches from streams of the run's names under
+the trial's seed, so a bug in any of these also affects the trial.
 
-The attacker knows all other data, predicts each update with and without the canary, and adds up how far the real
-one leans towards it.
+The attacker knows all other data, predicts each update with and without the canary, and sums the projections of the
+real updates on the difference.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ from simulator.runtime.virtual import Kernel
 from simulator.runtime.world import World
 
 BLOCK_CELLS = 20_000_000
-"""Parameters of models kept at a time, which say how many trials are played together."""
+"""Largest number of model parameters kept at a time; it limits how many trials are played together."""
 MOST_TOGETHER = 64
 AT_NORM = 0.99
-"""A canary whose contribution is at least so many clipping norms long counts as clipped."""
+"""Norm of a canary's contribution, in clipping norms, from which it counts as clipped."""
 
 
 def audit(
@@ -69,14 +69,14 @@ def audit(
         loaded: the scenario; it needs a [privacy] table and noise.
         trials: runs of each arm; half choose the threshold, half are counted.
         on_progress: called with (fraction done, text).
-        canary: what is put among the data.
+        canary: kind of canary.
 
     Returns:
         Quantity -> value, for a table: the ledger's ε for a node whose every model is seen, the lower bounds, how
-        often the canary was at the clipping norm, what would have been noticed, and the verdict.
+        often the canary was at the clipping norm, the noise that would have been noticed, and the verdict.
 
     Raises:
-        ConfigurationError: nothing to audit.
+        ConfigurationError: the scenario cannot be audited.
 
     Guarantees:
         Lower bounds hold with 95 % confidence, each for itself; the Gaussian one if the mechanism is Gaussian. A true
@@ -94,7 +94,7 @@ def audit(
     sigma = game.parts.learner.sigma[game.node] * sums_per_round(scenario) ** 0.5
     rate = sampling_rate(scenario.training)
     secret = rate < 1 and privacy.unit == "record"
-    # Who was in a batch is no secret where the claim does not count on it.
+    # Without amplification in the claim, the attacker may know who was in a batch.
     looks = {
         arm: Trials(
             seen.size * seen.took_part * arm, seen.noise, seen.size if secret else seen.size * seen.took_part
@@ -124,12 +124,12 @@ def audit(
 
 
 def claim_of(scenario: Scenario, parts: Parts, node: int, entries: list[Entry]) -> tuple[float, Tested]:
-    """What the ledger says of a node in a record, and what of it errors can refute.
+    """Return the ledger's ε of a node in a record, and the claim that error rates can refute.
 
     Args:
-        scenario: unit, adjacency, δ and sampling.
+        scenario: has unit, adjacency, δ and sampling.
         parts: of the run.
-        node: whose data.
+        node: the node whose data are protected.
         entries: the record.
     """
     privacy = scenario.privacy
@@ -150,43 +150,45 @@ def claim_of(scenario: Scenario, parts: Parts, node: int, entries: list[Entry]) 
 
 
 def likelihood(seen: Vector, size: Vector, *, sigma: float, rate: float) -> Vector:
-    """The log of how much likelier looks are with the canary than without, where it takes part by chance.
+    """Return the log-likelihood ratio of looks with and without a canary that is sampled with some probability.
 
     Args:
-        seen: (trials, looks), each by how much the update leant towards the canary.
-        size: (trials, looks) by how much a canary that takes part moves each.
+        seen: (trials, looks) projections of updates on the canary.
+        size: (trials, looks) shifts of the projections by a canary that takes part.
         sigma: standard deviation of the noise in each.
-        rate: with what probability it takes part.
+        rate: probability that the canary takes part.
     """
     exponent = (seen * size - size * size / 2) / sigma**2
     return np.asarray(np.logaddexp(np.log1p(-rate), np.log(rate) + exponent).sum(axis=1))
 
 
 def _check(loaded: Loaded) -> None:
-    """Refuse what the game cannot follow.
+    """Check that updates of the scenario can be audited.
 
     Raises:
-        ConfigurationError: with what to leave out.
+        ConfigurationError: they cannot; the message says which keys to change.
     """
     scenario = loaded.scenario
     privacy = scenario.privacy
     if privacy is None or not has_mechanism(scenario):
         raise ConfigurationError(
-            f"{loaded.path}: nothing to audit: without [privacy] and noise epsilon is infinite"
+            f"{loaded.path}: there is nothing to audit without noise, since epsilon is infinite; add [privacy] and "
+            "use "
+            'exchange = "ldp" or "secure"'
         )
     if has_integer_noise(scenario):
         raise ConfigurationError(
-            f'{loaded.path}: privacy.law = "{privacy.law}" adds noise to sums and none to updates; audit the sums '
+            f'{loaded.path}: privacy.law = "{privacy.law}" adds noise to sums, not to updates; audit the sums '
             "(--sums)"
         )
     if scenario.training.optimizer_state != "fresh":
         raise ConfigurationError(
-            f'{loaded.path}: training.optimizer_state = "{scenario.training.optimizer_state}", and the attacker '
-            'predicts single updates, so each must start anew; give "fresh"'
+            f'{loaded.path}: training.optimizer_state must be "fresh" in audits, which predict single updates, got '
+            f'"{scenario.training.optimizer_state}"; use "fresh"'
         )
     if privacy.bands is not None or privacy.adaptive_clip is not None:
         raise ConfigurationError(
-            f"{loaded.path}: the audit follows noise that is drawn afresh and a norm that stays; leave out "
+            f"{loaded.path}: audits need independent noise in each round and a fixed clipping norm; leave out "
             "privacy.bands and privacy.adaptive_clip"
         )
 
@@ -196,9 +198,9 @@ class _Played:
     """All trials of one arm, as (trials, rounds) arrays in units of the clipped sum.
 
     Args:
-        size: how far apart the updates with and without the canary would be.
-        took_part: the share of a round's steps that had it, or what stands in its place, in their batch.
-        noise: how far the real update leant towards the canary, without what the canary itself did.
+        size: distance between the updates with and without the canary.
+        took_part: fraction of a round's steps with the canary, or its replacement, in their batch.
+        noise: projection of the real update on the canary's direction, without the canary's own contribution.
         entries: the record of the first trial.
     """
 
@@ -210,15 +212,15 @@ class _Played:
 
 @dataclass(frozen=True)
 class _Game:
-    """One node that trains for itself.
+    """Game about one node that trains alone.
 
     Args:
         scenario: seed, rounds and rules.
         parts: of the run.
-        node: who trains.
-        arms: by (present, sign) the operations it trains with.
+        node: the node that trains.
+        arms: operations it trains with, by (present, sign).
         sampled: whether a canary may be left out of a batch.
-        last: the number of the record a canary stands for.
+        last: index of the record that the canary replaces.
     """
 
     scenario: Scenario
@@ -229,7 +231,7 @@ class _Game:
 
     @classmethod
     def of(cls, scenario: Scenario, parts: Parts, kind: Canary) -> _Game:
-        """The game of the first honest node."""
+        """Return the game about the first honest node."""
         privacy = scenario.privacy
         assert privacy is not None
         node = min(parts.honest)
@@ -246,7 +248,7 @@ class _Game:
         return cls(scenario, parts, node, arms, int(operations.bank.mask[node].sum()) - 1)
 
     def play(self, present: bool, trials: int, on_progress: Callable[[float, str], None]) -> _Played:
-        """All trials of one arm."""
+        """Play all trials of one arm."""
         rounds, size = self.scenario.protocol.rounds, self.parts.learner.operations.task.size
         together = min(MOST_TOGETHER, max(1, BLOCK_CELLS // (3 * rounds * size)))
         shape = (trials, rounds)
@@ -271,25 +273,25 @@ class _Game:
 
 @dataclass(frozen=True)
 class _Always:
-    """Batches of a run with one record of one node in each of them.
+    """Batches of a run, extended so that each contains one given record.
 
     Args:
-        drawn: as the run draws them.
-        record: its number among the node's.
+        drawn: the run's batches.
+        record: index of the record among the node's.
     """
 
     drawn: Batches
     record: int
 
     def draw(self, node: int, rng: np.random.Generator) -> NDArray[np.int32]:
-        """As the run, and the record behind those that do without it."""
+        """Draw a batch as the run does, and append the record if it is missing."""
         rows = self.drawn.draw(node, rng)
         missing = ~(rows == self.record).any(axis=1)
         return np.column_stack([rows, np.where(missing, self.record, NOBODY)]).astype(np.int32)
 
 
 def _always(operations: Operations, record: int) -> Operations:
-    """Operations whose batches all have the record."""
+    """Return operations whose batches all contain the record."""
     if not operations.recipe.sampled:
         return operations
     return replace(operations, batches=_Always(operations.batches, record), _built=operations._built)  # type: ignore[arg-type]
@@ -310,7 +312,7 @@ class _Table:
             for (arm, sign), operations in game.arms.items()
             if arm == present
         }
-        # The same learner without noise says what an update should be; it takes no time, and nobody keeps its record.
+        # The same learner without noise predicts the update; it takes no virtual time, and its record is discarded.
         self._expected = {
             key: replace(
                 learner,
@@ -326,7 +328,7 @@ class _Table:
         self._parts: list[float] = []
 
     def run(self, trial: int) -> None:
-        """Train for all rounds, in a world of the trial's seed."""
+        """Train for all rounds in a world with the trial's seed."""
         game = self._game
         nodes = game.node + 1
         seed = int.from_bytes(
@@ -358,7 +360,7 @@ class _Table:
             model = after
 
     def _taken(self, node: Node, learner: Learner, round: int) -> float:
-        """The share of a round's steps whose batch had the canary."""
+        """Return the fraction of a round's steps whose batch contained the canary."""
         operations = learner.operations
         if not operations.recipe.sampled or self._game.scenario.privacy.unit == "node":  # type: ignore[union-attr]
             return 1.0
@@ -366,7 +368,7 @@ class _Table:
         return float((batches == self._game.last).any(axis=1).mean())
 
     def read(self) -> list[tuple[float, float, float]]:
-        """Of each round: how far apart its two expected updates are, the share with canary, the rest of the look."""
+        """Return, for each round, the distance of its two predictions, the fraction with canary, and the noise."""
         gains: dict[int, list[float]] = {}
         for entry in self.lineage.entries:
             if isinstance(entry, Contribution):

@@ -1,9 +1,9 @@
-"""What audits put into a node's data, to see whether an attack finds it.
+"""Canaries: records that audits put into a node's data, to test whether an attack can detect them.
 
-A canary stands in the place of a record of the node (or of all of them, where the node is what is protected), so that
-numbers of samples, batches and divisors are those of the run. Where it is to be absent a record without a gradient
-stands there: its contribution to a clipped sum is exactly zero, which is what neighbouring data sets with a record
-less, or with a record zeroed, look like to a sum that is divided by a public constant.
+A canary replaces a record of the node (all of them with ``unit = "node"``), so numbers of samples, batches and
+divisors stay those of the run. In the arm without canary, a record without a gradient replaces the same record: its
+contribution to a clipped sum is exactly zero, as in a neighbouring data set with one record less, or with a record
+zeroed, since sums are divided by a public constant.
 """
 
 from __future__ import annotations
@@ -25,58 +25,58 @@ from simulator.errors import ConfigurationError
 Canary: TypeAlias = Literal["gradient", "mislabelled", "features"]
 CANARIES: tuple[Canary, ...] = ("gradient", "mislabelled", "features")
 ALONG, AGAINST, NOTHING = 1, -1, 0
-"""Signs of a canary: its direction, the opposite one, and a record without a gradient."""
+"""Signs of a canary: its direction, the opposite direction, and a record without a gradient."""
 LARGE = 1e3
-"""How many clipping norms the gradient of a gradient canary is at least, before it is clipped."""
+"""Least norm of the gradient of a gradient canary before clipping, in clipping norms."""
 FEATURE_SCALE = 100.0
-"""What the features of a record with large features are."""
+"""Value of all features of a ``features`` canary."""
 _CLASS_MARKS = {ALONG: -1, AGAINST: -2, NOTHING: -3}
 _NUMBER_MARKS = {ALONG: -3.0e38, AGAINST: -3.1e38, NOTHING: -3.2e38}
 
 
 def canary_named(name: str) -> Canary:
-    """The kind of canary of that name.
+    """Return the kind of canary with a name.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is no such kind.
     """
     for kind in CANARIES:
         if kind == name:
             return kind
-    raise ConfigurationError(f"canary is one of {', '.join(CANARIES)}, got {name}")
+    raise ConfigurationError(f"canary must be one of {', '.join(CANARIES)}, got {name}")
 
 
 def sign_of(round: int) -> int:
-    """The sign of a gradient canary in a round: that of the Thue–Morse sequence.
+    """Return the sign of a gradient canary in a round: that of the Thue–Morse sequence.
 
-    It sums to zero over any two neighbouring rounds 2k, 2k + 1, and so do its even and its odd members over any four:
-    noise that is drawn once and used in every round, or in every second one, cancels where the canary adds up.
+    Signs sum to zero over rounds 2k and 2k + 1, and so do signs of every second round over any four rounds. Noise
+    that is drawn once and used in every round, or in every second one, cancels, while the canary adds up.
     """
     return AGAINST if round.bit_count() % 2 else ALONG
 
 
 @lru_cache(maxsize=32)
 def marked(task: Task, size: float, *, through_layers: bool) -> Task:
-    """A task that also knows records whose loss is linear, and so their gradient as large as one likes.
+    """Return a task that also accepts marked records with a linear loss, whose gradient can be arbitrarily large.
 
-    A record is told by its label, which no sample has. With layers its loss is ± ``size`` times the first output, so
-    that its gradient is found, measured and clipped as any other, layer by layer; it is at least ``size`` long, that
-    being the gradient of one bias. Without layers it is ± ``size`` times the projection of all parameters on
-    (1, …, 1) / √d: the same direction at every model.
+    A marked record has a label that no sample has. With layers its loss is ± ``size`` times the first output, so its
+    gradient is computed, measured and clipped layer by layer as any other; its norm is at least ``size``, the
+    gradient of one bias. Without layers the loss is ± ``size`` times the projection of all parameters on (1, …, 1) /
+    √d, whose gradient has the same direction at every model.
 
     Args:
         task: the task of a run.
         size: least norm of such a gradient.
-        through_layers: whether to go through the layers, if there are any.
+        through_layers: whether the loss goes through the layers, if there are any.
     """
     marks = _NUMBER_MARKS if task.classes is None else _CLASS_MARKS
 
     def split(y: Array) -> tuple[Array, Array, Array]:
-        """Whether labels are marks, their signs, and labels that are none."""
+        """Split labels: whether each is a mark, the sign of a mark, and labels with marks replaced."""
         along, against = y == y.dtype.type(marks[ALONG]), y == y.dtype.type(marks[AGAINST])
         special = along | against | (y == y.dtype.type(marks[NOTHING]))
-        # Not the mark itself: what the true loss makes of it may be infinite, and a selection does not keep that out
-        # of gradients.
+        # Not the mark itself: the true loss of a mark may be infinite, which would enter gradients in spite of the
+        # selection.
         return special, along * 1.0 - against * 1.0, jnp.where(special, jnp.zeros_like(y), y)
 
     def loss(params: Array, x: Array, y: Array) -> Array:
@@ -102,17 +102,17 @@ def marked(task: Task, size: float, *, through_layers: bool) -> Task:
 def operations_with(
     operations: Operations, node: int, kind: Canary, sign: int, privacy: Privacy, *, alone: bool = False
 ) -> Operations:
-    """A run's operations, with a canary in the place of a node's last record, or of all of them with unit ``node``.
+    """Return a run's operations with a canary in place of a node's last record, or of all with unit ``node``.
 
     Args:
         operations: the run's.
-        node: whose data.
+        node: the node that gets the canary.
         kind: of the canary.
-        sign: its sign; of records (not gradients) :data:`AGAINST` leaves the node's own data as they are, which
-            is what they replace.
-        privacy: unit and clipping norm.
-        alone: nobody has any other data: all other records are without a gradient, and the canary's is the same
-            at every model.
+        sign: its sign; for canaries that are records (not gradients) :data:`AGAINST` keeps the node's own data, which
+            they replace.
+        privacy: has unit and clipping norm.
+        alone: replace all other records of all nodes by records without a gradient, and give the canary a gradient
+            that is the same at every model.
 
     Raises:
         ConfigurationError: the node holds no samples.
@@ -121,7 +121,7 @@ def operations_with(
     count = int(bank.mask[node].sum())
     if count == 0:
         raise ConfigurationError(
-            f"node {node} holds no samples, so no canary can stand in the place of one; audit another node, or give "
+            f"node {node} holds no samples that a canary could replace; audit another node, or set "
             "partition.min_samples"
         )
     task = marked(operations.task, LARGE * _reach(operations, privacy), through_layers=not alone)
@@ -139,7 +139,7 @@ def operations_with(
 
 
 def _reach(operations: Operations, privacy: Privacy) -> float:
-    """How large a gradient must be to be at the clipping norm."""
+    """Return the norm that a gradient needs to reach the clipping norm."""
     if operations.recipe.whole:
         return privacy.clip * operations.divisor / operations.rate
     return privacy.clip
@@ -148,7 +148,7 @@ def _reach(operations: Operations, privacy: Privacy) -> float:
 def _records(
     kind: Canary, x: NDArray[np.float32], y: NDArray[Any], classes: int | None, bank: Bank
 ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Records as they are, but with a wrong label; or with large features, in class 0 (or with the number 0)."""
+    """Return records with a wrong label, or with large features and class 0 (or regression target 0)."""
     if kind == "features":
         return np.full_like(x, FEATURE_SCALE), np.zeros_like(y)
     if classes is not None:

@@ -1,4 +1,4 @@
-"""Which audit is meant, and what it needs; nothing heavy is imported before that is known."""
+"""Choose and carry out an audit; slow imports follow only after arguments are checked."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ if TYPE_CHECKING:
     from scenarios.load import Loaded
 
 TRIALS, TRIALS_OF_RUNS = 1000, 200
-"""Times each arm of a game is played if nobody says: a game of single updates or sums, and one of whole runs."""
+"""Default numbers of trials of each arm: of games about single updates or sums, and about whole runs."""
 
 
 def check_choice(
     *, canary: str, sums: bool, one_run: bool, view: Sequence[int] | None, victim: int | None
 ) -> None:
-    """Refuse what does not go together.
+    """Check that the arguments of an audit can be combined.
 
     Raises:
-        ConfigurationError: some argument would have no effect.
+        ConfigurationError: an argument would have no effect.
     """
     if one_run and not sums:
-        raise ConfigurationError("one-run puts its canaries into an opened sum; give sums as well")
+        raise ConfigurationError(
+            "one-run needs sums, since its canaries are in an opened sum; give sums as well"
+        )
     if sums and view is not None:
-        raise ConfigurationError("sums attacks one sum and view whole runs; give one of them")
+        raise ConfigurationError(
+            "sums and view are different audits, of one sum and of whole runs; give one of them"
+        )
     if victim is not None and view is None:
-        raise ConfigurationError("victim says whose data a coalition is after; give view as well")
+        raise ConfigurationError("victim needs view, since a coalition attacks it; give view as well")
     if canary != "gradient" and (sums or view is not None):
         raise ConfigurationError(
-            f"canary {canary} is a record, and with sums and view nobody has data; leave out canary"
+            f'canary must be "gradient" with sums or view, where nodes have no records, got "{canary}"; leave out '
+            "canary"
         )
 
 
@@ -47,18 +52,18 @@ def carry_out(
     jobs: int | None,
     on_progress: Callable[[float, str], None],
 ) -> dict[str, Any]:
-    """Carry out the audit that is asked for.
+    """Carry out an audit.
 
     Args:
         loaded: the scenario.
-        trials: times each arm of the game is played, at least 4; None: :data:`TRIALS`, or :data:`TRIALS_OF_RUNS`
-            with ``view``.
+        trials: number of trials of each arm, at least 4; None: :data:`TRIALS`, or :data:`TRIALS_OF_RUNS` with
+            ``view``.
         canary: gradient, mislabelled or features.
         sums: attack opened sums instead of single updates.
         one_run: with ``sums``, one sum with as many canaries as trials.
-        view: nodes whose view of whole runs is attacked with; None: no whole runs.
-        victim: with ``view``, whose canary; None: the node that loses most.
-        jobs: with ``view``, runs at a time; None: all cores.
+        view: coalition that attacks with its view of whole runs; None: no such audit.
+        victim: with ``view``, the node with the canary; None: the node that loses most.
+        jobs: with ``view``, number of runs at a time; None: all cores.
         on_progress: called with (fraction done, text).
 
     Returns:
@@ -69,7 +74,7 @@ def carry_out(
     """
     check_choice(canary=canary, sums=sums, one_run=one_run, view=view, victim=victim)
     if trials is not None and trials < 4:
-        raise ConfigurationError(f"trials must be at least 4, got {trials}")
+        raise ConfigurationError(f"trials must be at least 4, got {trials}; use more")
     trials = trials or (TRIALS if view is None else TRIALS_OF_RUNS)
     if sums:
         from scenarios.audits.sums import audit_sums

@@ -1,11 +1,11 @@
-"""Empirical lower bounds on what opened sums say, from attacks on the very noise and encoding their members run.
+"""Empirical lower bounds on the loss of opened sums, from attacks on the noise and encoding of their members.
 
-The game: the fewest honest members that a sum may have train from the public start, each with the run's learner and
-as a node of the simulator that draws from streams of the run's names under the trial's seed, and encode their noised
-updates as in a run, in every round. Nobody has data but one of them, who has, or has not, a canary whose contribution
-is at the clipping norm, in a fixed direction and with a sign that changes from round to round (so that noise used
-twice gives itself away). The attacker sees the opened sums, and adds up how far they lean towards the canary. It can
-also play once with many canaries, each in a direction of its own and there with probability 1/2.
+The game: the fewest honest members that a sum may have train from the public start in every round, and encode their
+noised updates as in a run. Each is a node of the simulator with the run's learner, and draws from streams of the
+run's names under the trial's seed. Only one of them has data: with or without a canary whose contribution has the
+clipping norm, in a fixed direction and with a sign that changes from round to round (so that noise used twice is
+found). The attacker sees the opened sums, and sums their projections on the canary. The game can also be played once
+with many canaries, each in a direction of its own and present with probability 1/2.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ T = TypeVar("T")
 
 @dataclass
 class Pipeline:
-    """What members and their aggregator do in one sum; tests break it on purpose.
+    """Computations of members and aggregator in one sum; tests replace them by faulty ones.
 
     Args:
         parts: of the run.
-        scenario: whose.
+        scenario: of the run.
         security: rules and encoding.
-        members: who counts, the canary's first.
-        weights: theirs.
+        members: the members that are counted on, the one with the canary first.
+        weights: of the members.
         executor: of all trials.
-        lineage: of the trial under way.
+        lineage: of the current trial.
     """
 
     parts: Parts
@@ -71,7 +71,7 @@ class Pipeline:
 
     @cached_property
     def learners(self) -> dict[int, Learner]:
-        """By sign of the canary, how members train, but for where that is recorded."""
+        """Learners of members by sign of the canary, without a lineage."""
         privacy, learner = self.scenario.privacy, self.parts.learner
         assert privacy is not None
         start = Model(self.executor.constant(self.parts.learning.initial), ORIGIN)
@@ -90,23 +90,23 @@ class Pipeline:
         }
 
     def learner(self, node: Node, sign: int, round: int) -> Learner:
-        """How a member trains in a round."""
+        """Return the learner of a member in a round."""
         return replace(self.learners[sign], lineage=self.lineage)
 
     async def update(self, node: Node, sign: int, round: int) -> Model:
-        """What training changes, as a member hands it to its sum."""
+        """Return a member's noised update, which it adds to its sum."""
         learner = self.learner(node, sign, round)
         after = await learner.local_update(node, learner.start, round)
         change = await learner.combine(node, round, [(1.0, after), (-1.0, learner.start)])
         return ExcessNoise(node, learner, self.security.rules).noised(round, change)
 
     def said(self, node: Node, weight: float, values: Vector, round: int) -> Words:
-        """What a member adds to the sum."""
+        """Return the encoded vector that a member adds to the sum."""
         words: Words = self.security.rules.encoding.encode(values, [weight], node, round)[0]
         return words
 
     def shown(self, words: Sequence[Words], round: int) -> Vector:
-        """What the aggregator sees."""
+        """Return the opened sum that the aggregator sees."""
         modulus = self.security.rules.encoding.modulus
         total = np.zeros_like(words[0])
         for one in words:
@@ -114,7 +114,7 @@ class Pipeline:
         return self.security.rules.encoding.decode(total, round)
 
     def nodes(self, trial: tuple[str | int, ...]) -> list[Node]:
-        """The members, in a world of the trial's seed."""
+        """Return the members as nodes of a world with the trial's seed."""
         count = max(self.members) + 1
         seed = int.from_bytes(streams.digest(self.scenario.seed, "audit", *trial, size=8), "little")
         world = World(
@@ -125,14 +125,14 @@ class Pipeline:
 
 
 async def _nothing(node: Node) -> None:
-    """No program: members are asked one by one."""
+    """Do nothing: members are called one by one instead of running a program."""
 
 
 def finished(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing.
+    """Return the result of a coroutine that never waits.
 
     Raises:
-        ContractError: it waits.
+        ContractError: the coroutine waits.
     """
     try:
         work.send(None)
@@ -140,7 +140,7 @@ def finished(work: Coroutine[Any, Any, T]) -> T:
         result: T = over.value
         return result
     work.close()
-    raise ContractError("a member's update takes virtual time, and nothing moves the clock of an audit")
+    raise ContractError("a member's update must take no virtual time in an audit, whose clock stands still")
 
 
 def audit_sums(
@@ -155,33 +155,35 @@ def audit_sums(
 
     Args:
         loaded: a scenario with exchange = "secure".
-        trials: runs of each arm, half of which choose the threshold; or canaries of the one run.
+        trials: runs of each arm, half of which choose the threshold; or number of canaries of the one run.
         on_progress: called with (fraction done, text).
         made_of: the pipeline.
-        one_run: play once.
+        one_run: play once, with many canaries.
 
     Returns:
         Quantity -> value, for a table.
 
     Raises:
-        ConfigurationError: nothing to audit, or more canaries than coordinates.
+        ConfigurationError: the scenario cannot be audited, or there are more canaries than coordinates.
 
     Guarantees:
-        The claim is the ledger's, for the record that the members' learner kept of these very sums. A true one is
-        called violated with probability at most 5 %. That of one run is the ledger's for a single round.
+        The claim is the ledger's, for the record of these sums. A true claim is called violated with probability at
+        most 5 %. With ``one_run`` the claim is for a single round.
     """
     scenario = loaded.scenario
     privacy, secure = scenario.privacy, scenario.secure
     if privacy is None or secure is None or scenario.protocol.exchange != "secure":
-        raise ConfigurationError(f'{loaded.path}: opened sums are audited with exchange = "secure" alone')
+        raise ConfigurationError(
+            f'{loaded.path}: the audit of sums needs protocol.exchange = "secure"; use it'
+        )
     if not is_full_batch(scenario.training) and privacy.unit == "record":
         raise ConfigurationError(
-            f"{loaded.path}: training.batch and training.rate leave a canary out of sums by chance; the audit of "
-            'sums needs full batches, or privacy.unit = "node"'
+            f"{loaded.path}: the audit of sums needs full batches; remove training.batch and training.rate, or use "
+            'privacy.unit = "node"'
         )
     if privacy.bands is not None or privacy.adaptive_clip is not None:
         raise ConfigurationError(
-            f"{loaded.path}: the audit follows noise that is drawn afresh and a norm that stays; leave out "
+            f"{loaded.path}: audits need independent noise in each round and a fixed clipping norm; leave out "
             "privacy.bands and privacy.adaptive_clip"
         )
     pipeline = _pipeline(scenario, build(scenario, BatchedExecutor(), loaded.path.parent), made_of)
@@ -195,7 +197,7 @@ def audit_sums(
 
 
 def _pipeline(scenario: Scenario, parts: Parts, made_of: type[Pipeline]) -> Pipeline:
-    """The sum with the least honest noise that its rules allow, at the server or at the first honest node."""
+    """Return the sum with the least honest noise that its rules allow, at the server or the first honest node."""
     secure, protocol = scenario.secure, scenario.protocol
     assert secure is not None
     overlay, bank = parts.network.overlay, parts.bank
@@ -204,7 +206,7 @@ def _pipeline(scenario: Scenario, parts: Parts, made_of: type[Pipeline]) -> Pipe
     weights = protocol.members(overlay, bank.counts, aggregator)
     security = build_security(scenario, parts.learning, overlay, bank.counts, frozenset())
     counted = secure.per_position(protocol.asked(len(weights))) - secure.colluders
-    # The canary is in the heaviest vector, the noise in the lightest ones.
+    # The canary is in the vector of largest weight, the noise in those of smallest weight.
     ordered = sorted(weights, key=lambda v: (weights[v], v))
     members = [ordered[-1], *ordered[: counted - 1]]
     return made_of(parts, scenario, security, members, [weights[v] for v in members])
@@ -239,7 +241,7 @@ def _sums(
 
 
 def _canary(pipeline: Pipeline) -> Vector:
-    """What a canary adds to its member's update, (d,): the run's own update without noise, with it less without."""
+    """Return a canary's contribution to its member's update, (d,): the update with it minus that without."""
     nodes = pipeline.nodes(("canary",))
     learners = pipeline.learners
     quiet = [
@@ -275,7 +277,7 @@ def _often(
             ]
             if trial % 16 == 0:
                 on_progress((arm + trial / trials) / 2, f"{trial} of {trials} trials of an arm")
-        if privacy.adjacency == "replace":  # the middle between the two is where the attacker looks from
+        if privacy.adjacency == "replace":  # scores are measured from the middle between the two arms
             looks += size / 2
         seen[arm] = Trials(size * arm, looks - size * arm, size)
     claimed, tested = claim_of(scenario, pipeline.parts, pipeline.members[0], entries)
@@ -292,17 +294,17 @@ def _often(
 def _once(
     scenario: Scenario, pipeline: Pipeline, canaries: int, on_progress: Callable[[float, str], None]
 ) -> dict[str, Any]:
-    """One sum with many canaries: each is what one record or node would add, in a direction of its own."""
+    """Audit one sum with many canaries, each a contribution of one record or node in a direction of its own."""
     privacy = scenario.privacy
     assert privacy is not None
     directions = _directions(scenario, pipeline, canaries)
     drawn = streams.generator(scenario.seed, "audit", "canaries").random(canaries) < 0.5
-    # Added to the opened sum, which is linear in what members say: nobody's own range has room for all of them.
+    # They are added to the opened sum, which is linear in the members' vectors: no member's range has room for all.
     (seen,), entries = _sums(pipeline, ("once",), [NOTHING])
     size = pipeline.parts.learner.gain * privacy.clip * pipeline.weights[0]
     leaning = directions @ seen.astype(np.float64) + size * drawn - size / 2
     on_progress(1.0, f"{canaries} canaries")
-    # How many to guess is fixed beforehand: the surest tenth, which is about best for one to a few of mu.
+    # The number of guesses is fixed beforehand: the surest tenth, which is about best for mu from one to a few.
     guessed = np.argsort(-np.abs(leaning))[: max(1, canaries // 10)]
     right = int(((leaning[guessed] > 0) == drawn[guessed]).sum())
     claimed, _ = claim_of(scenario, pipeline.parts, pipeline.members[0], entries)
@@ -319,11 +321,11 @@ def _once(
 
 
 def _directions(scenario: Scenario, pipeline: Pipeline, count: int) -> NDArray[np.float64]:
-    """Orthonormal directions: single coordinates, drawn without repetition."""
+    """Return orthonormal directions: single coordinates, drawn without repetition."""
     size = pipeline.parts.learner.operations.task.size
     if count > size:
         raise ConfigurationError(
-            f"one run has room for {size} canaries, one for each parameter; {count} were asked for"
+            f"one run has room for {size} canaries, one for each parameter, got {count} trials; use fewer"
         )
     chosen = streams.generator(scenario.seed, "audit", "directions").choice(size, count, replace=False)
     directions = np.zeros((count, size))

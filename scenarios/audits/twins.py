@@ -1,9 +1,9 @@
-"""Twin runs: the same scenario twice, with the same randomness and one node's data changed, held to the ledger.
+"""Twin runs: the same scenario twice, with the same randomness and one node's data changed, compared with the ledger.
 
-What differs between the two is what the data did. So wherever the ledger charges nothing, whatever an observer gets
-must be identical: bodies, kinds, sizes, times, refusals. Protected bodies count as hidden until the record says that
-they were opened; what was opened counts as seen by whoever opened it. :func:`differences` lists what breaks this,
-which is a release that nobody is charged for. It finds out whether something is charged, not whether that is enough.
+Differences between the two runs are caused by the data. Where the ledger charges nothing, everything that an observer
+gets must therefore be identical: bodies, kinds, sizes, times, refusals. Protected bodies count as hidden until the
+record says that they were opened; opened sums count as seen by the node that opened them. :func:`compare` lists
+violations: releases that are not charged. It checks whether something is charged, not whether the amount is enough.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from simulator.contract.node import Delivery
 from simulator.runtime.virtual import Kernel
 
 HIDING = (Share, Masked, Held, Revealed, Entrusted)
-"""What a message carries whose body shows nothing by itself."""
+"""Releases of messages whose body shows nothing by itself."""
 SLACK_S = 1e-9
-"""Times are whole nanoseconds."""
+"""Rounding of times, which are whole nanoseconds."""
 
 
 class Seen(NamedTuple):
-    """Something that reached an observer.
+    """A message or an opened sum that reached an observer.
 
     Args:
-        t_s: when.
-        observer: whom: a node, or the wire.
-        outside: what shows whatever protects the content: sender, receiver, kind, round, size.
-        content: what can be read of it; None if it is hidden.
-        states: the lineage states it is declared to show.
-        parts: what it brings of protected sums.
+        t_s: virtual time.
+        observer: a node, or the wire.
+        outside: visible even if the content is protected: sender, receiver, kind, round, size.
+        content: readable content; None if it is hidden.
+        states: the lineage states that it is declared to show.
+        parts: its parts of protected sums.
     """
 
     t_s: float
@@ -60,14 +60,14 @@ class Seen(NamedTuple):
 
 @dataclass
 class Transcript:
-    """Everything that observers got in one run, and what the ledger says of it.
+    """Everything that observers got in one run, and the ledger's claims about it.
 
     Args:
-        byzantine: nodes that side with all observers.
-        seen: in order.
-        opened: sums, by whoever opened them.
+        byzantine: nodes that pool what they see with all observers.
+        seen: in order of time.
+        opened: opened sums, with the node that opened them.
         entries: the record of releases.
-        claims: the run's own.
+        claims: of the run.
     """
 
     byzantine: frozenset[int]
@@ -77,14 +77,14 @@ class Transcript:
     claims: list[Claim] = field(default_factory=list)
 
     def of(self, observers: Collection[int]) -> list[Seen]:
-        """What reached any of some observers; to the public, every opened sum."""
+        """Return what reached some observers; for the public, every opened sum."""
         public = PUBLIC in observers
         sums = [one for one in self.opened if public or one.observer in observers]
         return [one for one in self.seen if one.observer in observers] + sums
 
 
 def altered(victim: int) -> Callable[[Bank], Bank]:
-    """Other data of one node: as many samples, other features, the labels of its own in another order."""
+    """Return a change of one node's data: as many samples, other features, its own labels in another order."""
 
     def change(bank: Bank) -> Bank:
         x, y = bank.x.copy(), bank.y.copy()
@@ -97,15 +97,15 @@ def altered(victim: int) -> Callable[[Bank], Bank]:
 
 
 def transcribe(scenario: Scenario, base: Path, victim: int | None = None) -> Transcript:
-    """Run a scenario on virtual time and keep everything that anybody receives, taps or opens.
+    """Run a scenario in virtual time and record everything that is received, tapped or opened.
 
     Args:
-        scenario: what to run.
-        base: where relative file names start.
-        victim: whose data are changed, if anybody's.
+        scenario: the scenario to run.
+        base: the folder that relative file names start at.
+        victim: the node whose data are changed; None: none.
 
     Raises:
-        ContractError: a body that cannot be compared.
+        ContractError: a body cannot be compared.
         ProgramError: a protocol failed.
     """
     executor = BatchedExecutor()
@@ -149,13 +149,13 @@ def transcribe(scenario: Scenario, base: Path, victim: int | None = None) -> Tra
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two twin runs have shown.
+    """Result of two twin runs.
 
     Args:
-        broken: what breaks the law, in words; empty where all is charged.
-        messages: that anybody received or tapped, in the first run.
-        differing: things that were seen, or opened, in one run and not in the other.
-        sets: sets of observers that saw any of those.
+        broken: violations, as sentences; empty if everything is charged.
+        messages: number of messages that were received or tapped in the first run.
+        differing: number of messages or sums that were seen in one run and not in the other.
+        sets: number of sets of observers that saw any of those.
     """
 
     broken: list[str]
@@ -165,13 +165,13 @@ class Comparison:
 
 
 def compare(scenario: Scenario, victim: int, base: Path, sets: Sequence[tuple[int, ...]]) -> Comparison:
-    """Run a scenario as it is and with one node's data changed, and hold both to the ledger.
+    """Run a scenario as it is and with one node's data changed, and compare both with the ledger.
 
     Args:
-        scenario: with a mechanism, and data of classes.
+        scenario: with a mechanism, and data with classes.
         victim: an honest node, whose data are changed.
-        base: where relative file names start.
-        sets: observers that pool what they get; single nodes are always looked at. Byzantine nodes side with all.
+        base: the folder that relative file names start at.
+        sets: sets of observers that pool what they get, beside all single nodes. Byzantine nodes belong to every set.
     """
     one, other = transcribe(scenario, base), transcribe(scenario, base, victim)
     broken = list(_unnamed(one, other, victim))
@@ -203,7 +203,7 @@ def compare(scenario: Scenario, victim: int, base: Path, sets: Sequence[tuple[in
 
 
 def _unnamed(one: Transcript, other: Transcript, victim: int) -> Iterator[str]:
-    """Messages that differ and carry no release that names the victim."""
+    """Yield messages that differ and carry no release that names the victim."""
     named = [_names(told.entries, victim) for told in (one, other)]
     sides = []
     for told, names in zip((one, other), named, strict=True):
@@ -222,7 +222,7 @@ def _unnamed(one: Transcript, other: Transcript, victim: int) -> Iterator[str]:
 
 
 def _names(entries: Iterable[Entry], victim: int) -> Callable[[int], bool]:
-    """Whether a state was made from a contribution of the victim."""
+    """Return a test whether a state depends on a contribution of the victim."""
     record = read_record(entries)
     known: dict[int, bool] = {}
 
@@ -237,7 +237,7 @@ def _names(entries: Iterable[Entry], victim: int) -> Callable[[int], bool]:
 
 
 def _left_out(told: Transcript) -> Iterator[str]:
-    """Deliveries that are not on record, releases later than the last claim, noise that is used twice unsaid."""
+    """Yield unrecorded deliveries, releases later than the last claim, and unrecorded reuse of noise."""
     on_record = {
         (entry.t_s, entry.node, entry.parents[0])
         for entry in told.entries
@@ -262,15 +262,15 @@ def _left_out(told: Transcript) -> Iterator[str]:
 
 
 def _differing(one: Sequence[Seen], other: Sequence[Seen]) -> list[Seen]:
-    """What was seen in one of two runs and not in the other."""
+    """Return what was seen in one of two runs and not in the other."""
     sides = [Counter(seen._replace(states=(), parts=()) for seen in side) for side in (one, other)]
     return [*(sides[0] - sides[1]), *(sides[1] - sides[0])]
 
 
 def _first_completed(seen: Sequence[Seen], coalition: frozenset[int], victim: int) -> float | None:
-    """When those who pool what they got have all parts of a sum with the victim in it, whoever they were sent to.
+    """Return the time at which a coalition has all parts of a sum that contains the victim.
 
-    They need the shares of all members but their own, or enough answers and the vectors of all members but their own.
+    It needs the shares of all other members, or enough answers and the vectors of all other members.
     """
     shares: dict[Any, set[int]] = {}
     vectors: dict[Any, set[int]] = {}
@@ -296,14 +296,14 @@ def _first_completed(seen: Sequence[Seen], coalition: frozenset[int], victim: in
 
 
 def _charged_from(record: Record, coalition: frozenset[int], victim: int) -> float:
-    """When the first contribution of the victim has influence on what a coalition saw."""
+    """Return the time from which what a coalition saw depends on a contribution of the victim."""
     exposure = expose(record, coalition, 1.0)
     columns = (record.owner == victim) & (exposure.shift > 0)
     return float(exposure.reach.first_s[columns].min(initial=np.inf))
 
 
 def _claimed_nothing(told: Transcript, observers: tuple[int, ...], victim: int) -> Iterator[str]:
-    """Final claims of zero although something was seen."""
+    """Yield final claims of zero although something was seen."""
     last_s = max((made.t_s for made in told.claims), default=0.0)
     who = label_of(observers)
     for made in told.claims:
@@ -313,14 +313,14 @@ def _claimed_nothing(told: Transcript, observers: tuple[int, ...], victim: int) 
 
 
 def _tags(release: Any) -> tuple[tuple[int, ...], tuple[Share | Masked | Revealed, ...]]:
-    """The states a message declares to show as they are, and what it brings of protected sums."""
+    """Return the states that a message declares to show, and its parts of protected sums."""
     tags = release if type(release) is tuple else (release,)
     states = tuple(tag.state for tag in tags if isinstance(tag, Visible))
     return states, tuple(tag for tag in tags if isinstance(tag, Share | Masked | Revealed))
 
 
 def _readable(body: Any, release: Any) -> Any:
-    """A body as it will be compared; None if it is protected."""
+    """Return a body in the form in which it is compared; None if it is protected."""
     parts = release if isinstance(release, tuple) else (release,)
     if any(isinstance(part, HIDING) for part in parts):
         return None
@@ -328,7 +328,7 @@ def _readable(body: Any, release: Any) -> Any:
 
 
 def _listened(wires: Wiretap, heard: dict[int, Any]) -> Wiretap:
-    """The same wiretap; what its rows release is noted by their number."""
+    """Return a wiretap that also records the release of each of its rows."""
     inner = wires.heard
 
     def hear(t_s: float, round: int, release: Any) -> None:
@@ -341,7 +341,7 @@ def _listened(wires: Wiretap, heard: dict[int, Any]) -> Wiretap:
 
 
 def _read(told: Transcript, executor: Executor) -> None:
-    """Put values in the place of all vectors."""
+    """Replace all deferred vectors by their values."""
     pending: list[Any] = []
 
     def collect(body: Any) -> Any:
@@ -354,7 +354,7 @@ def _read(told: Transcript, executor: Executor) -> None:
         if isinstance(body, np.ndarray) or hasattr(body, "size"):
             pending.append(body)
             return _Place(len(pending) - 1)
-        return type(body).__name__  # a token of ideal cryptography, which says what it is and how large
+        return type(body).__name__  # a token of ideal cryptography, whose type and size are all it shows
 
     held = [[collect(seen.content) for seen in side] for side in (told.seen, told.opened)]
     values = [np.ascontiguousarray(vector).tobytes() for vector in values_of(executor, pending)]
@@ -374,6 +374,6 @@ def _read(told: Transcript, executor: Executor) -> None:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a value belongs."""
+    """Place of a deferred value in a body."""
 
     index: int

@@ -1,4 +1,4 @@
-"""What an audit says in the end: whether the claim stands, and what would have been noticed if it did not."""
+"""Verdict of an audit: lower bounds, whether the claim is violated, and which missing noise would be found."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from simulator.contract.compute import Vector
 VERDICT = "verdict"
 CONSISTENT, VIOLATED = "consistent", "violated"
 FACTORS = np.geomspace(0.99, 0.01, 140)
-"""Shares of the noise that are tried to find what an audit would have noticed: about 3 % apart."""
+"""Fractions of the noise tried to find what an audit would have noticed, about 3 % apart."""
 
 
 @dataclass(frozen=True)
 class Trials:
-    """What an attack saw in all trials of one arm, split into the canary and everything else.
+    """Observations of an attack in all trials of one arm, split into canary and noise.
 
     Args:
-        canary: (trials, looks) by how much the canary moved each look; zero where it is absent.
-        noise: (trials, looks) what else moved it.
-        size: (trials, looks) by how much it would move each, as far as the attacker knows.
+        canary: (trials, looks) shift of each look by the canary; zero where it is absent.
+        noise: (trials, looks) the rest of each look.
+        size: (trials, looks) shift by a canary that is present, as known to the attacker.
     """
 
     canary: Vector
@@ -41,16 +41,16 @@ class Trials:
     size: Vector
 
     def scores(self, score: Score, share: float = 1.0) -> Vector:
-        """(trials,) what the attack makes of its looks, had there been this share of the noise."""
+        """Return the scores of the attack, (trials,), with this fraction of the noise."""
         return score(self.canary + share * self.noise, self.size)
 
 
 Score: TypeAlias = Callable[[Vector, Vector], Vector]
-"""(trials, looks) and what the canary is worth in each -> (trials,), larger if the canary is there."""
+"""Function of looks and shifts by the canary, each (trials, looks), to scores, (trials,), larger with the canary."""
 
 
 def total(looks: Vector, size: Vector) -> Vector:
-    """The best score of looks with equal, independent noise: each counts by how much the canary would move it."""
+    """Return the best score for equal, independent noise: looks weighted by their shift by the canary."""
     return np.asarray((looks * size).sum(axis=1))
 
 
@@ -61,14 +61,14 @@ def judge(
     delta: float,
     score: Score = total,
 ) -> dict[str, Any]:
-    """Lower bounds, error rates, what would have been noticed, and the verdict.
+    """Compute lower bounds, error rates, the noise that would have been noticed, and the verdict.
 
     Args:
         absent: trials without the canary.
-        present: trials with it, as many.
-        claim: what the ledger says.
-        delta: its δ.
-        score: what the attack makes of its looks.
+        present: as many trials with it.
+        claim: the ledger's claim.
+        delta: δ of the claim.
+        score: score of the attack.
 
     Returns:
         Quantity -> value, for a table; :data:`VERDICT` is its last key.
@@ -98,7 +98,7 @@ def _refuted(absent: Trials, present: Trials, claim: Tested, score: Score, share
 
 
 def _noticed(absent: Trials, present: Trials, claim: Tested, score: Score) -> str:
-    """The largest share of the noise at which these very trials would have refuted the claim, and at all below it."""
+    """Describe the largest fraction of the noise at and below which these trials would have refuted the claim."""
     noticed = None
     for share in FACTORS[::-1]:
         if not _refuted(absent, present, claim, score, share):
@@ -110,10 +110,10 @@ def _noticed(absent: Trials, present: Trials, claim: Tested, score: Score) -> st
 
 
 def violation(found: dict[str, Any]) -> str | None:
-    """What to say of an audit that contradicts the ledger; None if it does not."""
+    """Return the error message of an audit that contradicts the ledger; None if it does not."""
     if found.get(VERDICT) != VIOLATED:
         return None
     return (
-        f"the audit contradicts the ledger with {CONFIDENCE:.0%} confidence; a claim that holds is called violated "
-        "in at most one audit in twenty, so repeat it with another --seed"
+        f"the audit contradicts the ledger with {CONFIDENCE:.0%} confidence; a true claim is called violated in at "
+        "most one audit in twenty, so repeat it with another --seed"
     )

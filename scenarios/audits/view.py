@@ -1,16 +1,15 @@
-"""Empirical lower bounds on what a coalition learns from all it sees in whole runs, beside the ledger's figures.
+"""Empirical lower bounds on what a coalition learns from its view of whole runs, beside the ledger's figures.
 
-The game: the scenario is run as it is (its protocol, masks, links, faults and noise), again and again, each time
-under a seed of the trial's own. Nobody has data but the victim, who has, or has not, a canary whose contribution is
-at the clipping norm, in one direction and with a sign for each round. What others learn from their data would move a
-view by amounts that the open-loop figure holds fixed, and an attacker who knows them takes off; so they are left out,
-and the recorded linear map is all there is to know. The attacker has the values that members of the coalition really
-read (models in the clear and opened sums), takes off the noise that members added themselves, weights what is left by
-the best linear test for the map of that run, and decides.
+The game: the scenario is run as it is (its protocol, masks, links, faults and noise) many times, each time under a
+seed of the trial's own. Only the victim has data: with or without a canary whose contribution has the clipping norm,
+in one direction and with a sign for each round. The open-loop figure holds the updates of all other nodes fixed, and
+an attacker who knows them could subtract them, so they are left out. The attacker has the values that members of the
+coalition really read (models in the clear and opened sums), subtracts the noise that members added themselves, and
+applies the best linear test for the recorded map of that run.
 
-A loss above the open-loop figure then means that noise is missing, repeated, known to the coalition, or not where the
-record says. Data-dependent training can lose more than the open-loop figure without any bug (docs/privacy.md); this
-game says nothing about that.
+A loss above the open-loop figure means that noise is missing, repeated, known to the coalition, or not where the
+record says. Data-dependent training can lose more than the open-loop figure without any bug (docs/privacy.md), which
+this game does not test.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
 
 TOGETHER = 16
-"""Trials whose mathematics are carried out together."""
+"""Number of trials whose mathematics are carried out together."""
 WORTH_PROCESSES = 64
-"""Trials from which it pays to start processes."""
+"""Number of trials from which several processes are faster."""
 
 
 def audit_view(
@@ -57,23 +56,23 @@ def audit_view(
     """Play the game ``trials`` times with and ``trials`` times without the canary.
 
     Args:
-        loaded: the scenario; its [data] say how many samples there are, and nothing else.
+        loaded: the scenario; of its [data] only the number of samples is used.
         coalition: nodes that pool what they see and know.
         trials: runs of each arm; half choose the threshold, half are counted.
         on_progress: called with (fraction done, text).
-        victim: whose canary; by default the node that loses most.
-        jobs: processes.
+        victim: the node with the canary; by default the node that loses most.
+        jobs: number of processes.
 
     Returns:
-        Quantity -> value, for a table: the ledger's figures for the coalition and the victim, the lower bounds, what
-        would have been noticed, and the verdict.
+        Quantity -> value, for a table: the ledger's figures for the coalition and the victim, the lower bounds, the
+        noise that would have been noticed, and the verdict.
 
     Raises:
-        ConfigurationError: nothing to audit.
+        ConfigurationError: the scenario cannot be audited.
 
     Guarantees:
         Threat model: the members are curious, pool everything and know their own noise. The verdict is about the
-        open-loop figure, for gradients that do not depend on models; where it holds it is called violated with
+        open-loop figure, for gradients that do not depend on models; a true figure is called violated with
         probability at most 5 %.
     """
     scenario, members = loaded.scenario, frozenset(coalition)
@@ -126,16 +125,17 @@ def audit_view(
 
 
 def _check(loaded: Loaded, parts: Parts, members: frozenset[int], victim: int | None) -> None:
-    """Refuse what has no linear view, or is not honest.
+    """Check that the scenario has a linear view and no Byzantine nodes.
 
     Raises:
-        ConfigurationError: with what to change.
+        ConfigurationError: it does not; the message says which keys to change.
     """
     scenario, where = loaded.scenario, loaded.path
     privacy, nodes = scenario.privacy, len(parts.neighbors)
     if privacy is None or not has_mechanism(scenario) or scenario.protocol.pools_data:
         raise ConfigurationError(
-            f"{where}: nothing to audit: without [privacy] and noise epsilon is infinite"
+            f"{where}: there is nothing to audit without noise, since epsilon is infinite; add [privacy] and use "
+            'exchange = "ldp" or "secure"'
         )
     if has_integer_noise(scenario):
         raise ConfigurationError(
@@ -148,17 +148,17 @@ def _check(loaded: Loaded, parts: Parts, members: frozenset[int], victim: int | 
     ):
         if used is not None:
             raise ConfigurationError(
-                f"{where}: the audit of views follows noise that each node draws for itself, afresh in every round, "
-                f"and a norm that stays; leave out privacy.{key}"
+                f"{where}: the audit of views needs noise that is independent in each node and round, and a fixed "
+                f"clipping norm; leave out privacy.{key}"
             )
     if not is_full_batch(scenario.training):
         raise ConfigurationError(
-            f"{where}: training.batch and training.rate leave the canary out of updates by chance, and the open-loop "
-            "figure does not count on it; audit views with full batches"
+            f"{where}: the audit of views needs full batches, since the open-loop figure is not amplified by "
+            "sampling; remove training.batch and training.rate"
         )
     if parts.cast.corrupt or any(table.enabled for table in scenario.adversary.tamper):
         raise ConfigurationError(
-            f"{where}: the audit of views is for honest runs; switch adversary.byzantine, sybil and tamper off"
+            f"{where}: the audit of views needs honest runs; switch off adversary.byzantine, sybil and tamper"
         )
     strangers = sorted(node for node in {*members, *(() if victim is None else (victim,))} if node >= nodes)
     if strangers:
@@ -174,10 +174,10 @@ def _check(loaded: Loaded, parts: Parts, members: frozenset[int], victim: int | 
 def _claims(
     scenario: Scenario, entries: list[Entry], members: frozenset[int], parts: Parts
 ) -> dict[str, dict[int, Claim]]:
-    """By basis and victim, what the ledger says at the end of a run.
+    """Return the ledger's claims at the end of a run, by basis and victim.
 
     Raises:
-        ConfigurationError: it has no open-loop figures.
+        ConfigurationError: there are no open-loop figures.
     """
     privacy = scenario.privacy
     assert privacy is not None
@@ -194,14 +194,14 @@ def _claims(
         found.setdefault(claim.basis, {})[claim.victim] = claim
     if not found[OPEN_LOOP]:
         raise ConfigurationError(
-            "the ledger has no open-loop figure for this coalition: something non-linear lies between, or the run is "
-            "too large; audit fewer rounds, or single updates (without --view)"
+            "the ledger has no open-loop figure for this coalition: its view is not linear, or the run is too large; "
+            "audit fewer rounds, or single updates (without --view)"
         )
     return found
 
 
 def _trials(looks: Sequence[Look], present: bool, adjacency: str) -> Trials:
-    """All trials of one arm; with ``replace`` neighbours stand a clipping norm to either side of nothing."""
+    """Return all trials of one arm; with ``replace`` the two arms are one clipping norm to either side of zero."""
     scores = np.array([[look.score] for look in looks])
     size = np.array([[look.canary] for look in looks]) * shift_factor(adjacency)
     if adjacency == "replace":
@@ -211,13 +211,13 @@ def _trials(looks: Sequence[Look], present: bool, adjacency: str) -> Trials:
 
 @dataclass(frozen=True)
 class _Game:
-    """What processes need to play.
+    """Game that is sent to processes.
 
     Args:
-        scenario: what is run.
-        base: where its files are.
+        scenario: the scenario.
+        base: the folder of its files.
         members: the coalition.
-        victim: whose canary.
+        victim: the node with the canary.
         signs: of the canary, by round.
     """
 
@@ -228,7 +228,7 @@ class _Game:
     signs: Sequence[int]
 
     def play(self, parts: Parts, trials: range, present: bool) -> list[Look]:
-        """Some trials of one arm, their mathematics together."""
+        """Play some trials of one arm, with their mathematics carried out together."""
         adjacency = self.scenario.privacy.adjacency  # type: ignore[union-attr]
         factor = 1 if present else AGAINST if adjacency == "replace" else NOTHING
         table = Table.of(self.scenario, parts, self.members, self.victim)

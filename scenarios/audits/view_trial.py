@@ -1,4 +1,4 @@
-"""One trial of a view's audit: a run in which only the victim has data, and the best linear test on what was seen."""
+"""A trial of the audit of views: a run in which only the victim has data, and the best linear test on its view."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from simulator.runtime.virtual import Kernel
 from simulator.runtime.world import World
 
 ENOUGH = 0.8
-"""Of the best loss: signs that find noise used twice are taken if they reach as much."""
+"""Fraction of the best loss that signs which find noise used twice must reach to be chosen."""
 ROUNDING = 1e-5
-"""Rounding of what is seen, relative to the standard deviation of the noisiest sight: no test relies on less."""
+"""Assumed rounding of seen values, relative to the standard deviation of the noisiest; no test relies on less."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the attacker makes of one trial.
+    """Result of the attack on one trial.
 
     Args:
         score: in units of its own standard deviation, if noise is as recorded.
-        canary: by how much a canary of one clipping norm would move it.
-        loss: μ² of the attack on these terms.
-        count: sights used.
+        canary: shift of the score by a canary of one clipping norm.
+        loss: μ² of the attack, if noise is as recorded.
+        count: number of seen values used.
     """
 
     score: float
@@ -53,16 +53,16 @@ class Look:
 
 @dataclass(frozen=True)
 class Noted(Learner):
-    """A learner that keeps the noise that it draws, for those who know it.
+    """A learner that keeps the noise that it draws, since members of the coalition know theirs.
 
     Args:
-        drawn: by node, its draws in order.
+        drawn: draws of each node, in order.
     """
 
     drawn: dict[int, list[Vector]] = field(default_factory=dict)
 
     def noise(self, node: int, rng: np.random.Generator) -> Vector:
-        """As every learner."""
+        """Draw noise as every learner does, and keep it."""
         vector = super().noise(node, rng)
         self.drawn.setdefault(node, []).append(vector)
         return vector
@@ -70,12 +70,12 @@ class Noted(Learner):
 
 @dataclass(frozen=True)
 class WithCanary(Learner):
-    """How nodes train when nobody has data but the victim, who has a canary.
+    """Local training when only the victim has data: a canary.
 
     Args:
-        by_sign: by sign of the canary, the learner.
-        victim: who has it.
-        signs: of it, by round; repeated when they are used up.
+        by_sign: learner for each sign of the canary.
+        victim: the node with the canary.
+        signs: of the canary, by round; repeated when they are used up.
     """
 
     by_sign: Mapping[int, Learner] = field(default_factory=dict)
@@ -83,23 +83,23 @@ class WithCanary(Learner):
     signs: Sequence[int] = ()
 
     async def merge_update(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:
-        """As the learner of the round's sign."""
+        """Merge and update with the learner of the round's sign."""
         sign = self.signs[round % len(self.signs)] if node.id == self.victim else NOTHING
         return await self.by_sign[sign].merge_update(node, round, terms)
 
 
 @dataclass(frozen=True)
 class Table:
-    """What trials share whose mathematics are carried out together.
+    """State shared by trials whose mathematics are carried out together.
 
     Args:
-        scenario: what is run.
-        parts: of it.
+        scenario: the scenario.
+        parts: of the run.
         members: the coalition.
-        victim: whose canary.
+        victim: the node with the canary.
         clip: the clipping norm.
         operations: by sign of the canary.
-        executor: of all.
+        executor: of all trials.
     """
 
     scenario: Scenario
@@ -112,7 +112,7 @@ class Table:
 
     @classmethod
     def of(cls, scenario: Scenario, parts: Parts, members: frozenset[int], victim: int) -> Table:
-        """A new one."""
+        """Build the shared state of some trials."""
         privacy = scenario.privacy
         assert privacy is not None
         operations = {
@@ -127,13 +127,13 @@ class Trial:
     """One run, and what the coalition saw in it.
 
     Args:
-        lineage: its record.
-        drawn: every node's noise, in order; only that of members is looked at.
+        lineage: the record of the run.
+        drawn: every node's noise, in order; only that of members is used.
         members: the coalition.
-        initial: the public start.
-        seen: (value, coefficient by state) of every sight whose value a member has.
+        initial: the public initial model.
+        seen: (value, coefficient by state) of every value that a member read.
         clip: the clipping norm.
-        executor: has the values.
+        executor: computes the values.
     """
 
     lineage: Lineage
@@ -187,17 +187,17 @@ class Trial:
         return found
 
     def _tap(self, node: int, delivery: Delivery) -> None:
-        """A member reads a message that shows models."""
+        """Record the models in a message that a member can read."""
         release = delivery.message.release
         tags = release if isinstance(release, tuple) else (release,)
         if all(isinstance(tag, Visible) for tag in tags):
             self.seen.extend((model.params, {model.state: 1.0}) for model in shown(delivery.message))
 
     def _sums(self, opened: Mapping[tuple[int, int], list[Vector]]) -> None:
-        """Sums that members have opened, with what the record says was in them.
+        """Add sums that members opened, with their terms in the record.
 
-        Where several of one aggregator and round were opened, or could have been, it is not known which is which, and
-        none is looked at.
+        If one aggregator opened, or could have opened, several sums in a round, they cannot be told apart, and none
+        is used.
         """
         released: dict[tuple[int, int], list[Release]] = {}
         for entry in self.lineage.entries:
@@ -212,7 +212,7 @@ class Trial:
                 self.seen.append((values[0], terms))
 
     def look(self, victim: int, signs: Sequence[int]) -> Look:
-        """The best linear test on what was seen."""
+        """Apply the best linear test to what was seen."""
         record = read_record(self.lineage.record())
         rows = self._rows(record)
         own = np.isin(record.owner, list(self.members))
@@ -239,10 +239,10 @@ class Trial:
         return Look(float(weights @ along) / deviation, moved, moved**2, len(kept))
 
     def signs(self, victim: int, rounds: int) -> list[int]:
-        """The signs of a canary, by round.
+        """Return the signs of a canary, by round.
 
-        Those that find noise used twice (:func:`~scenarios.audits.canaries.sign_of`), unless others move the test by
-        far more: then the best that flipping single ones leads to.
+        These are the signs that find noise used twice (:func:`~scenarios.audits.canaries.sign_of`), unless others
+        move the test by far more; then the best signs that flipping single ones reaches.
         """
         record = read_record(self.lineage.record())
         rows = self._rows(record)
@@ -260,11 +260,11 @@ class Trial:
         return [ALONG if sign > 0 else AGAINST for sign in found.tolist()]
 
     def _rows(self, record: Record) -> Floats:
-        """How every contribution enters every sight: [sights, columns]."""
+        """Return the coefficient of every contribution in every seen value: [values, columns]."""
         if OPAQUE in record.kinds:
             raise ConfigurationError(
-                "the record of this run has non-linear steps, and the audit of views follows linear ones; audit "
-                "single updates (without --view)"
+                "the audit of views needs linear steps, and the record of this run has others; audit single updates "
+                "(without --view)"
             )
         states = state_rows(record)
         found = np.zeros((len(self.seen), len(record.owner)))
@@ -274,7 +274,7 @@ class Trial:
         return found
 
     def _origin(self, record: Record) -> Floats:
-        """How strongly the public start enters every sight."""
+        """Return the coefficient of the public initial model in every seen value."""
         share = np.zeros(len(record.kinds))
         share[ORIGIN] = 1.0
         for state in range(1, len(share)):
@@ -293,14 +293,14 @@ class Trial:
 
 
 def _covariance(rows: Floats, sigma: Floats) -> Floats:
-    """Of the noise in sights, and of their rounding."""
+    """Return the covariance of the noise and rounding of seen values."""
     scaled = rows * sigma
     covariance = scaled @ scaled.T
     return np.asarray(covariance + ROUNDING**2 * covariance.diagonal().max() * np.eye(len(rows)))
 
 
 def climbed(gram: Floats, signs: Floats) -> Floats:
-    """Flip the sign that raises sᵀ G s most until none does."""
+    """Flip the sign that raises sᵀ G s most until no flip raises it."""
     signs = signs.copy()
     while True:
         gains = gram.diagonal() - signs * (gram @ signs)

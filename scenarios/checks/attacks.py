@@ -1,4 +1,4 @@
-"""Cross-checks of what Byzantine nodes do: an attack has what it needs of the protocol and of its sums."""
+"""Cross-checks of attacks of Byzantine nodes with the protocol and its secure sums."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KIND: Key = ("adversary", "byzantine", "attack", "kind")
 
 
 def needs(scenario: Scenario) -> Found:
-    """An attack has what it needs: noise that it can leave out, shares that it can deal."""
+    """Check that an attack has the noise that it leaves out, or the shares that it deals."""
     table = scenario.adversary.byzantine
     for need in () if table is None else sorted(table.attack.needs):
         match need:
@@ -29,9 +29,9 @@ def needs(scenario: Scenario) -> Found:
 
 def _noise(scenario: Scenario) -> Found:
     if scenario.privacy is None or scenario.protocol.exchange == "plain":
-        yield KIND, 'there is no noise to leave out; use exchange = "ldp" or "secure"'
+        yield KIND, 'the attack needs noise to leave out, and there is none; use exchange = "ldp" or "secure"'
     elif has_integer_noise(scenario):
-        yield KIND, 'noise drawn in whole numbers cannot be left out here; use privacy.law = "gaussian"'
+        yield KIND, 'the attack needs Gaussian noise to leave out, not integers; use privacy.law = "gaussian"'
 
 
 def _dealing(scenario: Scenario) -> Found:
@@ -40,7 +40,8 @@ def _dealing(scenario: Scenario) -> Found:
     if scenario.protocol.exchange != "secure" or secure is None or not shared or secure.crypto != "real":
         yield (
             KIND,
-            'shares of vectors are dealt by secure.aggregation of kind "sharing" or "lightsecagg", crypto = "real"',
+            'the attack needs shares of vectors; use secure.aggregation.kind = "sharing" or "lightsecagg" with '
+            'secure.crypto = "real"',
         )
 
 

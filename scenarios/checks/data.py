@@ -1,4 +1,4 @@
-"""Cross-checks of data, partition and model: are there enough samples, and of the sort that is needed."""
+"""Cross-checks of data, partition and model: enough samples, of the sort that is needed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from simulator.errors import ConfigurationError
 
 
 def enough_data(scenario: Scenario) -> Found:
-    """Every node can hold its minimum, and the test set is not empty."""
+    """Check that every node can hold its minimum of samples and that the test set is not empty."""
     nodes = scenario.topology.node_count
     if nodes is not None:
         yield from enough_for(scenario, nodes)
 
 
 def enough_for(scenario: Scenario, nodes: int) -> Found:
-    """There are enough training samples for so many nodes, as far as the scenario alone can tell."""
+    """Check that there are enough training samples for ``nodes`` nodes, as far as the scenario alone says."""
     try:
         samples = scenario.data.train_samples()
     except ConfigurationError as error:
@@ -32,27 +32,27 @@ def enough_for(scenario: Scenario, nodes: int) -> Found:
 
 
 def records_without_copies(scenario: Scenario) -> Found:
-    """A record whose loss is accounted is held by one node."""
+    """Check that each record is held by one node if its privacy loss is accounted."""
     partition, privacy = scenario.partition, scenario.privacy
     if partition.copies and privacy is not None and privacy.unit == "record":
         at: Key = ("with_replacement",) if "with_replacement" in type(partition).model_fields else ("kind",)
         yield (
             ("partition", *at),
-            "several nodes may hold one record, and the ledger does not follow its copies; use privacy.unit = "
-            '"node", or let nodes share no sample',
+            'several nodes may hold the same record, whose copies the ledger does not add up with unit = "record"; '
+            'use privacy.unit = "node", or a partition in which nodes share no sample',
         )
 
 
 def samples_of_one_node(scenario: Scenario) -> Found:
-    """Samples that are kept for tests or shifted are held by one node."""
+    """Check that samples that are kept for tests or shifted are held by one node."""
     partition = scenario.partition
     if partition.copies:
         for name, used in (("local_test", partition.local_test > 0), ("shift", partition.shift is not None)):
             if used:
                 yield (
                     ("partition", name),
-                    "needs samples that one node alone holds, and several may hold one here; remove this key, or let "
-                    "nodes share no sample",
+                    "needs samples that only one node holds, and several nodes may hold the same one; remove this "
+                    "key, or use a partition in which nodes share no sample",
                 )
 
 
@@ -60,35 +60,35 @@ def samples_of_one_node(scenario: Scenario) -> Found:
 
 
 def classes_where_needed(scenario: Scenario) -> Found:
-    """Numbers to predict are not dealt out by class."""
+    """Check that data dealt out by class have classes."""
     data, partition = scenario.data, scenario.partition
     if partition.needs_classes and data.regression:
         yield (
             ("partition", "kind"),
-            f"{partition.kind} needs classes, but the labels of {data.kind} are numbers to predict; use another "
+            f"{partition.kind} needs classes, but the labels of {data.kind} are regression targets; use another "
             "kind, such as iid or shards",
         )
 
 
 def users_where_needed(scenario: Scenario) -> Found:
-    """Data that are dealt out by user say who their users are."""
+    """Check that data dealt out by user name their users."""
     data, partition = scenario.data, scenario.partition
     if partition.needs_users and data.no_users is not None:
         yield (
             ("partition", "kind"),
-            f"{partition.kind} needs to know which user each sample comes from, and {data.no_users}",
+            f"{partition.kind} needs the user of each sample, and {data.no_users}",
         )
 
 
 def images_where_turned(scenario: Scenario) -> Found:
-    """Only images are turned."""
+    """Check that rotated samples are images."""
     shift, reason = scenario.partition.shift, scenario.data.no_images
     if shift is not None and shift.rotations > 1 and reason is not None:
-        yield ("partition", "shift", "rotations"), f"only images can be turned, and {reason}"
+        yield ("partition", "shift", "rotations"), f"only images can be rotated, and {reason}"
 
 
 def model_fits_data(scenario: Scenario) -> Found:
-    """The model is for the labels and the samples of the data."""
+    """Check that the model fits the labels and samples of the data."""
     data, model = scenario.data, scenario.model
     wrong = model.misfit(data.regression, data.kind)
     if wrong is not None:
@@ -112,7 +112,7 @@ CHECKS = (
 
 
 def data_files(scenario: Scenario, base: Path) -> Found:
-    """Files are there, begin as they should and hold enough samples, as far as their first bytes tell."""
+    """Check that files exist, have the right format and hold enough samples, from their first bytes."""
     data = scenario.data
     wrong = list(data.file_problems(base))
     yield from _below(("data",), iter(wrong))

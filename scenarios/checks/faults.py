@@ -20,7 +20,7 @@ def _regions(scenario: Scenario) -> Regions:
 
 
 def named_regions(scenario: Scenario) -> Found:
-    """Regions that faults name are there, and groups that must be disjoint are."""
+    """Check that regions named by faults exist and that groups which must be disjoint are."""
     regions = _regions(scenario)
     known = list(regions)
     for i, fault in enumerate(scenario.fault):
@@ -29,19 +29,22 @@ def named_regions(scenario: Scenario) -> Found:
             if name not in regions:
                 yield (
                     ("fault", i, *key),
-                    f"there is no [[region]] named '{name}'{nearest(name, known)}; regions here: "
+                    f"there is no [[region]] named '{name}'{nearest(name, known)}; the regions are: "
                     f"{', '.join(known) or 'none'}",
                 )
         seen: set[int] = set()
         for key, group in named.groups:
             nodes = regions.get(group, ()) if isinstance(group, str) else group
             if both := sorted(seen.intersection(nodes)):
-                yield ("fault", i, *key), f"node {both[0]} is in an earlier group too"
+                yield (
+                    ("fault", i, *key),
+                    f"groups must be disjoint, and node {both[0]} is in an earlier one too; remove it",
+                )
             seen.update(nodes)
 
 
 def overlapping_outages(scenario: Scenario) -> Found:
-    """Outages of one node that are listed do not overlap."""
+    """Check that listed outages of one node do not overlap."""
     regions = _regions(scenario)
     found: list[tuple[int, Planned]] = [
         (i, outage) for i, fault in enumerate(scenario.fault) for outage in fault.planned(regions)
@@ -50,19 +53,23 @@ def overlapping_outages(scenario: Scenario) -> Found:
         if before.node == after.node and (before.up_s is None or after.down_s <= before.up_s):
             yield (
                 ("fault", i, *after.key),
-                f"node {after.node} is still down from an outage that began earlier",
+                f"outages of one node must not overlap, and node {after.node} is still down from an earlier one; "
+                "change its times",
             )
 
 
 def trace_files(scenario: Scenario, base: Path) -> Found:
-    """Files that faults read are there."""
+    """Check that files read by faults exist."""
     for i, fault in enumerate(scenario.fault):
         if fault.file is not None and not (base / fault.file).is_file():
-            yield ("fault", i, "path"), f"there is no file {fault.file} beside the scenario"
+            yield (
+                ("fault", i, "path"),
+                f"there is no file {fault.file} in the folder of the scenario; correct the path",
+            )
 
 
 def listed_factors(scenario: Scenario) -> Found:
-    """Factors of computing that are listed are one per node."""
+    """Check that there is one listed slowdown factor per node."""
     nodes = scenario.topology.node_count
     listed = None if scenario.compute is None else scenario.compute.slowdown.listed
     if listed is not None and nodes is not None and listed != nodes:
@@ -70,7 +77,7 @@ def listed_factors(scenario: Scenario) -> Found:
 
 
 def adversary_places(scenario: Scenario) -> Found:
-    """What depends on the graph is asked of a graph that stays, and leaves somebody honest."""
+    """Check that placements by graph have fixed links and that at least one node is honest."""
     adversary, nodes = scenario.adversary, scenario.topology.node_count
     changing = not scenario.topology.is_fixed()
     for role, table in (("byzantine", adversary.byzantine), ("curious", adversary.curious)):
@@ -79,24 +86,26 @@ def adversary_places(scenario: Scenario) -> Found:
         if table.count is not None and nodes is not None and table.count >= nodes:
             yield (
                 ("adversary", role, "count"),
-                f"{table.count} of {nodes} nodes; at least one has to be honest",
+                f"must be below the number of nodes, {nodes}, got {table.count}: at least one must be honest; use "
+                "fewer",
             )
         if changing and table.placement in ("degree", "betweenness"):
             yield (
                 ("adversary", role, "placement"),
-                f'links of {scenario.topology.kind} change; use "random", or a topology that stays',
+                f'placement by graph needs fixed links, and those of {scenario.topology.kind} change; use "random", '
+                "or "
+                "a fixed topology",
             )
     for name, placed in (("sybil", adversary.sybil), ("eclipse", adversary.eclipse)):
         if changing and placed is not None and placed.enabled:
             yield (
                 ("adversary", name),
-                f"links of {scenario.topology.kind} change, so there is no place in the graph to take; "
-                "use a topology that stays",
+                f"needs fixed links, and those of {scenario.topology.kind} change; use a fixed topology",
             )
 
 
 def messages(scenario: Scenario) -> tuple[str, ...]:
-    """List the kinds of message that are sent in a scenario."""
+    """Return the kinds of message that are sent in a scenario."""
     protocol, secure, privacy = scenario.protocol, scenario.secure, scenario.privacy
     sent = protocol.messages
     if secure is not None and protocol.exchange == "secure":
@@ -107,28 +116,29 @@ def messages(scenario: Scenario) -> tuple[str, ...]:
 
 
 def tampering(scenario: Scenario) -> Found:
-    """Messages that are tampered with are sent, and what is changed in them are arrays."""
+    """Check that messages to tamper with are sent, and that changed ones carry arrays."""
     exchange = scenario.protocol.exchange
     for i, table in enumerate(scenario.adversary.tamper):
         key: Key = ("adversary", "tamper", i)
         if table.changes and exchange != "secure":
             yield (
                 (*key, "kind"),
-                f'with exchange = "{exchange}" messages carry models, which adversary.byzantine changes; use '
-                'exchange = "secure", whose messages carry arrays',
+                f'needs messages that carry arrays, and with exchange = "{exchange}" they carry models; use '
+                'exchange = "secure", or change models with adversary.byzantine',
             )
         sent = messages(scenario)
         for j, kind in enumerate(table.messages or ()):
             if kind not in sent:
                 yield (
                     (*key, "messages", j),
-                    f'there are no "{kind}" messages with protocol {scenario.protocol.kind}, exchange = "{exchange}"'
-                    f"{nearest(kind, sent)}; there are: {', '.join(sent)}",
+                    f'"{kind}" messages are not sent by protocol {scenario.protocol.kind} with exchange = '
+                    f'"{exchange}"'
+                    f"{nearest(kind, sent)}; sent are: {', '.join(sent)}",
                 )
 
 
 def strangers(scenario: Scenario, neighbors: Sequence[Collection[int]]) -> Found:
-    """Links that faults, taps and attackers name but the graph does not have."""
+    """Yield links that faults, wiretaps and attackers name but the graph does not have."""
     named: list[tuple[Key, tuple[int, int]]] = [
         (("fault", i, *key), link)
         for i, fault in enumerate(scenario.fault)
@@ -143,11 +153,11 @@ def strangers(scenario: Scenario, neighbors: Sequence[Collection[int]]) -> Found
         named += [(("adversary", "tamper", i, "links", j), link) for j, link in enumerate(table.links or ())]
     for key, (source, to) in named:
         if not (source < len(neighbors) and to in neighbors[source]):
-            yield key, f"nodes {source} and {to} are not linked in this topology; name a pair that is"
+            yield key, f"nodes {source} and {to} are not linked in this topology; name a linked pair"
 
 
 def mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
-    """Every node that these tables name, with its place."""
+    """Yield every node that these tables name, with its key."""
     for i, fault in enumerate(scenario.fault):
         yield from ((("fault", i, *key), node) for key, node in fault.named().nodes)
     adversary = scenario.adversary

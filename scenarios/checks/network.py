@@ -1,4 +1,4 @@
-"""Cross-checks of the network tables: what they say together, and whether it fits the topology."""
+"""Cross-checks of the network tables with each other and with the topology."""
 
 from __future__ import annotations
 
@@ -18,50 +18,53 @@ Found: TypeAlias = Iterator[tuple[Key, str]]
 
 
 def latency_and_jitter(scenario: Scenario) -> Found:
-    """Jitter and directions mean something with the latency there is."""
+    """Check that jitter and latencies of single links have an effect with the latency law."""
     network = scenario.network
     law = network.latency
     if law.per_message:
         if network.jitter is not None:
             yield (
                 ("network", "jitter"),
-                f'the {law.kind} latency is drawn for each message already; use per = "link" in it, or leave '
-                "jitter out",
+                f'jitter has no effect with {law.kind} latency, which is drawn for each message; set per = "link" '
+                "there, or remove jitter",
             )
         for i, link in enumerate(network.link):
             if link.latency is not None:
                 yield (
                     ("network", "link", i, "latency"),
-                    f"a link's own latency cannot stand in for a {law.kind} latency drawn for each message; use "
-                    'per = "link" or a constant latency, and network.jitter for what varies',
+                    f"a link's own latency cannot replace a {law.kind} latency drawn for each message; use "
+                    'per = "link" or a constant latency, and network.jitter for variation',
                 )
     elif network.jitter is not None and not network.jitter.varies and network.jitter.median_s == 0:
-        yield ("network", "jitter"), "a jitter of 0 adds nothing; leave network.jitter out"
+        yield ("network", "jitter"), "must be above 0 to have an effect, got 0; remove network.jitter"
 
 
 def copies_of_messages(scenario: Scenario) -> Found:
-    """Copies of messages are asked for only where they are seen."""
+    """Check that duplicates are not combined with a transport that removes them."""
     transport = scenario.network.transport
     if transport.delivers_once and scenario.network.duplication:
         yield (
             ("network", "duplication"),
-            f"a {transport.kind} transport hands over each message once, so copies are never seen; remove one of "
-            "the two",
+            f"duplicates have no effect with a {transport.kind} transport, which delivers each message once; remove "
+            "one of the two",
         )
 
 
 def node_rates(scenario: Scenario) -> Found:
-    """No node has its rates in two [[network.node]]."""
+    """Check that no node has its rates in two [[network.node]] tables."""
     seen: set[int] = set()
     for i, exception in enumerate(scenario.network.node):
         for node in exception.members:
             if node in seen:
-                yield ("network", "node", i), f"node {node} has its rates already"
+                yield (
+                    ("network", "node", i),
+                    f"node {node} has rates in an earlier [[network.node]]; give them once",
+                )
             seen.add(node)
 
 
 def link_exceptions(scenario: Scenario) -> Found:
-    """Each [[network.link]] is the only one for its direction, and its rate is of a link that stays."""
+    """Check that each direction has one [[network.link]] at most, and that rates of links have fixed links."""
     network = scenario.network
     seen: set[tuple[int, int]] = set()
     for i, link in enumerate(network.link):
@@ -69,19 +72,20 @@ def link_exceptions(scenario: Scenario) -> Found:
         if link.source != link.to and not seen.isdisjoint(link.directions):
             yield (
                 key,
-                f"the link between {link.source} and {link.to} was given earlier; both = false gives one way",
+                f"the link between {link.source} and {link.to} is in an earlier [[network.link]]; give each "
+                "direction once (both = false gives one direction)",
             )
         if link.rate is not None and network.link_rate is not None and not scenario.topology.is_fixed():
             yield (
                 (*key, "rate"),
-                f"with link_rate, a link can have a rate of its own only where links stay, and those of "
-                f"{scenario.topology.kind} change",
+                f"a rate of a link together with link_rate needs fixed links, and those of {scenario.topology.kind} "
+                "change; remove one of the two",
             )
         seen.update(link.directions)
 
 
 def misfits(scenario: Scenario, nodes: int) -> Found:
-    """Lists of rates that are not one per node."""
+    """Yield lists of rates whose length is not the number of nodes."""
     for name in ("uplink", "downlink"):
         rates = getattr(scenario.network, name)
         if isinstance(rates, tuple) and len(rates) != nodes:
@@ -92,7 +96,7 @@ def misfits(scenario: Scenario, nodes: int) -> Found:
 
 
 def network_nodes(scenario: Scenario) -> Found:
-    """Every node that regions and network tables name is in the graph, and lists have one value per node."""
+    """Check that nodes named by regions and network tables exist and that lists have one value per node."""
     nodes = scenario.topology.node_count
     if nodes is not None:
         yield from outside(mentioned_nodes(scenario), nodes)
@@ -100,14 +104,14 @@ def network_nodes(scenario: Scenario) -> Found:
 
 
 def outside(mentioned: Iterable[tuple[Key, int]], nodes: int) -> Found:
-    """Those of the nodes mentioned that are not in the graph."""
+    """Yield mentioned nodes that are not in the graph."""
     for key, node in mentioned:
         if node >= nodes:
             yield key, f"node {node} is not in the graph; its nodes are 0 to {nodes - 1}"
 
 
 def mentioned_nodes(scenario: Scenario) -> Iterator[tuple[Key, int]]:
-    """Every node that regions and network tables name, with its place."""
+    """Yield every node that regions and network tables name, with its key."""
     for i, region in enumerate(scenario.region):
         for j, node in enumerate(region.nodes):
             yield ("region", i, "nodes", j), node
@@ -122,20 +126,20 @@ def mentioned_nodes(scenario: Scenario) -> Iterator[tuple[Key, int]]:
 
 
 def latency_file(scenario: Scenario, base: Path) -> Found:
-    """The file of delays or places is there."""
+    """Check that the file of delays or places exists."""
     for key, message in scenario.network.latency.file_problems(base):
         yield ("network", "latency", *key), message
 
 
 def linked_pairs(scenario: Scenario, base: Path) -> Found:
-    """The pairs of [[network.link]] are linked; the graph is built to see that."""
+    """Check that the pairs of [[network.link]] are linked, by building the graph."""
     network = scenario.network
     if not network.link:
         return
     try:
         graph = scenario.topology.graph(scenario.seed, base)
     except ConfigurationError:
-        return  # told by the checks of the topology, or when it is built
+        return  # reported by the checks of the topology, or when it is built
     if graph is None:
         return
     for (*key, i), message in strangers(network, graph):
@@ -145,12 +149,12 @@ def linked_pairs(scenario: Scenario, base: Path) -> Found:
 
 
 def strangers(network: Network, graph: nx.Graph) -> Found:
-    """Links told about in [[network.link]] that the graph does not have."""
+    """Yield links of [[network.link]] that the graph does not have."""
     for i, link in enumerate(network.link):
         if not graph.has_edge(link.source, link.to):
             yield (
                 ("network", "link", i),
-                f"nodes {link.source} and {link.to} are not linked in this topology; name a pair that is",
+                f"nodes {link.source} and {link.to} are not linked in this topology; name a linked pair",
             )
 
 

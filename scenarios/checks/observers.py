@@ -1,4 +1,4 @@
-"""Cross-checks of the observers that the accountant is asked about."""
+"""Cross-checks of the observer sets of [privacy]."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scenarios.schema import Scenario
 
 
 def mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
-    """Yield every node that observer sets name, with its place."""
+    """Yield every node that observer sets name, with its key."""
     privacy = scenario.privacy
     if privacy is not None and privacy.observers != "each node":
         for i, members in enumerate(privacy.observers):
@@ -20,7 +20,7 @@ def mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
 
 
 def observer_sets(scenario: Scenario) -> Found:
-    """Observer sets hold somebody, nobody twice, and leave a victim."""
+    """Check that observer sets have members, name none twice and leave a victim."""
     privacy, nodes = scenario.privacy, scenario.topology.node_count
     if privacy is None or privacy.observers == "each node":
         return
@@ -41,7 +41,7 @@ def _wrong_words(scenario: Scenario, members: str) -> Iterator[str]:
     if wrong is not None:
         yield wrong
     elif "wire" in members and not _is_tapped(scenario):
-        yield "nobody listens on the wire; add [adversary.wiretap], or remove this observer"
+        yield 'the observer "wire" needs a wiretap; add [adversary.wiretap], or remove this observer'
     elif "public" in members and scenario.protocol.exchange != "secure":
         yield NOTHING_PUBLIC
 

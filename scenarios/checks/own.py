@@ -1,4 +1,4 @@
-"""What every table of a scenario says about itself: the one place that asks them."""
+"""Collect the problems that each table of a scenario finds in itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from scenarios.format.tables import Problems, Table, keys_of
 
 
 def own_problems(tables: Mapping[str, Any]) -> Problems:
-    """Yield the problems of every table and of all tables in it, with keys as seen from the scenario.
+    """Yield the problems of every table and of all tables in it, with keys from the root of the scenario.
 
     Args:
-        tables: values by key of the scenario; what holds no tables is passed over.
+        tables: values by key of the scenario; values that hold no tables are skipped.
     """
     for name, value in tables.items():
         yield from _below((name,), value)

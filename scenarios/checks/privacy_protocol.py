@@ -1,4 +1,4 @@
-"""Cross-checks of privacy and protocol: what noise an exchange has, and which protocols can add it."""
+"""Cross-checks of privacy and protocol: the noise of an exchange, and the protocols that can add it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scenarios.schema import Scenario
 
 
 def noise_is_given(scenario: Scenario) -> Found:
-    """Noised exchanges say how much noise, and plain ones do not pretend to have any."""
+    """Check that noised exchanges say how much noise they add, and that plain ones say nothing."""
     exchange, privacy = scenario.protocol.exchange, scenario.privacy
     if exchange == "plain":
         for name in ("noise_multiplier", "target_epsilon", "noise", "law"):
@@ -32,31 +32,30 @@ def noise_is_given(scenario: Scenario) -> Found:
 
 
 def noise_placement(scenario: Scenario) -> Found:
-    """Only an opened sum has sum noise."""
+    """Check that noise of sums is used with secure sums."""
     privacy = scenario.privacy
     if privacy is not None and privacy.noise == "sum" and scenario.protocol.exchange == "ldp":
         yield (
             ("privacy", "noise"),
-            'noise = "sum" needs exchange = "secure": with "ldp" every model is seen alone, with its own noise; use '
+            'noise = "sum" needs exchange = "secure", since with "ldp" each model is seen alone; use '
             'noise = "member"',
         )
 
 
 def budgets(scenario: Scenario) -> Found:
-    """A budget is of noised sums; members of secure sums cannot leave theirs out one by one."""
+    """Check that a budget has Gaussian sums to count, and that members of secure sums stop together."""
     privacy, exchange = scenario.privacy, scenario.protocol.exchange
     if privacy is None or privacy.budget is None:
         return
     if exchange == "plain":
         yield (
             ("privacy", "budget"),
-            'budget needs noise, and exchange = "plain" adds none; remove this key or use "ldp" or "secure"',
+            'has no effect with exchange = "plain", which adds no noise; remove this key or use "ldp" or "secure"',
         )
     elif has_integer_noise(scenario):
         yield (
             ("privacy", "budget"),
-            f'budget counts Gaussian sums, and law = "{privacy.law}" adds integers; use target_epsilon, or law = '
-            '"gaussian"',
+            f'budget needs law = "gaussian", got "{privacy.law}"; use that law, or target_epsilon in place of budget',
         )
     elif exchange == "secure" and privacy.when_spent == "node":
         yield (
@@ -67,7 +66,7 @@ def budgets(scenario: Scenario) -> Found:
 
 
 def adaptive_clipping(scenario: Scenario) -> Found:
-    """A norm that moves is a server's, of whole updates of clients that all noise on their own."""
+    """Check that an adaptive clipping norm is used by a server on whole updates with local noise."""
     privacy = scenario.privacy
     if privacy is not None and privacy.adaptive_clip is not None and not scenario.protocol.adapts_clip:
         yield (
@@ -78,32 +77,32 @@ def adaptive_clipping(scenario: Scenario) -> Found:
 
 
 def banded_noise(scenario: Scenario) -> Found:
-    """Noise that is correlated across rounds is seen with every model."""
+    """Check that noise correlated across rounds is used with local noise."""
     privacy = scenario.privacy
     if privacy is not None and privacy.bands is not None and scenario.protocol.exchange != "ldp":
         yield (
             ("privacy", "bands"),
-            'bands need exchange = "ldp": noise correlated across rounds is accounted for models that are seen one '
-            "by one",
+            'bands need exchange = "ldp", since noise correlated across rounds is accounted for models '
+            'that are seen one by one; use "ldp", or remove bands',
         )
 
 
 def correlated_noise(scenario: Scenario) -> Found:
-    """Noise that cancels between neighbours is for models they show each other, on links that stay."""
+    """Check that noise that cancels between neighbours is used by dsgd with local noise and fixed links."""
     privacy, protocol = scenario.privacy, scenario.protocol
     if privacy is None or privacy.correlated is None:
         return
     if not protocol.takes_message_noise or protocol.exchange != "ldp":
         yield (
             ("privacy", "correlated"),
-            'correlated needs protocol.kind = "dsgd" and exchange = "ldp": such noise is added to models that '
+            'correlated needs protocol.kind = "dsgd" and exchange = "ldp", since it is added to models that '
             "neighbours see; use these, or remove it",
         )
     elif not scenario.topology.is_fixed():
         yield (
             ("privacy", "correlated"),
-            f"correlated needs neighbours that stay, and links of {scenario.topology.kind} change; use another "
-            "topology, or remove it",
+            f"correlated needs fixed links, and those of {scenario.topology.kind} change; use another topology, or "
+            "remove it",
         )
 
 

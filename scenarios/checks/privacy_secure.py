@@ -1,4 +1,4 @@
-"""Cross-checks of privacy and secure sums: noise of integers, surplus noise, and whether a target is met."""
+"""Cross-checks of privacy and secure sums: integer noise, surplus noise, and whether a target is met."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scenarios.schema import Scenario
 
 
 def surplus_noise(scenario: Scenario) -> Found:
-    """Noise is surplus only if dropouts were allowed for."""
+    """Check that surplus noise is removed only if dropouts are tolerated."""
     privacy, secure = scenario.privacy, scenario.secure
     if privacy is None or privacy.surplus == "keep" or secure is None:
         return
@@ -21,7 +21,7 @@ def surplus_noise(scenario: Scenario) -> Found:
 
 
 def integer_noise(scenario: Scenario) -> Found:
-    """Noise of integers belongs to integer sums that are released as they are."""
+    """Check that integer noise is used with integer sums that are all that is released."""
     if not has_integer_noise(scenario):
         return
     privacy, protocol, secure = scenario.privacy, scenario.protocol, scenario.secure
@@ -30,34 +30,33 @@ def integer_noise(scenario: Scenario) -> Found:
     if protocol.exchange != "secure" or secure is None:
         yield (
             key,
-            f'law = "{law}" needs exchange = "secure": its noise is added to the words of a secure sum; use law = '
-            '"gaussian"',
+            f'law = "{law}" needs exchange = "secure", since its noise is added to the words of a secure sum; use '
+            'law = "gaussian"',
         )
     elif not protocol.served:
         yield (
             key,
-            f'law = "{law}" needs protocol.kind = "fedavg": it is accounted where an integer sum is all that is '
-            "released; in gossip models that hold earlier noise are weighted and summed again, so all opened sums "
-            'have to be accounted together; use law = "gaussian"',
+            f'law = "{law}" needs protocol.kind = "fedavg", where only integer sums are released; gossip sums models '
+            'that hold earlier noise, so opened sums must be accounted together; use law = "gaussian"',
         )
     elif not secure.aggregation.sums_integers:
         yield (
             key,
-            f'law = "{law}" needs sums of integers, and those of {secure.aggregation.kind} are of real numbers; use '
-            'law = "gaussian"',
+            f'law = "{law}" needs integer sums, and {secure.aggregation.kind} sums real numbers; use law = '
+            '"gaussian"',
         )
     elif (wrong := next(protocol.integer_noise_problems(law), None)) is not None:
         yield ("protocol", *wrong[0]), wrong[1]
     elif privacy.unit == "record" and sums_per_round(scenario) > 1:
         yield (
             key,
-            f'law = "{law}" adds noise once to a whole update, which clips several steps one by one here; use unit = '
+            f'law = "{law}" adds noise once to a whole update, and here each of several steps is clipped; use unit = '
             '"node", one local step, or law = "gaussian"',
         )
 
 
 def target_is_met(scenario: Scenario) -> Found:
-    """A noise multiplier given together with a target keeps it, where all neighbourhoods have one size."""
+    """Check that a noise multiplier meets a target given with it, if all neighbourhoods have the same size."""
     privacy, protocol = scenario.privacy, scenario.protocol
     if privacy is None or privacy.noise_multiplier is None or privacy.target_epsilon is None:
         return
@@ -71,7 +70,7 @@ def target_is_met(scenario: Scenario) -> Found:
 
 
 def _share(scenario: Scenario) -> float | None:
-    """Return a member's part of the noise of a sum over equal weights; None where no sum can be opened."""
+    """Return a member's part of the noise of a sum over equal weights; None if no sum can be opened."""
     secure, nodes, protocol = scenario.secure, scenario.topology.node_count, scenario.protocol
     members = scenario.topology.least_degree
     if protocol.served:
@@ -82,19 +81,19 @@ def _share(scenario: Scenario) -> float | None:
     least = secure.per_position(members)
     if members < least or least - secure.colluders < LEAST_HONEST:
         return None
-    from protocols.privacy.mechanism import member_sigma  # not at import: it brings scipy
+    from protocols.privacy.mechanism import member_sigma  # not at import: it imports scipy
 
     return member_sigma(1.0, 1.0, [[1.0] * members], secure.colluders, least)
 
 
 def target(scenario: Scenario, multiplier: float) -> Found:
-    """Local noise of this multiplier keeps the target; mu^2 adds up over rounds (Dong et al. 2022).
+    """Check that local noise of this multiplier meets the target; mu^2 adds up over rounds (Dong et al. 2022).
 
     Args:
         scenario: whose noised sums are counted.
         multiplier: standard deviation of a node's noise / clip.
     """
-    from protocols.privacy.accounting import epsilon_of, shift_factor  # not at import: it brings scipy
+    from protocols.privacy.accounting import epsilon_of, shift_factor  # not at import: it imports scipy
 
     privacy, sums = scenario.privacy, sums_in_all(scenario)
     if privacy is None or privacy.target_epsilon is None:
@@ -105,8 +104,8 @@ def target(scenario: Scenario, multiplier: float) -> Found:
             ("privacy", "target_epsilon"),
             f"noise of {multiplier:.4g} x clip on every local step gives a certified epsilon of {epsilon:.4g} "
             f"over {scenario.protocol.rounds} rounds ({privacy.adjacency}, delta {privacy.delta:g}), above the "
-            f"target {privacy.target_epsilon:g}; leave noise_multiplier out to have it computed, lower rounds or "
-            "raise the target",
+            f"target {privacy.target_epsilon:g}; remove noise_multiplier to have it computed, lower rounds or raise "
+            "the target",
         )
 
 

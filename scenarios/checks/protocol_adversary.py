@@ -1,4 +1,4 @@
-"""Cross-checks of protocols without messages and what can go wrong in a run."""
+"""Cross-checks of protocols without messages with the adversary, the detector and faults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scenarios.schema import Scenario
 
 
 def silent_protocols(scenario: Scenario) -> Found:
-    """A protocol that sends nothing is not attacked on the way, and hears no heartbeats."""
+    """Check that a protocol without messages has no adversary on links and no failure detector."""
     protocol, adversary = scenario.protocol, scenario.adversary
     if protocol.messages:
         return
@@ -26,19 +26,19 @@ def silent_protocols(scenario: Scenario) -> Found:
 
 
 def pooled_data(scenario: Scenario) -> Found:
-    """Training at one place has no faults, and no node's data to protect."""
+    """Check that training on pooled data has no faults and no protection of single nodes."""
     protocol, privacy = scenario.protocol, scenario.privacy
     if not protocol.pools_data:
         return
     for i, _ in enumerate(scenario.fault):
         yield (
             ("fault", i),
-            f'[[fault]] has no effect with protocol.kind = "{protocol.kind}", which trains at one place; remove it',
+            f'[[fault]] has no effect with protocol.kind = "{protocol.kind}", which trains at one node; remove it',
         )
     if privacy is not None and privacy.unit == "node":
         yield (
             ("privacy", "unit"),
-            f'protocol.kind = "{protocol.kind}" pools the data of all nodes, so there is no node\'s sum to clip; use '
+            f'unit = "node" needs a sum for each node, and protocol.kind = "{protocol.kind}" pools all data; use '
             'unit = "record" or remove [privacy]',
         )
 

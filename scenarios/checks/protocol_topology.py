@@ -1,4 +1,4 @@
-"""Cross-checks of protocol and topology: links, mixing weights, and models enough for a robust rule."""
+"""Cross-checks of protocol and topology: links, mixing weights, and enough models for a robust rule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scenarios.schema import Scenario
 
 
 def fitting_links(scenario: Scenario) -> Found:
-    """Answers need a way back, federated averaging a tree, tracking doubly stochastic weights."""
+    """Check that the topology has the tree, return links or doubly stochastic weights that the protocol needs."""
     kind, needs = scenario.protocol.kind, scenario.protocol.links
     topology, mixing = scenario.topology, scenario.mixing
     levels, uneven = topology.tree_levels, topology.uneven_weights()
@@ -20,8 +20,8 @@ def fitting_links(scenario: Scenario) -> Found:
     elif needs.both_ways and topology.one_way:
         yield (
             ("topology", "kind"),
-            f"{kind} answers messages, but links of this {topology.kind} topology lead one way; use push, push-sum "
-            "or links without a direction",
+            f"{kind} answers messages, but links of this {topology.kind} topology are directed; use push, push-sum "
+            "or undirected links",
         )
     elif needs.doubly_stochastic and uneven is not None:
         yield (
@@ -35,13 +35,14 @@ def fitting_links(scenario: Scenario) -> Found:
     ):
         yield (
             ("mixing", "kind"),
-            f"{kind} needs doubly stochastic weights, which {mixing.kind} has only where all nodes have one number "
-            'of neighbours; use "metropolis"',
+            f"{kind} needs doubly stochastic weights, which {mixing.kind} has only if all nodes have the same "
+            "degree; "
+            'use "metropolis"',
         )
 
 
 def models_enough(scenario: Scenario) -> Found:
-    """A robust rule sees as many models as it needs."""
+    """Check that a robust rule has as many models as it needs."""
     protocol, topology = scenario.protocol, scenario.topology
     rule = protocol.rule
     if rule is None or protocol.exchange == "secure":

@@ -1,9 +1,9 @@
-"""All checks of a scenario beyond single keys, and those of a graph and a noise once they are there.
+"""Run all checks of a scenario beyond single keys, and checks of the graph and the noise once these are known.
 
-Each check is a small generator of (key, message) pairs and looks at one rule. What a table says about itself is in
-the table (``problems``); what compares two tables is in the module named after them. All of them run, so a scenario
-file is told everything at once. Graph-dependent rules run again when a random graph or a graph file has been
-built (:func:`check_degrees`).
+Each check is a small generator of (key, message) pairs for one rule. Checks of a single table are in that table
+(``problems``); checks that compare two tables are in the module named after them. All of them run, so all problems of
+a scenario file are reported at once. Rules that depend on the graph run again when a random graph or a graph file has
+been built (:func:`check_degrees`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Check: TypeAlias = Callable[[Scenario], Found]
 
 
 def named_nodes(scenario: Scenario) -> Found:
-    """Every node named is in the graph."""
+    """Check that every named node is in the graph."""
     nodes = scenario.topology.node_count
     if nodes is not None:
         yield from checks_network.outside(_mentioned(scenario), nodes + _sybils(scenario))
@@ -60,7 +60,7 @@ def _mentioned(scenario: Scenario) -> Iterator[tuple[Key, int]]:
 
 
 def somebody_honest(scenario: Scenario) -> Found:
-    """Not every node is Byzantine."""
+    """Check that not every node is Byzantine."""
     nodes = scenario.topology.node_count
     if nodes is not None:
         yield from _all_byzantine(scenario, nodes)
@@ -71,7 +71,7 @@ def _all_byzantine(scenario: Scenario, nodes: int) -> Found:
     if byzantine and byzantine.enabled and set(byzantine.nodes or ()) >= set(range(nodes)):
         yield (
             ("adversary", "byzantine", "nodes"),
-            "nodes names every node, and at least one must be honest to be measured; name fewer",
+            "names every node, and at least one must be honest, since only honest nodes are measured; name fewer",
         )
 
 
@@ -106,11 +106,11 @@ FILE_CHECKS = (
 
 
 class _MissingTable(Exception):
-    """A check asked for a table that could not be read."""
+    """A check needs a table that is invalid; the check is skipped."""
 
 
 class _Readable:
-    """The tables of a broken scenario that could be read; asking for another skips the check that asks."""
+    """The valid tables of a broken scenario; access to another table skips the check."""
 
     def __init__(self, tables: dict[str, Any]) -> None:
         self._tables = tables
@@ -125,12 +125,11 @@ def check(scenario: Scenario | dict[str, Any], base: Path) -> list[tuple[Key, st
     """Run every check.
 
     Args:
-        scenario: a scenario, or the tables of a broken one that are right in themselves, by name; checks that
-            need others are left out.
-        base: the folder relative file names start at.
+        scenario: a scenario, or the valid tables of a broken one, by name; checks that need others are skipped.
+        base: the folder that relative file names start at.
 
     Returns:
-        All problems found, as (key, message): those of single tables, and those of two together.
+        All problems found, as (key, message): those of single tables, then those of several tables.
     """
     if isinstance(scenario, Scenario):
         view, tables = scenario, {name: getattr(scenario, name) for name in Scenario.model_fields}
@@ -150,7 +149,7 @@ def check(scenario: Scenario | dict[str, Any], base: Path) -> list[tuple[Key, st
 
 
 def check_nodes(nodes: int, scenario: Scenario) -> None:
-    """Check what regions and network tables say of nodes against a graph that is there.
+    """Check nodes named by regions and network tables against the built graph.
 
     Raises:
         ConfigurationError: a node is not in the graph, or a list is too long or too short.
@@ -160,7 +159,7 @@ def check_nodes(nodes: int, scenario: Scenario) -> None:
 
 
 def check_degrees(degrees: Sequence[int], scenario: Scenario) -> None:
-    """Check what depends on the built graph: neighbourhood sizes, nodes named, samples per node.
+    """Check everything that depends on the built graph: neighbourhood sizes, named nodes, samples per node.
 
     Args:
         degrees: number of neighbours of each node.
@@ -181,16 +180,16 @@ def check_degrees(degrees: Sequence[int], scenario: Scenario) -> None:
 
 
 def check_links(neighbors: Sequence[Collection[int]], scenario: Scenario) -> None:
-    """Check that links which faults and adversaries name are there.
+    """Check that links named by faults and adversaries exist.
 
     Raises:
-        ConfigurationError: one is not.
+        ConfigurationError: a link does not exist.
     """
     _refuse(list(checks_faults.strangers(scenario, neighbors)))
 
 
 def check_noise(sigma: Sequence[float], scenario: Scenario) -> None:
-    """Check a noise multiplier against the target when the noise each node really adds is known.
+    """Check a noise multiplier against the target once the noise that each node adds is known.
 
     Args:
         sigma: per node, the standard deviation of the noise on its clipped sum.

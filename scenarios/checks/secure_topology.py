@@ -1,4 +1,4 @@
-"""Cross-checks of secure sums and topology: members enough, and thresholds that they can meet."""
+"""Cross-checks of secure sums and topology: enough members, and thresholds that they can meet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scenarios.schema import Scenario
 
 
 def neighbourhood_sizes(scenario: Scenario) -> Found:
-    """Named topologies give every neighbourhood enough members for secure sums."""
+    """Check that a topology of known degrees gives every neighbourhood enough members for secure sums."""
     nodes = scenario.topology.node_count
     least = scenario.topology.least_degree
     if scenario.protocol.served:
@@ -19,7 +19,7 @@ def neighbourhood_sizes(scenario: Scenario) -> Found:
 
 
 def neighbourhood(scenario: Scenario, members: int) -> Found:
-    """The smallest neighbourhood has members enough to open anything, and for its shares."""
+    """Check that the smallest neighbourhood has enough members to open a sum and to meet its thresholds."""
     secure, topology, protocol = scenario.secure, scenario.topology, scenario.protocol
     if secure is None or protocol.exchange != "secure":
         return
@@ -27,7 +27,7 @@ def neighbourhood(scenario: Scenario, members: int) -> Found:
     needed = LEAST_HONEST + secure.colluders
     who = f"{LEAST_HONEST} honest" + (f" and {secure.colluders} colluders" if secure.colluders else "")
     if protocol.served:
-        place, of = f"the server has {taking} clients in a sum", "more clients"
+        place, of = f"the server has only {taking} clients in a sum", "more clients"
     else:
         place = f"a node of this {topology.kind} graph has only {taking} neighbours"
         of = "a denser topology"
@@ -40,15 +40,15 @@ def neighbourhood(scenario: Scenario, members: int) -> Found:
     if taking - secure.tolerated_dropouts < needed:
         yield (
             ("secure", "tolerated_dropouts"),
-            f"{place.replace('only ', '')}; with {secure.tolerated_dropouts} "
-            f"missing, fewer than {needed} are left ({who}); tolerate at most {taking - needed}",
+            f"{place.replace('only ', '')}; with {secure.tolerated_dropouts} missing, fewer than the {needed} "
+            f"members that a secure sum needs ({who}) are left; tolerate at most {taking - needed}",
         )
         return
     yield from _thresholds(secure, taking)
 
 
 def _thresholds(secure: Secure, members: int) -> Found:
-    """Shares recover when as many are missing as are tolerated, and hide something."""
+    """Check that shares can be recovered with the tolerated dropouts, and that they hide the secret."""
     aggregation, colluders, least = secure.aggregation, secure.colluders, secure.shortest(members)
     for holders in {members, least}:
         threshold = aggregation.recovering(holders, colluders)
@@ -66,9 +66,9 @@ def _thresholds(secure: Secure, members: int) -> Found:
         if threshold - packed < max(1, colluders) or packed < 1:
             yield (
                 ("secure", "aggregation", aggregation.packing_key),
-                f"of {holders} holders any {threshold} recover, so packing and private members have to add up to "
-                f"{threshold}; there must be at least 1 element in a polynomial, and {max(1, colluders)} "
-                "private",
+                f"of {holders} holders any {threshold} recover, so packed elements and private members must add up "
+                f"to {threshold}, with at least 1 packed element and {max(1, colluders)} private members; change "
+                "packing, threshold or colluders",
             )
             return
 

@@ -1,4 +1,4 @@
-"""Names of series and variants, which tables and figures are labelled by."""
+"""Checks of the names of series and variants, which label tables and figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scenarios.schema import Scenario
 
 
 def distinct_names(scenario: Scenario) -> Found:
-    """Series and variants are told apart by name."""
+    """Check that series and variants have distinct names."""
     groups: tuple[tuple[Key, tuple[Series | Whatif, ...]], ...] = (
         (("sweep", "series"), scenario.sweep.series if scenario.sweep else ()),
         (("whatif",), scenario.whatif),
@@ -18,12 +18,15 @@ def distinct_names(scenario: Scenario) -> Found:
         seen: set[str] = set()
         for i, item in enumerate(group):
             if item.name in seen:
-                yield (*key, i, "name"), f'the name "{item.name}" is taken by an earlier one; use another'
+                yield (
+                    (*key, i, "name"),
+                    f'must be distinct, and "{item.name}" names an earlier one; use another name',
+                )
             seen.add(item.name)
 
 
 def baseline_is_a_series(scenario: Scenario) -> Found:
-    """The baseline of a sweep is one of its series, and not the only one."""
+    """Check that the baseline of a sweep is one of two or more series."""
     sweep = scenario.sweep
     if sweep is None or sweep.baseline is None:
         return
@@ -32,8 +35,9 @@ def baseline_is_a_series(scenario: Scenario) -> Found:
         there = ", ".join(f'"{name}"' for name in names) or "none"
         yield (
             ("sweep", "baseline"),
-            f'"{sweep.baseline}" must be the name of one of two or more [[sweep.series]] (there are: {there}); name '
-            "one of them, or leave baseline out",
+            f'must name one of two or more [[sweep.series]] (there are: {there}), got "{sweep.baseline}"; name one '
+            "of "
+            "them, or remove baseline",
         )
 
 

@@ -1,4 +1,4 @@
-"""Cross-checks of local training and what protects it."""
+"""Cross-checks of local training and its privacy mechanism."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scenarios.schema import Scenario
 
 
 def private_training(scenario: Scenario) -> Found:
-    """Clipped and noised training can be accounted."""
+    """Check that clipped and noised training can be accounted."""
     if not has_mechanism(scenario):
         return
     training, privacy = scenario.training, scenario.privacy
@@ -18,19 +18,20 @@ def private_training(scenario: Scenario) -> Found:
         if training.local_epochs is not None:
             yield (
                 ("training", "local_epochs"),
-                "the number of noised steps would depend on how many samples a node has; use local_steps",
+                'must be absent with unit = "record": the number of noised steps would depend on how many samples a '
+                "node has; use local_steps",
             )
         elif privacy.adjacency == "add-remove":
             yield (
                 ("training", "batch"),
-                "with batches of fixed size a record that is added takes another one's place, which changes a sum by "
-                'twice the clipping norm; use rate (Poisson sampling), or adjacency = "replace" or "zero-out"',
+                "in a batch of fixed size an added record replaces another one, which changes a sum by twice the "
+                'clipping norm; use rate (Poisson sampling), or adjacency = "replace" or "zero-out"',
             )
     if training.optimizer_state == "travels" and clips_whole_updates(scenario):
         yield (
             ("training", "optimizer_state"),
-            'with unit = "node" the optimiser works on gradients without noise, so its state may not be sent; use '
-            '"fresh" or "node"',
+            'must be "fresh" or "node" with unit = "node", got "travels": the state follows from gradients without '
+            "noise, so it must not be sent",
         )
     if scenario.protocol.exchange == "secure":
         yield from _bounded(scenario)
@@ -47,8 +48,9 @@ def _bounded(scenario: Scenario) -> Found:
         key = ("training", name)
     yield (
         key,
-        f"secure sums need a bound on models that is known in advance, and with {name} there is none; use plain sgd, "
-        'or unit = "node", which clips whole updates',
+        f'secure sums need a public bound on models, and {name} has none; use plain sgd, or unit = "node", which '
+        "clips "
+        "whole updates",
     )
 
 

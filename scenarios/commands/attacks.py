@@ -1,4 +1,4 @@
-"""``audit``, ``infer`` and ``privacy``: what privacy claims are worth."""
+"""Commands ``audit``, ``infer`` and ``privacy``: attacks on a run and its accounting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def audit(
         typer.Option(
             "--trials",
             min=4,
-            help="Times each arm of the game is played; 1000, or 200 whole runs with --view.",
+            help="Trials with and without the canary, each; 1000 by default, 200 whole runs with --view.",
         ),
     ] = None,
     canary: Annotated[
@@ -39,20 +39,24 @@ def audit(
     ] = False,
     view: Annotated[
         str | None,
-        typer.Option("--view", metavar="NODES", help="Attack all that these nodes see in whole runs: 3,7."),
+        typer.Option(
+            "--view", metavar="NODES", help="Attack everything that these nodes see in whole runs, e.g. 3,7."
+        ),
     ] = None,
     victim: Annotated[
         int | None,
-        typer.Option("--victim", min=0, help="With --view: whose canary; the node that loses most."),
+        typer.Option(
+            "--victim", min=0, help="With --view: node with the canary; by default the one that loses most."
+        ),
     ] = None,
     jobs: Jobs = None,
     sets: Sets = None,
     seed: Seed = None,
     quiet: Quiet = False,
 ) -> None:
-    """Attack the noise of a scenario, to test its epsilon.
+    """Test the epsilon of a scenario by attacking its noise.
 
-    The lower bound the attack finds must stay below what the ledger claims; exit code 1 if it does not.
+    The attack finds a lower bound of epsilon, which must stay below the ledger's claim; exit code 1 if it does not.
     """
     from scenarios.audits.choose import carry_out, check_choice
 
@@ -88,17 +92,23 @@ def infer(
     coalition: Annotated[
         str | None,
         typer.Option(
-            "--coalition", metavar="NODES", help="Curious nodes that pool their views: 3,7; all if absent."
+            "--coalition",
+            metavar="NODES",
+            help="Curious nodes that pool their views, e.g. 3,7; all by default.",
         ),
     ] = None,
     shadows: Annotated[
-        int, typer.Option("--shadows", min=0, help="Shadow models of likelihood-ratio attacks; 0: none.")
+        int,
+        typer.Option(
+            "--shadows", min=0, help="Number of shadow models of likelihood-ratio attacks; 0: none."
+        ),
     ] = 32,
     quiet: Quiet = False,
 ) -> None:
-    """Attack what curious nodes of a run recorded.
+    """Attack the data of honest nodes with what curious nodes of a run recorded.
 
-    Reconstruction, gradient inversion, membership and traffic analysis, beside the ledger's epsilon.
+    Tries reconstruction, gradient inversion, membership inference and traffic analysis, and shows the ledger's
+    epsilon beside each result.
     """
     from scenarios.studies.infer import infer as attack
     from scenarios.studies.infer import table, terms
@@ -117,7 +127,8 @@ def privacy(
         typer.Option(
             "--observers",
             metavar="SET",
-            help="Who pools what they see: 3,7 or public, wire, random:10, degree:2, neighbours:5. Repeatable.",
+            help="Observers that pool what they see: 3,7 or public, wire, random:10, degree:2, "
+            "neighbours:5. Repeatable.",
         ),
     ] = None,
     unit: Annotated[str | None, typer.Option("--unit", help="record or node.")] = None,
@@ -127,16 +138,16 @@ def privacy(
     delta: Annotated[float | None, typer.Option("--delta", help="Strictly between 0 and 1.")] = None,
     target: Annotated[
         float | None,
-        typer.Option("--target", help="An epsilon: also say which noise_multiplier would give it."),
+        typer.Option("--target", help="An epsilon: also show the noise_multiplier that would give it."),
     ] = None,
     per_message: Annotated[
         bool,
-        typer.Option("--per-message", help="Also what a published sum over messages would say; no bound."),
+        typer.Option("--per-message", help="Also show a published sum over messages; it is no bound."),
     ] = False,
 ) -> None:
-    """Account a finished run again.
+    """Compute the privacy loss of a finished run again.
 
-    For other observers, units, adjacencies or deltas; nothing is run again.
+    Observers, unit, adjacency and delta may differ from the run's; nothing is run again.
     """
     from scenarios.studies.terms import check_terms
 

@@ -1,7 +1,7 @@
 """The ``sottovoce`` command.
 
-Exit codes: 0 done; 2 a bad scenario, argument or folder, one line per error; 1 a run that failed; 130 stopped by the
-user with everything recorded so far kept. What is heavy is imported inside the commands that need it, so that help,
+Exit codes: 0 success; 2 a bad scenario, argument or folder, one line per error; 1 a run that failed; 130 stopped by
+the user, with everything recorded so far kept. Slow imports are inside the commands that need them, so that help,
 ``validate``, ``schema`` and ``list`` start at once.
 """
 
@@ -32,7 +32,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(plot, report, compare, privacy, trace),
     *(validate, schema, list_),
 )
-"""In the order of the help."""
+"""Commands, in the order of the help."""
 for command in COMMANDS:
     app.command(name=command.__name__.rstrip("_"))(command)
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code.
 
     Args:
-        arguments: in place of those of the process.
+        arguments: command line to use in place of the process's own.
     """
     sys.exit(guarded(typer.main.get_command(app), arguments))
 

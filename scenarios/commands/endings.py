@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and what it says instead of a traceback."""
+"""Exit codes of commands, and messages in place of tracebacks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DONE, FAILED, BAD_ARGUMENT, STOPPED = 0, 1, 2, 130
 
 
 class Stopped(Exception):
-    """The user stopped a command; the message says what is kept."""
+    """A command was stopped by the user; the message says what is kept."""
 
 
 def guarded(command: Any, arguments: Sequence[str] | None) -> int:
-    """Turn every way a command can end into an exit code and lines without a traceback."""
-    # typer brings its own click or uses the installed one, by version; both call it this.
+    """Run a command; return its exit code, and print errors as lines without a traceback."""
+    # Depending on its version, typer uses its own click or the installed one; both have this class name.
     usage_errors = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
     try:
         code = command.main(
@@ -45,7 +45,7 @@ def guarded(command: Any, arguments: Sequence[str] | None) -> int:
             return _say(f"{told[:1].lower()}{told[1:]}  (sottovoce --help)", BAD_ARGUMENT)
         if os.environ.get("SOTTOVOCE_DEBUG") == "1":
             traceback.print_exc()
-        hint = "set SOTTOVOCE_DEBUG=1 to see where"
+        hint = "set SOTTOVOCE_DEBUG=1 to see the traceback"
         return _say(f"internal error: {type(error).__name__}: {error} ({hint})", FAILED)
 
 
@@ -56,7 +56,7 @@ def _say(message: str, code: int) -> int:
 
 @contextmanager
 def keeping(folder: Path, *, again: str = "") -> Iterator[None]:
-    """Say what is kept when the user stops a command or a run fails."""
+    """Add to the message of a stopped or failed command what is kept in its folder."""
 
     def kept() -> str:
         held = folder.is_dir() and any(folder.iterdir())

@@ -1,4 +1,4 @@
-"""``validate``, ``schema`` and ``list``: scenario files and what can be in them."""
+"""Commands ``validate``, ``schema`` and ``list``: scenario files and their kinds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def validate(
 ) -> None:
     """Check scenario files without running them.
 
-    Every error at once, as file:line: key: message; warnings in the same form.
+    Prints all errors at once, as file:line: key: message, and warnings in the same form.
     """
     from scenarios.load import ScenarioErrors, load, warned
 

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and how their texts are read."""
+"""Arguments and options that several commands share, and parsers of their texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from simulator.errors import ConfigurationError
 
 RUNS = Path("runs")
-"""Where runs and studies go if nobody says."""
+"""Default folder of runs and studies."""
 
 ScenarioFile: TypeAlias = Annotated[
     Path,
@@ -22,17 +22,22 @@ Sets: TypeAlias = Annotated[
 ]
 Seed: TypeAlias = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random stream.")]
 Out: TypeAlias = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Folder to write; empty or absent.")
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="Folder to write, which must be empty or absent; in runs/ by default."
+    ),
 ]
 StudyOut: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Folder to write, or to go on with if it is this study."),
+    typer.Option(
+        "--out", metavar="DIR", help="Folder to write, or the folder of this study, to continue it."
+    ),
 ]
 Jobs: TypeAlias = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Runs at a time; all cores if not given.")
+    int | None, typer.Option("--jobs", min=1, help="Number of runs at a time; by default one per core.")
 ]
 Quiet: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress, and only the folder as output.")
+    bool, typer.Option("--quiet", "-q", help="Show no progress; print only the results.")
 ]
 Folders: TypeAlias = Annotated[
     list[Path], typer.Argument(metavar="RUN_OR_STUDY...", help="Run or study folders.")
@@ -41,16 +46,14 @@ RunFolder: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="A run
 
 
 def nodes_from(text: str, option: str) -> tuple[int, ...]:
-    """Return the node numbers of a text like ``3,7``, ascending, each once.
+    """Return the node numbers of a text like ``3,7``, ascending, without repetition.
 
     Raises:
-        ConfigurationError: it is something else; the message names the option.
+        ConfigurationError: the text has another form; the message names the option.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise ConfigurationError(
-            f"{option} takes node numbers with commas between them, like 3,7; got {text}"
-        )
+        raise ConfigurationError(f"{option}: must be node numbers separated by commas, like 3,7, got {text}")
     return tuple(sorted({int(part) for part in parts}))
 
 
@@ -58,7 +61,7 @@ def time_from(text: str | None, option: str) -> float | None:
     """Return the seconds of a text like ``500ms``; None stays None.
 
     Raises:
-        ConfigurationError: it has no unit of time or lies before the start of a run; the message names the option.
+        ConfigurationError: the time has no unit or is negative; the message names the option.
     """
     if text is None:
         return None
@@ -69,5 +72,5 @@ def time_from(text: str | None, option: str) -> float | None:
     except ValueError as error:
         raise ConfigurationError(f"{option}: {error}") from None
     if found < 0:
-        raise ConfigurationError(f"{option}: a run starts at 0 s, got {text}")
+        raise ConfigurationError(f"{option}: must be at least 0 s, got {text}")
     return found

@@ -1,4 +1,4 @@
-"""``plot``, ``report``, ``compare`` and ``trace``: looking at finished runs and studies."""
+"""Commands ``plot``, ``report``, ``compare`` and ``trace``: results of finished runs and studies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plot(folders: Folders) -> None:
 def report(folders: Folders) -> None:
     """Write report.html into runs or studies.
 
-    One file with tables and figures.
+    The file holds all tables and figures.
     """
     from analysis.report import report as write
 
@@ -38,7 +38,7 @@ def report(folders: Folders) -> None:
 def _of_each(
     title: str, doing: str, folders: Sequence[Path], make: Callable[[Path], _Made]
 ) -> Iterator[_Made]:
-    """Make something of every folder, with progress if that takes a while."""
+    """Yield the result for each folder; show progress if it takes long."""
     for i, folder in enumerate(folders):
         with progress(title, quiet=False) as on_progress:
             on_progress(i / len(folders), f"{doing} {folder}")
@@ -47,9 +47,9 @@ def _of_each(
 
 
 def compare(folders: Folders) -> None:
-    """Put runs or studies side by side.
+    """Show runs or studies side by side.
 
-    Runs of the same seed are also subtracted from each other.
+    Also shows the differences between runs of the same seed.
     """
     from analysis.tables.compare import compare as side_by_side
 
@@ -59,20 +59,20 @@ def compare(folders: Folders) -> None:
 def trace(
     folder: RunFolder,
     start: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Start, like 2s or 500ms.")
+        str | None, typer.Option("--from", metavar="TIME", help="Start, e.g. 2s or 500ms.")
     ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="End, like 5s.")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="End, e.g. 5s.")] = None,
     nodes: Annotated[
-        str | None, typer.Option("--nodes", metavar="NODES", help="Only these nodes: 0,3,7.")
+        str | None, typer.Option("--nodes", metavar="NODES", help="Show only these nodes, e.g. 0,3,7.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder to write into; the run's if not given."),
+        typer.Option("--out", metavar="DIR", help="Folder to write into; by default the run's."),
     ] = None,
 ) -> None:
-    """Write trace.json.gz, a timeline for ui.perfetto.dev, and plots/timeline.png, a picture of it.
+    """Write the timeline of a run: trace.json.gz for ui.perfetto.dev, and plots/timeline.png.
 
-    What each node was doing when, and every message between them.
+    The timeline shows what each node was doing when, and all messages.
     """
     from analysis.figures.timeline import write_timeline
     from analysis.store import read_run

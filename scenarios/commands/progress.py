@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, now and then a line elsewhere."""
+"""Progress of long commands: a bar on a terminal, a line from time to time elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 Progress: TypeAlias = Callable[[float, str], None]
 
 FIRST_LINE_S, NEXT_LINE_S = 2.0, 15.0
-"""Seconds until the first line, and between lines, where there is no terminal."""
+"""Seconds until the first line, and between lines, without a terminal."""
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def progress(title: str, *, quiet: bool) -> Iterator[Progress]:
     """Show progress on standard error while the block runs.
 
     Args:
-        title: what is going on, in a word or two.
+        title: name of the work, in a word or two.
         quiet: show nothing.
 
     Yields:
@@ -54,7 +54,7 @@ def _bar(title: str) -> Iterator[Progress]:
 
 @contextmanager
 def _lines(title: str) -> Iterator[Progress]:
-    """Say a line every quarter of a minute, also in the middle of a long step; short commands stay silent."""
+    """Print a line every quarter of a minute, also during a long step; short commands print nothing."""
     told = (0.0, "starting")
     over = Event()
 

@@ -1,4 +1,4 @@
-"""``run`` and ``live``: one run of a scenario."""
+"""Commands ``run`` and ``live``: one run of a scenario."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def run(
     out: Out = None,
     quiet: Quiet = False,
     eager: Annotated[
-        bool, typer.Option("--eager", help="Compute one operation at a time; the first that fails is named.")
+        bool,
+        typer.Option(
+            "--eager", help="Compute one operation at a time, and name the first that is not finite."
+        ),
     ] = False,
 ) -> None:
     """Run a scenario in virtual time."""
@@ -81,7 +84,7 @@ def _run(
     typer.echo(str(folder))
     if summary["status"] == "diverged":
         typer.echo(
-            "training diverged: a model holds no finite numbers; try a smaller training.step", err=True
+            "training diverged: a model has values that are not finite; use a smaller training.step", err=True
         )
 
 
@@ -95,7 +98,7 @@ def _fresh(folder: Path) -> Path:
 
 
 def _unused(folder: Path) -> Path:
-    """Refuse a folder that holds something before any work is done."""
+    """Check that a folder is empty or absent, before any work is done."""
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise StorageError(f"{folder} exists and is not an empty folder; nothing was overwritten")

@@ -1,4 +1,4 @@
-"""``sweep``, ``whatif`` and ``breaking``: studies of many runs."""
+"""Commands ``sweep``, ``whatif`` and ``breaking``: studies of many runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scenarios.commands.progress import progress
 from scenarios.commands.terminal import show, show_rows
 from simulator.errors import ConfigurationError
 
-AGAIN = "; the same command goes on from there"
+AGAIN = "; repeat the command to continue"
 
 
 def sweep(
@@ -26,8 +26,7 @@ def sweep(
 ) -> None:
     """Run the [sweep] table of a scenario.
 
-    With sweep.baseline, series are also compared with that one, seed by seed. Runs that are there already are not
-    repeated.
+    With sweep.baseline, the other series are also compared with it, seed by seed. Finished runs are not repeated.
     """
     _study("sweep", scenario, sets, out, jobs, quiet)
 
@@ -41,7 +40,7 @@ def whatif(
 ) -> None:
     """Compare a scenario with its [[whatif]] variants.
 
-    All run on the same seeds, and differences are taken seed by seed. Runs that are there already are not repeated.
+    All use the same seeds, and differences are taken seed by seed. Finished runs are not repeated.
     """
     _study("whatif", scenario, sets, out, jobs, quiet)
 
@@ -55,7 +54,7 @@ def _study(
     missing = loaded.scenario.sweep is None if kind == "sweep" else not loaded.scenario.whatif
     if missing:
         table = "[sweep]" if kind == "sweep" else "[[whatif]]"
-        raise ConfigurationError(f"{loaded.path}: has no {table} table, so there is nothing to run")
+        raise ConfigurationError(f"{loaded.path}: has no {table} table to run; add one")
     folder = out or RUNS / f"{loaded.scenario.name}-{kind}"
 
     from scenarios.studies import study
@@ -81,7 +80,7 @@ def breaking(
     drop: Annotated[
         float, typer.Option("--drop", min=0.001, max=1.0, help="Accuracy lost that counts as broken.")
     ] = 0.1,
-    most: Annotated[int, typer.Option("--most", min=1, help="Largest number of Byzantine nodes.")] = 8,
+    most: Annotated[int, typer.Option("--most", min=1, help="Largest number of Byzantine nodes to try.")] = 8,
     jobs: Jobs = None,
     sets: Sets = None,
     quiet: Quiet = False,
@@ -101,7 +100,7 @@ def breaking(
         point = breaking_point(loaded, folder, drop=drop, most=most, jobs=jobs, on_progress=on_progress)
     rows = [
         {
-            "Byzantine nodes": cost.liars,
+            "Byzantine nodes": cost.byzantine,
             "accuracy lost": f"{100 * cost.mean:.1f} points",
             "95 % t interval": (
                 ONE_SEED
@@ -113,7 +112,7 @@ def breaking(
         for cost in point.costs
     ]
     show_rows(rows)
-    found = f"more than {point.most}" if point.liars is None else str(point.liars)
+    found = f"more than {point.most}" if point.byzantine is None else str(point.byzantine)
     nodes = "Byzantine node" if found == "1" else "Byzantine nodes"
     typer.echo(f"breaking point (a mean loss of {100 * drop:g} percentage points or more): {found} {nodes}")
     typer.echo(str(folder))

@@ -1,4 +1,4 @@
-"""Tables on the terminal, or in a file when output goes there."""
+"""Tables printed to the terminal or, if output is redirected, to a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDTH = 120
-"""Of tables that go into a file."""
+"""Width of tables that are printed to a file, in characters."""
 
 
 def show(table: Any) -> None:
@@ -20,7 +20,7 @@ def show(table: Any) -> None:
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as a table with their keys as its head; losses, and noise for them, rounded up."""
+    """Print rows as a table whose header is their keys; privacy losses and noise are rounded up."""
     from rich.table import Table
     from rich.text import Text
 
@@ -34,7 +34,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _cell(name: str, value: Any) -> str:
-    from analysis.tables.summary import upper  # tables of runs: not for checks alone
+    from analysis.tables.summary import upper  # not at import: slow, and not needed by checks
 
     if not isinstance(value, float):
         return str(value)

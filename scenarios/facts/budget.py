@@ -1,4 +1,4 @@
-"""How much noise a target takes, and how many noised sums a budget allows, each sum charged on its own."""
+"""Noise needed for a target epsilon, and noised sums allowed by a budget, with each sum charged on its own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from scenarios.kinds.privacy import Privacy
 from scenarios.schema import Scenario
 
 DIGITS = 1e-4
-"""How close to the least a noise multiplier for sampled batches is, relative."""
+"""Relative accuracy of a noise multiplier for sampled batches."""
 LEAST_PART = 1e-6
-"""What part of the noise for full batches is worth looking for."""
+"""Least noise that is searched for sampled batches, as a part of the noise for full batches."""
 ROUNDED = 1e-12
 TINY, HUGE = 1e-300, 1e300
 
@@ -41,11 +41,11 @@ class Mechanism:
     sums: int
 
     def relative(self, sigma: float) -> float:
-        """Return noise of a standard deviation, over the shift that neighbouring data make."""
+        """Return a standard deviation of noise divided by the shift between neighbouring data sets."""
         return sigma / self.clip / shift_factor(self.adjacency)
 
     def epsilon(self, z: float, sums: int) -> float:
-        """Return the epsilon of so many sampled sums, with noise z times the adjacency's shift."""
+        """Return the epsilon of ``sums`` sampled sums, with noise of z times the adjacency's shift."""
         factor = shift_factor(self.adjacency)
         charged = {(factor, (z * factor) ** 2): sums}
         return sampled_epsilon(self.rate, charged, factor, self.adjacency, self.delta)
@@ -55,8 +55,8 @@ def mechanism_of(scenario: Scenario, privacy: Privacy) -> Mechanism:
     """Return the mechanism of every node; only records, not nodes, are amplified by sampling.
 
     Args:
-        scenario: how often nodes train, and on what.
-        privacy: its privacy table.
+        scenario: the scenario.
+        privacy: its table [privacy].
     """
     rate = sampling_rate(scenario.training) if privacy.unit == "record" else 1.0
     return Mechanism(privacy.clip, privacy.adjacency, privacy.delta, rate, sums_in_all(scenario))
@@ -80,8 +80,8 @@ def local_multiplier(mechanism: Mechanism, epsilon: float) -> float:
     """Return the least noise multiplier, over the adjacency's shift, with which a node's sums cost at most epsilon.
 
     Each sum is charged on its own. With sampled batches the multiplier is found to four digits, rounded up, and not
-    looked for below :data:`LEAST_PART` of what full batches need: where delta covers the chance that a record is
-    taken at all, no noise is needed.
+    searched below :data:`LEAST_PART` of the noise for full batches: if delta covers the probability that a record is
+    sampled at all, no noise is needed.
 
     Args:
         mechanism: whose sums.
@@ -116,16 +116,16 @@ def _full(mechanism: Mechanism, budget: float, sigma: float) -> int:
     """Return how many sums over full batches are within the budget."""
     z = mechanism.relative(sigma)
     exact = mu2_of(budget, mechanism.delta) * z * z
-    # A budget that is what a number of sums costs is for that number, and both were rounded.
+    # A budget computed as the cost of a number of sums must allow that number, although both were rounded.
     count = int(exact * (1 + ROUNDED))
     within = count == 0 or epsilon_of(count / (z * z), mechanism.delta) <= budget
     return count if within else int(exact * (1 - ROUNDED))
 
 
 def _amplify(mechanism: Mechanism, budget: float, sigma: Sequence[float], found: dict[float, int]) -> None:
-    """Add what sampling saves, to counts of full batches, for noises in order.
+    """Add the sums that sampling saves to the counts of full batches, for standard deviations in ascending order.
 
-    What some noise allows, more noise allows: where the first and the last allow as much, so do all between.
+    More noise allows at least as many sums: if the first and the last allow the same number, so do all between.
     """
     few, many = found[sigma[0]], mechanism.sums
     first = found[sigma[0]] = _most(mechanism, budget, sigma[0], min(few, many), many)
@@ -143,7 +143,7 @@ def _between(
     first: int,
     last: int,
 ) -> None:
-    """Fill in what noises between the ends allow."""
+    """Fill in the counts of the standard deviations between two ends."""
     inner = sigma[1:-1]
     if first == last:
         found.update(dict.fromkeys(inner, first))
@@ -155,7 +155,7 @@ def _between(
 
 
 def _most(mechanism: Mechanism, budget: float, sigma: float, few: int, many: int) -> int:
-    """Return how many sums are within the budget, from ``few`` that are known to be to ``many``."""
+    """Return the largest number of sums within the budget, between ``few``, known to be within it, and ``many``."""
     if sigma == 0:
         return 0
     z = mechanism.relative(sigma)

@@ -1,4 +1,4 @@
-"""What a time-out has to leave room for: how long messages take by the tables alone, before anything is built."""
+"""Time that a round needs for its messages, computed from the tables alone, compared with the time-out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from scenarios.schema import Scenario
 
 TIMEOUT: Key = ("protocol", "timeout")
 VALUE_BYTES = 4
-"""A parameter travels as one 32-bit number."""
+"""Size of a parameter in a message: one 32-bit number."""
 
 
 def need(scenario: Scenario) -> Need | None:
-    """Return what a round waits for; None where no time-out decides, or more than one does."""
+    """Return what a round waits for; None if no time-out applies, or more than one does."""
     alike = scenario.compute is None and not any(fault.slows for fault in scenario.fault)
     conditions = Conditions(
         neighbours=scenario.topology.least_degree or 1,
@@ -28,7 +28,7 @@ def need(scenario: Scenario) -> Need | None:
 
 
 def hopeless(scenario: Scenario) -> Iterator[tuple[Key, str]]:
-    """A time-out within which no request can be answered is refused: nothing would ever be averaged."""
+    """Yield an error for a time-out within which no request can be answered."""
     wanted, timeout_s = need(scenario), scenario.protocol.timeout_s
     if wanted is None or timeout_s is None or not wanted.certain:
         return
@@ -36,13 +36,13 @@ def hopeless(scenario: Scenario) -> Iterator[tuple[Key, str]]:
     if least_s > timeout_s:
         yield (
             TIMEOUT,
-            f"a request and its answer take at least {_ms(least_s)} on these links, longer than the time-out of "
-            f"{_ms(timeout_s)}, so nothing would ever be averaged; use more than {_ms(least_s)}",
+            f"must be more than {_ms(least_s)}, which a request and its answer take on these links at least, got "
+            f"{_ms(timeout_s)}: no answer would arrive in time; use a longer one",
         )
 
 
 def tight(scenario: Scenario) -> Iterator[tuple[Key, str]]:
-    """Warn of a time-out that is shorter than what has to fit into it usually takes."""
+    """Yield a warning for a time-out that is shorter than a round's messages usually take."""
     wanted, timeout_s = need(scenario), scenario.protocol.timeout_s
     latency_s = typical_latency_s(scenario)
     if wanted is None or timeout_s is None or latency_s is None:
@@ -59,8 +59,8 @@ def tight(scenario: Scenario) -> Iterator[tuple[Key, str]]:
     if usual_s > timeout_s:
         yield (
             TIMEOUT,
-            f"usually {_ms(usual_s)} pass until what a round waits for is there ({', '.join(parts)}), and the "
-            f"time-out is {_ms(timeout_s)}: most of what is waited for will come too late",
+            f"is {_ms(timeout_s)}, but the messages of a round usually take {_ms(usual_s)} ({', '.join(parts)}), so "
+            "most will arrive too late; use a longer time-out",
         )
 
 
@@ -68,7 +68,7 @@ def tight(scenario: Scenario) -> Iterator[tuple[Key, str]]:
 
 
 def least_latency_s(scenario: Scenario) -> float:
-    """No message takes less; 0 where laws or files do not say."""
+    """Return a lower bound of the latency of all messages, in seconds; 0 if laws or files have none."""
     network = scenario.network
     if scenario.topology.describes_links:
         return 0.0
@@ -78,7 +78,7 @@ def least_latency_s(scenario: Scenario) -> float:
 
 
 def typical_latency_s(scenario: Scenario) -> float | None:
-    """The median of the latency law, and of jitter on top; None where a file decides."""
+    """Return the median latency plus the median jitter, in seconds; None if a file gives them."""
     network = scenario.network
     latency_s = network.latency.median_s
     if latency_s is None or scenario.topology.describes_links:
@@ -87,7 +87,7 @@ def typical_latency_s(scenario: Scenario) -> float | None:
 
 
 def slowest_uplink_bps(scenario: Scenario) -> float:
-    """The smallest sending rate that the tables give to all nodes alike or in a list; infinite without a limit."""
+    """Return the smallest uplink rate, for all nodes or from a list, in bits per second; infinite without a limit."""
     rates = scenario.network.uplink
     if rates is None:
         return inf
@@ -98,7 +98,7 @@ def slowest_uplink_bps(scenario: Scenario) -> float:
 
 
 def model_bytes(scenario: Scenario) -> int | None:
-    """Size of a model on the wire, without headers; None where only loading the data or building the model tells."""
+    """Return the size of a model in a message, without headers; None if it is known only once data are loaded."""
     features = scenario.data.feature_count
     if features is None:
         return None

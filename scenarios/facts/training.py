@@ -1,4 +1,4 @@
-"""What follows from how a scenario trains: for its checks, its noise and its accounting. Imports no mathematics."""
+"""Facts about local training that checks, noise and accounting need. Imports no numerical library."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Protection:
     """How local updates are clipped and noised.
 
     Args:
-        unit: whose contribution is clipped, a record's in every step or a node's; None without clipping.
+        unit: what is clipped: the gradient of each record in every step, or that of the node; None without clipping.
         clip: clipping norm in the L2 norm, > 0; None without clipping.
-        whole: whether the difference that a whole update makes is clipped, and noised once.
+        whole: whether the difference made by a whole update is clipped, and noised once.
         noised: whether real-valued noise is added to what nodes compute.
         adapts: whether the clipping norm follows the norms of updates.
     """
@@ -29,7 +29,7 @@ class Protection:
 
 
 def protection_of(scenario: Scenario) -> Protection:
-    """Return how local updates of a scenario are clipped and noised."""
+    """Return the clipping and noise of local updates of a scenario."""
     privacy = scenario.privacy
     if privacy is None:
         return Protection(unit=None, clip=None, whole=False, noised=False, adapts=False)
@@ -43,34 +43,34 @@ def protection_of(scenario: Scenario) -> Protection:
 
 
 def has_mechanism(scenario: Scenario) -> bool:
-    """Whether nodes add noise."""
+    """Return whether nodes add noise."""
     return scenario.privacy is not None and scenario.protocol.exchange != "plain"
 
 
 def has_integer_noise(scenario: Scenario) -> bool:
-    """Whether noise is added to the words of a sum, and not to what nodes compute."""
+    """Return whether integer noise is added to the words of a sum, in place of noise on updates."""
     return has_mechanism(scenario) and scenario.privacy is not None and scenario.privacy.law != "gaussian"
 
 
 def is_linear(training: Training) -> bool:
-    """Whether a step is the step size times a clipped, noised sum and nothing else."""
+    """Return whether a step is just the step size times a clipped, noised sum."""
     return training.optimizer.linear and not training.weight_decay and not training.proximal
 
 
 def is_full_batch(training: Training) -> bool:
-    """Whether every step takes all of a node's samples."""
+    """Return whether every step uses all of a node's samples."""
     return training.batch is None and training.rate is None
 
 
 def sampling_rate(training: Training) -> float:
-    """The probability with which a sample takes part in a step, drawn for each alone; 1 where none is drawn."""
+    """Return the probability with which each sample takes part in a step; 1 without Poisson sampling."""
     return 1.0 if training.rate is None else training.rate
 
 
 def clips_whole_updates(scenario: Scenario) -> bool:
-    """Whether the difference that a whole local update makes is clipped, where a node is what is protected.
+    """Return whether the difference made by a whole local update is clipped, with unit ``node``.
 
-    A single plain step is left to clip its sum of gradients: the same but for a public factor.
+    A single plain step clips its sum of gradients instead, which is the same up to a public factor.
     """
     privacy, training = scenario.privacy, scenario.training
     if privacy is None or privacy.unit != "node":
@@ -79,7 +79,7 @@ def clips_whole_updates(scenario: Scenario) -> bool:
 
 
 def sums_per_round(scenario: Scenario) -> int:
-    """Clipped, noised sums of one node in one round, each of which is charged."""
+    """Return the number of clipped, noised sums of one node in one round, each of which is charged."""
     training = scenario.training
     if scenario.privacy is None or scenario.privacy.unit == "node":
         return 1
@@ -87,5 +87,5 @@ def sums_per_round(scenario: Scenario) -> int:
 
 
 def sums_in_all(scenario: Scenario) -> int:
-    """Clipped, noised sums of one node in the whole run."""
+    """Return the number of clipped, noised sums of one node in the whole run."""
     return scenario.protocol.rounds * sums_per_round(scenario)

@@ -1,1 +1,1 @@
-"""The recorder, the run folder, its summary and warnings about it."""
+"""Recorder of a run, its folder, summary and warnings."""

@@ -1,4 +1,4 @@
-"""Writing a run folder (format 1). Every file appears whole or not at all."""
+"""Write a run folder (format 1). Every file is complete or absent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RunFolder:
     """A new folder for one run.
 
     Raises:
-        StorageError: it exists and holds something, or cannot be created; nothing is overwritten.
+        StorageError: the folder is not empty, or cannot be created; nothing is overwritten.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +40,7 @@ class RunFolder:
             raise StorageError(f"cannot create the output folder {path}: {error.strerror}") from error
         if occupied:
             raise StorageError(
-                f"the output folder {path} is not empty; nothing was overwritten, choose another"
+                f"the output folder {path} is not empty, and nothing was overwritten; choose another"
             )
         self.json("manifest", {"format": FORMAT, "status": "running"})
 
@@ -50,45 +50,45 @@ class RunFolder:
         self._write(f"{name}.json", lambda file: file.write_text(text + "\n"))
 
     def table(self, table: TableFormat, columns: Mapping[str, Any], node: int | None = None) -> None:
-        """Write a table, of one node where each has its own."""
+        """Write a table; with ``node``, that node's own."""
         frame = table.frame(columns)
         name = table.path(self.path, node).relative_to(self.path)
         self._write(str(name), lambda file: frame.write_parquet(file))
 
     def metrics(self, columns: Mapping[str, Any]) -> None:
-        """Write what was measured."""
+        """Write metrics.parquet."""
         self.table(tables.METRICS, columns)
 
     def messages(self, log: MessageLog) -> None:
-        """Write every message of the run."""
+        """Write messages.parquet, a row for every message."""
         columns = log.columns()
         times = {f"{name}_s": _seconds(columns.pop(f"{name}_ns")) for name in ("sent", "left", "delivered")}
         self.table(tables.MESSAGES, times | columns)
 
     def activity(self, log: ActivityLog) -> None:
-        """Write what every node was busy with."""
+        """Write activity.parquet: what every node was doing when."""
         columns = log.columns()
         times = {f"{name}_s": _seconds(columns.pop(f"{name}_ns")) for name in ("from", "until")}
         self.table(tables.ACTIVITY, times | columns)
 
     def releases(self, entries: Sequence[Entry]) -> None:
-        """Write the record of releases."""
+        """Write releases.parquet."""
         columns: dict[str, Any] = dict(columns_of(entries))
         for name in ("parents", "coefs"):
             columns[name] = _lists(columns[name], tables.RELEASES.dtypes[name])
         self.table(tables.RELEASES, columns)
 
     def privacy(self, claims: Sequence[Claim]) -> None:
-        """Write what the ledger claims."""
+        """Write privacy.parquet, the ledger's claims."""
         columns = {name: [getattr(claim, name) for claim in claims] for name in tables.PRIVACY.dtypes}
         self.table(tables.PRIVACY, columns)
 
     def view(self, node: int, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write what one curious node recorded."""
+        """Write the view of a curious node."""
         self.table(tables.VIEW, _transpose(tuple(tables.VIEW.dtypes), rows), node)
 
     def wiretap(self, wires: Wiretap) -> None:
-        """Write what an eavesdropper on links recorded; never bodies, which need not be numbers."""
+        """Write the record of a wiretap, without bodies of messages, which need not be numbers."""
         names = tuple(tables.WIRETAP.dtypes)
         rows = ([getattr(row, name) for name in names] for row in wires.rows())
         self.table(tables.WIRETAP, _transpose(names, rows))
@@ -106,12 +106,12 @@ class RunFolder:
 
 
 def _seconds(nanoseconds: NDArray[np.int64]) -> pl.Series:
-    """Null where it never happened."""
+    """Convert nanoseconds to seconds; null for events that never happened."""
     return pl.Series(np.where(nanoseconds < 0, np.nan, nanoseconds / NS_PER_S), nan_to_null=True)
 
 
 def _lists(rows: Sequence[Sequence[Any]], dtype: Any) -> pl.Series:
-    """A column of lists; polars takes one Python list after another, which is slow for many short ones."""
+    """Return a column of lists from flat arrays; polars is slow with many short Python lists."""
     row = np.repeat(np.arange(len(rows)), [len(entries) for entries in rows])
     values = pl.Series("value", list(chain.from_iterable(rows)), dtype=dtype.inner)
     filled = pl.DataFrame({"row": row, "value": values}).group_by("row", maintain_order=True).agg("value")
@@ -130,8 +130,8 @@ def _transpose(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str,
 
 
 def _plain(value: Any) -> Any:
-    """JSON has neither infinity nor NaN."""
-    if type(value) is int or type(value) is str:  # by far the most
+    """Replace infinity and NaN, which JSON does not have."""
+    if type(value) is int or type(value) is str:  # first, as most values are
         return value
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}

@@ -1,4 +1,4 @@
-"""The accuracy of the weakest nodes over the last evaluations: a single one says more about noise than about them."""
+"""Accuracy of the weakest nodes, averaged over the last evaluations, since a single one is mostly noise."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 from analysis.metrics.declared import Snapshot
 
 RECENT = 5
-"""Evaluations that are averaged at most, the last one among them."""
+"""Largest number of evaluations that are averaged, the last one included."""
 SINCE = 0.75
-"""Part of the run after which they lie: before it a model may still be learning quickly."""
+"""Fraction of the run after which they are taken; before it models may still improve quickly."""
 
 
 class Recent(NamedTuple):
-    """What the last evaluations say together.
+    """Averages over the last evaluations.
 
     Args:
-        evaluations: how many there were, at most :data:`RECENT`.
-        from_s: when the first of them was.
-        worst: mean of the accuracies that the worst node had at each of them, whichever node that was.
-        node: the node whose accuracy was lowest on average, of those up at all of them; None if there is none.
-        node_accuracy: what that average is.
+        evaluations: number of evaluations, at most :data:`RECENT`.
+        from_s: virtual time of the first of them.
+        worst: mean, over evaluations, of the lowest accuracy of any node.
+        node: the node with the lowest mean accuracy, of those up at all evaluations; None if there is none.
+        node_accuracy: mean accuracy of that node.
     """
 
     evaluations: int
@@ -34,7 +34,7 @@ class Recent(NamedTuple):
 
 
 def recent(snapshots: Sequence[Snapshot]) -> Recent | None:
-    """The last evaluations at which anybody was up; None without any, or where there is no accuracy."""
+    """Average the last evaluations at which a node was up; None without any, or for models without accuracy."""
     last = [s for s in snapshots if s.nodes and s.t_s >= SINCE * snapshots[-1].t_s][-RECENT:]
     if not last or np.isnan([s.accuracy.min() for s in last]).any():
         return None

@@ -1,4 +1,4 @@
-"""Collects what a run says about itself while it happens: metrics, counts, views."""
+"""Recorder of metrics, counts and views during a run."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from simulator.contract.compute import Executor, Handle, Vector, values_of
 from simulator.contract.node import Delivery, Message
 
 ALL = -1
-"""In place of a node: all honest ones that are up."""
+"""Value of the column ``node`` for all honest nodes that are up."""
 PROGRESS_STEP = 1 / 1000
-"""Progress is told in steps of this, as telling it costs more than most of what happens in between."""
+"""Fraction of the run between two reports of progress, which are slow compared with most events."""
 
 
 @dataclass
 class Tally:
-    """How mixes went, of all nodes together.
+    """Counts of mixes of all nodes.
 
     Args:
-        mixes: that waited for anybody.
-        complete: in which everybody waited for was heard.
-        heard: messages (or members of sums) that mixes were made of.
-        wanted: as many as they waited for.
+        mixes: number of mixes that waited for neighbours.
+        complete: number of those in which all were heard.
+        heard: number of messages (or members of sums) that were mixed.
+        wanted: number of messages (or members of sums) that were waited for.
     """
 
     mixes: int = 0
@@ -41,7 +41,7 @@ class Tally:
     wanted: int = 0
 
     def add(self, heard: int, wanted: int) -> None:
-        """Count one mix; what waits for nobody is none."""
+        """Count a mix; one that waits for no neighbour is not counted."""
         if wanted:
             self.mixes += 1
             self.complete += heard >= wanted
@@ -51,18 +51,18 @@ class Tally:
 
 @dataclass
 class Recorder:
-    """Listens to one run.
+    """Recorder of one run.
 
     Args:
         executor: reads the values of models when they are evaluated.
-        evaluator: accuracy and loss of many models in one call.
+        evaluator: measures accuracy and loss of many models in one call.
         initial: every node's model before its first round.
-        honest: the nodes whose models count.
-        curious: the nodes whose view is kept.
+        honest: the nodes whose models are measured.
+        curious: the nodes whose views are recorded.
         total_rounds: nodes x rounds, for progress.
-        on_progress: called with (fraction done, what is happening).
-        local: accuracy and loss of each node's model on test samples of its own, if nodes keep any.
-        probe: how often a backdoor works, where there is one.
+        on_progress: called with (fraction done, text).
+        local: measures each node's model on its own test samples; None if nodes keep none.
+        probe: measures the success of a backdoor; None without one.
     """
 
     executor: Executor
@@ -99,7 +99,7 @@ class Recorder:
                 self._metrics.setdefault(metric.event, []).append(metric)
 
     def record(self, t_s: float, node: int, kind: str, fields: Mapping[str, Any]) -> None:
-        """``node.record`` of any node."""
+        """Record an event that a node reports by ``node.record``."""
         self.counts[kind] += 1
         for metric in self._metrics.get(kind, ()):
             self._kept[metric.name] = metric.folded(self._kept.get(metric.name), Event(t_s, node, fields))
@@ -115,7 +115,7 @@ class Recorder:
         self._progress(t_s)
 
     def _common_model(self, t_s: float, node: int, fields: Mapping[str, Any]) -> None:
-        """A yardstick trains one model for everybody."""
+        """Store a model that counts as every node's; used by baselines that train a single model."""
         self.rounds = dict.fromkeys(self.honest | {node}, fields["round"])
         self._models = dict.fromkeys(self.rounds, fields["value"])
         self._rounds_done = sum(self.rounds.values())
@@ -149,10 +149,10 @@ class Recorder:
 
     @property
     def column_defect(self) -> float | None:
-        """By how much columns of the mixing matrices that really happened miss 1, root mean square; None without any.
+        """Root mean square deviation from 1 of the column sums of the mixing matrices in effect; None without any.
 
-        Rows always sum to 1. A column does not where a sum was skipped or opened without somebody: its node's model
-        counts for less, or more, than it should.
+        Rows always sum to 1. Columns do not if a sum was skipped or opened without a member: the model of a node then
+        counts for more or less than it should.
         """
         if not self._columns:
             return None
@@ -167,7 +167,7 @@ class Recorder:
             column[node] = column.get(node, 0.0) - weight
 
     def tap(self, node: int, delivery: Delivery) -> None:
-        """A message reached a curious node: keep what that node can read of it."""
+        """Record what a curious node can read of a message that it received."""
         message = delivery.message
         shown = _is_shown(message.release)
         body = message.body if shown else _arrays_in(message.body)
@@ -175,12 +175,12 @@ class Recorder:
         self._see(node, row)
 
     def tap_own(self, t_s: float, node: int, message: Message) -> None:
-        """A curious node shows a model of its own, which it knows too."""
+        """Record a model that a curious node sent, which it knows too."""
         if message.release is not None and _is_shown(message.release):
             self._see(node, (t_s, node, message.kind, message.round, message.size_bytes, message.body))
 
     def view(self, node: int) -> list[tuple[Any, ...]]:
-        """What a curious node saw, with the values it could read."""
+        """Return the view of a curious node, with the values it could read."""
 
         def values(body: Any) -> list[float] | None:
             vectors = list(_vectors_in(body))
@@ -209,29 +209,29 @@ class Recorder:
         return snapshot
 
     def _parameters(self, nodes: Sequence[int]) -> Vector:
-        """The models of some nodes as rows; of nodes that have none yet, the initial one."""
-        size = len(self.initial)  # the state of an optimiser may travel behind the parameters
+        """Return the models of some nodes as rows; the initial model for nodes that have none yet."""
+        size = len(self.initial)  # the state of an optimiser may follow the parameters
         params = np.repeat(self.initial[None], len(nodes), axis=0)
         models: dict[int, Any] = {i: self._models[n] for i, n in enumerate(nodes) if n in self._models}
         handles = {i: model for i, model in models.items() if not isinstance(model, np.ndarray)}
         if handles:
             params[list(handles)] = self.executor.stack(list(handles.values()))[:, :size]
-        for i in models.keys() - handles.keys():  # what handles become on a real wire
+        for i in models.keys() - handles.keys():  # models that arrived over real sockets are arrays
             params[i] = models[i][:size]
         return params
 
     def monitor(self, t_s: float) -> None:
-        """Evaluate in passing."""
+        """Evaluate during the run."""
         self.evaluate(t_s)
 
     def conclude(self, end_s: float, down: frozenset[int]) -> Snapshot:
-        """The last evaluation: at ``end_s``, of the nodes not in ``down``; nothing after it counts."""
+        """Make the last evaluation, at ``end_s``, of the nodes not in ``down``; later events are ignored."""
         self.snapshots = [s for s in self.snapshots if s.t_s < end_s]
         self.down = lambda: down
         return self.evaluate(end_s)
 
     def metrics(self) -> dict[str, list[Any]]:
-        """Columns of metrics.parquet.
+        """Return the columns of metrics.parquet.
 
         Raises:
             ConfigurationError: a metric of a plug-in fails.
@@ -249,7 +249,7 @@ class Recorder:
         return {name: [row[at] for row in rows] for at, name in enumerate(METRICS.dtypes)}
 
     def at_end(self) -> dict[str, float | None]:
-        """What metrics are at the last evaluation, of single nodes their mean.
+        """Return the metrics at the last evaluation; of metrics of single nodes, the mean.
 
         Raises:
             ConfigurationError: a metric of a plug-in fails.
@@ -263,7 +263,7 @@ class Recorder:
         return found
 
     def _counted(self) -> dict[str, Value]:
-        """Values of the metrics made from events."""
+        """Return the values of metrics that are made from events."""
         made = (metric for of_kind in self._metrics.values() for metric in of_kind)
         return {metric.name: metric.counted(self._kept.get(metric.name)) for metric in made}
 
@@ -287,11 +287,11 @@ _NOTED: Mapping[str, Callable[[Recorder, float, int, Mapping[str, Any]], None]] 
     "opened": Recorder._opened,
     "skipped": Recorder._skipped,
 }
-"""What is kept of events, by their kind, beside the metrics made from them."""
+"""Handlers of events by kind, beside the metrics that are made from events."""
 
 
 def _vectors_in(body: Any) -> Iterator[Any]:
-    """The vectors and numbers of a message that its receiver can read, in order; bytes (flags, keys) one by one."""
+    """Yield the vectors and numbers of a message that its receiver can read, in order; bytes as arrays of bytes."""
     if isinstance(body, tuple):
         for part in body:
             yield from _vectors_in(part)
@@ -304,13 +304,13 @@ def _vectors_in(body: Any) -> Iterator[Any]:
 
 
 def _arrays_in(body: Any) -> Any:
-    """What numbers there are in a protected message; masked they may be, but a curious node has them."""
+    """Return the array in a protected message, masked or not, which a curious node can record."""
     if isinstance(body, tuple) and len(body) == 2:
         body = body[1]
     return body if isinstance(body, np.ndarray) else None
 
 
 def _is_shown(release: Any) -> bool:
-    """Whether a message shows its receiver what is in it."""
+    """Return whether a receiver can read the content of a message with this release."""
     parts = release if isinstance(release, tuple) else (release,)
     return all(isinstance(part, Visible) for part in parts)

@@ -1,4 +1,4 @@
-"""The headline numbers of a run."""
+"""Summary of a run."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def summarise(
     status: str,
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return summary.json; ``about`` holds mode, wall time, trace hash and place in a study.
+    """Return the content of summary.json; ``about`` holds mode, wall time, trace hash and place in a study.
 
     ``epsilon_worst`` is the largest over honest victims and observers at the end, on the certified basis, which
-    holds for every trace; ``epsilon_worst_open_loop`` is the same on the recorded linear view, and None where some
-    observer's view has no such figure (``open_loop_missing`` says why). Without a mechanism, or with all data at one
-    place, the loss is infinite.
+    holds for every trace; ``epsilon_worst_open_loop`` is the same on the recorded linear view, and None if some
+    observer's view has no such figure (``open_loop_missing`` says why). Without a mechanism, or with pooled data, the
+    loss is infinite.
     """
     found = (
         recorder.at_end()
@@ -50,7 +50,7 @@ def summarise(
 def _run(
     scenario: Scenario, parts: Parts, recorder: Recorder, log: MessageLog, end_s: float, status: str
 ) -> dict[str, Any]:
-    """What was run, how far it came and what was sent."""
+    """Return keys about the run itself, its rounds and its traffic."""
     slowest, quickest = rounds_done(parts, recorder)
     return {
         "format": FORMAT,
@@ -73,7 +73,7 @@ def _run(
 
 
 def _accuracy(scenario: Scenario, parts: Parts, recorder: Recorder) -> dict[str, Any]:
-    """How good models are at the last evaluations, and when they were good enough."""
+    """Return keys about accuracy at the last evaluations and the time to the target accuracy."""
     last, latest = recorder.snapshots[-1], recent(recorder.snapshots)
     target = scenario.evaluation.target_accuracy
     reached = next((s for s in recorder.snapshots if s.nodes and s.accuracy.mean() >= target), None)
@@ -93,7 +93,7 @@ def _accuracy(scenario: Scenario, parts: Parts, recorder: Recorder) -> dict[str,
 
 
 def _privacy(scenario: Scenario, parts: Parts, claims: Sequence[Claim]) -> dict[str, Any]:
-    """What was lost at the end, and in which terms."""
+    """Return keys about the privacy loss at the end and its terms."""
     privacy = scenario.privacy
     worst, middle = losses(claims, {CERTIFIED})
     missing = open_loop_missing(claims, parts)
@@ -115,7 +115,7 @@ def _privacy(scenario: Scenario, parts: Parts, claims: Sequence[Claim]) -> dict[
 
 
 def _mixes(parts: Parts, recorder: Recorder) -> dict[str, Any]:
-    """How mixes and secure sums went."""
+    """Return keys about mixes and secure sums."""
     mixing, sums = recorder.mixing, recorder.counts["sum ended"]
     return {
         "mass_held": sum(recorder.masses.values()) / len(parts.neighbors) if recorder.masses else None,
@@ -127,7 +127,7 @@ def _mixes(parts: Parts, recorder: Recorder) -> dict[str, Any]:
 
 
 def _why_infinite(scenario: Scenario, claims: Sequence[Claim], worst: float) -> str | None:
-    """Why the certified ε of the worst victim is infinite; None if it is not."""
+    """Return the reason why the certified ε of the worst victim is infinite; None if it is not."""
     if not isinf(worst):
         return None
     if scenario.privacy is None:
@@ -142,9 +142,9 @@ def _why_infinite(scenario: Scenario, claims: Sequence[Claim], worst: float) -> 
 
 
 def noise_sigma(parts: Parts) -> float:
-    """The largest standard deviation of the noise that a node adds to each coordinate of its clipped sum.
+    """Return the largest standard deviation of the noise that a node adds to each coordinate of its clipped sum.
 
-    Noise of integers is added when an update is encoded, so it is turned back into the units of the clipped sum.
+    Integer noise is added to encoded updates, so it is converted to the units of the clipped sum.
     """
     if parts.law is None:
         return max(parts.learner.sigma)
@@ -152,10 +152,9 @@ def noise_sigma(parts: Parts) -> float:
 
 
 def open_loop_missing(claims: Sequence[Claim], parts: Parts) -> str | None:
-    """Why the worst open-loop ε at the end is unknown; None if it is known.
+    """Return the reason why the worst open-loop ε at the end is unknown; None if it is known.
 
-    It is known if every victim has such a figure towards every observer: the worst of some would leave out those
-    with the larger loss.
+    It is known if every victim has such a figure towards every observer: the worst of only some could be too small.
     """
     end_s = max((c.t_s for c in claims), default=0.0)
     found: dict[tuple[int, str], set[str]] = {}
@@ -171,7 +170,7 @@ def open_loop_missing(claims: Sequence[Claim], parts: Parts) -> str | None:
 
 
 def losses(claims: Sequence[Claim], bases: set[str]) -> tuple[float, float]:
-    """(worst, median over victims) of each victim's worst ε at the last time; infinite without any claim."""
+    """Return worst and median, over victims, of each victim's worst ε at the last time; infinite without claims."""
     if not claims:
         return float("inf"), float("inf")
     end_s = max(c.t_s for c in claims)

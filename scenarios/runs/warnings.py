@@ -1,4 +1,4 @@
-"""What looks wrong about a run that has ended, in plain sentences for whoever reads its numbers."""
+"""Warnings about a finished run, as sentences for readers of its summary."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from scenarios.schema import Scenario
 from simulator.core.records import DELIVERED, MessageLog
 
 FAILED = 1 / 5
-"""A larger share of sums that stay closed, or of neighbours that are not heard, is worth a warning."""
+"""Fraction of sums that were not opened, or of neighbours that were not heard, above which a warning is given."""
 
 
 def run_warnings(scenario: Scenario, parts: Parts, recorder: Recorder, log: MessageLog) -> list[str]:
-    """Sentences about what a reader of the summary should know first; none if all went as planned."""
+    """Return sentences about likely problems of a run; none if it went as planned."""
     given = parts.objects.warning()
     return [
         *([] if given is None else [given]),
@@ -28,7 +28,7 @@ def run_warnings(scenario: Scenario, parts: Parts, recorder: Recorder, log: Mess
 
 
 def rounds_done(parts: Parts, recorder: Recorder) -> tuple[int, int]:
-    """The last round that the slowest and the quickest honest node has finished, counted from 1; 0: none."""
+    """Return the last round that the slowest and the fastest honest node finished, counted from 1; 0: none."""
     done = [recorder.rounds.get(node, 0) for node in sorted(parts.honest)]
     return min(done, default=0), max(done, default=0)
 

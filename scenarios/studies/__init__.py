@@ -1,1 +1,1 @@
-"""Studies: sweeps, what-ifs, breaking points, inference and re-accounting."""
+"""Studies of many runs and analyses of finished runs: sweeps, what-ifs, breaking points, inference, accounting."""

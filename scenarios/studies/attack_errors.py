@@ -1,4 +1,4 @@
-"""How often an attack errs that chooses its threshold on half of its trials."""
+"""Error rates of an attack that chooses its threshold on half of its trials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from protocols.privacy.lower_bound import Counts, GaussianClaim, Tested, upper_l
 from simulator.contract.compute import Vector
 
 CANDIDATES = 400
-"""Thresholds tried: more than that many trials are thinned out evenly."""
+"""Largest number of thresholds tried; the scores of more trials are subsampled evenly."""
 
 
 def errors(absent: Vector, present: Vector, claim: Tested) -> Counts:
@@ -17,17 +17,17 @@ def errors(absent: Vector, present: Vector, claim: Tested) -> Counts:
 
     Args:
         absent: (trials,) scores without the canary, at least 2.
-        present: (trials,) as many scores with it, larger if the attack is any good.
-        claim: what is to be refuted; the threshold is the one that refutes it most, of several the one with fewest
+        present: (trials,) as many scores with it, larger if the attack works.
+        claim: the claim to refute; the threshold is the one that refutes it most, of equal ones the one with fewest
             errors.
     """
     seen = np.unique(np.concatenate([absent[::2], present[::2]]))
-    # Between scores, not at them: where noise is missing scores of an arm are all alike.
+    # Between scores, not at them: without noise, all scores of an arm are equal.
     candidates = np.concatenate([seen[:1], (seen[:-1] + seen[1:]) / 2])
     candidates = candidates[:: -(-len(candidates) // CANDIDATES)]
     count = len(absent[::2])
     if isinstance(claim, GaussianClaim):
-        # Counts among few trials are noisy, and their best threshold is the luckiest one; a normal law fits.
+        # Counts of few trials are noisy, and the best threshold for them is overfitted; normal laws fit the scores.
         false_positives = count * _beyond(candidates, absent[::2])
         false_negatives = count * (1 - _beyond(candidates, present[::2]))
     else:
@@ -40,13 +40,13 @@ def errors(absent: Vector, present: Vector, claim: Tested) -> Counts:
 
 
 def _beyond(thresholds: Vector, scores: Vector) -> Vector:
-    """The probability of more than each threshold, of a normal law with the mean and deviation of the scores."""
+    """Return the probability above each threshold of a normal law with the mean and deviation of the scores."""
     deviation = max(float(scores.std()), 1e-9 * float(np.abs(scores).max(initial=1.0)))
     return np.asarray(ndtr((scores.mean() - thresholds) / deviation))
 
 
 def _wrong(absent: Vector, present: Vector, thresholds: Vector) -> tuple[Vector, Vector]:
-    """Scores above each threshold without the canary, and not above it with it."""
+    """Count, for each threshold, the scores above it without the canary and not above it with the canary."""
     above = len(absent) - np.searchsorted(np.sort(absent), thresholds, side="right")
     below = np.searchsorted(np.sort(present), thresholds, side="right")
     return above, below

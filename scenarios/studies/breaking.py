@@ -1,4 +1,4 @@
-"""The breaking point of a scenario, by bisection over the number of Byzantine nodes."""
+"""Search for the breaking point of a scenario, by bisection over the number of Byzantine nodes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from simulator.errors import ConfigurationError
 
 COUNT, ATTACK = "adversary.byzantine.count", "adversary.byzantine.attack"
 METRIC = "accuracy_mean"
+ATTACKED = "attacked"
+"""Variant in which Byzantine nodes attack; in :data:`HONEST` the same nodes follow the protocol."""
 
 
 @dataclass(frozen=True)
 class AccuracyLoss:
-    """What Byzantine nodes cost, against the same nodes without an attack.
+    """Accuracy lost to Byzantine nodes, compared with the same nodes without an attack.
 
     Args:
-        liars: how many.
-        mean: accuracy lost, over seeds.
+        byzantine: number of Byzantine nodes.
+        mean: mean accuracy lost over seeds, as a fraction.
         low, high: 95 % t interval of the mean; None for one seed, which has no interval.
-        seeds: how many.
+        seeds: number of seeds.
     """
 
-    liars: int
+    byzantine: int
     mean: float
     low: float | None
     high: float | None
@@ -39,15 +41,16 @@ class AccuracyLoss:
 
 @dataclass(frozen=True)
 class BreakingPoint:
-    """What bisection found.
+    """Result of the bisection.
 
     Args:
-        liars: the smallest number that costs as much as asked; None if even the most do not.
+        byzantine: smallest number of Byzantine nodes that costs at least the asked accuracy; None if no number up to
+            ``most`` does.
         most: largest number that was tried.
-        costs: of all numbers tried, ascending.
+        costs: accuracy lost for every number tried, ascending.
     """
 
-    liars: int | None
+    byzantine: int | None
     most: int
     costs: tuple[AccuracyLoss, ...]
 
@@ -57,42 +60,45 @@ def breaking_point(
 ) -> BreakingPoint:
     """Bisect over the number of Byzantine nodes; every run is kept in a study folder, and none is repeated.
 
+    The cost is assumed to rise with the number: placements are nested, so a larger number adds nodes to a smaller
+    one. Otherwise the number found is one of several at which the cost crosses ``drop``.
+
     Args:
         loaded: the scenario, with [adversary.byzantine] and its ``count``. Seeds are those of [study].
         out: the study folder.
-        drop: accuracy lost that counts as broken, in mean over seeds.
-        most: largest number of Byzantine nodes to try.
-        jobs: processes.
+        drop: mean accuracy lost over seeds that counts as broken, as a fraction.
+        most: largest number of Byzantine nodes to try, at least 1.
+        jobs: number of processes.
         on_progress: called with (fraction done, text).
 
     Raises:
-        ConfigurationError: no Byzantine nodes are given by number, or more are to be tried than there can be.
+        ConfigurationError: the scenario has no ``count`` of Byzantine nodes or no attack, or ``most`` is too large.
         SottovoceError: runs failed.
-
-    The cost is taken to rise with the number: more nodes are those before and others (placements are nested).
-    Where it does not, the point found is one at which it crosses the mark.
     """
     table = loaded.scenario.adversary.byzantine
     if table is None or table.count is None or table.attack.part == "nothing":
         raise ConfigurationError(
-            f"{loaded.path} needs [adversary.byzantine] with a count and an attack to look for a breaking point",
+            f"{loaded.path} needs [adversary.byzantine] with count and attack to search for a breaking point; add "
+            "them",
             "adversary.byzantine.count",
         )
     if most < 1:
         raise ConfigurationError(
-            f"the largest number of Byzantine nodes to try is {most}; expected 1 or more"
+            f"most, the largest number of Byzantine nodes to try, must be at least 1, got {most}"
         )
     seeds = seeds_of(loaded.scenario.study.seeds, loaded.scenario.seed)
     planned: list[Planned] = []
     costs: dict[int, AccuracyLoss] = {}
 
-    def cost(liars: int) -> AccuracyLoss:
-        if liars not in costs:
-            new = [_planned(loaded, liars, seed, lying) for seed in seeds for lying in (True, False)]
+    def cost(byzantine: int) -> AccuracyLoss:
+        if byzantine not in costs:
+            new = [
+                _planned(loaded, byzantine, seed, attacked) for seed in seeds for attacked in (True, False)
+            ]
             planned.extend(new)
             carry_out("breaking", loaded, planned, out, jobs, on_progress)
-            costs[liars] = _cost(out, liars, new)
-        return costs[liars]
+            costs[byzantine] = _cost(out, byzantine, new)
+        return costs[byzantine]
 
     low, high = 0, most
     if cost(most).mean < drop:
@@ -102,27 +108,29 @@ def breaking_point(
             middle = (low + high) // 2
             low, high = (low, middle) if cost(middle).mean >= drop else (middle, high)
         found = high
-    point = BreakingPoint(found, most, tuple(costs[liars] for liars in sorted(costs)))
+    point = BreakingPoint(found, most, tuple(costs[number] for number in sorted(costs)))
     _write(out, point, drop)
     return point
 
 
-def _planned(loaded: Loaded, liars: int, seed: int, lying: bool) -> Planned:
-    changes: dict[str, Any] = {COUNT: liars, "adversary.byzantine.enabled": True, "seed": seed}
-    if not lying:
+def _planned(loaded: Loaded, byzantine: int, seed: int, attacked: bool) -> Planned:
+    changes: dict[str, Any] = {COUNT: byzantine, "adversary.byzantine.enabled": True, "seed": seed}
+    if not attacked:
         changes[ATTACK] = {"kind": "none"}
     raw = {k: v for k, v in merged(loaded.raw, changes).items() if k not in STUDY_TABLES}
-    return Planned(raw, seed, {COUNT: liars}, variant="lying" if lying else HONEST)
+    return Planned(raw, seed, {COUNT: byzantine}, variant=ATTACKED if attacked else HONEST)
 
 
-def _cost(out: Path, liars: int, runs: list[Planned]) -> AccuracyLoss:
+def _cost(out: Path, byzantine: int, runs: list[Planned]) -> AccuracyLoss:
     by_arm: dict[str | None, list[float]] = {}
     for run in runs:
         summary = json.loads((out / "runs" / run.id / "summary.json").read_text())
         by_arm.setdefault(run.variant, []).append(float(summary[METRIC]))
-    lost = estimate(truth - lie for truth, lie in zip(by_arm[HONEST], by_arm["lying"], strict=True))
+    lost = estimate(
+        honest - attacked for honest, attacked in zip(by_arm[HONEST], by_arm[ATTACKED], strict=True)
+    )
     low, high = (lost.low, lost.high) if lost.bounded else (None, None)
-    return AccuracyLoss(liars, lost.mean, low, high, lost.count)
+    return AccuracyLoss(byzantine, lost.mean, low, high, lost.count)
 
 
 def _write(out: Path, point: BreakingPoint, drop: float) -> None:
@@ -130,7 +138,7 @@ def _write(out: Path, point: BreakingPoint, drop: float) -> None:
         "format": 1,
         "metric": METRIC,
         "drop": drop,
-        "liars": point.liars,
+        "byzantine": point.byzantine,
         "most": point.most,
         "costs": [vars(cost) for cost in point.costs],
     }

@@ -1,7 +1,7 @@
-"""What curious nodes of a finished run can infer from their views, beside what the ledger says they may.
+"""Attacks on the views that curious nodes recorded in a finished run, beside the ledger's bounds.
 
-Attacks see the views of their coalition and public facts: links, weights, protocol, model, step size and initial
-model, all rebuilt from the scenario. The private data are rebuilt too, but only to judge how well an attack did.
+Attacks use the views of their coalition and public facts: links, weights, protocol, model, step size and initial
+model, all rebuilt from the scenario. The private data are rebuilt only to measure the success of an attack.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from simulator.errors import ConfigurationError, StorageError
 
 FORMAT = 1
 SMALL = 24
-"""Nodes up to which reconstruction sets are computed in fractions; beyond, modulo a large prime."""
+"""Largest number of nodes for which reconstruction sets are computed in fractions; above, modulo a large prime."""
 SINGLE = 1e-8
-"""Relative accuracy of differences of models in single precision, roughly."""
+"""Approximate relative accuracy of differences of models in single precision."""
 CLEAR_DB = 20.0
-"""A sample found better than this counts as recognised."""
+"""Peak signal-to-noise ratio, in dB, above which a reconstructed sample counts as recognised."""
 
 FRACTION_OF_OTHERS = "fraction of honest nodes outside the coalition"
 FRACTION_OF_SAMPLES = "fraction of the victim's samples"
@@ -50,7 +50,7 @@ COSINE, RELATIVE, AUC = "cosine, −1 to 1", "ratio, 0 is exact", "AUC, 0.5 is g
 NO_MECHANISM = "no mechanism"
 NOT_ACCOUNTED = "not accounted for an observer of the wire alone"
 METADATA = "metadata: not protected"
-"""Why the ledger says nothing about a finding."""
+"""Reasons why the ledger has no bound for a finding."""
 
 Floats: TypeAlias = NDArray[np.float64]
 Sent: TypeAlias = Mapping[tuple[int, int], Floats]
@@ -58,18 +58,18 @@ Sent: TypeAlias = Mapping[tuple[int, int], Floats]
 
 @dataclass(frozen=True)
 class Finding:
-    """One number about one attack.
+    """Result of an attack: one number.
 
     Args:
-        attack: which.
-        victim: whom it is about; None for all of them.
-        measure: what the number is.
-        unit: of the number, and of what it is a fraction. Numerator and denominator count the same nodes or samples.
+        attack: name of the attack.
+        victim: the attacked node; None for all of them.
+        measure: name of the measure.
+        unit: unit of the value; of a fraction, its denominator. Both count the same nodes or samples.
         value: the number.
-        epsilon: what the ledger says about the victim (the worst one for all) and this coalition; infinite where it
-            says nothing.
-        delta: of that; None where the ledger says nothing.
-        basis: of that, or why the ledger says nothing.
+        epsilon: the ledger's loss of the victim (the worst one for all) towards this coalition; infinite if it has
+            none.
+        delta: of this loss; None if the ledger has none.
+        basis: of this loss, or the reason why the ledger has none.
     """
 
     attack: str
@@ -84,7 +84,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Case:
-    """A run as its attackers see it, and the truth to judge them by."""
+    """A run as its attackers see it, with the private data to measure their success."""
 
     run: Run
     scenario: Scenario
@@ -94,12 +94,12 @@ class _Case:
 
     @property
     def victims(self) -> list[int]:
-        """Honest nodes outside the coalition: whom attacks are about, and what fractions of nodes are of."""
+        """Honest nodes outside the coalition; fractions of nodes have their number as denominator."""
         return sorted(self.parts.honest - set(self.views.coalition))
 
     @property
     def sent(self) -> Sent:
-        """(sender, round) -> model, as far as it was shown."""
+        """Map (sender, round) to the model sent, for models that the coalition saw."""
         protocol = self.scenario.protocol
         kinds = () if protocol.exchange == "secure" else protocol.messages
         return self.views.models(kinds, self.parts.learner.operations.task.size)
@@ -126,13 +126,13 @@ def infer(
 
     Args:
         run: a finished run with curious nodes.
-        coalition: which of them pool their views; None: all.
-        shadow_models: for likelihood-ratio attacks; 0: leave those out.
+        coalition: curious nodes that pool their views; None: all.
+        shadow_models: number of shadow models of likelihood-ratio attacks; 0: these attacks are left out.
         on_progress: called with (fraction done, text).
-        base: where relative file names of the scenario start.
+        base: the folder that relative file names of the scenario start at.
 
     Raises:
-        ConfigurationError: nobody was curious, or not those that are asked for.
+        ConfigurationError: the run has no curious nodes, or not all that are asked for.
         StorageError: the folder cannot be read or written.
     """
     folder = read_run(run)
@@ -142,10 +142,12 @@ def infer(
     if not (chosen or tapped) or not set(chosen) <= set(curious):
         said = ", ".join(map(str, curious)) or "nobody"
         raise ConfigurationError(
-            f"{run}: curious nodes of this run are {said}; views of others were not recorded"
+            f"{run}: coalition must be curious nodes of this run ({said}); views of others were not recorded"
         )
     if not folder.finished:
-        raise ConfigurationError(f"{run} is not finished, so its views are not written")
+        raise ConfigurationError(
+            f"{run} is not finished, so its views are not written; run the scenario to its end"
+        )
     refuse_objects(folder.manifest, run)
     scenario = resolve(folder.manifest["scenario"], base)
     parts = build(scenario, BatchedExecutor(), base or Path.cwd())
@@ -174,9 +176,9 @@ def _beside(
     unit: str,
     value: float,
 ) -> Finding:
-    """With the larger, certified loss of the victim; ``silent`` says why there is none without claims."""
+    """Return a finding with the certified loss of its victim; ``silent`` is the reason if there are no claims."""
     about = [c for c in claims if c.basis == "certified" and (victim is None or c.victim == victim)]
-    if unit == FRACTION_OF_SENDERS:  # who was away when is no function of the data, and no noise hides it
+    if unit == FRACTION_OF_SENDERS:  # outages do not depend on the data, and no noise hides them
         about, silent = [], METADATA
     if not about:
         return Finding(attack, victim, measure, unit, value, float("inf"), None, silent)
@@ -188,7 +190,7 @@ _Found: TypeAlias = Iterator[tuple[str, int | None, str, str, float]]
 
 
 def _reach(case: _Case) -> _Found:
-    """Whose values are determined if what is gossiped never changes: of the honest nodes outside the coalition."""
+    """Find the victims whose values are determined if gossiped values never change."""
     linear = case.scenario.protocol.mixes_linearly
     if not case.victims or not case.parts.network.overlay.fixed or not linear:
         return
@@ -203,7 +205,7 @@ def _reach(case: _Case) -> _Found:
 
 
 def _updates(case: _Case) -> _Found:
-    """Everybody's mean update, solved for from models in the clear."""
+    """Reconstruct the mean update of every victim from models in the clear."""
     sent, coalition = case.sent, set(case.views.coalition)
     solvable = case.scenario.protocol.shows_mix_and_update
     if not solvable or not sent or not case.parts.network.overlay.fixed:
@@ -226,7 +228,7 @@ def _updates(case: _Case) -> _Found:
 
 
 def _alike(update: Floats, truth: Floats) -> tuple[float, float]:
-    """Cosine of, and relative distance between, what was found and the truth; 0 and infinity if models diverged."""
+    """Return cosine and relative distance between a found and the true update; 0 and infinity if models diverged."""
     if not (np.isfinite(update).all() and np.isfinite(truth).all()):
         return 0.0, float("inf")
     size = float(np.linalg.norm(truth))
@@ -235,7 +237,7 @@ def _alike(update: Floats, truth: Floats) -> tuple[float, float]:
 
 
 def _samples(case: _Case) -> _Found:
-    """Samples from the first update of those whose models are seen."""
+    """Invert the first update of victims whose models were seen."""
     sent, start = case.sent, np.asarray(case.parts.learning.initial, float)
     for node in case.victims:
         if (node, 0) in sent:
@@ -243,9 +245,9 @@ def _samples(case: _Case) -> _Found:
 
 
 def _inverted(case: _Case, node: int, update: Floats, attack: str) -> _Found:
-    """Samples from quotients of an update's first dense layer, cut to the bounds that features have by their format.
+    """Find samples from quotients of an update's first dense layer, clipped to the bounds of the data format.
 
-    Noise is measured against the width of the bounds, or, where there are none, of the training data.
+    Errors are measured relative to the width of the bounds or, without bounds, of the training data.
     """
     network = case.parts.learner.operations.task.network
     if network is None or not network.layers or not isinstance(network.layers[0], Dense):
@@ -265,7 +267,7 @@ def _inverted(case: _Case, node: int, update: Floats, attack: str) -> _Found:
 
 
 def _members(case: _Case) -> _Found:
-    """Members by loss, and by likelihood ratio, on the last model that was seen of each victim."""
+    """Infer membership by loss and by likelihood ratio on the last model that was seen of each victim."""
     task = case.parts.learner.operations.task
     if task.classes is None:
         return
@@ -285,7 +287,7 @@ def _members(case: _Case) -> _Found:
 
 
 def _marginal_members(case: _Case) -> _Found:
-    """Members on the victim's model without its neighbours' part, where all of that is seen."""
+    """Infer membership on the victim's model without its neighbours' part, if all of that was seen."""
     if not case.scenario.protocol.shows_mix_and_update or case.parts.learner.operations.task.classes is None:
         return
     sent, weights = case.sent, case.weights
@@ -300,14 +302,14 @@ def _marginal_members(case: _Case) -> _Found:
 
 
 def _traffic(case: _Case) -> _Found:
-    """Who was away, from what the coalition received."""
+    """Infer outages from messages that the coalition received."""
     frame = case.views.frame
     seen = frame.filter(~frame["src"].is_in(case.views.coalition)).with_columns(pl.col("member").alias("dst"))
     yield from _absences(case, seen, "traffic analysis")
 
 
 def _wire(case: _Case) -> _Found:
-    """Who was away, from sizes and times on tapped links, encrypted or not."""
+    """Infer outages from sizes and times of messages on tapped links, encrypted or not."""
     tapped = case.run.path / "views" / "wiretap.parquet"
     if tapped.exists():
         seen = pl.read_parquet(tapped).rename({"left_s": "t_s"})
@@ -315,7 +317,7 @@ def _wire(case: _Case) -> _Found:
 
 
 def _absences(case: _Case, seen: pl.DataFrame, attack: str) -> _Found:
-    """Judged by what nodes were really doing."""
+    """Compare inferred outages with the recorded activity of the nodes."""
     down = {outage.node for outage in case.run.outages}
     guesses = {habit.node: habit.missing for habit in traffic.habits(seen)}
     if guesses:
@@ -325,7 +327,7 @@ def _absences(case: _Case, seen: pl.DataFrame, attack: str) -> _Found:
 
 
 def _tested(case: _Case, node: int, model: Floats, where: str, *, likelihoods: bool = True) -> _Found:
-    """Balanced: of every class as many of the victim's samples as of test samples, which nobody trained on."""
+    """Measure membership inference on equally many samples of the victim and of the test set in every class."""
     task, dataset = case.parts.learner.operations.task, case.parts.learning.shares.dataset
     x, y = case.samples(node)
     rng = streams.generator(case.scenario.seed, "membership", node)
@@ -348,7 +350,7 @@ def _tested(case: _Case, node: int, model: Floats, where: str, *, likelihoods: b
 def _paired(
     members: NDArray[Any], others: NDArray[Any], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of equally many of both in every class: else an attack would only tell apart what classes there are."""
+    """Return indices of equally many samples of both in every class, so that the class alone says nothing."""
     inside, outside = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for label in np.unique(members):
         mine, theirs = (rng.permutation(np.flatnonzero(y == label)) for y in (members, others))
@@ -359,7 +361,7 @@ def _paired(
 
 
 def _ratio(case: _Case, rng: np.random.Generator, x: NDArray[Any], y: NDArray[Any], loss: Floats) -> Floats:
-    """Online scores, from shadow models trained alone on halves of the candidates."""
+    """Return online likelihood-ratio scores from shadow models, each trained on half of the candidates."""
     task, training = case.parts.learner.operations.task, case.scenario.training
     kept = membership.halves(case.shadow_models, len(x), rng)
     starts = np.tile(np.asarray(case.parts.learning.initial, float), (case.shadow_models, 1))
@@ -371,7 +373,7 @@ def _ratio(case: _Case, rng: np.random.Generator, x: NDArray[Any], y: NDArray[An
 
 
 def _first_update(case: _Case, node: int) -> Floats:
-    """The truth: what the node's first local update is without noise."""
+    """Return the node's true first local update, without noise."""
     executor, operations = BatchedExecutor(), case.parts.learner.operations
     initial, recipe = case.parts.learning.initial, operations.recipe
     inputs: list[Any] = [case.parts.learner.start.params, node]
@@ -399,7 +401,7 @@ def _write(path: Path, coalition: Sequence[int], findings: Sequence[Finding]) ->
 
 
 def table(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """One row per attack and measure: mean and worst victim with their unit, beside the ledger's worst ε."""
+    """Return a row per attack and measure: mean and worst victim with their unit, beside the ledger's worst ε."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.attack, finding.measure), []).append(finding)
@@ -425,7 +427,7 @@ def table(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 
 def terms(run: Path, coalition: Sequence[int] | None) -> str:
-    """What the ε beside the findings are, in a sentence.
+    """Describe the ε beside the findings in a sentence.
 
     Args:
         run: the run folder.
@@ -435,7 +437,7 @@ def terms(run: Path, coalition: Sequence[int] | None) -> str:
     nodes = sorted(set(manifest["curious"] if coalition is None else coalition))
     privacy = manifest["scenario"].get("privacy")
     if privacy is None or not nodes:
-        return "ε: infinite, since the ledger says nothing here; basis says why."
+        return "ε: infinite, since the ledger has no bound here; the column basis says why."
     watching = "node" if len(nodes) == 1 else "nodes"
     return (
         f"ε: certified loss of the worst of these victims towards {watching} {', '.join(map(str, nodes))} together, "

@@ -43,17 +43,19 @@ def reaccount(
     per_message: bool = False,
     on_progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """The ledger's claims about a run, one row per observer set and basis: its worst and median victim.
+    """Return the ledger's claims about a run, one row per observer set and basis, with worst and median victim.
 
     Args:
         run: the run folder.
-        observers: sets that pool what they see, as :mod:`scenarios.format.observers` has them; every single node if
-            None.
+        observers: sets that pool what they see, in the form of :mod:`scenarios.format.observers`; every single node
+            if None.
         unit, adjacency, delta: in place of the run's own.
-        jobs: processes among which observers are divided.
-        per_message: add what a sum over messages, each as if its noise were fresh, would say; no bound.
-        target: an ε; rows then say with which noise_multiplier the worst victim would lose just that. The trace does
-            not depend on the noise, and Gaussian losses fall with its square, so nothing has to be run for it.
+        jobs: number of processes.
+        per_message: add a sum over messages that treats the noise of each as fresh, as some papers do; it is no
+            bound.
+        target: an ε; rows then also have the noise_multiplier with which the worst victim would lose just that. The
+            trace does not depend on the noise, and the square of Gaussian losses falls with the square of the noise,
+            so nothing is run again.
         on_progress: called with (fraction done, text).
 
     Raises:
@@ -61,14 +63,14 @@ def reaccount(
         StorageError: the folder is not readable.
 
     Guarantees:
-        As the ledger's. A run clipped per record is asked about whole nodes by group privacy over |D_i| records
-        (public); a run clipped per node is asked about records with the bound 2C that clipping leaves.
+        Those of the ledger. If the run clipped records, losses of whole nodes follow by group privacy over |D_i|
+        records (public); if it clipped nodes, losses of records follow from the bound 2C on a clipped sum.
     """
     told = _retold(run, observers, unit, adjacency, delta)
     claims, multiplier = told.claims(jobs, on_progress), told.asked.get("noise_multiplier")
     if not claims:
         raise ConfigurationError(
-            f"{run}: every honest node is among the observers; leave out one to ask about"
+            f"{run}: observers include every honest node, so no victim is left; name fewer nodes"
         )
     rows = _rows(claims, multiplier, target, told.failure_probability)
     if per_message:
@@ -79,11 +81,11 @@ def reaccount(
 
 
 def claims_about(run: Path, observers: str) -> list[Claim]:
-    """What the ledger says at the end of a run about one set of observers, in the run's own terms.
+    """Return the ledger's claims at the end of a run for one set of observers, in the run's own terms.
 
     Args:
         run: the run folder.
-        observers: as for :func:`reaccount`.
+        observers: one set, as for :func:`reaccount`.
 
     Raises:
         ConfigurationError, StorageError: as :func:`reaccount`.
@@ -93,7 +95,7 @@ def claims_about(run: Path, observers: str) -> list[Claim]:
 
 @dataclass(frozen=True)
 class _Retold:
-    """A finished run's record, ready to be accounted."""
+    """Record of a finished run, ready to be accounted."""
 
     folder: Run
     entries: list[Entry]
@@ -109,23 +111,23 @@ class _Retold:
 
     @property
     def byzantine(self) -> frozenset[int]:
-        """Whose noise is not credited."""
+        """Nodes whose noise is not credited."""
         return frozenset(self.folder.manifest["byzantine"])
 
     @property
     def failure_probability(self) -> float:
-        """As the run was built; of runs of secure sums that do not say, nothing better than 1 is known."""
+        """Failure probability in the manifest; 1 for runs of secure sums whose manifest has none."""
         manifest = self.folder.manifest
         unknown = float(manifest["scenario"]["protocol"].get("exchange") == "secure")
         return float(manifest.get("failure_probability", unknown))
 
     @property
     def honest(self) -> list[int]:
-        """Whose loss is asked for."""
+        """Nodes whose loss is computed."""
         return [n for n in range(self.folder.manifest["topology"]["nodes"]) if n not in self.byzantine]
 
     def claims(self, jobs: int, on_progress: Progress | None = None) -> list[Claim]:
-        """The ledger's, at the end of the run."""
+        """Return the ledger's claims at the end of the run."""
         manifest, summary = self.folder.manifest, self.folder.summary
         rate = manifest["scenario"]["training"].get("rate")
         end_s = record_end_s(self.entries, summary["simulated_s"] if summary else 0.0)
@@ -146,9 +148,13 @@ def _retold(
     manifest = folder.manifest
     asked = manifest["scenario"].get("privacy")
     if asked is None:
-        raise ConfigurationError(f"{run} has no privacy mechanism; its loss is infinite")
+        raise ConfigurationError(
+            f"{run} has no privacy mechanism, so its loss is infinite; run it with [privacy]"
+        )
     if manifest["scenario"]["protocol"]["kind"] == "centralised":
-        raise ConfigurationError(f"{run} was made with all data at one place; no privacy is claimed for it")
+        raise ConfigurationError(
+            f"{run} pooled all data at one node, so no privacy is claimed; use another protocol"
+        )
     sets = _observers(run, manifest, observers)
     unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
     if unit == "record":
@@ -158,7 +164,7 @@ def _retold(
 
 
 def _observers(run: Path, manifest: Mapping[str, Any], asked: Sequence[str] | None) -> list[tuple[int, ...]]:
-    """Sets of observers as they were asked for; every single node if none were."""
+    """Return the sets of observers asked for; every single node if none were."""
     nodes = manifest["topology"]["nodes"]
     if not asked:
         return [(node,) for node in range(nodes)]
@@ -167,7 +173,7 @@ def _observers(run: Path, manifest: Mapping[str, Any], asked: Sequence[str] | No
     sets = [observers_from(text, graph, manifest["seed"]) for text in asked]
     wiretap = manifest["scenario"]["adversary"].get("wiretap")
     if any(WIRE in members for members in sets) and not (wiretap and wiretap.get("enabled", True)):
-        raise ConfigurationError(f"{run}: nobody listened on the wire of this run")
+        raise ConfigurationError(f'{run}: the observer "wire" needs a wiretap, which this run did not have')
     secure = manifest["scenario"]["protocol"]["exchange"] == "secure"
     if any(PUBLIC in members for members in sets) and not secure:
         raise ConfigurationError(f"{run}: {NOTHING_PUBLIC}")
@@ -175,21 +181,21 @@ def _observers(run: Path, manifest: Mapping[str, Any], asked: Sequence[str] | No
 
 
 def _records_can_be_followed(run: Path, scenario: Mapping[str, Any], adjacency: str) -> None:
-    """Refuse to ask about single records of a run that copies them, or adds one in place of another."""
+    """Check that losses of single records can be computed: records have no copies, and batches no fixed size."""
     if _copies(scenario.get("partition")):
         raise ConfigurationError(
-            f"{run}: nodes of this run may hold the same record, and the ledger does not follow its copies; ask for "
-            "whole nodes: --unit node"
+            f"{run}: several nodes may hold the same record, whose copies the ledger does not add up; ask for whole "
+            "nodes: --unit node"
         )
     if adjacency == "add-remove" and scenario["training"].get("batch") is not None:
         raise ConfigurationError(
-            f"{run}: batches of this run have a fixed size, so a record that is added takes another one's place; ask "
-            "for --adjacency replace or zero-out"
+            f"{run}: in batches of fixed size an added record replaces another one; ask for --adjacency replace or "
+            "zero-out"
         )
 
 
 def _copies(partition: Mapping[str, Any] | None) -> bool:
-    """Whether several nodes may hold one sample, by the scenario's table of the partition."""
+    """Return whether several nodes may hold the same sample, according to [partition]."""
     if not partition:
         return False
     return Partition.kinds()[partition["kind"]].model_validate(partition).copies
@@ -198,12 +204,12 @@ def _copies(partition: Mapping[str, Any] | None) -> bool:
 def in_unit(
     entries: Sequence[Entry], clipped: str, unit: str, adjacency: str, samples: Sequence[int]
 ) -> list[Entry]:
-    """The record with each contribution's sensitivity expressed for another unit of privacy."""
+    """Convert the sensitivity of each contribution in a record to another unit of privacy."""
     if clipped == unit:
         return list(entries)
     if unit == "node":  # group privacy: every record of the node moves by up to C
         factors = [float(count) for count in samples]
-    else:  # one record can turn a clipped sum around: 2C, whatever the adjacency
+    else:  # one record can change a clipped sum by at most 2C, with any adjacency
         factors = [1.0 if adjacency == "replace" else 2.0] * len(samples)
     return [
         replace(e, sensitivity=e.sensitivity * factors[e.node]) if isinstance(e, Contribution) else e
@@ -236,7 +242,7 @@ def _rows(
 
 
 def _row(group: Sequence[Claim]) -> dict[str, Any]:
-    """The worst and the median victim of one set of observers on one basis."""
+    """Return the row of one set of observers and basis: its worst and median victim."""
     ordered = sorted(group, key=lambda c: c.epsilon)
     worst = ordered[-1]
     row = {
@@ -255,14 +261,14 @@ def _row(group: Sequence[Claim]) -> dict[str, Any]:
 def _needed(
     claims: Sequence[Claim], multiplier: float | None, target: float, failures: float
 ) -> dict[str, Any]:
-    """The noise with which the worst of some claims would be the target; "–" where none would, or none is known.
+    """Return the noise with which the worst claim would be the target; "–" if there is none, or it is unknown.
 
-    Nor is any known where nothing was lost: without a release the record says nothing about noise.
+    It is also unknown if nothing was lost, since without a release the record does not depend on noise.
     """
     delta = remaining_delta(claims[0].delta, failures, target)
     losses = [claim.mu2 for claim in claims if claim.mu2 is not None]
     key = f"noise_multiplier for epsilon {target:g}"
-    if multiplier is None:  # the run's noise was found from its own target
+    if multiplier is None:  # the run's noise was computed from its own target
         key, multiplier = f"noise for epsilon {target:g}, times the run's", 1.0
     if len(losses) < len(claims) or not 0 < max(losses) < inf or delta <= 0:
         return {key: "–"}
@@ -270,7 +276,7 @@ def _needed(
 
 
 def _per_message(told: _Retold) -> dict[str, float]:
-    """ε of each set's worst victim, if every message had noise of its own."""
+    """Return ε of each set's worst victim if the noise of every message were independent."""
     record, honest = read_record(told.entries), told.honest
     found = {}
     for members in told.sets:

@@ -1,7 +1,7 @@
 """Studies: a sweep (grid x series x seeds) or a what-if (baseline against variants, paired seeds).
 
-A study is a folder of run folders named by the hash of their resolved scenario. A run that is already there is
-never repeated, so a study that was stopped goes on where it was.
+A study is a folder of run folders named by the hash of their resolved scenario. A finished run is never repeated, so
+a stopped study can be continued.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from simulator.errors import ConfigurationError, SottovoceError, StorageError
 FORMAT = 1
 DONE = ("finished", "diverged")
 INFINITE = ("inf", "-inf")
-"""How run folders write infinities."""
+"""Infinities in the JSON files of run folders."""
 
 LEAKS = {
     "leak_determined": (("linear reconstruction",), ("others",)),
@@ -36,8 +36,8 @@ LEAKS = {
     "leak_samples": (("gradient inversion",), ("samples",)),
     "leak_members": (("membership by loss", "membership by loss from sums"), ("members scored", "AUC")),
 }
-"""Columns of a study's summaries that hold the mean of some findings, by attack and how their measure begins (now,
-and in older runs)."""
+"""Columns of a study's summaries with the mean of some findings: names of their attacks, and first words of their
+measures in current and in older runs."""
 
 Progress = Callable[[float, str], None]
 
@@ -47,13 +47,13 @@ class Planned:
     """One run of a study.
 
     Args:
-        raw: its whole scenario, study tables removed.
+        raw: its whole scenario without study tables.
         seed: its seed.
-        set: what it changes, dotted key -> value.
-        infer: whether what its curious nodes recorded is attacked afterwards.
-        series: its line in a sweep's figure.
-        variant: its name in a what-if; None for the baseline.
-        status: ``"planned"``, then what its run folder says.
+        set: changes to the scenario, dotted key -> value.
+        infer: whether the views of its curious nodes are attacked afterwards.
+        series: name of its series in a sweep.
+        variant: name of its variant in a what-if; None for the baseline.
+        status: ``"planned"``, later the status in its run folder.
     """
 
     raw: dict[str, Any] = field(repr=False)
@@ -71,10 +71,10 @@ class Planned:
 
 
 def plan_sweep(loaded: Loaded) -> list[Planned]:
-    """Every point of the sweep, seeds innermost."""
+    """Return the runs of a sweep, seeds innermost."""
     sweep = loaded.scenario.sweep
     if sweep is None:
-        raise ConfigurationError(f"{loaded.path} has no [sweep] table", "sweep")
+        raise ConfigurationError(f"{loaded.path} has no [sweep] table to run; add one", "sweep")
     series: Sequence[Any] = sweep.series or (None,)
     runs = []
     for one in series:
@@ -90,10 +90,10 @@ def plan_sweep(loaded: Loaded) -> list[Planned]:
 
 
 def plan_whatif(loaded: Loaded) -> list[Planned]:
-    """The baseline and every variant under the same seeds."""
+    """Return the runs of a what-if: the baseline and every variant with the same seeds."""
     scenario = loaded.scenario
     if not scenario.whatif:
-        raise ConfigurationError(f"{loaded.path} has no [[whatif]] table", "whatif")
+        raise ConfigurationError(f"{loaded.path} has no [[whatif]] table to run; add one", "whatif")
     seeds = seeds_of(scenario.study.seeds, scenario.seed)
     variants: list[tuple[str | None, Mapping[str, Any]]] = [(None, {})]
     variants += [(variant.name, variant.set) for variant in scenario.whatif]
@@ -103,12 +103,12 @@ def plan_whatif(loaded: Loaded) -> list[Planned]:
 
 
 def sweep(loaded: Loaded, out: Path, *, jobs: int, on_progress: Progress) -> Path:
-    """Run the sweep of a scenario, or what is left of it, into ``out``."""
+    """Run the sweep of a scenario into ``out``; finished runs there are kept."""
     return carry_out("sweep", loaded, plan_sweep(loaded), out, jobs, on_progress)
 
 
 def whatif(loaded: Loaded, out: Path, *, jobs: int, on_progress: Progress) -> Path:
-    """Run baseline and variants of a scenario, or what is left of them, into ``out``."""
+    """Run baseline and variants of a scenario into ``out``; finished runs there are kept."""
     return carry_out("whatif", loaded, plan_whatif(loaded), out, jobs, on_progress)
 
 
@@ -134,11 +134,11 @@ def _planned(
 def carry_out(
     kind: str, loaded: Loaded, runs: list[Planned], out: Path, jobs: int, on_progress: Progress
 ) -> Path:
-    """Carry out what is left of a list of runs, in a study folder of some kind.
+    """Carry out the unfinished runs of a list in a study folder.
 
     Raises:
         StorageError: the folder is another study's, or cannot be written.
-        SottovoceError: runs failed; the others are there.
+        SottovoceError: runs failed; the others are in the folder.
     """
     head = {"format": FORMAT, "kind": kind, "name": loaded.scenario.name, "scenario": loaded.raw}
     _claim(out, head)
@@ -171,7 +171,7 @@ def carry_out(
 
 
 def _claim(out: Path, head: Mapping[str, Any]) -> None:
-    """Make the study's folder, or recognise it as the same study."""
+    """Create the study's folder, or check that it holds the same study."""
     file = out / "study.json"
     if file.exists():
         try:
@@ -184,7 +184,9 @@ def _claim(out: Path, head: Mapping[str, Any]) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
-            raise StorageError(f"{out} is not empty and holds no study; nothing was overwritten")
+            raise StorageError(
+                f"{out} is not empty and holds no study; nothing was overwritten, choose another --out"
+            )
         file.write_text(json.dumps({**head, "runs": []}, indent=2))
     except OSError as error:
         raise StorageError(f"cannot create the study folder {out}: {error.strerror}") from error
@@ -199,7 +201,7 @@ def _status_of(folder: Path) -> str:
 
 def _worker(parent: int, run: Planned, base: Path, folder: Path) -> tuple[str, str, str | None]:
     if os.getpid() != parent:
-        # Ctrl-C reaches the whole process group; the parent answers it and ends its workers.
+        # Ctrl-C is sent to the whole process group; the parent handles it and ends its workers.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return _execute(run, base, folder)
 
@@ -230,7 +232,7 @@ def _attack(folder: Path, base: Path) -> None:
 
 
 def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> None:
-    """Write the list of runs and the table of all summaries there are so far."""
+    """Write the list of runs and the table of all summaries so far."""
     listed = [{k: v for k, v in asdict(run).items() if k != "raw"} for run in runs]
     rows = []
     for run in runs:
@@ -238,7 +240,7 @@ def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> No
         if file.exists():
             whole = json.loads(file.read_text())
             summary = {k: v for k, v in whole.items() if not isinstance(v, (list, dict))}
-            if isinstance(whole.get("observers"), list):  # whose ε it is must not get lost
+            if isinstance(whole.get("observers"), list):  # tables must name the observers of their ε
                 summary["observers"] = _sets_in_words(whole["observers"])
             summary["warnings"] = " ".join(whole.get("warnings") or ()) or None
             changed = {f"set.{key}": value for key, value in run.set.items()}
@@ -253,12 +255,12 @@ def _conclude(out: Path, head: Mapping[str, Any], runs: Iterable[Planned]) -> No
 
 
 def _sets_in_words(observers: Iterable[Any]) -> str:
-    """Sets of observers as one text: nodes with commas between them, sets with semicolons."""
+    """Return sets of observers as one text, with commas between nodes and semicolons between sets."""
     return ";".join(",".join(map(str, one)) if isinstance(one, list) else str(one) for one in observers)
 
 
 def leaks_in(file: Path) -> dict[str, float]:
-    """What the attacks on one run found, one number each; nothing if there were none."""
+    """Return the mean finding of each attack on a run, by column of :data:`LEAKS`; empty without attacks."""
     if not file.exists():
         return {}
     values: dict[str, list[float]] = {}
@@ -270,7 +272,7 @@ def leaks_in(file: Path) -> dict[str, float]:
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """One column per key; a key that holds numbers in some rows and :data:`INFINITE` in others is a float column."""
+    """Return a frame with a column per key; numbers mixed with :data:`INFINITE` make a float column."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns: dict[str, pl.Series] = {}
     for name in names:

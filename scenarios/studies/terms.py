@@ -1,4 +1,4 @@
-"""In which terms a finished run is accounted again."""
+"""Checks of the terms in which a finished run is accounted again."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ def check_terms(
     delta: float | None,
     target: float | None,
 ) -> None:
-    """Refuse terms that no run can be accounted in; None stands for the run's own.
+    """Check terms for accounting a run; None stands for the run's own.
 
     Raises:
-        ConfigurationError: a word is unknown, a number out of its range, or a set of observers cannot be read.
+        ConfigurationError: a word is unknown, a number is out of range, or a set of observers is invalid.
     """
     for name, word in (("unit", unit), ("adjacency", adjacency)):
         if word is not None and word not in KINDS[f"privacy.{name}"]:
-            raise ConfigurationError(f"{name} is one of {', '.join(KINDS[f'privacy.{name}'])}, got {word}")
+            raise ConfigurationError(
+                f"{name} must be one of {', '.join(KINDS[f'privacy.{name}'])}, got {word}"
+            )
     if target is not None and not target > 0:
         raise ConfigurationError(f"target must be above 0, got {target:g}")
     if delta is not None and not 0 < delta < 1:

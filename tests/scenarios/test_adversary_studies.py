@@ -79,24 +79,27 @@ def test_the_breaking_point_is_where_the_cost_passes_the_mark(tmp_path: Path) ->
     ]
     loaded = load(Path("heatmap"), [*changes, "study.seeds=2"])
     point = breaking_point(loaded, tmp_path / "study", drop=0.1, most=5, jobs=2, on_progress=quiet)
-    assert point.liars is not None
-    costs = {cost.liars: cost.mean for cost in point.costs}
-    assert costs[point.liars] >= 0.1
-    assert point.liars == 1 or costs[point.liars - 1] < 0.1
+    assert point.byzantine is not None
+    costs = {cost.byzantine: cost.mean for cost in point.costs}
+    assert costs[point.byzantine] >= 0.1
+    assert point.byzantine == 1 or costs[point.byzantine - 1] < 0.1
     written = json.loads((tmp_path / "study" / "breaking.json").read_text())
-    assert written["liars"] == point.liars
+    assert written["byzantine"] == point.byzantine
     never = breaking_point(loaded, tmp_path / "study", drop=1.0, most=5, jobs=1, on_progress=quiet)
-    assert never.liars is None
+    assert never.byzantine is None
     (picture,) = plot(tmp_path / "study")
     assert picture.name == "breaking.png"
     assert "data:image/png" in report(tmp_path / "study").read_text()
+    file = tmp_path / "study" / "breaking.json"
+    file.write_text(file.read_text().replace('"byzantine":', '"liars":'))  # as earlier versions wrote it
+    assert plot(tmp_path / "study") == [picture]
     runs = list((tmp_path / "study" / "runs").iterdir())
     assert len(runs) == 2 * 2 * len(point.costs)  # the second search repeated nothing
 
 
 def test_what_has_no_breaking_point_is_refused(tmp_path: Path) -> None:
     loaded = load(Path("heatmap"), TINY)
-    with pytest.raises(ConfigurationError, match="a count and an attack"):
+    with pytest.raises(ConfigurationError, match="count and attack"):
         breaking_point(loaded, tmp_path / "study", drop=0.1, most=2, jobs=1, on_progress=quiet)
     told = CliRunner().invoke(app, ["breaking", "quickstart", "--out", str(tmp_path / "x"), "--quiet"])
     assert isinstance(told.exception, ConfigurationError)

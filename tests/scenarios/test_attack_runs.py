@@ -84,7 +84,7 @@ def test_attacks_that_only_bend(attack: Any, peace: float, tmp_path: Path) -> No
 
 
 def test_an_overridden_state_is_what_the_attacker_wanted(tmp_path: Path) -> None:
-    """Honest nodes that all have a liar beside them end every mix at the initial model."""
+    """Honest nodes that all have a Byzantine neighbour end every mix at the initial model."""
     topology = {"kind": "complete", "nodes": 10}
     summary = run(gossip({"kind": "state-override"}, "neighbourhood", topology=topology), tmp_path / "run")
     assert summary["consensus_distance"] < 1e-4
@@ -110,19 +110,19 @@ def test_a_backdoor_opens_and_is_measured(tmp_path: Path) -> None:
     assert run(gossip(), tmp_path / "none")["backdoor_success_mean"] is None
 
 
-def test_flipped_labels_are_those_of_liars_alone() -> None:
-    truth, lies = (
+def test_only_labels_of_byzantine_nodes_are_flipped() -> None:
+    truth, poisoned = (
         build(gossip(attack), BatchedExecutor(), Path()) for attack in (None, {"kind": "label-flip"})
     )
     for node in range(10):
         real = truth.bank.mask[node]
-        y, flipped = truth.bank.y[node, real], lies.bank.y[node, real]
+        y, flipped = truth.bank.y[node, real], poisoned.bank.y[node, real]
         np.testing.assert_array_equal(flipped, 2 - y if node in (0, 5) else y)
-    np.testing.assert_array_equal(lies.learner.operations.bank.y, lies.bank.y)
+    np.testing.assert_array_equal(poisoned.learner.operations.bank.y, poisoned.bank.y)
 
 
 def test_noise_that_is_left_out_is_credited_to_nobody(tmp_path: Path) -> None:
-    """The others' loss is that of relying on too little, as for any dishonest node."""
+    """The others' loss is that of relying on too little, as for any Byzantine node."""
     privacy = {"unit": "node", "adjacency": "zero-out", "clip": 1.0, "noise_multiplier": 5.0, "noise": "sum"}
     secure = {
         "secure": {"tolerated_dropouts": 0},
@@ -164,9 +164,9 @@ def test_attacks_compose_with_every_protocol(kind: str, attack: Any, tmp_path: P
     topology = (
         {"kind": "star", "nodes": 10} if kind == "fedavg" else {"kind": "regular", "nodes": 10, "degree": 4}
     )
-    liars = {"nodes": [3, 5]}
-    peaceful = gossip({"kind": "none"}, "received", byzantine=liars, protocol=protocol, topology=topology)
-    attacked = gossip(attack, "received", byzantine=liars, protocol=protocol, topology=topology)
+    nodes = {"nodes": [3, 5]}
+    peaceful = gossip({"kind": "none"}, "received", byzantine=nodes, protocol=protocol, topology=topology)
+    attacked = gossip(attack, "received", byzantine=nodes, protocol=protocol, topology=topology)
     peace, war = run(peaceful, tmp_path / "peace"), run(attacked, tmp_path / "war")
     assert war["loss_mean"] != peace["loss_mean"]
     if attack["kind"] != "echo":
@@ -197,7 +197,7 @@ class Spy(BatchedExecutor):
 def test_attacks_use_nothing_but_their_transcript(
     attack: Any, knowledge: str, exchange: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every vector that enters what a liar says was in a message to the coalition, or is its own model."""
+    """Every vector used in what a Byzantine node sends was in a message to the coalition, or is its own model."""
     privacy = {"unit": "node", "adjacency": "zero-out", "clip": 1.0, "noise_multiplier": 2.0}
     changes = {} if exchange == "plain" else {"privacy": privacy}
     spy, shown_to_members = Spy(), set[int]()
@@ -211,13 +211,13 @@ def test_attacks_use_nothing_but_their_transcript(
     monkeypatch.setattr(Adversary, "observe", observe)
     run(gossip(attack, knowledge, exchange=exchange, **changes), tmp_path / "run", executor=spy)
     name = {"alie": "little", "ipm": "inner_product", "dissensus": "dissensus"}[attack["kind"]]
-    lies = [vectors for node, op, vectors in spy.used if op.startswith(name)]
-    others = [v for vectors in lies for v in vectors if id(v) not in shown_to_members]
+    used = [vectors for node, op, vectors in spy.used if op.startswith(name)]
+    others = [v for vectors in used for v in vectors if id(v) not in shown_to_members]
     if exchange == "secure":
         assert shown_to_members == set()
-        assert all(len(vectors) == 1 for vectors in lies)  # the own model
+        assert all(len(vectors) == 1 for vectors in used)  # the own model
     else:
-        assert sum(map(len, lies)) > 100
+        assert sum(map(len, used)) > 100
         assert len(others) <= 2 * 4  # of the first round, in which nothing has been seen
 
 

@@ -214,5 +214,5 @@ def test_single_updates_are_no_sums() -> None:
         made.scenario.model_dump(mode="json", exclude_none=True, exclude={"secure"})
         | {"protocol": protocol, "privacy": privacy}
     )
-    with pytest.raises(ConfigurationError, match="alone"):
+    with pytest.raises(ConfigurationError, match="the audit of sums needs"):
         audit_sums(Loaded(scenario, Path("x.toml"), {}), trials=2, on_progress=lambda f, t: None)

@@ -76,7 +76,7 @@ def test_validate_prints_one_line_per_error(capsys: pytest.CaptureFixture[str]) 
         (["sweep", "quickstart"], "has no [sweep] table"),
         (["privacy", "x", "--observers", "3;7"], "is no observer"),
         (["privacy", "x", "--delta", "2"], "delta must lie"),
-        (["privacy", "x", "--unit", "person"], "unit is one of record, node"),
+        (["privacy", "x", "--unit", "person"], "unit must be one of record, node"),
         (["run", "nowhere.toml"], "no such file"),
     ],
 )

@@ -229,7 +229,7 @@ def test_numbers_to_predict_are_dealt_out_but_not_by_class(tmp_path: Path) -> No
     spread = [float(np.std(built.train_y[part])) for part in parts]
     assert min(spread) < 0.8
     skewed = with_data(scenario(tmp_path, 'kind = "digits"', 'kind = "dirichlet"'), {"kind": "diabetes"})
-    with pytest.raises(ConfigurationError, match="numbers to predict") as caught:
+    with pytest.raises(ConfigurationError, match="regression targets") as caught:
         build_partition(built, skewed.partition, skewed.seed, 4)
     assert caught.value.key == "partition.kind"
     with pytest.raises(ConfigurationError, match="predicts classes") as caught:
@@ -255,7 +255,7 @@ def test_users_that_arrays_do_not_name(tmp_path: Path) -> None:
     x, y = pictures(80)
     np.savez(tmp_path / "a.npz", x=x, y=y)
     made = scenario(tmp_path, 'kind = "npz"\npath = "a.npz"\ntest_fraction = 0.5', 'kind = "users"')
-    with pytest.raises(ConfigurationError, match="need an array groups") as caught:
+    with pytest.raises(ConfigurationError, match="add an array groups") as caught:
         run(made, tmp_path / "run", base=tmp_path)
     assert caught.value.key == "partition.kind"
 
@@ -327,7 +327,7 @@ def test_copies_of_records_and_the_ledger(tmp_path: Path) -> None:
     run(made, tmp_path / "run")
     ask: dict[str, Any] = {"observers": None, "adjacency": None, "delta": None}
     assert reaccount(tmp_path / "run", unit=None, **ask)
-    with pytest.raises(ConfigurationError, match="does not follow its copies"):
+    with pytest.raises(ConfigurationError, match="copies the ledger does not add up"):
         reaccount(tmp_path / "run", unit="record", **ask)
 
 

@@ -149,14 +149,14 @@ def test_the_command_writes_beside_the_ledger(tmp_path: Path) -> None:
     assert {"attack", "victim", "measure", "unit", "value", "epsilon", "delta", "basis"} == set(
         written["findings"][0]
     )
-    with pytest.raises(ConfigurationError, match="curious nodes of this run are 0, 2"):
+    with pytest.raises(ConfigurationError, match=r"curious nodes of this run \(0, 2\)"):
         infer(tmp_path / "run", coalition=[1], shadow_models=0, on_progress=lambda *_: None)
 
 
 def test_fractions_count_the_same_nodes_above_and_below(tmp_path: Path) -> None:
-    """Everybody on a path is determined from its end; the liar among them is no victim, and is counted nowhere."""
-    liar = {"nodes": [3], "attack": {"kind": "sign-flip"}}
-    scenario = gossip(6, [0], rounds=6, adversary={"curious": {"nodes": [0]}, "byzantine": liar})
+    """All nodes on a path are determined from its end; a Byzantine one is no victim, and is not counted."""
+    byzantine = {"nodes": [3], "attack": {"kind": "sign-flip"}}
+    scenario = gossip(6, [0], rounds=6, adversary={"curious": {"nodes": [0]}, "byzantine": byzantine})
     findings = attacked(scenario, tmp_path / "run")
     (determined,) = (f for f in findings if f.attack == "linear reconstruction")
     assert determined.unit == FRACTION_OF_OTHERS

@@ -137,12 +137,12 @@ def test_the_noise_for_a_target_is_found_without_another_run(tmp_path: Path) -> 
 
 
 def test_a_wire_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioErrors, match="nobody listens"):
+    with pytest.raises(ScenarioErrors, match="needs a wiretap"):
         ring("ldp", ["wire"])
-    with pytest.raises(ScenarioErrors, match="nobody listens"):
+    with pytest.raises(ScenarioErrors, match="needs a wiretap"):
         ring("ldp", ["wire"], adversary={"wiretap": {"links": "all", "enabled": False}})
     run(ring("ldp", [[0]]), tmp_path / "run")
-    with pytest.raises(ConfigurationError, match="nobody listened"):
+    with pytest.raises(ConfigurationError, match="needs a wiretap"):
         reaccount(tmp_path / "run", observers=["wire"], unit=None, adjacency=None, delta=None)
 
 

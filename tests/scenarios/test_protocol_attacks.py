@@ -60,7 +60,7 @@ def test_inconsistent_shares_open_nothing_in_which_they_are(kind: str, tmp_path:
     """Every holder's sum is off by another amount: shares contradict each other, and nobody opens noise."""
     attack = {"byzantine": {"nodes": [4], "attack": {"kind": "inconsistent-shares"}}}
     found = run(gossip({"aggregation": {"kind": kind}}, adversary=attack), tmp_path / "run")
-    assert found["sums_opened"] == 8  # of the liar's own neighbourhood, which it is no member of
+    assert found["sums_opened"] == 8  # of the Byzantine node's own neighbourhood, of which it is not a member
     assert found["sums_skipped"] == 6 * 8
 
 

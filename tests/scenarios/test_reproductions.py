@@ -82,7 +82,7 @@ RULES = {"mean": None, "gts": weighted.trimmed_sum, "cs+": weighted.clipped_sum}
 def test_consensus_breaks_down_where_the_graph_says(
     rule: str, holds: tuple[int, ...], breaks: tuple[int, ...]
 ) -> None:
-    """Two worlds of 13 nodes with 8 links each across (μ2 = 16), b spectral liars beside everybody, 60 steps.
+    """Two worlds of 13 nodes with 8 links each across (μ2 = 16), b spectral Byzantine neighbours each, 60 steps.
 
     Relative error of the honest mean square: no rule survives b ≥ μ2 / 2 = 8 (Gaucher, Dieuleveut, Hendrikx 2025).
     """
@@ -91,12 +91,12 @@ def test_consensus_breaks_down_where_the_graph_says(
     assert np.linalg.eigvalsh(laplacian)[1] == pytest.approx(16.0)
     step = 1.0 / np.linalg.eigvalsh(laplacian)[-1]
     mode = directions.fiedler(links)
-    for liars in (*holds, *breaks):
-        error = _consensus_error(links, step, mode, rule, liars)
-        assert (error < 0.05) == (liars in holds), (liars, error)
+    for byzantine in (*holds, *breaks):
+        error = _consensus_error(links, step, mode, rule, byzantine)
+        assert (error < 0.05) == (byzantine in holds), (byzantine, error)
 
 
-def _consensus_error(links: np.ndarray, step: float, mode: np.ndarray, rule: str, liars: int) -> float:
+def _consensus_error(links: np.ndarray, step: float, mode: np.ndarray, rule: str, byzantine: int) -> float:
     drawn = np.random.Generator(np.random.PCG64(1))
     x = drawn.standard_normal((26, 5)) + 3.0 * np.sign(mode)[:, None]
     wanted, start = x.mean(axis=0), np.mean((x - x.mean(axis=0)) ** 2)
@@ -105,7 +105,7 @@ def _consensus_error(links: np.ndarray, step: float, mode: np.ndarray, rule: str
 
     @jax.jit
     def mixed(rows: Any, w: Any) -> Any:
-        return w @ rows if apply is None else apply(rows, w, step * liars)
+        return w @ rows if apply is None else apply(rows, w, step * byzantine)
 
     for _ in range(60):
         along = mode @ x
@@ -113,12 +113,12 @@ def _consensus_error(links: np.ndarray, step: float, mode: np.ndarray, rule: str
         for i in range(26):
             best, found = x[i], -1.0
             for factor in (0.5, 2.0, 8.0, 32.0) if apply is not None else (32.0,):
-                lie = x[i] + factor * mode[i] * along
-                rows = np.vstack([x[i : i + 1], x[near[i]], np.tile(lie, (liars, 1))])
+                sent = x[i] + factor * mode[i] * along
+                rows = np.vstack([x[i : i + 1], x[near[i]], np.tile(sent, (byzantine, 1))])
                 w = np.full(len(rows), step)
                 w[0] = 1.0 - step * (len(rows) - 1)
                 moved = np.asarray(mixed(jnp.asarray(rows), jnp.asarray(w)))
-                # The liars know the rule: they take what leaves the target furthest on its side.
+                # The Byzantine nodes know the rule and send what leaves the target furthest on its side.
                 gained = float(np.sign(mode[i] * along.sum()) * (moved - wanted).sum())
                 if found == -1.0 or gained > found:
                     best, found = moved, gained

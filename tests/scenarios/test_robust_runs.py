@@ -101,7 +101,7 @@ def test_a_rule_learns_where_an_average_fails(name: str, plain: dict[bool, float
 @pytest.mark.parametrize("attack", [{"kind": "sign-flip", "scale": 10.0}, {"kind": "not-finite"}])
 def test_servers_compare_results(rule: Any, trains: bool, attack: Any, tmp_path: Path) -> None:
     served: dict[str, Any] = {"kind": "fedavg", "rounds": 25, "exchange": "plain", "inner_train": trains}
-    lies = {"byzantine": {"nodes": [3, 5], "attack": attack}}
+    attacked = {"byzantine": {"nodes": [3, 5], "attack": attack}}
     star = {"kind": "star", "nodes": 10}
 
     def accuracy(name: str, adversary: Any, robust: Any) -> float:
@@ -110,8 +110,8 @@ def test_servers_compare_results(rule: Any, trains: bool, attack: Any, tmp_path:
         return float(run(made, tmp_path / name)["accuracy_worst"])
 
     peace = accuracy("peace", {}, None)
-    assert accuracy("ruined", lies, None) < 0.5 < peace
-    assert accuracy("kept", lies, rule) > peace - 0.08
+    assert accuracy("ruined", attacked, None) < 0.5 < peace
+    assert accuracy("kept", attacked, rule) > peace - 0.08
 
 
 @pytest.mark.parametrize(
@@ -135,12 +135,12 @@ def test_what_servers_cannot_compare_is_refused(served: Any, said: str) -> None:
         gossip(protocol=protocol, topology={"kind": "star", "nodes": 10}, attacked=False, **changes)
 
 
-def test_the_second_largest_distance_withstands_one_liar_and_no_more(tmp_path: Path) -> None:
-    """With two of them beside everybody it is a liar's distance, and nothing is cut: the rule is as published."""
+def test_the_second_largest_distance_withstands_one_byzantine_node_and_no_more(tmp_path: Path) -> None:
+    """With two Byzantine neighbours of each node the radius is one of theirs, and nothing is cut, as published."""
     rule, found = {"kind": "clipped-gossip", "radius": "adaptive"}, {}
-    for liars in (1, 2):
-        lies = {"nodes": [0, 5][:liars], "attack": {"kind": "sign-flip", "scale": 10.0}}
-        found[liars] = run(gossip(rule, adversary={"byzantine": lies}), tmp_path / str(liars))
+    for count in (1, 2):
+        byzantine = {"nodes": [0, 5][:count], "attack": {"kind": "sign-flip", "scale": 10.0}}
+        found[count] = run(gossip(rule, adversary={"byzantine": byzantine}), tmp_path / str(count))
     assert found[1]["accuracy_worst"] > 0.85
     assert found[2]["accuracy_worst"] < 0.5
 
@@ -247,7 +247,7 @@ def test_rules_compare_nothing_but_what_their_node_was_shown(
     for node, (own, *others) in spy.mixed:
         assert id(own) in spy.made[node]
         if node == 9:
-            continue  # somebody has to be neither liar nor looker
+            continue  # at least one node must be neither Byzantine nor curious
         if exchange == "plain":
             assert len(others) == 9
             assert {id(other) for other in others} <= shown[node]

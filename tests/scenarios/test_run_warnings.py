@@ -111,7 +111,7 @@ def test_a_graph_in_pieces_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_labels_that_nobody_trains_on_are_a_warning(tmp_path: Path) -> None:
-    """Two classes with the liar alone, whose samples train no honest model."""
+    """Two classes are held only by the Byzantine node, whose samples train no honest model."""
     summary = ran(
         tmp_path,
         topology={"kind": "complete", "nodes": 4, "degree": None},

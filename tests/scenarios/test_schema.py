@@ -206,11 +206,11 @@ def test_noise_is_required_where_it_is_used() -> None:
 
 def test_all_byzantine_and_all_observing() -> None:
     everybody = list(range(16))
-    liars = {"byzantine": {"nodes": everybody, "attack": {"kind": "sign-flip"}}}
+    all_byzantine = {"byzantine": {"nodes": everybody, "attack": {"kind": "sign-flip"}}}
     privacy = raw()["privacy"] | {"observers": [everybody, [3, 3]]}
-    found = keys(raw(adversary=liars, privacy=privacy))
+    found = keys(raw(adversary=all_byzantine, privacy=privacy))
     assert found == ["adversary.byzantine.nodes", "privacy.observers[0]", "privacy.observers[1]"]
-    assert keys(raw(adversary={"byzantine": liars["byzantine"] | {"enabled": False}})) == []
+    assert keys(raw(adversary={"byzantine": all_byzantine["byzantine"] | {"enabled": False}})) == []
 
 
 def test_checks_run_on_the_tables_that_are_right() -> None:

@@ -51,7 +51,9 @@ def test_what_is_refused_would_not_have_worked_and_a_little_more_does(
     short, enough = (
         raw(**(case | {"protocol": case["protocol"] | {"timeout": t}})) for t in ("99 ms", "105 ms")
     )
-    with pytest.raises(ScenarioErrors, match="at least 100 ms on these links") as refused:
+    with pytest.raises(
+        ScenarioErrors, match="more than 100 ms, which a request and its answer take"
+    ) as refused:
         resolve(short)
     assert refused.value.key == "protocol.timeout"
     worked = run(resolve(enough), tmp_path / "enough")
@@ -74,8 +76,8 @@ def test_slow_servers_may_hear_answers_after_all(tmp_path: Path) -> None:
     [
         ({"protocol": {"timeout": "40 ms"}}, ["1 x 50 ms of latency"]),
         ({"network": {"uplink": "20 kbit/s"}, "protocol": {"timeout": "70 ms"}}, ["4 models of 64 bytes"]),
-        ({"protocol": {"kind": "ad-psgd", "timeout": "70 ms"}}, ["usually 80 ms"]),
-        ({"protocol": {"kind": "gradient-tracking", "timeout": "49 ms"}}, ["usually 50 ms"]),
+        ({"protocol": {"kind": "ad-psgd", "timeout": "70 ms"}}, ["usually take 80 ms"]),
+        ({"protocol": {"kind": "gradient-tracking", "timeout": "49 ms"}}, ["usually take 50 ms"]),
         ({"protocol": {"kind": "push-sum", "timeout": "1 s"}}, []),
         ({"protocol": {"timeout": "60 ms"}}, []),
     ],
@@ -91,7 +93,7 @@ def test_a_warning_has_a_place_and_the_example_none() -> None:
     (problem,) = warned(load("quickstart", ["protocol.timeout='90 ms'"]))
     assert problem.key == "protocol.timeout"
     assert problem.line is not None
-    assert problem.message.startswith("warning: usually 108.3 ms pass")
+    assert problem.message.startswith("warning: is 90 ms, but the messages of a round usually take 108.3 ms")
 
 
 LAWS = [

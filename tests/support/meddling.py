@@ -30,10 +30,10 @@ class Meddler:
             self.send(peer, message)
 
 
-def meddle(villain: int | Collection[int], rewrite: Rewrite) -> Callable[[Node], Any]:
-    """Wraps the nodes of ``villain``."""
-    villains = {villain} if isinstance(villain, int) else set(villain)
-    return lambda node: Meddler(node, rewrite) if node.id in villains else node
+def meddle(byzantine: int | Collection[int], rewrite: Rewrite) -> Callable[[Node], Any]:
+    """Wrap the nodes of ``byzantine``."""
+    nodes = {byzantine} if isinstance(byzantine, int) else set(byzantine)
+    return lambda node: Meddler(node, rewrite) if node.id in nodes else node
 
 
 def mute(kinds: Mapping[int, Collection[str]]) -> Callable[[Node], Any]:

@@ -16,7 +16,7 @@ from scenarios.run import run
 from tests.support.matrix import covering
 
 PRIVACY = {"unit": "node", "adjacency": "zero-out", "clip": 5.0, "noise_multiplier": 0.02, "noise": "member"}
-LIARS = {"byzantine": {"nodes": [4], "attack": {"kind": "sign-flip", "scale": 3.0}}}
+BYZANTINE = {"byzantine": {"nodes": [4], "attack": {"kind": "sign-flip", "scale": 3.0}}}
 
 
 def gossip(secure: Any, robust: Any = None, adversary: Any = None, **changes: Any) -> Any:
@@ -56,8 +56,8 @@ def test_a_neighbourhood_is_split_anew_every_round() -> None:
 
 @pytest.mark.parametrize("crypto", covering(["real", "ideal"], {"ideal"}))
 def test_a_rule_over_buckets_withstands_what_ruins_a_sum(crypto: str, tmp_path: Path) -> None:
-    ruined = run(gossip({"crypto": crypto}, None, LIARS), tmp_path / "sum")
-    made = gossip({"crypto": crypto, "buckets": 3}, {"kind": "trimmed-mean", "f": 1}, LIARS)
+    ruined = run(gossip({"crypto": crypto}, None, BYZANTINE), tmp_path / "sum")
+    made = gossip({"crypto": crypto, "buckets": 3}, {"kind": "trimmed-mean", "f": 1}, BYZANTINE)
     kept = run(made, tmp_path / "kept")
     peace = run(
         gossip({"crypto": crypto, "buckets": 3}, {"kind": "trimmed-mean", "f": 1}), tmp_path / "peace"
@@ -88,7 +88,7 @@ def test_a_vector_without_a_proof_is_in_no_sum(tmp_path: Path) -> None:
     quiet = run(gossip(tolerant | {"norm_proof": proof}), tmp_path / "quiet")
     plain = run(gossip(tolerant), tmp_path / "plain")
     assert ruined["sums_opened"] == plain["sums_opened"]
-    assert refused["lists_refused"] > 100  # by the liar, to its neighbours, as soon as its model has grown
+    assert refused["lists_refused"] > 100  # by the Byzantine node, once its model has grown
     assert refused["accuracy_mean"] > ruined["accuracy_mean"] + 0.3
     assert quiet["sums_opened"] == plain["sums_opened"]
     assert quiet["accuracy_mean"] == pytest.approx(plain["accuracy_mean"], abs=0.02)

@@ -1,4 +1,4 @@
-"""What goes wrong with secure sums, and what comes of it: dropouts, late and doubled messages, and members that lie.
+"""What goes wrong with secure sums, and what comes of it: dropouts, late and doubled messages, and Byzantine members.
 
 The table of failures in docs/failures.md says of each whether it is noticed, by whom, and what is opened or lost.
 Every row of it is a test here.
@@ -247,7 +247,7 @@ def test_a_node_that_comes_back_in_the_middle(kind: str, back_s: float) -> None:
     assert any(5 in f["members"] for f in last)
 
 
-# ---------------------------------------------------------------- members and aggregators that lie
+# ---------------------------------------------------------------- Byzantine members and aggregators
 
 
 def corrupt(node: Node, to: int, payload: Any) -> Any:
@@ -281,7 +281,7 @@ def test_too_many_wrong_shares_open_nothing(kind: str) -> None:
     assert reasons
 
 
-class CrookedSeeds(RealVerifiedSecrets):
+class InconsistentSeeds(RealVerifiedSecrets):
     """Node 5 deals node 4 a share that fits nothing, and says the same when it is asked; or the right one."""
 
     honest_answer = False
@@ -296,12 +296,12 @@ class CrookedSeeds(RealVerifiedSecrets):
         return blobs
 
 
-class SorrySeeds(CrookedSeeds):
+class SorrySeeds(InconsistentSeeds):
     honest_answer = True
 
 
 def test_a_dealer_of_wrong_seeds_is_excluded_before_anybody_masks_for_it() -> None:
-    lab = play("verified", options={"secrets": CrookedSeeds})
+    lab = play("verified", options={"secrets": InconsistentSeeds})
     assert lab.check_sums() == 7 * 3
     others = [f for key, f in lab.opened().items() if key[0] not in (4, 5)]
     assert all(5 not in f["members"] for f in others)
@@ -317,7 +317,7 @@ def test_a_dealer_that_answers_a_complaint_stays() -> None:
 
 
 def test_a_complaint_that_is_not_passed_on_is_noticed() -> None:
-    lab = play("verified", options={"secrets": CrookedSeeds}, wrap=meddle(0, _hushed))
+    lab = play("verified", options={"secrets": InconsistentSeeds}, wrap=meddle(0, _hushed))
     assert "a complaint was not passed on" in {f["reason"] for _, _, f in lab.of_kind("refused")}
 
 
@@ -334,9 +334,9 @@ def _hushed(node: Node, to: int, message: Message) -> list[tuple[int, Message]]:
 def test_a_dealer_whose_shares_contradict_each_other() -> None:
     """One wrong share is corrected, and blamed on its holder, who cannot prove that it was dealt like that."""
 
-    class Crooked(RealShares):
+    class Inconsistent(RealShares):
         def deal(self, sum: Any, words: Any, holders: Any) -> Any:
-            self.crooked = True
+            self.inconsistent = True
             own, sealed = super().deal(sum, words, holders)
             return own, sealed
 
@@ -353,7 +353,7 @@ def test_a_dealer_whose_shares_contradict_each_other() -> None:
 
     def exchange(node: Node) -> NeighbourhoodExchange:
         ring = Keyring(node, shop.keys)
-        suite = ShareSums(node, shop.rules, plan, Crooked(node, plan, ring, shop.rules.context), ring)
+        suite = ShareSums(node, shop.rules, plan, Inconsistent(node, plan, ring, shop.rules.context), ring)
         return NeighbourhoodExchange(node, lab.learner, shop.rules, suite)
 
     lab.run(lambda node: dsgd(node, lab.learner, exchange, 2), adversary=lab.watch())

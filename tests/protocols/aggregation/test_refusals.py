@@ -140,7 +140,7 @@ def ranges(lab: Lab, mix_every: int = 1) -> tuple[PublicRange, float]:
 
 
 def pushing(lab: Lab, bound: float, value: float = 1.0) -> Adversary:
-    """Liars that send the corner of what can be encoded, in every round."""
+    """Byzantine nodes that send the corner of what can be encoded, in every round."""
     corner = Model(lab.executor.constant(np.full(lab.learner.size, value * bound, np.float32)), ORIGIN)
     return Adversary(byzantine={v: lambda known, node, content, to, round: corner for v in PUSHERS})
 
@@ -150,39 +150,39 @@ def gossip(
     *,
     suite: str = "masks",
     mix_every: int = 1,
-    lie: float | None = 1.0,
+    pushed: float | None = 1.0,
     settle: bool = True,
     **how: Any,
 ) -> list[int]:
     """Run it; the honest members that withheld something."""
     known, bound = ranges(lab, mix_every)
     exchange = lab.secure(suite=suite, bound=bound, public_range=known if settle else None)
-    adversary = None if lie is None else pushing(lab, bound, lie)
+    adversary = None if pushed is None else pushing(lab, bound, pushed)
     lab.run(lambda node: dsgd(node, lab.learner, exchange, ROUNDS, mix_every), adversary=adversary, **how)
-    return [node for _, node, _ in lab.of_kind("withheld") if lie is None or node not in PUSHERS]
+    return [node for _, node, _ in lab.of_kind("withheld") if pushed is None or node not in PUSHERS]
 
 
 @pytest.mark.parametrize(
     "suite", covering(["masks", "recover", "light", "sparse", "trusted"], {"masks", "sparse"})
 )
-def test_no_liar_makes_an_honest_member_withhold(suite: str) -> None:
+def test_no_byzantine_node_makes_an_honest_member_withhold(suite: str) -> None:
     lab = Lab(complete(9), sigma=20.0)
-    assert not gossip(lab, suite=suite, lie=0.9999)
+    assert not gossip(lab, suite=suite, pushed=0.9999)
     assert {node for _, node, _ in lab.of_kind("confined")} - set(PUSHERS)
     assert any(node not in PUSHERS for _, node, _ in lab.of_kind("opened"))
     opaque = [entry for entry in lab.learner.lineage.record() if entry.kind == OPAQUE]
     assert len(opaque) >= len(lab.of_kind("confined"))
 
 
-def test_without_the_public_range_liars_would_make_members_withhold() -> None:
+def test_without_the_public_range_byzantine_nodes_would_make_members_withhold() -> None:
     """That the test above tests something: the same run, with models left where mixes lead."""
-    assert gossip(Lab(complete(9), sigma=20.0), lie=0.9999, settle=False)
+    assert gossip(Lab(complete(9), sigma=20.0), pushed=0.9999, settle=False)
 
 
 def test_honest_runs_never_leave_the_range_and_stay_the_same() -> None:
     free, kept = Lab(complete(6), sigma=20.0), Lab(complete(6), sigma=20.0)
-    assert not gossip(free, lie=None, settle=False)
-    assert not gossip(kept, lie=None)
+    assert not gossip(free, pushed=None, settle=False)
+    assert not gossip(kept, pushed=None)
     assert not kept.of_kind("confined")
     for node, model in free.final_models().items():
         assert np.array_equal(model, kept.final_models()[node])
@@ -192,7 +192,7 @@ def test_honest_runs_never_leave_the_range_and_stay_the_same() -> None:
 def test_outages_between_mixes_do_not_add_up_to_more_than_fits() -> None:
     lab = Lab(complete(9), sigma=20.0)
     outages = [Outage(7, at / 10, at / 10 + 0.1) for at in range(2, 30, 3)]
-    assert not gossip(lab, mix_every=3, lie=0.9999, faults=outages)
+    assert not gossip(lab, mix_every=3, pushed=0.9999, faults=outages)
 
 
 class Hurried:
@@ -278,17 +278,17 @@ def test_a_model_is_replaced_only_outside_and_then_is_no_linear_function() -> No
     assert [entry.kind for entry in lineage.record()] == [OPAQUE] * 3
 
 
-def test_a_proof_about_models_is_there_for_honest_members_whatever_liars_send() -> None:
+def test_a_proof_about_models_is_there_for_honest_members_whatever_byzantine_nodes_send() -> None:
     lab = Lab(complete(9), sigma=5.0)
     known, bound = ranges(lab)
     stride = Stride(lab.learner.gain, float(max(lab.learner.operations.bank.counts)), lab.sigma, SIGMAS)
     farthest = stride.norm(1, lab.learner.size)
     ball = PublicRange(known.centre, known.reach, 0.5 * farthest)
     proof = NormProof(lab.initial, 1.5 * farthest * (1 + 1e-4), 10, 1e-3, 1e-4)
-    # As long as can be proven, so that liars are in every sum.
-    lie = 1.49 * farthest / lab.learner.size**0.5 / bound
+    # As long as can be proven, so that Byzantine nodes are in every sum.
+    pushed = 1.49 * farthest / lab.learner.size**0.5 / bound
     exchange = lab.secure(bound=bound, public_range=ball, proof=proof)
-    lab.run(lambda node: dsgd(node, lab.learner, exchange, ROUNDS), adversary=pushing(lab, bound, lie))
+    lab.run(lambda node: dsgd(node, lab.learner, exchange, ROUNDS), adversary=pushing(lab, bound, pushed))
     assert lab.of_kind("confined")
     assert len(lab.of_kind("opened")) == 9 * ROUNDS
     assert not lab.of_kind("refused")
@@ -318,15 +318,15 @@ def test_an_honest_update_with_integer_noise_always_fits(too_long: float) -> Non
 def test_a_server_that_sends_a_monstrous_model_learns_nothing_from_refusals(law: str, tmp_path: Path) -> None:
     """Updates of such a model would be rounding, noise and data alike; clients bring it into the range first."""
     privacy = server().privacy.model_dump() | {"observers": [[1]], "law": law}
-    lies: Any = [{"kind": "not-finite", "value": "nan"}, {"kind": "not-finite", "value": "inf"}]
-    lies.append({"kind": "sign-flip", "scale": 1e9})  # of the second model: the first is all zeros
-    for number, lie in enumerate(lies):
+    attacks: Any = [{"kind": "not-finite", "value": "nan"}, {"kind": "not-finite", "value": "inf"}]
+    attacks.append({"kind": "sign-flip", "scale": 1e9})  # of the second model: the first is all zeros
+    for number, attack in enumerate(attacks):
         folder = tmp_path / str(number)
-        liar = {"byzantine": {"nodes": [0], "attack": lie}}
+        byzantine = {"byzantine": {"nodes": [0], "attack": attack}}
         asked = server(
-            adversary=liar, privacy=privacy, protocol=server().protocol.model_dump() | {"rounds": 2}
+            adversary=byzantine, privacy=privacy, protocol=server().protocol.model_dump() | {"rounds": 2}
         )
         summary = run(asked, folder)
-        assert summary["confined"] == (10 if lie["kind"] == "sign-flip" else 20)
+        assert summary["confined"] == (10 if attack["kind"] == "sign-flip" else 20)
         assert summary["withheld"] == 0
         assert not refusers(folder)

@@ -88,8 +88,8 @@ def test_a_search_does_at_least_as_much_harm(name: str, say: Callable[..., Any],
         x = jnp.asarray(ARRAYS[case["input"]][: case["honest_rows"]])
         rule = defence(case)
 
-        def outcome(lie: Any, x: Any = x, rule: Any = rule, f: int = case["f"]) -> Any:
-            return rule(jnp.concatenate([x, jnp.tile(lie, (f, 1))]))
+        def outcome(sent: Any, x: Any = x, rule: Any = rule, f: int = case["f"]) -> Any:
+            return rule(jnp.concatenate([x, jnp.tile(sent, (f, 1))]))
 
         search = jax.jit(
             lambda x, o=outcome: o(directions.suited(lambda k: say(x, k), o, jnp.mean(x, axis=0)))
@@ -146,8 +146,8 @@ def test_the_spectral_direction() -> None:
 
 @pytest.mark.parametrize("case", RECORD["toy"], ids=lambda c: f"{c['defense']}-{c['attack']}-{c['beta']}")
 def test_toy_consensus(case: dict[str, Any]) -> None:
-    """Four nodes in a row, 0 and 200 at the ends of it, and one liar each at the two in the middle: every one of 100
-    steps as published."""
+    """Four nodes in a row, with 0 and 200 at its ends, and a Byzantine neighbour of each of the two between: all 100
+    steps are as published."""
     beta, delta = case["beta"], case["delta_max"]
     weights = np.zeros((4, 4))
     for i, j, w in ((0, 1, 1 / 3), (2, 3, 1 / 3), (1, 2, beta)):
@@ -160,16 +160,16 @@ def test_toy_consensus(case: dict[str, Any]) -> None:
             near = np.flatnonzero(weights[i])
             rows, w, honest = [x[i], *x[near]], [*weights[i, near]], [1.0] * (1 + len(near))
             if i in (1, 2):
-                lie: Any = start[i]
+                sent: Any = start[i]
                 if case["attack"] == "dissensus":
-                    lie = directions.dissensus(
+                    sent = directions.dissensus(
                         jnp.asarray(x[i : i + 1]),
                         jnp.asarray(x[near, None]),
                         jnp.asarray(weights[i, near]),
                         delta,
                         case["eps"],
                     )[0]
-                rows, w, honest = [*rows, float(lie)], [*w, delta], [*honest, 0.0]
+                rows, w, honest = [*rows, float(sent)], [*w, delta], [*honest, 0.0]
             seen, mix = jnp.asarray(rows)[:, None], jnp.asarray([1.0 - sum(w), *w])
             match case["defense"]:
                 case "mean":
@@ -196,11 +196,11 @@ def test_identities(seed: int, count: int) -> None:
     target, near = jnp.asarray(rows[0]), jnp.asarray(rows[1:])
     own, w, wrong = weights[0], jnp.asarray(weights[1:-1]), float(weights[-1])
 
-    def gossip(lie: Any) -> Any:
-        return own * target + w @ near + wrong * lie
+    def gossip(sent: Any) -> Any:
+        return own * target + w @ near + wrong * sent
 
-    lie = directions.dissensus(target, near, w, wrong, 1.0)
-    np.testing.assert_allclose(np.asarray(gossip(lie)), rows[0], atol=1e-9)
+    sent = directions.dissensus(target, near, w, wrong, 1.0)
+    np.testing.assert_allclose(np.asarray(gossip(sent)), rows[0], atol=1e-9)
     aim = jnp.asarray([7.0, -7.0, 7.0])
     forced = directions.override(target, near, w, wrong, aim)
     np.testing.assert_allclose(np.asarray(gossip(forced)), aim, atol=1e-7)

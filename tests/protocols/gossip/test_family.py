@@ -38,17 +38,17 @@ def losses(lab: Lab) -> list[float]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("liar", [False, True])
-def test_every_value_that_is_shown_is_what_its_state_says(name: str, liar: bool) -> None:
+@pytest.mark.parametrize("attacked", [False, True])
+def test_every_value_that_is_shown_is_what_its_state_says(name: str, attacked: bool) -> None:
     """With noise, losses, crashes and a node that tells its neighbours different things."""
     links, make = FAMILY[name]
     lab = Lab(links(), sigma=1.0)
     with_learner(lab, Traced)
     seen: list[Delivery] = []
     nodes = frozenset(range(len(lab.neighbors)))
-    liars = frozenset({3})
-    stage = Stage(lab.learner, lab.executor, lambda *_: Links((), (), {}), liars)
-    claims = {3: stage.substitution(two_faced(stage, 2.0))} if liar else {}
+    byzantine = frozenset({3})
+    stage = Stage(lab.learner, lab.executor, lambda *_: Links((), (), {}), byzantine)
+    claims = {3: stage.substitution(two_faced(stage, 2.0))} if attacked else {}
     watched = Adversary(nodes, lambda node, delivery: seen.append(delivery), byzantine=claims)
     lab.run(make(lab, 8), loss=0.1, faults=CHURN, adversary=watched)
     values = values_of_states(lab)
