@@ -78,7 +78,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, float]:
 
 @pytest.mark.parametrize(
     "name",
-    covering(RULES, {"median", "trimmed mean, mixed", "krum of pairs", "clipped gossip", "gts", "ubar"}),
+    covering(RULES, {"median", "krum of pairs", "gts", "ubar"}),
 )
 def test_a_rule_learns_where_an_average_fails(name: str, plain: dict[bool, float], tmp_path: Path) -> None:
     """Two of ten nodes send ten times the negative of their models."""
@@ -98,7 +98,12 @@ def test_a_rule_learns_where_an_average_fails(name: str, plain: dict[bool, float
         ({"kind": "clipped-gossip", "radius": 0.3}, True),
     ],
 )
-@pytest.mark.parametrize("attack", [{"kind": "sign-flip", "scale": 10.0}, {"kind": "not-finite"}])
+@pytest.mark.parametrize(
+    "attack",
+    covering(
+        [{"kind": "sign-flip", "scale": 10.0}, {"kind": "not-finite"}], lambda attack: "scale" not in attack
+    ),
+)
 def test_servers_compare_results(rule: Any, trains: bool, attack: Any, tmp_path: Path) -> None:
     served: dict[str, Any] = {"kind": "fedavg", "rounds": 25, "exchange": "plain", "inner_train": trains}
     attacked = {"byzantine": {"nodes": [3, 5], "attack": attack}}

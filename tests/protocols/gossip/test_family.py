@@ -19,6 +19,7 @@ from simulator.faults.plan import Outage
 from simulator.runtime.real import Live
 from simulator.runtime.world import World
 from tests.support.family import FAMILY, Traced, values_of_states, with_learner
+from tests.support.matrix import covering
 from tests.support.worlds import Lab
 
 CHURN = [Outage(1, 0.9), Outage(2, 0.7, 1.9), Outage(5, 1.2, 1.6)]
@@ -38,7 +39,7 @@ def losses(lab: Lab) -> list[float]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("attacked", [False, True])
+@pytest.mark.parametrize("attacked", covering([False, True], {True}))
 def test_every_value_that_is_shown_is_what_its_state_says(name: str, attacked: bool) -> None:
     """With noise, losses, crashes and a node that tells its neighbours different things."""
     links, make = FAMILY[name]
@@ -96,7 +97,9 @@ def test_the_same_seed_gives_the_same_trace(name: str) -> None:
         np.testing.assert_array_equal(model, again[node])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", covering(NAMES, {"dsgd", "pull", "ad-psgd", "push-sum", "gradient tracking", "fedavg"})
+)
 def test_every_protocol_runs_on_real_sockets(name: str) -> None:
     links, make = FAMILY[name]
     lab = Lab(links())

@@ -231,11 +231,12 @@ def test_pending_work_is_bounded():
     assert executor.ops == 20
 
 
-def test_arrays_that_wait_are_bounded_in_bytes():
-    executor, size = BatchedExecutor(), 1 << 22
+def test_arrays_that_wait_are_bounded_in_bytes(monkeypatch):
+    monkeypatch.setattr("protocols.learning.executor._GIVEN_BYTES", 1 << 20)
+    executor, size = BatchedExecutor(), 1 << 14
     pull = Op("add", lambda v, noise: v + noise)
     value = executor.constant(np.zeros(size))
-    for _ in range(17):  # 16 MiB each
+    for _ in range(17):  # 64 KiB each
         value = executor.submit(pull, [value, np.ones(size, np.float32)], node=0, size=size)
     assert executor.pending == 0
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from protocols.learning import models
 from protocols.learning.gradient import _layer_norm, clipped, sample_by_sample, summed
 from protocols.learning.task import Task
+from tests.support.matrix import covering
 
 SHAPE = (9, 8, 2)
 TASKS = [
@@ -35,7 +36,7 @@ def batch(task, rows, seed, scale=1.0):
     return params.astype(np.float32), x.astype(np.float32), y.astype(np.int32 if task.classes else np.float32)
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", covering(TASKS, TASKS[:-1]), ids=lambda task: task.name)
 @given(rows=st.sampled_from([1, 9]), seed=st.integers(0, 10**6), clip=st.sampled_from([1e-3, 0.3, 2.0, 1e9]))
 @settings(deadline=None, max_examples=12)
 def test_clipping_by_layers_is_clipping_sample_by_sample(task, rows, seed, clip):
@@ -48,7 +49,7 @@ def test_clipping_by_layers_is_clipping_sample_by_sample(task, rows, seed, clip)
         assert not got.any()
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", covering(TASKS, TASKS[:-1]), ids=lambda task: task.name)
 def test_in_double_precision_they_agree_to_the_last_digits(task):
     params, x, y = batch(task, 9, 4)
     with jax.enable_x64(True):
@@ -84,7 +85,7 @@ def test_a_norm_is_never_too_small_where_positions_cancel():
     assert (np.asarray(square) >= exact * 0.99).all()
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", covering(TASKS, TASKS[:-1]), ids=lambda task: task.name)
 def test_without_a_bound_the_clipped_sum_is_the_sum(task):
     params, x, y = batch(task, 7, 2)
     mask = np.arange(7) != 3
@@ -94,7 +95,7 @@ def test_without_a_bound_the_clipped_sum_is_the_sum(task):
         np.testing.assert_allclose(got, plain, rtol=1e-4, atol=1e-4 * np.abs(plain).max())
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", covering(TASKS, TASKS[:-1]), ids=lambda task: task.name)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
 def test_a_sample_without_a_finite_gradient_contributes_nothing(task, bad):
     params, x, y = batch(task, 5, 3)

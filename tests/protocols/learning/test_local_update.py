@@ -12,6 +12,7 @@ from protocols.learning.local_update import PLAIN, Recipe
 from protocols.learning.operations import Operations, affine
 from protocols.learning.optimisers import Optimiser, adam, momentum
 from simulator.errors import ConfigurationError
+from tests.support.matrix import covering
 
 FEATURES, CLASSES = 4, 3
 TASK = models.mlp(FEATURES, 3, CLASSES)
@@ -78,7 +79,7 @@ def test_bank_rows_come_in_few_sizes_and_padding_is_masked():
         Bank.of(X, Y, [])
 
 
-@pytest.mark.parametrize("node", range(4))
+@pytest.mark.parametrize("node", covering(range(4), {0, 3}))
 @pytest.mark.parametrize(("clip", "unit"), [(0.7, "record"), (0.7, "node"), (None, "record"), (None, "node")])
 def test_a_step_is_the_formula(node, clip, unit):
     noise = np.random.default_rng(4).standard_normal(TASK.size).astype(np.float32)

@@ -1,5 +1,7 @@
 """Local updates of several steps: optimisers, schedules, batches, clipping, and what is kept."""
 
+from itertools import product
+
 import jax
 import numpy as np
 import optax
@@ -16,6 +18,7 @@ from protocols.learning.local_update import PLAIN, Recipe
 from protocols.learning.operations import Operations
 from protocols.learning.optimisers import Optimiser
 from simulator.errors import ConfigurationError
+from tests.support.matrix import covering
 
 TASK = models.mlp(4, 3, 3)
 COUNTS = (9, 20, 1)
@@ -72,7 +75,7 @@ def submitted(
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("steps", covering([1, 4], {4}))
 def test_local_steps_are_those_of_optax(name, steps):
     optimiser, transform = OPTIMISERS[name]
     got = submitted(Recipe(steps=steps, optimiser=optimiser))
@@ -83,8 +86,14 @@ def test_local_steps_are_those_of_optax(name, steps):
     np.testing.assert_allclose(got, params, rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", list(OPTIMISERS)[2:])
-@pytest.mark.parametrize("keeps", ["node", "travels"])
+@pytest.mark.parametrize(
+    ("keeps", "name"),
+    covering(
+        product(["node", "travels"], list(OPTIMISERS)[2:]),
+        lambda case: case in (("node", list(OPTIMISERS)[3]), ("travels", list(OPTIMISERS)[4])),
+    ),
+    ids=str,
+)
 def test_a_state_that_is_kept_goes_on_where_it_was(name, keeps):
     """Two updates of two steps with the state in between are one update of four."""
     optimiser = OPTIMISERS[name][0]

@@ -22,10 +22,25 @@ CASES = json.loads((DATA / "gossip_rules.json").read_text())["cases"]
 ARRAYS = np.load(DATA / "gossip_rules.npz")
 
 
-def cases(source: str, name: str) -> list[dict[str, Any]]:
+shapes = pytest.mark.parametrize("most", [4, pytest.param(99, marks=pytest.mark.slow)])
+"""How many shapes of arrays are looked at: a rule is compiled for each of them."""
+
+
+def cases(source: str, name: str, most: int = 99) -> list[dict[str, Any]]:
+    """Return the cases of a rule that have one of its first ``most`` shapes."""
     found = [case for case in CASES if (case["source"], case["name"]) == (source, name)]
     assert found
-    return found
+    known = list(dict.fromkeys(map(shape_of, found)))[:most]
+    return [case for case in found if shape_of(case) in known]
+
+
+def shape_of(case: dict[str, Any]) -> tuple[int, ...]:
+    """Return how many rows the rule compares, and the shape of all."""
+    if "neighbors" in case:
+        return len(case["neighbors"]), *ARRAYS[case["X"]].shape[1:]
+    if "weights_vec" in case:
+        return int(np.count_nonzero(ARRAYS[case["weights_vec"]] > 0)), *ARRAYS[case["X"]].shape
+    return tuple(ARRAYS[case["X"]].shape)
 
 
 def close(found: Any, case: dict[str, Any]) -> bool:
@@ -60,62 +75,71 @@ def seen(case: dict[str, Any]) -> tuple[Any, Any, float]:
     )
 
 
-def test_clipped_gossip() -> None:
+@shapes
+def test_clipped_gossip(most: int) -> None:
     told = 0
-    for case in cases("epfml", "SelfCenteredClipping"):
+    for case in cases("epfml", "SelfCenteredClipping", most):
         x, w = around(case)
         radius = case["params"]["tau"]
         told += radius is not None
         if radius is None:
             radius = compiled(weighted.second_furthest)(x)
         assert close(compiled(weighted.clipped_gossip)(x, w, radius), case)
-    assert told > 100
+    assert told > (20 if most < 99 else 100)
 
 
-def test_rules_of_the_neighbourhood() -> None:
+@shapes
+def test_rules_of_the_neighbourhood(most: int) -> None:
     """Median, trimmed mean with f lowered until something is left, smoothed geometric median, plain gossip."""
-    for case in cases("epfml", "DeCM"):
+    for case in cases("epfml", "DeCM", most):
         assert close(compiled(rules.median)(around(case)[0]), case)
-    for case in cases("epfml", "DeTM"):
+    for case in cases("epfml", "DeTM", most):
         x, _ = around(case)
         f = min(case["params"]["b"], (len(x) - 1) // 2)
         assert close(compiled(rules.trimmed_mean, f=f)(x), case)
-    for case in cases("epfml", "DeRFA"):
+    for case in cases("epfml", "DeRFA", most):
         x, _ = around(case)
         found = compiled(rules.smoothed_geometric_median)(x, case["params"]["nu"], case["params"]["T"])
         assert close(found, case)
-    for case in cases("epfml", "gossip_mean"):
+    for case in cases("epfml", "gossip_mean", most):
         assert close(compiled(weighted.weighted_mean)(*around(case)), case)
-    for case in cases("brg", "average_sparse"):
+    for case in cases("brg", "average_sparse", most):
         assert close(compiled(weighted.weighted_mean)(*seen(case)[:2]), case)
 
 
-def test_iterative_outlier_scissor() -> None:
-    for case in cases("brg", "IOS"):
+@shapes
+def test_iterative_outlier_scissor(most: int) -> None:
+    for case in cases("brg", "IOS", most):
         x, w, _ = seen(case)  # with unit weights nothing is left for the own row
         w = jnp.maximum(w, 0.0)
         assert close(compiled(weighted.outliers_cut, f=case["params"]["f"])(x, w), case)
 
 
-def test_clipped_sum() -> None:
+@shapes
+def test_clipped_sum(most: int) -> None:
     """Nine cases with unequal weights are left: the published code cuts at a length between two distances."""
-    passed = [close(compiled(weighted.clipped_sum)(*seen(case)), case) for case in cases("brg", "CSplus_RG")]
-    assert (sum(passed), len(passed)) == (181, 190)
+    passed = [
+        close(compiled(weighted.clipped_sum)(*seen(case)), case) for case in cases("brg", "CSplus_RG", most)
+    ]
+    assert passed.count(False) <= 9
+    assert most < 99 or (sum(passed), len(passed)) == (181, 190)
 
 
-def test_radius_from_a_budget() -> None:
-    for case in cases("brg", "CShe_RG"):
+@shapes
+def test_radius_from_a_budget(most: int) -> None:
+    for case in cases("brg", "CShe_RG", most):
         x, w, budget = seen(case)
         # Their radius belongs to the weights before the step; it does not depend on a common factor of them.
         radius = compiled(weighted.budget_radius)(x, w, budget)
         assert close(compiled(weighted.clipped_gossip)(x, w, radius), case)
 
 
-def test_trimmed_sum() -> None:
+@shapes
+def test_trimmed_sum(most: int) -> None:
     """Of the row that the budget cuts in two, the published code keeps the part to be dropped; where the budget is
     met exactly, it drops the next row too. Both are undone here."""
     exact, trimmed_sum = 0, compiled(weighted.trimmed_sum)
-    for case in cases("brg", "GTS_RG"):
+    for case in cases("brg", "GTS_RG", most):
         x, w, budget = seen(case)
         away = np.linalg.norm(x[1:] - x[0], axis=1)
         order = 1 + np.argsort(-away, kind="stable")
@@ -128,18 +152,19 @@ def test_trimmed_sum() -> None:
             dropped = budget - (total[met - 1] if met else 0.0)
             exchanged = (dropped - (total[met] - budget)) * (x[order[met]] - x[0])
             assert close(trimmed_sum(x, w, budget) + exchanged, case)
-    assert exact > 200
+    assert exact > (20 if most < 99 else 200)
 
 
-def test_rules_of_flower() -> None:
-    for case in cases("flwr", "trimmed_fraction"):
+@shapes
+def test_rules_of_flower(most: int) -> None:
+    for case in cases("flwr", "trimmed_fraction", most):
         x = jnp.asarray(ARRAYS[case["X"]])
         f = int(case["params"]["proportiontocut"] * len(x))
         assert close(compiled(rules.trimmed_mean, f=f)(x), case)
-    for case in cases("flwr", "Median"):
+    for case in cases("flwr", "Median", most):
         assert close(compiled(rules.median)(jnp.asarray(ARRAYS[case["X"]])), case)
     for name in ("Krum_blanchard", "MultiKrum_blanchard"):
-        for case in cases("flwr", name):
+        for case in cases("flwr", name, most):
             told = case["params"]
             x = jnp.asarray(ARRAYS[case["X"]])
             krum = compiled(rules.krum, f=told["f"], chosen=told.get("m", 1), scores="blanchard")
