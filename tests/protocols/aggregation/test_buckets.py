@@ -109,12 +109,12 @@ def test_a_proof_is_about_a_ball() -> None:
     ("secure", "robust", "changes", "said"),
     [
         ({}, {"kind": "median"}, {}, "secure.buckets"),
-        ({"buckets": 3}, None, {}, "only protocol.robust has a use"),
-        ({"buckets": 5}, {"kind": "median"}, {}, "must hide its members among 3"),
-        ({"buckets": 3}, {"kind": "trimmed-mean", "f": 2}, {}, "more than 2 f must be there"),
+        ({"buckets": 3}, None, {}, "only protocol.robust uses"),
+        ({"buckets": 5}, {"kind": "median"}, {}, "each needs 3 members"),
+        ({"buckets": 3}, {"kind": "trimmed-mean", "f": 2}, {}, "needs 5 vectors, got 3 buckets"),
         ({"buckets": 3}, {"kind": "ubar"}, {}, "more of a bucket than its sum"),
         ({"buckets": 3}, {"kind": "clipped-gossip", "radius": "oracle"}, {}, "more of a bucket than its sum"),
-        ({"buckets": 3, "aggregation": {"kind": "sharing"}}, {"kind": "median"}, {}, "others do not split"),
+        ({"buckets": 3, "aggregation": {"kind": "sharing"}}, {"kind": "median"}, {}, "can split neighbourhoods"),
         ({"buckets": 3}, {"kind": "median"}, {"privacy": PRIVACY | {"noise": "sum"}}, 'use "member"'),
     ],
 )
