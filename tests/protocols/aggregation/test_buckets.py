@@ -114,7 +114,12 @@ def test_a_proof_is_about_a_ball() -> None:
         ({"buckets": 3}, {"kind": "trimmed-mean", "f": 2}, {}, "needs 5 vectors, got 3 buckets"),
         ({"buckets": 3}, {"kind": "ubar"}, {}, "more of a bucket than its sum"),
         ({"buckets": 3}, {"kind": "clipped-gossip", "radius": "oracle"}, {}, "more of a bucket than its sum"),
-        ({"buckets": 3, "aggregation": {"kind": "sharing"}}, {"kind": "median"}, {}, "can split neighbourhoods"),
+        (
+            {"buckets": 3, "aggregation": {"kind": "sharing"}},
+            {"kind": "median"},
+            {},
+            "can split neighbourhoods",
+        ),
         ({"buckets": 3}, {"kind": "median"}, {"privacy": PRIVACY | {"noise": "sum"}}, 'use "member"'),
     ],
 )
