@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/.installed
+PACKAGES := simulator protocols analysis scenarios sottovoce
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all plugin lint clean
 
 # No pipe around the run: it would hide that a run failed, and a terminal from the progress bar.
 demo: $(STAMP)
@@ -21,6 +22,19 @@ test: lint
 # What make test leaves out: whole matrices, statistics, scale.
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
+
+# The package of examples/plugin/, installed beside sottovoce in a fresh environment as its users have it.
+plugin: $(STAMP)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && set -e && \
+		$(BIN)/python -m venv "$$folder/venv" && python="$$folder/venv/bin/python" && \
+		mkdir "$$folder/sources" && cp -R examples/plugin "$$folder/plugin" && \
+		cp -R pyproject.toml README.md LICENSE $(PACKAGES) "$$folder/sources" && \
+		"$$python" -m pip --disable-pip-version-check install --quiet --no-deps -r requirements.lock && \
+		"$$python" -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation \
+			"$$folder/sources" "$$folder/plugin" && \
+		cd "$$folder" && "$$python" -m pytest -q -p no:cacheprovider plugin/tests && \
+		venv/bin/sottovoce run plugin/scenario.toml --set protocol.rounds=5 --out "$$folder/run" && \
+		venv/bin/sottovoce list | grep sottovoce-example
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,1 +1,1 @@
-"""Reading what runs left behind: tables, figures, reports, timelines. Never sees a live world."""
+"""Reading run and study folders: tables, figures, reports, timelines. Never imports a running world."""

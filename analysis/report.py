@@ -1,4 +1,4 @@
-"""One self-contained page about a run or a study: numbers, what the ε means, pictures, scenario, versions."""
+"""Self-contained page about a run or a study: numbers, meaning of the ε, figures, scenario, versions."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ _ADJACENCY = {
 
 
 _MISSING = {
-    "non-linear view": "what observers saw is no linear function of noised updates",
-    "noise of integers": "sums with noise of integers are accounted one by one, by Rényi divergences",
+    "non-linear view": "the view of some observer is no linear function of noised updates",
+    "noise of integers": "sums with integer noise are accounted one by one, by Rényi divergences",
     "too large to compute": "the view of some observer is too large for it",
 }
 
@@ -71,7 +71,7 @@ def report(path: Path) -> Path:
 
 
 def explain_epsilon(summary: Mapping[str, Any]) -> list[str]:
-    """What the privacy numbers of a run promise and what they do not, as sentences."""
+    """Return sentences on what the privacy numbers of a run guarantee and what they do not."""
     value, basis = summary.get("epsilon_worst"), str(summary.get("basis"))
     if value is None:
         return ["No privacy loss was accounted: the exchange is not private."]
@@ -100,7 +100,7 @@ def explain_epsilon(summary: Mapping[str, Any]) -> list[str]:
         words.append(
             f"{watcher} can tell from everything it received in this run whether {unit} {adjacency} by more "
             f"than (ε, δ) = ({upper(value)}, {summary.get('delta')}) allows ({where}). This is the worst "
-            "case over honest victims and observers on the trace that really happened, and it holds although "
+            "case over honest victims and observers on the recorded trace, and it holds although "
             "every node reacts to what it receives." + _until(summary)
         )
     if basis == "ldp-fallback":
@@ -124,7 +124,7 @@ def explain_epsilon(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _until(summary: Mapping[str, Any]) -> str:
-    """What to add where a run was cut short."""
+    """Return a sentence for a run that was cut short, otherwise an empty text."""
     if not cut_short(summary):
         return ""
     until = number(summary.get("simulated_s"))

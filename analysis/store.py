@@ -1,8 +1,8 @@
-"""Reading run folders and studies (format 1); the only door through which analysis sees a run.
+"""Reading run folders and studies (format 1); analysis reads runs through this module alone.
 
-A run folder of an unfinished run is readable: whatever has not been written yet is simply absent
-(:meth:`Run.has`), and :attr:`Run.summary` is ``None``. Everything else that is missing, damaged or of a newer
-format raises :class:`simulator.errors.StorageError` with one line that names the file.
+The folder of an unfinished run is readable: tables that have not been written yet are absent (:meth:`Run.has`), and
+:attr:`Run.summary` is ``None``. Anything else that is missing, damaged or of a newer format raises
+:class:`simulator.errors.StorageError` with one line that names the file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _STUDY_KEYS = ("kind", "name", "scenario", "runs")
 
 
 class Outage(NamedTuple):
-    """A node that is down from ``down_s`` until ``up_s`` (``None``: it never returns)."""
+    """Period in which a node is down, ``down_s`` until ``up_s`` (``None``: it never returns)."""
 
     node: int
     down_s: float
@@ -37,7 +37,7 @@ class Outage(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder; every part is read when it is first asked for and then kept.
+    """One run folder; every part is read at first access and then cached.
 
     Args:
         path: the run folder.
@@ -52,7 +52,7 @@ class Run:
 
     @cached_property
     def summary(self) -> dict[str, Any] | None:
-        """``summary.json`` with ``"inf"`` turned into infinity; ``None`` while the run is unfinished."""
+        """``summary.json`` with ``"inf"`` converted to infinity; ``None`` while the run is unfinished."""
         path = self.path / "summary.json"
         if not path.exists():
             if self.finished:
@@ -62,21 +62,21 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its own end (a diverged run did: divergence is a result)."""
+        """Return whether the run ended by itself (also by divergence, which is a result)."""
         return self.manifest["status"] in ("finished", "diverged")
 
     def has(self, table: str) -> bool:
-        """Whether the table of that name (:data:`analysis.formats.tables.TABLES`) has been written."""
+        """Return whether the table of that name (:data:`analysis.formats.tables.TABLES`) has been written."""
         return (self.path / f"{table}.parquet").exists()
 
     @cached_property
     def metrics(self) -> pl.DataFrame:
-        """What was measured at every evaluation."""
+        """``metrics.parquet``: measurements at every evaluation."""
         return self._read(tables.METRICS)
 
     @cached_property
     def messages(self) -> pl.DataFrame:
-        """Every message: who, when, how large, what became of it.
+        """``messages.parquet``: every message with sender, receiver, times, size and status.
 
         Columns that older runs lack are filled in; see :attr:`has_departures`.
         """
@@ -84,7 +84,7 @@ class Run:
 
     @property
     def has_departures(self) -> bool:
-        """Whether the run recorded when messages left the uplink, so that ``left_s`` is no stand-in."""
+        """Return whether the run recorded when messages left the uplink; otherwise ``left_s`` is filled in."""
         return "left_s" in self._messages
 
     @cached_property
@@ -93,17 +93,17 @@ class Run:
 
     @cached_property
     def activity(self) -> pl.DataFrame:
-        """When each node was computing, waiting or down; ``until_s`` is null if it was so until the end."""
+        """``activity.parquet``: when each node was computing, waiting or down; ``until_s`` is null up to the end."""
         return tables.ACTIVITY.whole(self._read(tables.ACTIVITY), tables.ACTIVITY.path(self.path))
 
     @cached_property
     def releases(self) -> pl.DataFrame:
-        """What became visible to whom, as a graph of linear combinations."""
+        """``releases.parquet``: releases as a graph of linear combinations."""
         return self._read(tables.RELEASES)
 
     @cached_property
     def privacy(self) -> pl.DataFrame:
-        """ε of every (victim, observers) pair at every checkpoint, per basis."""
+        """``privacy.parquet``: ε of every (victim, observers) pair at every checkpoint, per basis."""
         return self._read(tables.PRIVACY)
 
     def _read(self, table: TableFormat) -> pl.DataFrame:
@@ -111,7 +111,7 @@ class Run:
 
     @cached_property
     def outages(self) -> tuple[Outage, ...]:
-        """When nodes were down, earliest first: as recorded, or as the scenario of an older run scheduled it."""
+        """Return outages, earliest first: as recorded, or as scheduled in the scenario of an older run."""
         if self.has("activity"):
             down = self.activity.filter(pl.col("state") == "down").sort("from_s", "node")
             return tuple(map(Outage._make, down.select("node", "from_s", "until_s").iter_rows()))
@@ -133,7 +133,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Study:
-    """A sweep or a what-if: a folder of run folders with one table of all summaries.
+    """Sweep or what-if: a folder of run folders with one table of all summaries.
 
     Args:
         path: the study folder.
@@ -153,14 +153,14 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The scenario's name."""
+        """Return the scenario's name."""
         return str(self.description["name"])
 
     @cached_property
     def summaries(self) -> pl.DataFrame:
-        """One row a run: ``summaries.parquet``, or gathered from the runs while a study is unfinished.
+        """One row per run: ``summaries.parquet``, or collected from the runs while a study is unfinished.
 
-        Numeric columns in which an infinity forced text are numbers again.
+        Numeric columns that an infinity turned into text are numeric again.
         """
         path = self.path / "summaries.parquet"
         required = frozenset({"id", "series", "variant", "seed"})
@@ -187,12 +187,12 @@ class Study:
         return pl.DataFrame(rows, infer_schema_length=None, strict=False)
 
     def run(self, identity: str) -> Run:
-        """One of the study's runs by its ``id``."""
+        """Return one of the study's runs by its ``id``."""
         return read_run(self.path / "runs" / identity)
 
 
 def is_study(path: Path) -> bool:
-    """Whether ``path`` is a study folder (a sweep or a what-if) rather than a single run."""
+    """Return whether ``path`` is a study folder (a sweep or a what-if) rather than a single run."""
     return (Path(path) / "study.json").is_file()
 
 

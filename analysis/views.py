@@ -1,4 +1,4 @@
-"""What curious nodes recorded, as attacks read it: models by sender and round, opened sums, metadata."""
+"""Views recorded by honest-but-curious nodes, as input of attacks: models by sender and round, sums, metadata."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SUM = "opened sum"
 
 
 class Views:
-    """The pooled views of a coalition.
+    """Pooled views of a coalition.
 
     Args:
         run: the run folder.
-        coalition: curious nodes of that run; nobody for what a wiretap alone may see.
+        coalition: honest-but-curious nodes of that run; empty for the view of a wiretap alone.
 
     Raises:
-        StorageError: somebody of the coalition recorded nothing, or the table is damaged.
+        StorageError: a node of the coalition recorded nothing, or the table is damaged.
     """
 
     def __init__(self, run: Run, coalition: Collection[int]) -> None:
@@ -32,11 +32,11 @@ class Views:
         self.frame = pl.concat(frames).sort("t_s", maintain_order=True) if frames else pl.DataFrame()
 
     def models(self, kinds: Collection[str], size: int) -> dict[tuple[int, int], NDArray[np.float64]]:
-        """(sender, round) -> the model it showed, the coalition's own included.
+        """Return (sender, round) -> the model that was sent, the coalition's own included.
 
         Args:
-            kinds: of message that show models.
-            size: how many of the numbers are parameters.
+            kinds: kinds of message that carry models.
+            size: number of leading values that are parameters.
         """
         shown = self.frame.filter(pl.col("values").list.len() >= size, pl.col("kind").is_in(list(kinds)))
         return {
@@ -45,7 +45,7 @@ class Views:
         }
 
     def sums(self) -> dict[tuple[int, int], NDArray[np.float64]]:
-        """(member, round) -> the sum that it opened."""
+        """Return (member, round) -> the sum that the member opened."""
         opened = self.frame.filter(pl.col("kind") == SUM)
         return {
             (src, round): np.array(values, float)

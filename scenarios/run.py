@@ -26,6 +26,7 @@ from scenarios.facts.training import sampling_rate
 from scenarios.format.observers import observers_from
 from scenarios.kinds.studies import STUDY_TABLES
 from scenarios.objects import NOTHING, Objects
+from scenarios.reading.packages import packages_in
 from scenarios.runs.folder import RunFolder
 from scenarios.runs.recorder import Recorder
 from scenarios.runs.summary import summarise
@@ -292,4 +293,5 @@ def _manifest(scenario: Scenario, parts: Parts, mode: str) -> dict[str, Any]:
         "mixing": mixing.properties(parts.weights),
         **({"objects": parts.objects.facts()} if parts.objects else {}),
         **({"metrics": packages()} if of_plugins() else {}),
+        **({"plugins": dict(used)} if (used := packages_in(scenario)) else {}),
     }

@@ -7,8 +7,6 @@ that compare several tables are in :mod:`scenarios.checks.run`; reading files an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -19,9 +17,9 @@ from scenarios.kinds.adversaries import Adversary
 from scenarios.kinds.aggregations import Aggregation
 from scenarios.kinds.compute import Compute, Detector
 from scenarios.kinds.data import Data
-from scenarios.kinds.faults import DEFAULT_FAULT, Fault
+from scenarios.kinds.faults import Fault
 from scenarios.kinds.links import Network
-from scenarios.kinds.mixing import DEFAULT_MIXING, Mixing
+from scenarios.kinds.mixing import Mixing
 from scenarios.kinds.partitions import IidPartition, Partition
 from scenarios.kinds.privacy import Privacy
 from scenarios.kinds.protocols import Protocol
@@ -59,12 +57,12 @@ def filled(raw: Any) -> Any:
     exchange, privacy = raw["protocol"].get("exchange"), raw.get("privacy")
     result = dict(raw)
     if isinstance(faults := raw.get("fault"), list | tuple):
-        result["fault"] = [{"kind": DEFAULT_FAULT} | f if isinstance(f, dict) else f for f in faults]
+        result["fault"] = [Fault.with_usual(fault) for fault in faults]
     if exchange == "secure":
         result.setdefault("secure", {})
     mixing = raw.get("mixing", {} if _needs_mixing(raw.get("topology")) else None)
-    if isinstance(mixing, dict):
-        result["mixing"] = {"kind": DEFAULT_MIXING} | mixing
+    if mixing is not None:
+        result["mixing"] = Mixing.with_usual(mixing)
     if isinstance(privacy, dict) and exchange in ("ldp", "secure"):
         noise, law = ("sum", usual_law(raw)) if exchange == "secure" else ("member", "gaussian")
         result["privacy"] = {"noise": noise, "law": law} | privacy
@@ -99,27 +97,35 @@ class Scenario(Table):
 
     Example:
         >>> raw = sv.load("quickstart").raw
-        >>> sv.Scenario.from_dict(raw).topology.kind
+        >>> sv.load(raw).scenario.topology.kind
         'regular'
-        >>> sv.Scenario.from_dict(raw | {"seed": -1})
+        >>> sv.load(raw | {"seed": -1})
         Traceback (most recent call last):
         scenarios.load.ScenarioErrors: scenario: seed: must be at least 0, got -1
     """
 
     format: Literal[1] = Field(description="version of this format: 1")
-    name: str = Field(pattern=r"^[a-z0-9_-]+$", description="short name: a-z, 0-9, _ and -")
-    description: str = Field(default="", description="what is simulated, in prose")
-    expect: str = Field(default="", description="the expected outcome, in prose")
-    seed: int = Field(default=1, ge=0, lt=2**63, description="seed of every random stream")
+    name: str = Field(
+        pattern=r"^[a-z0-9_-]+$", examples=["quickstart"], description="short name: a-z, 0-9, _ and -"
+    )
+    description: str = Field(
+        default="", examples=["Sixteen nodes learn digits."], description="what is simulated, in prose"
+    )
+    expect: str = Field(
+        default="", examples=["Accuracy near 0.86."], description="the expected outcome, in prose"
+    )
+    seed: int = Field(default=1, ge=0, lt=2**63, examples=[7], description="seed of every random stream")
     tie_seed: int | None = Field(
         default=None,
         ge=0,
         lt=2**63,
+        examples=[7],
         description="events of one instant happen in an order drawn from it; absent: in the order of their causes",
     )
     stop_after: Duration | None = Field(
         default=None,
         gt=0,
+        examples=["60 s"],
         description='virtual time at which the run is stopped: "60 s"; absent: at its own end',
     )
     topology: Topology
@@ -128,7 +134,7 @@ class Scenario(Table):
         description="weights of the gossip average; absent: metropolis, or those that the links of a topology "
         "that changes bring along",
     )
-    network: Network
+    network: Network = Field(description="links between nodes: latency, rates and losses")
     region: tuple[Region, ...] = Field(
         default=(), strict=False, description="named groups of nodes, one [[region]] each"
     )
@@ -142,32 +148,19 @@ class Scenario(Table):
     data: Data
     partition: Partition = IidPartition()
     model: Model
-    training: Training
+    training: Training = Field(description="local updates: steps of an optimiser on a node's own samples")
     protocol: Protocol
     secure: Secure | None = Field(
         default=None, description='secure aggregation; only with exchange = "secure"'
     )
     privacy: Privacy | None = Field(default=None, description='needed unless exchange = "plain"')
-    adversary: Adversary = Adversary()
-    evaluation: Evaluation = Evaluation()
+    adversary: Adversary = Field(default=Adversary(), description="the adversary; all its parts act together")
+    evaluation: Evaluation = Field(
+        default=Evaluation(), description="when and against what the models are measured"
+    )
     sweep: Sweep | None = Field(default=None, description="runs of `sottovoce sweep`")
-    study: Study = Study()
+    study: Study = Field(default=Study(), description="seeds of a what-if study, and attacks on its runs")
     whatif: tuple[Whatif, ...] = Field(default=(), strict=False, description="variants of `sottovoce whatif`")
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any], base: Path | None = None) -> Scenario:
-        """Check a scenario that is in memory; errors are those of a scenario file.
-
-        Args:
-            raw: the scenario in plain TOML types: dicts, lists, text, numbers and truth values.
-            base: the folder that relative file names start at; the working directory by default.
-
-        Raises:
-            scenarios.load.ScenarioErrors: all problems of the scenario.
-        """
-        from scenarios.load import resolve  # it imports this module
-
-        return resolve(raw, base)
 
     @model_validator(mode="before")
     @classmethod

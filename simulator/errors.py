@@ -1,4 +1,4 @@
-"""The exceptions of sottovoce.
+"""Exceptions of sottovoce.
 
 ::
 

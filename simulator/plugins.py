@@ -14,7 +14,7 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Return its name."""
 
 
 _Object = TypeVar("_Object", bound=Named)
@@ -40,14 +40,32 @@ def load(point: EntryPoint) -> Any:
     try:
         return point.load()
     except Exception as error:  # whatever a package of others raises while it is imported
+        told = next(iter(str(error).splitlines()), "").rstrip(".")
         raise ConfigurationError(
-            f"{origin(point)} cannot be loaded: {type(error).__name__}: {error}; repair or uninstall it"
+            f"{origin(point)} cannot be loaded: {type(error).__name__}: {told}; {_repair(told)}"
         ) from error
 
 
-def package_of(point: EntryPoint) -> tuple[str, str] | None:
-    """Return name and version of the package that an entry point belongs to; None if it has none."""
-    return None if point.dist is None else (point.dist.name, point.dist.version)
+def _repair(told: str) -> str:
+    """Return what to do about an error of a plug-in's import."""
+    if "partially initialized module" in told:
+        return (
+            "plug-ins are loaded while the tables of a scenario are defined: import families from scenarios.kinds at "
+            "the top, and scenarios.schema, scenarios.load, scenarios.run and names of sottovoce inside of functions"
+        )
+    if "non-annotated attribute" in told:
+        return "annotate a fact that is no key as ClassVar: name: ClassVar[float] = 0.0"
+    return "repair or uninstall it"
+
+
+def package_of(point: EntryPoint) -> tuple[str, str]:
+    """Return name and version of the package that an entry point belongs to; "unknown", "" if it has none."""
+    return ("unknown", "") if point.dist is None else (point.dist.name, point.dist.version)
+
+
+def packages(group: str) -> dict[str, str]:
+    """Map names of the entry points of a group to package and version, without loading them."""
+    return {point.name: " ".join(package_of(point)).strip() for point in points(group)}
 
 
 def declared(group: str, family: type[_Object], own: Iterable[_Object]) -> Mapping[str, _Object]:

@@ -1,7 +1,7 @@
 """Named streams of randomness: every draw belongs to a key, never to an order of draws.
 
 A key is the run's seed and a path of names and numbers, such as ``("node", 3, "noise", 17)``. Adding a
-consumer, an adversary or a plot cannot shift anybody else's numbers, which is what makes what-ifs paired.
+consumer, an adversary or a plot does not change the numbers of others, which makes what-ifs paired.
 
 Draws that are made by the million, one or more a message, take whole arrays of keys at once: ``root`` hashes what
 a stream's keys have in common, ``absorb`` one 64-bit word of the key after another, and ``unit`` ends in a number::
@@ -39,7 +39,7 @@ Law: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class Prefix:
-    """The first parts of many keys, hashed once: ``Prefix(seed, a).uniforms(b)`` draws from the key (seed, a, b)."""
+    """First parts of many keys, hashed once: ``Prefix(seed, a).uniforms(b)`` draws from the key (seed, a, b)."""
 
     __slots__ = ("_hash",)
 
@@ -88,7 +88,7 @@ def root(seed: int, *key: Part) -> np.uint64:
 
 
 def absorb(h: NDArray[np.uint64] | np.uint64, words: NDArray[np.integer[Any]] | int) -> NDArray[np.uint64]:
-    """The hashes of keys that are one word longer.
+    """Return the hashes of keys that are one word longer.
 
     Args:
         h: hashes so far, from :func:`root` or from this function.

@@ -36,8 +36,18 @@ SIZES: Mapping[str, Decimal] = {
 }
 PERCENT: Mapping[str, Decimal] = {"%": Decimal("0.01")}
 
-_QUANTITY = re.compile(r"\s*([+-]?[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
+_NUMBER = r"[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_QUANTITY = re.compile(rf"\s*([+-]?{_NUMBER})\s*(\S*)\s*")
 _SAME_UNIT = {"µs": "us", "μs": "us"}  # micro sign and Greek mu look alike and are both typed
+
+
+def pattern(units: Mapping[str, Decimal]) -> str:
+    """Return a regular expression, for Python and for JSON Schema, of the texts that :func:`parse` reads.
+
+    Texts with a minus sign are left out, as no quantity of a scenario file is negative.
+    """
+    names = [*units, *(written for written, unit in _SAME_UNIT.items() if unit in units)]
+    return rf"^\s*\+?{_NUMBER}\s*({'|'.join(names)})\s*$"
 
 
 def parse(text: str, units: Mapping[str, Decimal], example: str) -> float:

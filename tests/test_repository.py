@@ -15,10 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from scenarios import schema
-from scenarios.format.tables import Table, keys_of
 from scenarios.load import load
-from scenarios.reading import choices
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("simulator", "protocols", "analysis", "scenarios", "sottovoce")
@@ -167,72 +164,10 @@ def test_simulated_keys_are_not_sold_as_secret() -> None:
     assert "derived from the run's seed and are not secret" in (ROOT / "SECURITY.md").read_text()
 
 
-# ---------------------------------------------------------------- scenarios and their documentation
+# ---------------------------------------------------------------- scenarios
 
 
 @pytest.mark.parametrize("name", ["quickstart", "tradeoff", "family", "whatif_byzantine"])
 def test_shipped_scenarios_are_valid_and_state_their_expected_outcome(name: str) -> None:
     scenario = load(Path(name)).scenario
     assert len(scenario.expect) > 80
-
-
-Row = dict[str, str]
-
-
-def documented() -> dict[str, list[Row]]:
-    """docs/formats.md: table of the scenario (its dotted name) -> rows by the names of their columns."""
-    text = (ROOT / "docs" / "formats.md").read_text()
-    found: dict[str, list[Row]] = {}
-    for title, body in re.findall(r"^### \[+([\w.]+)\]+\n(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL):
-        head, _, *lines = [line for line in body.splitlines() if line.startswith("|")]
-        cells = [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in [head, *lines]]
-        found[title] = [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
-    return found
-
-
-def tables(model: type[Table], prefix: str = "") -> Iterator[tuple[str, type[Table]]]:
-    """Every table of a scenario under its dotted name, once for each kind."""
-    for name, field in keys_of(model).items():
-        for inner in choices.models_of(field.annotation):
-            yield f"{prefix}{name}", inner
-            yield from tables(inner, f"{prefix}{name}.")
-
-
-TABLES = list(dict.fromkeys(tables(schema.Scenario)))
-
-
-NESTED = {
-    ("adversary.byzantine", "attack"): {"kind": "sign-flip"},
-    ("network", "latency"): {"kind": "constant", "value": "50 ms"},
-    ("fault", "up"): {"kind": "weibull", "mean": "60 s", "shape": 0.6},
-    ("fault", "down"): {"kind": "exponential", "mean": "5 s"},
-    ("compute", "slowdown"): {"kind": "lognormal", "sigma": 0.5},
-}
-"""Tables inside tables that have to be there."""
-
-
-@pytest.mark.parametrize(("name", "model"), TABLES, ids=[f"{n}-{m.__name__}" for n, m in TABLES])
-def test_every_key_is_documented_with_its_default_and_a_valid_example(name: str, model: type[Table]) -> None:
-    words = set(choices.kinds_of(model))
-    examples: dict[str, object] = {}
-    for key, field in keys_of(model).items():
-        rows = [
-            row
-            for row in documented()[name]
-            if row["key"] == f"`{key}`"
-            and (row.get("of kind", "all") == "all" or words & set(row["of kind"].split(", ")))
-        ]
-        assert len(rows) == 1, f"[{name}] {key} has {len(rows)} rows"
-        assert field.is_required() == (rows[0]["default"] == "required"), key
-        if choices.models_of(field.annotation):
-            continue
-        examples[key] = tomllib.loads(f"x = {rows[0]['example'].strip('`')}")["x"]
-        if isinstance(field.default, str | int | float) and key != "kind":
-            shown = tomllib.loads(f"x = {rows[0]['default'].strip('`')}")["x"]
-            assert shown == field.default, key
-    nested = {k: f for k, f in keys_of(model).items() if choices.models_of(f.annotation) and f.is_required()}
-    model.model_validate(examples | {key: NESTED[name, key] for key in nested})
-
-
-def test_the_documentation_has_no_table_that_does_not_exist() -> None:
-    assert set(documented()) == {name for name, _ in TABLES}

@@ -1,4 +1,4 @@
-"""Figure of a search for the breaking point: accuracy lost by number of Byzantine nodes."""
+"""Figure of a search for the breaking point: accuracy loss by number of Byzantine nodes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from simulator.errors import StorageError
 
 
 def has_breaking(study: Study) -> bool:
-    """Whether a study looked for a breaking point."""
+    """Return whether a study searched for a breaking point."""
     return study.kind == "breaking"
 
 
 def breaking_figure(study: Study) -> Figure:
-    """Accuracy lost by number of Byzantine nodes, against the same nodes being honest: mean and 95 % t interval.
+    """Draw accuracy loss by number of Byzantine nodes, against honest runs: mean and 95 % t interval.
 
-    One seed has no interval, and no bar.
+    With one seed there is no interval and no bar.
 
     Raises:
         StorageError: the search did not finish.
@@ -65,7 +65,7 @@ def _found(study: Study) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise StorageError(f"{file}: is not there or damaged ({error}); run the search to its end") from error
+        raise StorageError(f"{file}: is missing or damaged ({error}); run the search to its end") from error
     for table in (found, *found["costs"]):  # searches of earlier versions have another name for the number
         if "liars" in table:
             table["byzantine"] = table.pop("liars")
@@ -78,7 +78,7 @@ FIGURES = (
         has_breaking,
         breaking_figure,
         "Accuracy lost by number of Byzantine nodes, against the same nodes being honest{over}. {bars} "
-        "Dashed: the mark; red: the smallest number found that passes it.",
+        "Dashed: the limit; red: the smallest number found that exceeds it.",
         of="study",
         place=30,
         alone=True,

@@ -20,7 +20,7 @@ from simulator.plugins import declared
 
 @cache
 def own() -> tuple[Figure, ...]:
-    """List the figures of sottovoce, in the order a reader wants them."""
+    """List the figures of sottovoce, in reading order."""
     found: list[Figure] = []
     for module in pkgutil.iter_modules(analysis.figures.__path__):
         if f"analysis.figures.{module.name}" != __name__:
@@ -48,13 +48,13 @@ def names() -> list[str]:
 
 
 def plot(path: Path) -> list[Path]:
-    """Draw everything that fits.
+    """Draw every figure that fits.
 
     Args:
         path: a run folder (finished or not) or a study folder.
 
     Returns:
-        The pictures written, in the order a reader wants them.
+        The pictures written, in reading order.
 
     Raises:
         ConfigurationError: a figure of a plug-in fails.
@@ -67,7 +67,7 @@ def plot(path: Path) -> list[Path]:
 
 
 def fitting(subject: Run | Study) -> list[Figure]:
-    """List the figures that fit a run or a study, in the order a reader wants them.
+    """List the figures that fit a run or a study, in reading order.
 
     Raises:
         ConfigurationError: a figure of a plug-in fails.
@@ -87,11 +87,11 @@ def fitting(subject: Run | Study) -> list[Figure]:
 
 
 def caption(name: str, seeds: str = "") -> str:
-    """Return the words under a figure.
+    """Return the caption of a figure.
 
     Args:
-        name: of the figure's file, without its ending.
-        seeds: of a study's figure, over how many (:func:`analysis.tables.estimate.seeds_in_words`).
+        name: of the figure's file, without its extension.
+        seeds: for a study's figure, the number of seeds in words (:func:`analysis.tables.estimate.seeds_in_words`).
 
     Raises:
         KeyError: no figure has that name.
@@ -104,7 +104,7 @@ def _fits(one: Figure, subject: Run | Study) -> bool:
         return one.fits(subject)
     except SottovoceError:
         raise
-    except Exception as error:  # whatever a figure of others raises
+    except Exception as error:  # a figure of a plug-in may raise anything
         raise _failed(one, error) from error
 
 
@@ -113,7 +113,7 @@ def _drawn(one: Figure, subject: Run | Study) -> figure.Figure:
         return one.draw(subject)
     except SottovoceError:
         raise
-    except Exception as error:  # whatever a figure of others raises
+    except Exception as error:  # a figure of a plug-in may raise anything
         if one in own():
             raise
         raise _failed(one, error) from error

@@ -1,4 +1,4 @@
-"""What a growing coalition learns: ε and loss a round against the number of colluders, one line a series."""
+"""Figure of coalitions: ε and loss per round against the number of colluders, one line per series."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from analysis.tables.estimate import estimate, seeds_in_words
 from simulator.errors import StorageError
 
 FEWEST = 3
-"""Sizes of coalitions without which there is no curve."""
+"""Number of coalition sizes below which there is no curve."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one coalition of one run learnt, at its end.
+    """Result of one coalition of one run, at its end.
 
     Args:
         series: of the study.
-        observers: who.
-        size: how many nodes.
+        observers: the coalition.
+        size: number of nodes in it.
         around: whether they are all neighbours of one node.
         basis: of the claims.
         worst: the largest ε of a victim.
-        median: over victims.
-        loss: the largest μ² of a victim divided by rounds, in units of what one update costs alone.
-        middle: the median of that.
+        median: the median ε over victims.
+        loss: the largest μ² of a victim divided by rounds, in units of the loss of one update released alone.
+        middle: the median of the same.
     """
 
     series: str
@@ -48,7 +48,7 @@ class Seen:
 
 
 def has_coalitions(study: Study) -> bool:
-    """Whether a sweep's runs were accounted for coalitions of several sizes."""
+    """Return whether a sweep's runs were accounted for coalitions of several sizes."""
     if study.kind != "sweep":
         return False
     try:
@@ -58,7 +58,7 @@ def has_coalitions(study: Study) -> bool:
 
 
 def coalitions(study: Study) -> list[Seen]:
-    """Every coalition of nodes of every finished run, on every basis."""
+    """List every coalition of nodes of every finished run, on every basis."""
     found = []
     for identity, series in study.summaries.select("id", "series").iter_rows():
         run = study.run(identity)
@@ -97,10 +97,10 @@ def coalitions(study: Study) -> list[Seen]:
 
 
 def collusion_figure(study: Study) -> Figure:
-    """ε of the worst and of the median victim against the size of a coalition, for every series; means over seeds.
+    """Draw ε of the worst and of the median victim against coalition size, for every series; means over seeds.
 
-    Lines are the open-loop figures, thin dotted ones what is certified; hollow markers stand for all neighbours of
-    one node. Where the mean is infinite, "∞" stands at the top: large for open-loop, small for certified.
+    Lines are the open-loop figures, thin dotted ones the certified; hollow markers stand for all neighbours of one
+    node. Where the mean is infinite there is "∞" at the top: large for open-loop, small for certified.
 
     Raises:
         StorageError: too few sizes of coalitions were accounted for.
@@ -176,7 +176,7 @@ def _line(ax: Axes, mine: Sequence[Seen], worst: bool, index: int, name: str, ba
 
 
 def _infinity(ax: Axes, size: int, index: int, colour: str, sign: str, certified: bool) -> None:
-    """A sign at the top of the axes, lower for every further series so that none hides another."""
+    """Draw a sign at the top of the axes, lower for every further series so that none hides another."""
     ax.text(
         size,
         0.99 - 0.055 * index,
@@ -190,7 +190,7 @@ def _infinity(ax: Axes, size: int, index: int, colour: str, sign: str, certified
 
 
 def _seeds(study: Study) -> str:
-    """Over how many seeds the means are."""
+    """Return the number of seeds in words."""
     counts = study.summaries.group_by("series").agg(pl.col("seed").n_unique())["seed"]
     return seeds_in_words(counts.to_list())
 
@@ -204,7 +204,7 @@ FIGURES = (
         "collusion",
         has_coalitions,
         collusion_figure,
-        "Privacy loss ε against the number of nodes that pool what they saw{over}. ∞: no guarantee.",
+        "Privacy loss ε against the number of nodes that pool their views{over}. ∞: no guarantee.",
         of="study",
         place=20,
         alone=True,

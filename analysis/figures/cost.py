@@ -1,4 +1,4 @@
-"""What protocols for secure sums cost: traffic and time against members, parameters and dropouts."""
+"""Figure of the cost of secure sums: traffic and time against members, parameters and dropouts."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1
 _AXES = {
     "members": "clients",
     "parameters": "parameters",
-    "dropout": "clients that are away (%)",
+    "dropout": "clients that are down (%)",
 }
-"""What a series may vary, in the order in which it is looked for, and what its axis is called."""
+"""Quantities a series may vary, in the order of the search, and the labels of their axes."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run's sums cost.
+    """Traffic and duration of one run's sums.
 
     Args:
         protocol: of the sums, in words.
         series: of the study.
         x: members, parameters and dropout of the run.
-        mib: sent for one sum and member, what comes before the first sum spread over all.
+        mib: sent for one sum and member, with the setup before the first sum spread over all.
         time_s: virtual seconds of a round.
-        opened: the fraction of sums that were opened.
+        opened: fraction of sums that were opened.
     """
 
     protocol: str
@@ -61,24 +61,24 @@ class Cost:
 
 
 def has_costs(study: Study) -> bool:
-    """Whether a study is a sweep of protocols for secure sums against something else."""
+    """Return whether a study is a sweep of protocols for secure sums against another quantity."""
     found = costs(study) if study.kind == "sweep" else []
     return len({cost.protocol for cost in found}) > 1 and any(_varied(found, s) for s in _series(found))
 
 
 def costs(study: Study) -> list[Cost]:
-    """The finished runs of a study in which one server opens secure sums."""
+    """List the finished runs of a study in which one server opens secure sums."""
     found = []
     for identity, series in study.summaries.select("id", "series").iter_rows():
         if not (study.path / "runs" / identity / "manifest.json").is_file():
-            continue  # its folder was moved away; the table of summaries is still there
+            continue  # its folder was moved; the table of summaries is still there
         run = study.run(identity)
         scenario, summary = run.manifest["scenario"], run.summary
         secure, protocol = scenario.get("secure"), scenario.get("protocol", {})
         if summary is None or secure is None or protocol.get("kind") != "fedavg":
             continue
         members = run.manifest["topology"]["nodes"] - 1
-        rounds = summary.get("rounds_done_max") or summary["rounds"]  # older runs know what was planned alone
+        rounds = summary.get("rounds_done_max") or summary["rounds"]  # older runs: planned
         sums = summary["sums_opened"] + summary["sums_skipped"]
         if not rounds or not sums:
             continue
@@ -101,9 +101,9 @@ def costs(study: Study) -> list[Cost]:
 
 
 def cost_figure(study: Study) -> Figure:
-    """Traffic of a member and duration of a round, for every series against what it varies; means over seeds.
+    """Draw traffic per member and duration of a round, for every series against what it varies; means over seeds.
 
-    Bars show the range over seeds. Where members come and go, also the fraction of sums that were opened.
+    Bars show the range over seeds. With churn, also the fraction of sums that were opened.
 
     Raises:
         StorageError: no run of the study opened a secure sum at a server.
@@ -139,7 +139,7 @@ def cost_figure(study: Study) -> Figure:
 
 
 def _corner(top: Axes, legend: Axes, found: Sequence[Cost], protocols: Sequence[str]) -> None:
-    """How many sums are opened, and what the lines are."""
+    """Draw the fraction of opened sums, and the legend of the lines."""
     away = [cost for cost in found if _varied(found, cost.series) == "dropout"]
     if away:
         _draw(top, away, protocols, "dropout", lambda cost: 100 * cost.opened)
@@ -198,7 +198,7 @@ def _series(found: Sequence[Cost]) -> list[str]:
 
 
 def _varied(found: Sequence[Cost], series: str) -> str | None:
-    """What differs between the runs of a series."""
+    """Return the quantity that differs between the runs of a series."""
     for key in ("dropout", "members", "parameters"):
         if len({cost.x[key] for cost in found if cost.series == series}) > 1:
             return key
@@ -206,7 +206,7 @@ def _varied(found: Sequence[Cost], series: str) -> str | None:
 
 
 def _away(scenario: Mapping[str, Any]) -> float:
-    """The fraction of time that members who come and go are away."""
+    """Return the fraction of time that members under churn are down."""
     for fault in scenario.get("fault", ()):
         if fault["kind"] == "sessions":
             up, down = (parse(fault[law]["mean"], DURATIONS, "12 s") for law in ("up", "down"))

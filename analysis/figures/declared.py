@@ -1,4 +1,4 @@
-"""A declared figure: when it fits, how it is drawn, and the words under it."""
+"""Declared figures: condition, drawing and caption."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ GROUP = "sottovoce.figures"
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of runs, or of studies.
+    """Figure of runs, or of studies.
 
     Args:
-        name: of the picture, without its ending.
-        fits: called with the :class:`~analysis.store.Run` or :class:`~analysis.store.Study`; whether there is
-            something to draw.
+        name: of the picture, without its extension.
+        fits: called with the :class:`~analysis.store.Run` or :class:`~analysis.store.Study`; returns whether there is
+            anything to draw.
         draw: called with the same where it fits.
-        caption: the words under it. Of a study's figure, ``{over}`` becomes " (one seed, no interval)" or
-            ", means over 8 seeds", ``{bars}``, ``{range}``, ``{shade}`` and ``{blue}`` what is said of intervals.
-        of: what it is drawn of.
+        caption: text under it. For a study's figure, ``{over}`` becomes " (one seed, no interval)" or
+            ", means over 8 seeds", and ``{bars}``, ``{range}``, ``{shade}`` and ``{blue}`` describe intervals.
+        of: whether it is of runs or of studies.
         place: smaller ones come first; those of plug-ins come last.
-        alone: whether, of a study that it fits, no other figure of sottovoce is drawn.
+        alone: whether no other figure of sottovoce is drawn of a study that it fits.
     """
 
     name: str
@@ -39,15 +39,15 @@ class Figure:
     alone: bool = False
 
     def words(self, seeds: str = "") -> str:
-        """Return the words under the figure.
+        """Return the caption of the figure.
 
         Args:
-            seeds: of a study's figure, over how many (:func:`analysis.tables.estimate.seeds_in_words`).
+            seeds: for a study's figure, the number of seeds (:func:`analysis.tables.estimate.seeds_in_words`).
         """
         one = seeds == ONE_SEED
         told = {
             "over": f" ({ONE_SEED})" if one else f", means over {seeds}",
-            "bars": "" if one else "Bars: 95 % t intervals over seeds; a point without a bar is of one seed.",
+            "bars": "" if one else "Bars: 95 % t intervals over seeds; no bar: a single seed.",
             "range": "" if one else "Bars: the range over seeds.",
             "shade": "" if one else "Shaded, where there are few curves: the range over seeds.",
             "blue": "there is one pair, and no interval."

@@ -1,4 +1,4 @@
-"""The heat map of attacks against defences."""
+"""Heat map of attacks against defences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PANELS = (("accuracy_mean", "mean over honest nodes"), ("accuracy_worst", "wors
 
 
 def heat_figure(study: Study) -> Figure:
-    """Accuracy in per cent of every attack on every defence, and of the worst attack, marked in its row.
+    """Draw accuracy in per cent of every attack on every defence, and of the worst attack, marked in its row.
 
     Two panels: the mean over honest nodes, and the worst of them. Means over seeds.
     """

@@ -13,11 +13,11 @@ from analysis.store import Run
 from simulator.errors import StorageError
 
 COLUMNS = 3
-"""Most panels side by side."""
+"""Largest number of panels side by side."""
 
 
 def recorded(run: Run) -> dict[str, str]:
-    """Map what a run measured by metrics of plug-ins to the package that each is from."""
+    """Map each metric of a plug-in that a run measured to the package it is from."""
     packages = run.manifest.get("metrics") or {}
     if not packages or not run.has("metrics"):
         return {}
@@ -30,7 +30,7 @@ def recorded(run: Run) -> dict[str, str]:
 
 
 def measurements_figure(run: Run) -> Figure:
-    """Draw one panel a metric: single nodes thin and their mean bold, or the value of all nodes.
+    """Draw one panel per metric: single nodes thin and their mean bold, or the value of all nodes.
 
     Raises:
         StorageError: the run has no metric of a plug-in.

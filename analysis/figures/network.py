@@ -16,13 +16,13 @@ from analysis.figures import declared, style
 from analysis.store import Run
 
 ROLES = {"honest": (style.SKY, "o"), "curious": (style.ORANGE, "D"), "Byzantine": (style.VERMILION, "s")}
-"""Fill and marker of a node by role; the marker carries the role on grey paper."""
+"""Fill and marker of a node by role; the marker shows the role in greyscale print."""
 
 _FORCE_LIMIT = 300
 
 
 def roles(run: Run) -> dict[int, str]:
-    """Role of every node; a Byzantine node that is curious too counts as Byzantine."""
+    """Return the role of every node; a Byzantine node that is also curious counts as Byzantine."""
     byzantine, curious = set(run.manifest.get("byzantine") or ()), set(run.manifest.get("curious") or ())
     return {
         node: "Byzantine" if node in byzantine else "curious" if node in curious else "honest"
@@ -62,7 +62,7 @@ def network_figure(run: Run) -> Figure:
             fill, marker = ROLES[role[node]]
             ring = colours(scale(accuracy[node])) if node in accuracy else style.LIGHT
             gone = node in down
-            # On a crowded picture the few special nodes would drown.
+            # In a crowded picture the few special nodes would be hard to see.
             ms = size * 1.6 if count > 60 and (gone or role[node] != "honest") else size
             look: dict[str, Any] = {"marker": marker, "ls": "", "ms": ms, "mew": size / 4.5}
             ax.plot(*where[node], mec=ring, mfc="white" if gone else fill, zorder=2, **look)
@@ -119,7 +119,7 @@ def _layout(graph: nx.Graph, kind: str, topology: dict[str, Any]) -> dict[int, t
 
 
 def _label_offset(where: dict[int, tuple[float, float]], node: int, size: float) -> tuple[float, float]:
-    """Outwards from the middle, clear of the marker."""
+    """Return the offset outwards from the middle, clear of the marker."""
     middle = [sum(p[axis] for p in where.values()) / len(where) for axis in (0, 1)]
     dx, dy = where[node][0] - middle[0], where[node][1] - middle[1]
     length = math.hypot(dx, dy)

@@ -19,15 +19,14 @@ from simulator.errors import StorageError
 
 
 def has_paired(study: Study) -> bool:
-    """Whether a what-if has a finished variant to compare with its baseline."""
+    """Return whether a what-if has a finished variant to compare with its baseline."""
     return study.kind == "whatif" and bool(study_differences(study))
 
 
 def paired_figure(study: Study) -> Figure:
-    """Every variant's difference to the baseline: each seed (faint), mean and 95 % t interval.
+    """Draw every variant's difference to the baseline: each seed (faint), mean and 95 % t interval.
 
-    One panel per metric; what has no finite difference is said in words, and a mean that leaves such
-    seeds out is hollow.
+    One panel per metric; a missing finite difference is noted in words, and a mean without such seeds is hollow.
 
     Raises:
         StorageError: there is no finished variant, or no baseline to compare it with.
@@ -65,12 +64,12 @@ def paired_figure(study: Study) -> Figure:
 
 
 def _row_name(one: Difference) -> str:
-    """The variant or series, with the swept values of its point."""
+    """Return the variant or series, with the swept values of its point."""
     return ", ".join([one.variant, *(f"{k.rpartition('.')[2]} = {plain(v)}" for k, v in one.setting)])
 
 
 def _paired_legend(pairs: str) -> list[Line2D]:
-    """What dots and bars are; ``pairs`` says how many seeds there are."""
+    """Return the legend of dots and bars; ``pairs`` is the number of seeds in words."""
     grey: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3, "mfc": style.GREY, "mec": "none", "alpha": 0.5}
     blue: dict[str, Any] = {"color": style.BLUE, "marker": "o", "ms": 4}
     if pairs == ONE_SEED:
@@ -99,7 +98,7 @@ def _draw_difference(ax: Axes, one: Difference, row: int) -> None:
             ax.plot(
                 [one.low, one.high], [row, row], color=style.BLUE, lw=1.5, solid_capstyle="butt", zorder=3
             )
-        # Hollow where the mean leaves seeds out: the note beside it says which.
+        # Hollow where the mean leaves seeds out: the note beside it names them.
         fill = "white" if one.note else style.BLUE
         ax.plot(one.mean, row, marker="o", ms=4, color=style.BLUE, mfc=fill, zorder=4)
     words = signed(one.estimate) if math.isinf(one.mean) else ""

@@ -1,4 +1,4 @@
-"""Figure of a run: samples of each class at each node, and how many samples each node trains on."""
+"""Figure of a run: samples of each class at each node, and training samples of each node."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from analysis.store import Run
 from simulator.errors import StorageError
 
 FEW_NODES, FEW_CLASSES = 40, 30
-"""Up to here every node and class can be told apart, and gets its own mark."""
+"""Largest numbers of nodes and classes with a bubble for each."""
 
 _TICK_POINTS = 8
 
 
 def has_partition(run: Run) -> bool:
-    """Whether a run says what its nodes hold; runs of early versions do not."""
+    """Return whether a run recorded its partition; runs of early versions did not."""
     return bool(run.manifest.get("samples_per_node"))
 
 
 def partition_figure(run: Run) -> Figure:
-    """Draw what the manifest says of ``samples_per_node`` and ``labels_per_node``.
+    """Draw ``samples_per_node`` and ``labels_per_node`` of the manifest.
 
-    Few nodes and classes get a bubble each, its area the number of samples, under bars of the nodes' totals.
-    More get a heat map of the classes' shares, nodes in the order of their most frequent class, beside a histogram
-    of totals. Without classes there are totals only.
+    Few nodes and classes are shown as bubbles, their areas the numbers of samples, under bars of the nodes' totals.
+    More are shown as a heat map of the classes' shares, nodes in the order of their most frequent class, beside a
+    histogram of totals. Without classes there are totals only.
 
     Raises:
-        StorageError: the run does not say what its nodes hold.
+        StorageError: the run did not record its partition.
     """
     sizes = np.asarray(run.manifest.get("samples_per_node") or (), dtype=np.int64)
     if not len(sizes):
@@ -107,7 +107,7 @@ def _bubbles(counts: NDArray[np.int64], names: list[str]) -> Figure:
 
 
 def _steps(largest: int) -> list[int]:
-    """Three round numbers that span the bubbles: 1, 2 or 5 times a power of ten."""
+    """Return three round numbers that span the bubbles: 1, 2 or 5 times a power of ten."""
     digit = 10 ** int(np.log10(largest))
     top = max(step * digit for step in (1, 2, 5) if step * digit <= largest)
     return sorted({max(1, top // 10), max(1, round(top / 2)), top})
@@ -116,7 +116,7 @@ def _steps(largest: int) -> list[int]:
 def _heat_map(counts: NDArray[np.int64], names: list[str]) -> Figure:
     classes = counts.shape[1]
     sizes = counts.sum(axis=1)
-    with np.errstate(invalid="ignore"):  # who holds nothing has no shares and stays white
+    with np.errstate(invalid="ignore"):  # a node without samples has no shares and stays white
         shares = counts / sizes[:, None]
     leading = np.where(sizes > 0, counts.argmax(axis=1), classes)
     order = np.lexsort((-np.nan_to_num(shares.max(axis=1)), leading))
@@ -165,7 +165,7 @@ def _histogram(ax: Axes, sizes: NDArray[np.int64]) -> None:
         edges = np.unique(np.rint(np.geomspace(low, high + 1, 18))) - 0.5
     else:
         width = max(1, -(-(high - low + 1) // 25))
-        # Bars around whole numbers; a single size gets some room, not the whole axis.
+        # Bars around whole numbers; a single size gets some space, not the whole axis.
         edges = np.arange(low - 0.5, high + width + 0.5, width)
         if low == high:
             ax.set_xlim(low - 5.5, high + 5.5)
@@ -182,7 +182,7 @@ FIGURES = (
         "partition",
         has_partition,
         partition_figure,
-        "Training data: samples of each class at each node, and samples of each node in all.",
+        "Training data: samples of each class at each node, and total samples of each node.",
         place=50,
     ),
 )

@@ -1,4 +1,4 @@
-"""How the runs of a study get there: accuracy of every series against local updates, time and traffic."""
+"""Figure of a study: accuracy of every series against local updates, time and traffic."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Floats = NDArray[np.float64]
 
 _POINTS = 200
 _BANDS = 4
-"""Up to so many curves the spread over seeds is shown; more would hide one another."""
+"""Largest number of curves with a shaded spread over seeds; more would hide one another."""
 _ROOM = 0.25
-"""How far below the lowest end the axis of accuracy begins."""
+"""Distance of the lower end of the accuracy axis from the lowest final accuracy."""
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 _AXES = (
     ("rounds", "local updates of a node, mean"),
@@ -37,12 +37,12 @@ _AXES = (
 
 @dataclass(frozen=True)
 class Course:
-    """One run's way: arrays of one length, by increasing time.
+    """Measurements of one run over time: arrays of one length, by increasing time.
 
     Args:
-        rounds: local updates of an honest node so far, mean over those that are up.
+        rounds: local updates of an honest node so far, mean over the nodes that are up.
         t_s: virtual seconds.
-        mib: sent so far by all nodes / their number, in MiB.
+        mib: MiB sent so far by all nodes / their number.
         accuracy: mean over honest nodes that are up.
     """
 
@@ -53,15 +53,15 @@ class Course:
 
 
 def has_progress(study: Study) -> bool:
-    """Whether any run of the study still has its metrics."""
+    """Return whether any run of the study still has its metrics."""
     return any(_measured(study, identity) for identity in study.summaries["id"])
 
 
 def progress_figure(study: Study) -> Figure:
-    """Mean accuracy of every series (variant, grid point) against local updates, time and traffic; mean over seeds.
+    """Draw mean accuracy of every series (variant, grid point) against local updates, time and traffic.
 
-    After its own end a run counts with its last accuracy. Up to four curves show the range over seeds. What sends
-    nothing is a level line in the panel of traffic.
+    Means are over seeds; after its end a run counts with its last accuracy. Up to four curves show the range over
+    seeds. A series without traffic is a level line in the panel of traffic.
 
     Raises:
         StorageError: no run of the study has metrics.
@@ -77,12 +77,12 @@ def progress_figure(study: Study) -> Figure:
             ax.set_xlabel(title)
             if key == "rounds":
                 ax.set_xlim(left=0)
-            else:  # what is quick and what is slow differ by orders of magnitude
+            else:  # fast and slow runs differ by orders of magnitude
                 ax.set_xscale("log")
                 ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 ax.xaxis.set_minor_formatter(NullFormatter())
         lowest = min(float(course.accuracy[-1]) for runs in found.values() for course in runs)
-        bottom = max(0.0, lowest - _ROOM)  # so that the ends can be told apart
+        bottom = max(0.0, lowest - _ROOM)  # so that the ends can be distinguished
         axes[0].set_ylim(bottom=bottom)
         for ax in axes[1:]:
             _begin_where_seen(ax, bottom)
@@ -94,7 +94,7 @@ def progress_figure(study: Study) -> Figure:
 
 
 def courses(study: Study) -> dict[str, list[Course]]:
-    """The runs with metrics by the name of their curve, in order of first appearance."""
+    """Group the runs with metrics by the name of their curve, in order of first appearance."""
     rows = [row for row in study.summaries.to_dicts() if _measured(study, row["id"])]
     named = _names(rows)
     found: dict[str, list[Course]] = {}
@@ -110,7 +110,7 @@ def _measured(study: Study, identity: str) -> bool:
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The series or variant of each run, with those swept keys that take several values in it."""
+    """Return the series or variant of each run, with those swept keys that take several values in it."""
     series = [
         label(row) if label(row) != BASELINE or row.get("variant") else _plain(rows, row) for row in rows
     ]
@@ -131,7 +131,7 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _plain(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
-    """A what-if's baseline, or the protocol in a sweep without series."""
+    """Return the name of a what-if's baseline, or the protocol in a sweep without series."""
     return BASELINE if any(other.get("variant") for other in rows) else str(row.get("protocol") or BASELINE)
 
 
@@ -173,7 +173,7 @@ def _draw(ax: Axes, key: str, name: str, runs: Sequence[Course], index: int, *, 
 
 
 def _begin_where_seen(ax: Axes, bottom: float) -> None:
-    """Cut off what no curve is seen in: a logarithmic axis would give it most of its room."""
+    """Cut off the range without visible curves, which would take most of a logarithmic axis."""
     seen: list[float] = []
     for line in ax.lines:
         x, y = np.asarray(line.get_xdata(), np.float64), np.asarray(line.get_ydata(), np.float64)
@@ -188,8 +188,8 @@ FIGURES = (
         "progress",
         has_progress,
         progress_figure,
-        "Mean accuracy of the honest nodes that are up{over}, against local updates, time and traffic. What "
-        "sends nothing is a level line in the panel of traffic. {shade}",
+        "Mean accuracy of the honest nodes that are up{over}, against local updates, time and traffic. A series "
+        "without traffic is a level line in the panel of traffic. {shade}",
         of="study",
         place=70,
     ),

@@ -1,4 +1,4 @@
-"""Figures of one run: accuracy against time and traffic, and the privacy loss as it grows."""
+"""Figures of one run: accuracy against time and traffic, and privacy loss over time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from simulator.errors import StorageError
 
 
 def has_accuracy(run: Run) -> bool:
-    """Whether a run was evaluated; a finished run must have been, and drawing it says so if not."""
+    """Return whether a run was evaluated; a finished run without evaluations raises when it is drawn."""
     return run.finished or (run.has("metrics") and not run.metrics.is_empty())
 
 
 def accuracy_figure(run: Run) -> Figure:
-    """Accuracy of every honest node that is up, their mean and their worst, against time and against traffic.
+    """Draw accuracy of every honest node that is up, their mean and their worst, against time and traffic.
 
     Scheduled outages are marked: ▼ node down, ▲ node back.
 
@@ -71,7 +71,7 @@ def accuracy_figure(run: Run) -> Figure:
 
 
 def _mark_outages(ax: Axes, outages: Sequence[Outage], end_s: float) -> None:
-    """Thin lines with ▼ and ▲ over the axes; node numbers only while few enough to be read."""
+    """Draw thin lines with ▼ and ▲ over the axes; node numbers only if there are few."""
     marks: dict[tuple[float, str], list[int]] = {}
     for outage in outages:
         if outage.down_s <= end_s:
@@ -101,17 +101,18 @@ def clock(run: Run) -> str:
 
 
 def has_epsilon(run: Run) -> bool:
-    """Whether a run's privacy loss was accounted."""
+    """Return whether a run's privacy loss was accounted."""
     return run.has("privacy") and run.privacy["epsilon"].drop_nulls().len() > 0
 
 
 def epsilon_figure(run: Run) -> Figure:
-    """ε as virtual time passes, per basis: each observer's worst victim, the worst of all, and the median
-    over victims of each one's worst observer.
+    """Draw ε over virtual time, per basis: each observer's worst victim, the worst of all, and the median victim.
 
-    An infinite ε is not drawn; a note says from when on there is no guarantee, for the worst and the median victim.
-    Nor is the local bound drawn beside the certified one, which is never larger, nor an open-loop ε at times when
-    some observer's view has none.
+    The median is over victims of each one's worst observer.
+
+    An infinite ε is not drawn; a note gives the time from which there is no guarantee, for the worst and the median
+    victim. The local bound is not drawn beside the certified one, which is never larger, and an open-loop ε is not
+    drawn at times when some observer's view has none.
 
     Raises:
         StorageError: no privacy loss has been accounted.
@@ -170,10 +171,10 @@ def epsilon_figure(run: Run) -> Figure:
 
 
 def by_basis(run: Run, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The rows worth a curve, by basis.
+    """Return the rows of the curves, by basis.
 
-    The fallback is the local bound and never says more than the certified one. An open-loop ε that some observer's
-    view lacks is left out for all: the worst of some is not the worst.
+    The fallback is the local bound and never below the certified figure. An open-loop ε that some observer's view
+    lacks is left out for all, as a maximum over some observers is not the maximum.
     """
     found = {basis: rows.filter(pl.col("basis") == basis) for basis in style.BASIS_DASH}
     if not found["certified"].is_empty():
@@ -185,7 +186,7 @@ def by_basis(run: Run, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 
 def _one_notion(run: Run) -> pl.DataFrame:
-    """The rows of the scenario's own unit and adjacency; a run may have been accounted for others too."""
+    """Return the rows of the scenario's own unit and adjacency; a run may have been accounted for others too."""
     rows = run.privacy.filter(pl.col("epsilon").is_not_null() & pl.col("epsilon").is_not_nan())
     if rows.is_empty():
         raise StorageError(
@@ -211,7 +212,7 @@ FIGURES = (
         has_accuracy,
         accuracy_figure,
         "Test accuracy of the honest nodes that are up, against virtual time and against traffic. Worst: "
-        "whichever node is worst at that time. ▼ a node goes down, ▲ it returns.",
+        "the lowest accuracy at that time. ▼ a node goes down, ▲ it returns.",
         place=10,
     ),
     declared.Figure(

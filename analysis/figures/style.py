@@ -1,4 +1,4 @@
-"""One look for every figure: colour-blind safe, sized for a paper column, no state shared between figures."""
+"""Common style of all figures: colour-blind safe, sized for a paper column, without shared state."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ BLACK, GREY, LIGHT = "#000000", "#7f7f7f", "#d0d0d0"
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY = "#E69F00", "#56B4E9"
 PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-"""Okabe & Ito (2008), without the yellow that vanishes on white paper."""
+"""Okabe & Ito (2008), without the yellow that is too pale on white paper."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BASIS_DASH: dict[str, Any] = {"certified": "-", "open-loop": (0, (4, 2)), "ldp-fallback": (0, (1, 1.2))}
 BASIS_COLOUR = {"certified": BLUE, "open-loop": VERMILION, "ldp-fallback": GREEN}
 
 FEWEST_TICKS = 3
-"""Ticks below which an axis cannot be read."""
+"""Number of ticks below which an axis cannot be read."""
 _FINER = (
     (1.0, 2.0, 5.0),
     (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
@@ -41,7 +41,7 @@ _FINER = (
 )
 
 COLUMN_INCHES, PAGE_INCHES = 3.45, 7.1
-"""Widths of one column and of a two-column page."""
+"""Widths of one column and of a two-column page, inches."""
 
 RC: dict[str, Any] = {
     "font.size": 8,
@@ -73,7 +73,7 @@ class WholeLocator(MaxNLocator):
     """Ticks at whole numbers, of which there may be fewer than three.
 
     Args:
-        most: intervals between ticks.
+        most: largest number of intervals between ticks.
     """
 
     def __init__(self, most: int = 9) -> None:
@@ -81,7 +81,7 @@ class WholeLocator(MaxNLocator):
 
 
 def applied() -> AbstractContextManager[None]:
-    """The house style while figures are filled; whatever the caller had set is back afterwards."""
+    """Return a context with the common style; the caller's settings are restored afterwards."""
     parameters: Any = RC
     return matplotlib.rc_context(parameters)
 
@@ -94,7 +94,7 @@ def figure(
     height: float = 2.6,
     **kwargs: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with ``rows`` × ``columns`` axes in reading order, in the house style.
+    """Make a figure with ``rows`` × ``columns`` axes in reading order, in the common style.
 
     Built without pyplot, so that nothing is kept alive after :func:`save` and no display is needed.
 
@@ -117,7 +117,7 @@ def save(made: Figure, path: Path) -> Path:
 
     Args:
         made: a figure; empty afterwards.
-        path: of the file; its folder is made if need be.
+        path: of the file; its folder is made if it does not exist.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with applied():
@@ -131,7 +131,7 @@ def save(made: Figure, path: Path) -> Path:
 
 
 def power(value: float) -> str:
-    """A small probability for a label: 10 to a power where it is one."""
+    """Format a small probability for a label: as a power of 10 where it is one."""
     exponent = math.log10(value) if value > 0 else math.nan
     whole = not math.isnan(exponent) and math.isclose(exponent, round(exponent), abs_tol=1e-9)
     return f"$10^{{{round(exponent)}}}$" if whole else f"{value:g}"
@@ -146,7 +146,7 @@ def percent_axis(axis: Axis) -> None:
 def enough_ticks(axis: Axis) -> None:
     """Give an axis at least three labelled ticks, where its own locator finds fewer.
 
-    Axes whose ticks were set one by one, or that have none on purpose, stay as they are.
+    Axes whose ticks were set individually, or that have none on purpose, are unchanged.
     """
     if (
         isinstance(axis.get_major_locator(), FixedLocator | NullLocator | WholeLocator)

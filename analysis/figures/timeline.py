@@ -1,4 +1,4 @@
-"""The timeline of a run as a picture, for people without Perfetto: a few nodes, a few rounds, one lane a node."""
+"""Static timeline of a run: a few nodes, a few rounds, one lane per node."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def write_timeline(shown: Timeline, folder: Path) -> Path:
 
 
 def timeline_figure(shown: Timeline) -> Figure:
-    """Draw at most 24 nodes and 400 messages; the line above the lanes says what was chosen.
+    """Draw at most 24 nodes and 400 messages; the line above the lanes states the selection.
 
-    Unless a window was asked for it is about four rounds long, from the start or from just before the first outage.
-    More nodes than fit are reduced to one that went down, or the first, and those it exchanges messages with.
+    Without a requested window it is about four rounds long, from the start or from just before the first outage. If
+    nodes do not fit, one that went down, or the first, is shown with those it exchanges messages with.
     """
     part, words = _close_up(shown)
     drawn = _between(part, arrows(part))
@@ -95,11 +95,11 @@ def timeline_figure(shown: Timeline) -> Figure:
     return made
 
 
-# ---------------------------------------------------------------- what is drawn
+# ---------------------------------------------------------------- selection
 
 
 def _close_up(shown: Timeline) -> tuple[Timeline, list[str]]:
-    """The nodes and the window that fit a picture, and what to say of them."""
+    """Select the nodes and the window that fit a picture, and describe the selection."""
     nodes, words = _nodes(shown)
     part = within(shown, nodes=nodes)
     if shown.cut:
@@ -141,7 +141,7 @@ def _nodes(shown: Timeline) -> tuple[tuple[int, ...], list[str]]:
 
 
 def _rounds(part: Timeline, sent: pl.DataFrame) -> tuple[int, int, int, int] | None:
-    """First and last round of the window, and from when until when it lasts."""
+    """Return first and last round of the window, and its start and end."""
     starts = sent.filter(pl.col("round") >= 0).group_by("round").agg(pl.col("sent_ns").min())
     begun = [(int(r), int(t)) for r, t in starts.sort("round").iter_rows()]
     if not begun:
@@ -149,7 +149,7 @@ def _rounds(part: Timeline, sent: pl.DataFrame) -> tuple[int, int, int, int] | N
     down = part.intervals.filter((pl.col("state") == DOWN) & (pl.col("from_ns") > begun[0][1]))
     first = 0
     if not down.is_empty():
-        # From a whole round before it, so that one sees what changed.
+        # From a whole round before it, so that the change is visible.
         first = sum(t <= int(down["from_ns"][0]) for _, t in begun) - 2
         first = max(0, min(first, len(begun) - ROUNDS))
     for length in (ROUNDS, ROUNDS - 1):
@@ -167,7 +167,7 @@ def _between(part: Timeline, messages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _thinned(messages: pl.DataFrame, most: int) -> pl.DataFrame:
-    """About ``most``, spread evenly and in step with no pattern: multiples of the golden ratio, modulo one."""
+    """Select about ``most`` messages, spread evenly: multiples of the golden ratio, modulo one."""
     if messages.height <= most:
         return messages
     spread = np.arange(messages.height) * ((math.sqrt(5) - 1) / 2) % 1
@@ -189,7 +189,7 @@ def _bars(ax: Axes, part: Timeline, lanes: dict[int, int], origin_ns: int, scale
             left, right = (from_ns - origin_ns) / scale, (until_ns - origin_ns) / scale
             top, bottom = lanes[node] + (0.0 if state == SENDING else -_HALF), lanes[node] + _HALF
             boxes.append([(left, top), (right, top), (right, bottom), (left, bottom)])
-        # Without recorded departures nothing is sending for long, but one should see when it was.
+        # Without recorded departures no sending has a duration, but its time should be visible.
         instants = state == SENDING and bool((slices["until_ns"] == slices["from_ns"]).all())
         look = _LOOK[state] | ({"edgecolor": style.ORANGE, "linewidth": 0.8} if instants else {})
         ax.add_collection(PolyCollection(boxes, zorder=zorder, **look), autolim=False)
@@ -226,7 +226,7 @@ def _crosses(
 
 
 def _ends(messages: pl.DataFrame, lanes: dict[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where arrows start (in the sending bar) and where they end (at the near edge of the receiver's bar)."""
+    """Return where arrows start (in the sending bar) and where they end (near edge of the receiver's bar)."""
     src, dst = (
         np.array([lanes[node] for node in messages[c].to_list()], dtype=np.float64) for c in ("src", "dst")
     )
@@ -234,10 +234,10 @@ def _ends(messages: pl.DataFrame, lanes: dict[int, int]) -> tuple[NDArray[np.flo
 
 
 def _clock(part: Timeline) -> tuple[str, float, int]:
-    """Unit of the axis, its nanoseconds, and where it starts counting."""
+    """Return the unit of the axis, its nanoseconds, and its origin."""
     span_ns = part.until_ns - part.from_ns
     name, scale = next((name, scale) for name, scale, least in _UNITS if span_ns >= least * scale)
-    # Close-ups late in a run would be labelled with seven digits of which two differ.
+    # Otherwise close-ups late in a run would have labels of seven digits of which two differ.
     return name, scale, part.from_ns if part.from_ns > 50 * span_ns else 0
 
 

@@ -1,4 +1,4 @@
-"""Figure of a sweep: the trade-off between privacy, utility and latency."""
+"""Figure of a sweep: trade-off between privacy, utility and latency."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _PANELS = (("accuracy_mean", "mean over honest nodes"), ("accuracy_worst", "wors
 
 
 def has_tradeoff(study: Study) -> bool:
-    """Whether a sweep has an ε at all, or at least nothing else to show."""
+    """Return whether a sweep has an ε, or no other figure to show."""
     return study.kind != "whatif" and bool(curves(study.summaries) or not has_progress(study))
 
 
 def tradeoff_figure(study: Study) -> Figure:
-    """Accuracy against ε (log axis) of every series, coloured by how long it took to the target accuracy.
+    """Draw accuracy against ε (log axis) of every series, coloured by the time to the target accuracy.
 
     Certified ε: solid line, filled markers. Open-loop ε (not a bound for adaptive training): dashed, hollow.
     Bars are 95 % t intervals over seeds; the shaded steps are the Pareto front of each basis. Series without
@@ -88,7 +88,7 @@ def tradeoff_figure(study: Study) -> Figure:
             bar.set_label(f"time to {_target(study)} accuracy (virtual s)")
             if max(reached) > min(reached) * 1.001:
                 bar.ax.yaxis.set_major_locator(MaxNLocator(5))
-            else:  # all took as long: one number, and no scale of thousandths
+            else:  # all took equally long: one number, and no colour scale
                 bar.set_ticks([min(reached)], labels=[f"{min(reached):g}"])
             bar.outline.set_visible(False)
         handles = _tradeoff_legend(names, {basis for _, basis in found}, any(math.isinf(t) for t in times))
@@ -108,18 +108,18 @@ def tradeoff_figure(study: Study) -> Figure:
 
 @dataclass(frozen=True)
 class _Clock:
-    """How the time to the target accuracy is coloured.
+    """Colours of the time to the target accuracy.
 
     Args:
         scale: seconds to 0 … 1; None if nothing reached the target.
-        colours: of these.
+        colours: colour map on 0 … 1.
     """
 
     scale: Normalize | None
     colours: Colormap
 
     def fill(self, point: GridPoint) -> Any:
-        """The colour of a point; grey if half of its seeds or more never reached the target."""
+        """Return the colour of a point; grey if half of its seeds or more never reached the target."""
         time_s = point.median_time_to_accuracy_s
         return _NEVER if self.scale is None or math.isinf(time_s) else self.colours(self.scale(time_s))
 
@@ -141,12 +141,12 @@ def _draw_curve(
 
 
 def _draw_point(ax: Axes, point: GridPoint, y: Estimate, x: float, index: int, clock: _Clock) -> None:
-    """A marker at ``x`` with its intervals: of a finite ε its value, else the place of infinity."""
+    """Draw a marker at ``x`` with its intervals: the value of a finite ε, or the place of infinity."""
     line, marker = style.PALETTE[index % len(style.PALETTE)], style.MARKERS[index % len(style.MARKERS)]
     fill = clock.fill(point)
     _bars(ax, x, point.epsilon, y, line)
     if point.basis == "open-loop":
-        # The ring carries the time, so that hollow markers keep it; the line's colour says which series.
+        # The ring shows the time, so that hollow markers keep it; the line's colour shows the series.
         ax.plot(x, y.mean, marker=marker, ms=5, mfc="white", mec=line, mew=0.7, zorder=4)
         ax.plot(x, y.mean, marker=marker, ms=3.4, mfc="white", mec=fill, mew=1.0, zorder=5)
     else:
@@ -154,11 +154,11 @@ def _draw_point(ax: Axes, point: GridPoint, y: Estimate, x: float, index: int, c
 
 
 def _bars(ax: Axes, place: float, x: Estimate, y: Estimate, colour: str) -> None:
-    """Intervals of both, if they have any; ``place`` is where the marker stands."""
+    """Draw the intervals of both, if they have any; ``place`` is the place of the marker."""
     if y.bounded:
         ax.plot([place, place], [y.low, y.high], color=colour, lw=0.7, zorder=3)
     if x.bounded and x.high > x.low:
-        # An interval that reaches below zero would leave a logarithmic axis.
+        # An interval that reaches below zero does not fit a logarithmic axis.
         ax.plot([max(x.low, x.mean / 100), x.high], [y.mean, y.mean], color=colour, lw=0.7, zorder=3)
 
 
@@ -211,7 +211,7 @@ def _epsilon_axes(study: Study, axes: Sequence[Axes], any_epsilon: bool) -> None
             ax.set_xscale("log")
             ax.margins(x=0.08, y=0.1)
             low, high = ax.get_xlim()
-            # Under two decades, powers of ten alone would leave an axis with one number.
+            # Below two decades, powers of ten alone would leave an axis with one number.
             subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
             ax.xaxis.set_major_locator(LogLocator(base=10, subs=subs))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -226,8 +226,8 @@ def _draw_infinite(
     names: Sequence[str],
     clock: _Clock,
 ) -> None:
-    """Points of infinite ε in a strip of their own at the right end of the axes, whose tick says "∞"."""
-    low, high = axes[0].get_xlim()  # which the panels share
+    """Draw points of infinite ε in a separate strip at the right end of the axes, whose tick is "∞"."""
+    low, high = axes[0].get_xlim()  # shared by the panels
     strip = (high / low) ** 0.08
     place = high * strip
     for ax, (metric, _) in zip(axes, _PANELS, strict=True):
@@ -244,7 +244,7 @@ def _draw_infinite(
 
 
 def _common(study: Study, key: str) -> Any:
-    """The one value all runs share, or ``None``."""
+    """Return the one value all runs share, or ``None``."""
     values = study.summaries[key].drop_nulls().unique().to_list() if key in study.summaries.columns else []
     return values[0] if len(values) == 1 else None
 
@@ -255,7 +255,7 @@ def _target(study: Study) -> str:
 
 
 def _tradeoff_legend(names: Sequence[str], bases: set[str], any_never: bool) -> list[Line2D]:
-    """The series in the first row, what line and fill mean in the second (a legend fills column by column)."""
+    """Return the legend: series in the first row, meaning of line and fill in the second (filled by column)."""
     lines = [
         Line2D(
             [],

@@ -19,13 +19,13 @@ from analysis.tables.estimate import median
 from simulator.errors import StorageError
 
 FEWEST = 4
-"""Single observers without whom there is nothing to compare."""
+"""Number of single observers below which there is nothing to compare."""
 MOST = 300
-"""Nodes beyond which a heat map has more cells than dots."""
+"""Number of nodes above which a heat map has more cells than pixels."""
 
 
 def has_victims(run: Run) -> bool:
-    """Whether a run was accounted for several single observers on links that stay."""
+    """Return whether a run with fixed links was accounted for several single observers."""
     return (
         run.has("privacy")
         and run.manifest["topology"].get("fixed", True)
@@ -35,9 +35,9 @@ def has_victims(run: Run) -> bool:
 
 
 def victims_figure(run: Run) -> Figure:
-    """A heat map of ε by victim and observer, and ε against graph distance on every basis: medians and ranges.
+    """Draw a heat map of ε by victim and observer, and ε against graph distance on every basis: medians and ranges.
 
-    The map is of the open-loop basis, or of what there is. Infinite ε are red in the map, signs at the top beside it.
+    The map is of the open-loop basis if available. Infinite ε are red in the map, signs at the top beside it.
 
     Raises:
         StorageError: not enough single observers were accounted for.
@@ -72,7 +72,7 @@ def victims_figure(run: Run) -> Figure:
 
 
 def _single(run: Run) -> pl.DataFrame:
-    """Losses at the end towards single nodes."""
+    """Return losses at the end towards single nodes."""
     rows = run.privacy.filter(pl.col("epsilon").is_not_null() & pl.col("observers").str.contains(r"^\d+$"))
     return rows if rows.is_empty() else rows.filter(pl.col("t_s") == rows["t_s"].max())
 
@@ -94,7 +94,7 @@ def _heat(made: Figure, ax: Any, rows: pl.DataFrame, nodes: int, basis: str) -> 
 
 
 def _distances(ax: Any, points: dict[int, list[float]], basis: str, index: int) -> None:
-    """Median and range over pairs at each distance; at the top "∞" for an infinite median, "↑ ∞" for the largest."""
+    """Draw median and range over pairs at each distance; "∞" on top for an infinite median, "↑ ∞" for the largest."""
     middles = {far: median(found) for far, found in points.items()}
     for far, found in points.items():
         if math.isinf(max(found)):

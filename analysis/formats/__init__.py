@@ -1,1 +1,1 @@
-"""What is in run folders and studies: every table, every key, what it means; docs/formats.md is made from it."""
+"""Declared content of run folders and studies: every table and every key; docs/formats.md is generated from it."""

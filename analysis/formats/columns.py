@@ -1,4 +1,4 @@
-"""Declared tables: what a column is called, what it holds, and what stands in where older runs lack it."""
+"""Declared tables: names and content of columns, and values filled in where older runs lack them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Column:
     Args:
         name: in the file.
         dtype: of its values.
-        doc: what it holds, with its unit.
+        doc: content, with its unit.
         null: when it is null; "" if it never is.
-        stand_in: what older runs, which lack it, are taken to have; None if all runs have it.
-        optional: whether older runs may lack it and nothing stands in.
+        stand_in: value assumed for older runs, which lack it; None if all runs have it.
+        optional: whether older runs may lack it without a value being assumed.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Column:
 
     @property
     def required(self) -> bool:
-        """Whether every run has it."""
+        """Return whether every run has it."""
         return self.stand_in is None and not self.optional
 
 
@@ -43,8 +43,8 @@ class TableFormat:
     """One table of run folders.
 
     Args:
-        name: of the file, without its ending; ``N`` in it is the number of a node.
-        doc: what its rows are.
+        name: of the file, without its extension; ``N`` in it is the number of a node.
+        doc: content of its rows.
         columns: in the order in which they are written.
         version: of the run-folder format that it belongs to.
     """
@@ -56,15 +56,15 @@ class TableFormat:
 
     @property
     def dtypes(self) -> Mapping[str, Any]:
-        """Type of every column, in order."""
+        """Return the type of every column, in order."""
         return {column.name: column.dtype for column in self.columns}
 
     def path(self, folder: Path, node: int | None = None) -> Path:
-        """Return where the table is in a run folder.
+        """Return the path of the table in a run folder.
 
         Args:
             folder: of the run.
-            node: of a table that there is for single nodes.
+            node: number of the node, for tables of single nodes.
         """
         name = self.name if node is None else self.name.replace("N", str(node))
         return folder / f"{name}.parquet"
@@ -87,7 +87,7 @@ class TableFormat:
             raise StorageError(f"{self.name}.parquet: {first_line(error)}") from error
 
     def read(self, path: Path) -> pl.DataFrame:
-        """Read a table as it is in a file; see :meth:`whole`.
+        """Read a table unchanged from a file; see :meth:`whole`.
 
         Raises:
             StorageError: the file is missing or damaged, or lacks a column that every run has.
@@ -95,7 +95,7 @@ class TableFormat:
         return read_table(path, frozenset(column.name for column in self.columns if column.required))
 
     def whole(self, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
-        """Return a table with every column in its type, where older runs lack one with what stands in for it.
+        """Return a table with every column in its type; columns that older runs lack are filled in.
 
         Raises:
             StorageError: a column holds what its type cannot.
@@ -130,5 +130,5 @@ def read_table(path: Path, columns: frozenset[str]) -> pl.DataFrame:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says."""
+    """Return the first line of an exception's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""The keys of summary.json and manifest.json, and the other files of a run folder."""
+"""Keys of summary.json and manifest.json, and the other files of a run folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Key:
 
     Args:
         name: of the key.
-        doc: what it says, with its unit.
+        doc: meaning, with its unit.
         null: when it is null; "" if it never is.
-        number: whether it is a number, to be read as one where infinity made it text.
+        number: whether it is a number, to be converted where infinity made it text.
     """
 
     name: str
@@ -30,15 +30,15 @@ def _number(name: str, doc: str, null: str = "") -> Key:
 
 NO_SUMS = "without secure sums"
 NO_PRIVACY = "without a mechanism"
-NOBODY_UP = "nobody is up"
-NO_CLASSES = "nobody is up, or the data have no classes"
+NOBODY_UP = "no node is up"
+NO_CLASSES = "no node is up, or the data have no classes"
 
 SUMMARY = (
     Key("format", "of the folder"),
     Key("name", "of the scenario"),
     Key("seed", "of the run"),
     Key("status", "`finished`, `diverged`, `interrupted` or `failed`"),
-    Key("warnings", "what looks wrong about the run, in sentences; empty if nothing does"),
+    Key("warnings", "problems found in the run, in sentences; empty if there are none"),
     Key("protocol", "kind / exchange"),
     _number(
         "accuracy_mean",
@@ -46,11 +46,10 @@ SUMMARY = (
         NO_CLASSES,
     ),
     _number("accuracy_worst", "lowest of these", NO_CLASSES),
-    Key("accuracy_worst_node", "whose that is", NO_CLASSES),
+    Key("accuracy_worst_node", "node with that accuracy", NO_CLASSES),
     _number(
         "accuracy_worst_recent",
-        "mean over the last evaluations (at most five, of the last quarter of the run) of what the worst node "
-        "of each had",
+        "mean of the lowest node accuracy over the last evaluations (at most five, of the last quarter of the run)",
         NO_CLASSES,
     ),
     _number(
@@ -59,8 +58,8 @@ SUMMARY = (
         "no node was up at all of them",
     ),
     Key("accuracy_lowest_recent_node", "that node", "no node was up at all of them"),
-    Key("recent_evaluations", "how many evaluations that are", NO_CLASSES),
-    _number("recent_from_s", "when the first of them was (s)", NO_CLASSES),
+    Key("recent_evaluations", "number of these evaluations", NO_CLASSES),
+    _number("recent_from_s", "time of the first of them (s)", NO_CLASSES),
     Key("accuracy_by_class", "mean accuracy on the test samples of each class", NO_CLASSES),
     _number(
         "disagreement",
@@ -76,27 +75,27 @@ SUMMARY = (
     ),
     _number(
         "backdoor_success_mean",
-        "how often the trigger makes a model say what the attacker wants",
+        "fraction of triggered samples to which a model assigns the target class",
         "no backdoor",
     ),
     _number("consensus_distance", "root mean square distance of honest models to their mean", NOBODY_UP),
     _number(
         "simulated_s",
-        "when the last program finished; when the run was stopped, if programs were still under way (s)",
+        "end of the run: when the last program finished, or when it was stopped (s)",
     ),
     Key("rounds", "planned"),
     Key(
         "rounds_done_min",
-        "the last round that the slowest honest node finished, those that are down included; who falls behind passes "
-        "over rounds",
+        "the last round that the slowest honest node finished, nodes that are down included; nodes that fall behind "
+        "skip rounds",
     ),
-    Key("rounds_done_max", "the same of the quickest"),
-    Key("messages_sent", "how many, copies included; the next five say how they ended"),
+    Key("rounds_done_max", "the same for the fastest honest node"),
+    Key("messages_sent", "number of messages, copies included; the next five keys count them by status"),
     Key("messages_in_flight", "the run ended first"),
     Key("messages_delivered", "delivered"),
     Key("messages_lost", "lost by the link"),
     Key("messages_dropped", "dropped"),
-    Key("messages_expired", "given up by a reliable transport"),
+    Key("messages_expired", "abandoned by a reliable transport"),
     _number("bytes_sent", "sum of `size_bytes` × `attempts` over messages"),
     _number(
         "epsilon_worst", "certified ε at the end: largest over honest victims of each one's worst observer"
@@ -116,10 +115,10 @@ SUMMARY = (
         "there are such figures",
     ),
     _number("delta", "δ", NO_PRIVACY),
-    Key("adjacency", "what neighbouring data sets are", NO_PRIVACY),
+    Key("adjacency", "relation of neighbouring data sets", NO_PRIVACY),
     Key("unit", "`record` or `node`", NO_PRIVACY),
     Key("basis", "of `epsilon_worst`"),
-    Key("observers", "sets of nodes that pool what they see, or `each node`"),
+    Key("observers", "sets of nodes that pool their views, or `each node`"),
     _number(
         "noise_sigma",
         "largest standard deviation of the noise that a node adds itself to each coordinate of its clipped sum; "
@@ -136,34 +135,38 @@ SUMMARY = (
     Key("stale", "models discarded by their age"),
     Key("sums_opened", "secure sums that were opened"),
     Key("sums_skipped", "attempts that failed"),
-    _number("sums_opened_fraction", "opened / sums that ended, however many attempts they had", NO_SUMS),
+    _number("sums_opened_fraction", "opened sums / ended sums, each counted once over its attempts", NO_SUMS),
     _number(
         "mixes_complete_fraction",
-        "mixes in which every neighbour, or client asked, that was waited for was heard, as a fraction of all mixes; "
-        "of `ad-psgd`, offers that were answered",
-        "nobody waits: `push`, `pull`, `push-pull` and the yardsticks",
+        "fraction of mixes that received a message from every neighbour, or asked client, that was waited for; of "
+        "`ad-psgd`, fraction of offers that were answered",
+        "no node waits: `push`, `pull`, `push-pull` and the baselines",
     ),
-    _number("neighbours_heard_fraction", "of all neighbours that mixes waited for", "as the one before"),
+    _number(
+        "neighbours_heard_fraction",
+        "fraction of the neighbours waited for that were heard",
+        "as the one before",
+    ),
     Key("lists_refused", "requests refused by members"),
     _number("clip", "the last norm of adaptive clipping", "without it"),
     Key("budget_spent", "nodes that have spent their budget"),
-    Key("late_answers", "answers that came after their sum was settled"),
+    Key("late_answers", "answers that came after their sum had ended"),
     Key("wrong_shares", "shares that were corrected, their senders named in the run's records"),
     _number(
         "column_defect",
-        "by how much columns of the mixing matrices that really happened miss 1, root mean square",
-        "no mix told its weights",
+        "root mean square deviation from 1 of the column sums of the mixing matrices of the run",
+        "no mix recorded its weights",
     ),
     Key("withheld", "vectors out of range"),
-    Key("confined", "models that others had led out of the public range"),
+    Key("confined", "models that were outside the public range"),
     Key("keys_refused", "public keys with a wrong proof or signature"),
     Key("malformed", "messages that could not be read"),
     Key("attacks_in_the_dark", "attacks that had no honest model in view"),
-    Key("nodes_down", "at the end"),
+    Key("nodes_down", "nodes that are down at the end"),
     Key("diverged", "whether a model holds NaN or infinity"),
     Key("mode", "`simulation` or `live`"),
     Key("trace_hash", "of all events", "a live run"),
-    _number("wall_s", "real time that the run took (s)"),
+    _number("wall_s", "wall-clock time of the run (s)"),
     Key("series", "place in a sweep", "none"),
     Key("variant", "place in a what-if", "none"),
 )
@@ -176,15 +179,15 @@ MANIFEST = (
     Key("scenario_sha256", "of that"),
     Key("seed", "of the run"),
     Key("mode", "`simulation` or `live`"),
-    Key("trace_repeats_on", "where the same scenario has the same trace hash"),
+    Key("trace_repeats_on", "machines on which the same scenario gives the same trace hash"),
     Key("versions", "of sottovoce, the libraries it computes with, and Python"),
     Key("topology", "`nodes`, `edges`, and whether they are `fixed`"),
     Key("network", "facts of the graph, its mixing weights and its files"),
     Key("data", "`train_samples`, `test_samples`, `shape` of a sample, names of its `classes` or null"),
-    Key("samples_per_node", "trained on"),
+    Key("samples_per_node", "number of training samples"),
     Key("labels_per_node", "the same by class", "without classes"),
     Key("local_test_per_node", "samples that nodes keep for testing", "without"),
-    Key("users_per_node", "whose data nodes hold", "unknown"),
+    Key("users_per_node", "users whose data a node holds", "unknown"),
     Key(
         "integer_noise", "law, scale, dimension, norm and standard deviation of noise of integers", "without"
     ),
@@ -197,7 +200,7 @@ MANIFEST = (
     Key("curious", "nodes"),
     Key("mixing", "properties of the mixing matrix"),
     Key("trace_hash", "of all events", "a live run"),
-    Key("wall_s", "real time that the run took (s)"),
+    Key("wall_s", "wall-clock time of the run (s)"),
     Key("status", "`running`, `finished`, `diverged`, `interrupted` or `failed`"),
     Key("peak_mib", "largest memory of the process (MiB)"),
     Key("down_at_end", "nodes"),
@@ -208,21 +211,21 @@ plug-ins, is there if there are any."""
 FILES = (
     (
         "inference.json",
-        "what `sottovoce infer` found: `coalition`, and per finding `attack`, `victim` (null: all honest nodes "
+        "results of `sottovoce infer`: `coalition`, and per finding `attack`, `victim` (null: all honest nodes "
         "outside the coalition, or all senders), `measure`, `unit` (of what a fraction is one), `value`, and beside "
         'it the ledger\'s `epsilon`, `delta` and `basis` for that victim and coalition (`"inf"`, null and why, '
         "where it says nothing)",
     ),
     ("trace.json.gz, plots/*.png, report.html", "on request"),
 )
-"""Further files, and what is in them."""
+"""Further files, and their content."""
 
 SUMMARY_NUMBERS = frozenset(key.name for key in SUMMARY if key.number)
 """Keys of summary.json that are numbers."""
 
 
 def summary_row(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Order what a summary says as :data:`SUMMARY` has it; what is not declared (metrics of plug-ins) follows.
+    """Order the entries of a summary as in :data:`SUMMARY`; undeclared ones (metrics of plug-ins) follow.
 
     Raises:
         KeyError: a declared key is missing.

@@ -1,4 +1,4 @@
-"""The part of docs/formats.md about run folders, made from what is declared."""
+"""Section of docs/formats.md on run folders, generated from declarations."""
 
 from __future__ import annotations
 
@@ -18,33 +18,32 @@ _TYPES = {pl.Int64: "integer", pl.Float64: "float", pl.String: "text", pl.Boolea
 
 _STATUS = """\
 A message's `status` is `delivered`, `lost` (by the link), `dropped` (the sender was down or the link cut before
-it left, the receiver was down when it arrived, or an adversary held it back), `expired` (a reliable transport
-gave up) or `in-flight` (the run ended first); each message is counted once, and the counts are in the summary.
-What is handed to an uplink counts in `bytes_sent`, whether or not its last bit leaves; an attempt of a reliable
-transport counts again; copies that the network or an attacker on a link makes, and messages that an adversary
-drops at their sender, never join an uplink and have 0 `attempts`. Copies that a Byzantine node sends itself have
-1."""
+it left, the receiver was down when it arrived, or an adversary dropped it), `expired` (a reliable transport
+abandoned it) or `in-flight` (the run ended first); each message is counted once, and the counts are in the summary.
+A message handed to an uplink counts in `bytes_sent`, whether or not its last bit leaves; every attempt of a reliable
+transport counts; copies made by the network or by an attacker on a link, and messages that an adversary drops at
+their sender, do not enter an uplink and have 0 `attempts`. Copies that a Byzantine node sends itself have 1."""
 
 _TIMELINE = """\
 **Timeline.** `sottovoce trace RUN` writes `trace.json.gz` for ui.perfetto.dev, one group of tracks per node
 (computing, sending, waiting, down, received, lost; true lengths, arrows from the end of a sending to the
-delivery) and `plots/timeline.png`, the same for a screen or a paper. `--from`, `--until` and `--nodes` choose a
-window; above 200,000 messages a window is asked for. The picture holds at most 24 nodes and 400 arrows, and
-about four rounds unless told otherwise. The same run gives the same bytes. Runs of earlier versions, which
-recorded neither departures nor activity, are shown with sendings as instants."""
+delivery) and `plots/timeline.png`, a static picture of the same. `--from`, `--until` and `--nodes` select a
+window; above 200,000 messages a window is required. The picture shows at most 24 nodes and 400 arrows, and by
+default about four rounds. The same run gives the same bytes. Runs of earlier versions, which recorded neither
+departures nor activity, are shown with sendings as instants."""
 
 
 def markdown() -> str:
     """Return the section about run folders, without a line break at its end."""
     files = [
-        ("manifest.json", "what was run, below"),
-        ("summary.json", "the headline numbers, below"),
+        ("manifest.json", "what was run, keys below"),
+        ("summary.json", "main results, keys below"),
         *((f"{table.name}.parquet", table.doc) for table in TABLES),
         *FILES,
     ]
     parts = [
         f"## Run folder, format {FORMAT}",
-        'Every file appears whole or not at all. Infinity in JSON is the string `"inf"`; NaN does not appear.',
+        'Every file is written atomically. Infinity in JSON is the string `"inf"`; NaN does not occur.',
         _table(("file", "content"), ((_files(name), doc) for name, doc in files)),
         *(f"**{table.name}.parquet**\n\n{_columns(table)}" for table in TABLES),
         _STATUS,
@@ -54,8 +53,9 @@ def markdown() -> str:
         f"**summary.json**\n\n{_keys(SUMMARY)}",
         "Metrics of plug-ins follow under their names.",
         f"**manifest.json**\n\n{_keys(MANIFEST)}",
-        "`metrics` says of metrics of plug-ins which package they are from, in which version; it is there if there "
-        "are any.",
+        "Absent where there are none: `metrics` names the package and version of each metric of a plug-in; `plugins` "
+        'those of each kind of a plug-in, by the key at which the scenario has it (`"network.latency": '
+        '"others 1.2"`); `objects` what was given in memory in place of tables ([python.md](python.md)).',
         _TIMELINE,
     ]
     return "\n\n".join(parts)

@@ -1,1 +1,1 @@
-"""Attacks of curious observers on what they recorded: pure functions of views and of public facts."""
+"""Attacks of honest-but-curious observers on recorded views: pure functions of views and of public facts."""

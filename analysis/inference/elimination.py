@@ -1,4 +1,4 @@
-"""Gauss–Jordan elimination without rounding, one row after another."""
+"""Gauss–Jordan elimination without rounding, row by row."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 PRIME = 2**61 - 1
-"""Fractions become residues of it: exact but for a numerator that happens to be a multiple of the prime."""
+"""Prime for residues of fractions: exact unless a numerator is a multiple of the prime."""
 
 
 class Elimination:
-    """The reduced echelon form of the rows added so far.
+    """Reduced echelon form of the rows added so far.
 
     Args:
-        columns: of every row.
+        columns: number of columns.
         prime: compute in the field of that order; None: in fractions, which grow long.
     """
 
@@ -24,17 +24,17 @@ class Elimination:
 
     @property
     def rank(self) -> int:
-        """Of the rows added so far."""
+        """Return the rank of the rows added so far."""
         return len(self._rows)
 
     def number(self, value: Fraction) -> Fraction | int:
-        """A fraction as this elimination computes with it."""
+        """Convert a fraction to the arithmetic of this elimination."""
         if self._prime is None:
             return value
         return value.numerator * pow(value.denominator, -1, self._prime) % self._prime
 
     def add(self, row: Sequence[Fraction | int]) -> bool:
-        """Take in a row of :meth:`number` values; whether it says anything new."""
+        """Add a row of :meth:`number` values; return whether it is independent of the earlier ones."""
         left = list(row)
         for pivot, known in self._rows.items():
             if left[pivot]:
@@ -52,7 +52,7 @@ class Elimination:
         return True
 
     def known(self) -> list[int]:
-        """Columns that are determined: those whose unit vector the rows span."""
+        """Return the columns that are determined: those whose unit vector the rows span."""
         return sorted(pivot for pivot, row in self._rows.items() if sum(map(bool, row)) == 1)
 
     def _less(

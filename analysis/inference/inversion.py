@@ -1,7 +1,7 @@
 """Gradient inversion: samples from the sum of their gradients.
 
-An attacker who knows between which values features lie cuts what it finds to these: the truth lies within, so no
-error grows, and many a sample is recognised only then.
+An attacker that knows the range of features clips its results to it: the true values lie within, so no error grows,
+and many samples are recognised only then.
 
 Sources: Geiping et al. 2020 (first layers with a bias; cosine distance with total variation); Zhu, Liu, Han 2019
 (DLG); Zhao, Mopuri, Bilen 2020 (labels, iDLG).
@@ -24,16 +24,16 @@ from simulator.errors import ConfigurationError
 
 Floats: TypeAlias = NDArray[np.float64]
 Box: TypeAlias = tuple[float, float]
-"""Between which values features lie, as everybody knows."""
+"""Range of features, as publicly known."""
 
 
 class Candidate(NamedTuple):
     """One output of the first layer, and the input it points to.
 
     Args:
-        unit: its number.
-        x: (features,), the weighted mean of the samples' inputs; a sample itself if it alone moved this unit.
-        weight: of the bias gradient: the larger, the less rounding and noise there is in x.
+        unit: number of the output.
+        x: (features,), the weighted mean of the samples' inputs; a sample itself if it alone changed this unit.
+        weight: the bias gradient: the larger, the less rounding and noise there is in x.
     """
 
     unit: int
@@ -44,16 +44,16 @@ class Candidate(NamedTuple):
 def first_layer(
     weights: Floats, bias: Floats, least: float = 1e-12, box: Box | None = None
 ) -> list[Candidate]:
-    """Inputs from the gradient of a first dense layer: ∂L/∂W = Σ xᵢ δᵢᵀ and ∂L/∂b = Σ δᵢ, so their quotient is x.
+    """Return inputs from the gradient of a first dense layer: ∂L/∂W = Σ xᵢ δᵢᵀ and ∂L/∂b = Σ δᵢ, their quotient is x.
 
     Args:
         weights: (features, units) gradient.
         bias: (units,) gradient.
-        least: bias gradients below this are taken for zero.
-        box: features are cut to it; None: nothing is known of their range.
+        least: bias gradients below this are taken as zero.
+        box: range to which features are clipped; None: unknown.
 
     Returns:
-        Strongest first. Exact for one sample; for more, units that one sample alone moves give that sample.
+        Strongest first. Exact for one sample; for more, units that only one sample changes give that sample.
     """
     order = np.argsort(-np.abs(bias), kind="stable")
     return [
@@ -68,17 +68,17 @@ def _within(x: Floats, box: Box | None) -> Floats:
 
 
 def label_of_one(bias: Floats) -> int:
-    """The label of a single sample: of a softmax output layer, the class whose bias gradient is negative."""
+    """Return the label of a single sample: for a softmax output, the class whose bias gradient is negative."""
     return int(np.argmin(bias))
 
 
 class Inverted(NamedTuple):
-    """What a search found.
+    """Result of a search.
 
     Args:
         x: (samples, *shape).
         y: (samples,) labels.
-        distance: between the gradient of these and the one given, as the search measures it.
+        distance: between the gradient of these and the given one, in the measure of the search.
     """
 
     x: Floats
@@ -97,23 +97,23 @@ def match_gradient(
     steps: int = 200,
     box: Box | None = None,
 ) -> Inverted:
-    """Samples whose gradients add up to a given one, by L-BFGS on the squared distance (DLG; with labels, iDLG).
+    """Find samples whose gradients sum to a given one, by L-BFGS on the squared distance (DLG; with labels, iDLG).
 
     Args:
         task: the model.
-        params: (d,), where the gradient was taken.
+        params: (d,), at which the gradient was taken.
         gradient: (d,), the sum over samples.
         shape: of a sample.
         labels: (samples,), if they are known; None: searched too, as soft labels.
-        rng: where the search starts.
-        samples: how many.
-        steps: of L-BFGS.
-        box: what is found is cut to it at the end (the distance is that before the cut); None: nothing is known of
-            the features' range.
+        rng: draws the start of the search.
+        samples: number of samples.
+        steps: number of L-BFGS steps.
+        box: range to which the result is clipped at the end (the distance is that before clipping); None: the range
+            of features is unknown.
     """
     classes = task.classes
     if classes is None:
-        raise ConfigurationError("gradients of regression are not inverted")
+        raise ConfigurationError("gradient inversion needs a classification task, got regression")
     wanted, at = jnp.asarray(gradient, jnp.float32), jnp.asarray(params, jnp.float32)
     loss = _soft_loss(task)
 
@@ -161,19 +161,19 @@ def match_direction(
     rate: float = 0.1,
     box: Box = (0.0, 1.0),
 ) -> Inverted:
-    """Samples whose gradient points where a given one does: signed Adam on 1 − cosine + α · total variation.
+    """Find samples whose gradient has the direction of a given one: signed Adam on 1 − cosine + α · total variation.
 
     Args:
         task: the model.
-        params: (d,), where the gradient was taken.
-        gradient: (d,); its length does not matter.
+        params: (d,), at which the gradient was taken.
+        gradient: (d,); its length is ignored.
         shape: of a sample; total variation is over its first two axes if it has two.
         labels: (samples,), known.
-        rng: where the search starts.
-        variation: α.
-        steps: of Adam.
-        rate: of its first step; falls with a cosine.
-        box: features lie within it.
+        rng: draws the start of the search.
+        variation: α, weight of total variation.
+        steps: number of Adam steps.
+        rate: step size of the first step; decreases with a cosine.
+        box: range of features.
     """
     wanted, at = jnp.asarray(gradient, jnp.float32), jnp.asarray(params, jnp.float32)
     y = jnp.asarray(labels)
@@ -201,7 +201,7 @@ def match_direction(
 
 
 def psnr(found: Floats, truth: Floats, peak: float | None = None) -> float:
-    """Peak signal-to-noise ratio in dB; infinite for an exact match.
+    """Return the peak signal-to-noise ratio in dB; infinite for an exact match.
 
     Args:
         found, truth: of one shape.
@@ -215,14 +215,14 @@ def psnr(found: Floats, truth: Floats, peak: float | None = None) -> float:
 
 
 def best_psnr(candidates: list[Candidate], truths: Floats, peak: float) -> Floats:
-    """For every true sample (n, features) the best of the candidates, in dB."""
+    """Return, for every true sample (n, features), the best PSNR over the candidates, in dB."""
     if not candidates:
         return np.full(len(truths), -np.inf)
     return np.array([max(psnr(c.x, truth, peak) for c in candidates) for truth in truths])
 
 
 def _soft_loss(task: Task) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
-    """The loss of a sample with a distribution of labels: their mean."""
+    """Return the loss of a sample with a distribution of labels: the mean over labels."""
     classes = jnp.arange(task.classes or 0)
 
     def loss(params: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:

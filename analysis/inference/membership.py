@@ -1,4 +1,4 @@
-"""Membership inference: which samples a model was trained on.
+"""Membership inference: deciding which samples a model was trained on.
 
 Sources: Yeom et al. 2018 (losses); Carlini et al. 2022 (LiRA); Pasquini, Raynal, Troncoso 2023 (marginalised
 updates and echoes in decentralised learning).
@@ -20,17 +20,17 @@ from protocols.learning.task import Task
 
 Floats: TypeAlias = NDArray[np.float64]
 FEW = 64
-"""Shadow models below which variances are pooled over samples."""
+"""Number of shadow models below which variances are pooled over samples."""
 CLEAR = 1e-30
 
 
 class Success(NamedTuple):
-    """How well scores tell members from others.
+    """Separation of members from other samples by their scores.
 
     Args:
-        auc: chance that a member's score is above another's; 0.5 is guessing.
-        tpr: true positive rate at the false positive rate asked for.
-        fpr: that rate.
+        auc: probability that a member's score is above another's; 0.5 is guessing.
+        tpr: true positive rate at the requested false positive rate.
+        fpr: the requested false positive rate.
         advantage: largest true minus false positive rate over thresholds.
     """
 
@@ -41,7 +41,7 @@ class Success(NamedTuple):
 
 
 def success(members: Floats, others: Floats, fpr: float = 0.01) -> Success:
-    """From scores, larger for members.
+    """Measure the separation by scores, larger for members.
 
     The true positive rate is that of the lowest threshold whose false positive rate is at most ``fpr``: with fewer
     than 1 / ``fpr`` others, that is a threshold above all of them.
@@ -58,35 +58,35 @@ def success(members: Floats, others: Floats, fpr: float = 0.01) -> Success:
 
 
 def losses(task: Task, params: Floats, x: NDArray[Any], y: NDArray[Any]) -> Floats:
-    """(models, samples), of models (models, d)."""
+    """Return losses (models, samples) of models (models, d)."""
     return np.asarray(_losses(task)(jnp.asarray(params, jnp.float32), x, y), np.float64)
 
 
 def confidence(loss: Floats) -> Floats:
-    """The logit of the true class's probability, from cross-entropies: closer to normal than either."""
+    """Return the logit of the true class's probability, from cross-entropies: closer to normal than either."""
     likelihood = np.exp(-loss)
     logit: Floats = -loss - np.log(np.maximum(-np.expm1(-loss), CLEAR)) * (likelihood < 1)
     return logit
 
 
 def yeom(loss: Floats) -> Floats:
-    """Scores from losses on one model: small losses are members'."""
+    """Score samples by their losses on one model: members have small losses."""
     return -loss
 
 
 def offline(observed: Floats, out: Floats) -> Floats:
-    """LiRA without models that had the sample: how far the confidence is above those of models without it.
+    """Score by LiRA without models that had the sample: confidence relative to models trained without it.
 
     Args:
-        observed: (samples,), confidence of the model attacked.
-        out: (shadows, samples), confidences of models trained without each sample; NaN where one had it.
+        observed: (samples,), confidence of the attacked model.
+        out: (shadows, samples), confidences of models trained without each sample; NaN for models that had it.
     """
     away: Floats = (observed - np.nanmean(out, axis=0)) / _spread(out)
     return away
 
 
 def online(observed: Floats, inside: Floats, out: Floats) -> Floats:
-    """LiRA with both: the log of how much likelier a confidence is if the sample was there.
+    """Score by LiRA with both kinds of models: the log-likelihood ratio of a confidence with and without the sample.
 
     Args:
         observed: (samples,).
@@ -100,7 +100,7 @@ def online(observed: Floats, inside: Floats, out: Floats) -> Floats:
 
 
 def _spread(shadows: Floats) -> Floats:
-    """Per sample; over all samples where shadows are few."""
+    """Return standard deviations per sample; pooled over all samples where shadows are few."""
     if (~np.isnan(shadows)).sum(axis=0).min() >= FEW:
         deviations = np.nanstd(shadows, axis=0)
     else:
@@ -119,15 +119,15 @@ def shadows(
     rate: float,
     starts: Floats,
 ) -> Floats:
-    """Models trained on parts of a pool by full-batch gradient descent, all at once.
+    """Train models on parts of a pool by full-batch gradient descent, all at once.
 
     Args:
         task: the model.
         x, y: the pool, (samples, …).
-        kept: (models, samples), who has what.
-        steps: of gradient descent on the mean loss.
+        kept: (models, samples), whether a model is trained on a sample.
+        steps: number of gradient steps on the mean loss.
         rate: step size.
-        starts: (models, d).
+        starts: (models, d), initial parameters.
 
     Returns:
         (models, d).
@@ -138,14 +138,14 @@ def shadows(
 
 
 def halves(models: int, samples: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Who has what: every sample is in exactly half of the models (one more or less if they are odd)."""
+    """Assign every sample to exactly half of the models (one more or less for an odd number)."""
     order = rng.permuted(np.tile(np.arange(models)[:, None], (1, samples)), axis=0)
     kept: NDArray[np.bool_] = order < models // 2
     return kept
 
 
 def exposed(neighbors: Mapping[int, Collection[int]], coalition: Collection[int]) -> dict[int, bool]:
-    """For every node outside, whether a coalition sees all that it mixes: its neighbours' models and its own."""
+    """Return, for every other node, whether a coalition sees all models that it mixes, its own included."""
     inside = set(coalition)
     seen = inside | {v for a in inside for v in neighbors[a]}
     return {v: v in seen and set(neighbors[v]) <= seen for v in neighbors if v not in inside}
@@ -154,12 +154,12 @@ def exposed(neighbors: Mapping[int, Collection[int]], coalition: Collection[int]
 def marginalised(
     weights: Floats, victim: int, sent: Mapping[tuple[int, int], Floats], round: int
 ) -> Floats | None:
-    """A node's local update: what it sent minus what it had mixed, Δ = z(t) − Σ_j W_vj z_j(t − 1).
+    """Return a node's local update: what it sent minus what it had mixed, Δ = z(t) − Σ_j W_vj z_j(t − 1).
 
     Args:
         weights: (n, n) mixing matrix.
-        victim: v.
-        sent: (node, round) -> what a coalition saw it send, its own members' included.
+        victim: v, the node.
+        sent: (node, round) -> the model a coalition saw it send, the coalition's own included.
         round: t.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Linear reconstruction: what a coalition can solve for from gossip, since mixing is public and linear.
+"""Linear reconstruction: the values a coalition can solve for from gossip, since mixing is public and linear.
 
 Sources: El Mrini, Cyffers, Bellet 2024 (reconstruction sets of gossip averaging, and of decentralised gradient
 descent); Dekker, Erkin, Conti 2025 (views of secure sums).
@@ -20,16 +20,16 @@ from analysis.inference.elimination import Elimination
 View: TypeAlias = Literal["plain", "sums"]
 Floats: TypeAlias = NDArray[np.float64]
 DETERMINED = 1e-6
-"""An unknown counts as determined if its unit vector is this close to what the rows span."""
+"""Distance of a unit vector from the row span up to which an unknown counts as determined."""
 
 
 class Reach(NamedTuple):
-    """How far a coalition's equations reach after some rounds.
+    """Values determined by a coalition's equations after some rounds.
 
     Args:
-        rounds: of gossip seen.
-        rank: independent equations.
-        nodes: whose values are determined, the coalition's own included.
+        rounds: number of observed gossip rounds.
+        rank: number of independent equations.
+        nodes: nodes whose values are determined, the coalition's own included.
     """
 
     rounds: int
@@ -38,7 +38,7 @@ class Reach(NamedTuple):
 
 
 def rational_weights(graph: nx.Graph, rule: Literal["metropolis", "max-degree"]) -> list[list[Fraction]]:
-    """The mixing matrix of a graph on 0 … n − 1 in fractions: 1 / (1 + max of the degrees), or 1 / largest degree."""
+    """Return the mixing matrix of a graph on 0 … n − 1 in fractions: 1 / (1 + larger degree), or 1 / max degree."""
     count = len(graph)
     largest = max(degree for _, degree in graph.degree)
     weights = [[Fraction(0)] * count for _ in range(count)]
@@ -51,7 +51,7 @@ def rational_weights(graph: nx.Graph, rule: Literal["metropolis", "max-degree"])
 
 
 def rational(weights: Floats, denominator: int = 10_000) -> list[list[Fraction]]:
-    """A matrix of floats as the nearest fractions with small denominators; rows are made to sum to 1 again."""
+    """Return the nearest fractions with small denominators; rows are corrected to sum to 1."""
     rows = [[Fraction(w).limit_denominator(denominator) for w in row] for row in weights.tolist()]
     for i, row in enumerate(rows):
         row[i] = 1 - sum((w for j, w in enumerate(row) if j != i), Fraction(0))
@@ -65,18 +65,18 @@ def reach(
     view: View = "plain",
     prime: int | None = None,
 ) -> Iterator[Reach]:
-    """Whose initial values a coalition can solve for when values are gossiped, round after round, exactly.
+    """Determine whose initial values a coalition can solve for exactly when values are gossiped, round after round.
 
     Args:
         weights: (n, n) mixing matrix in fractions.
-        coalition: who pools what it sees.
-        rounds: of gossip at most.
+        coalition: nodes that pool their views.
+        rounds: largest number of gossip rounds.
         view: ``plain``: members see the value of every neighbour in every round. ``sums``: only their own next
             value, the weighted sum over their neighbourhood.
         prime: compute modulo a prime instead of in fractions: much faster for large graphs.
 
     Yields:
-        One entry per round; the last ones are equal once nothing new comes.
+        One entry per round; the last ones are equal once nothing new is determined.
     """
     count = len(weights)
     solver = Elimination(count, prime)
@@ -108,7 +108,7 @@ def _product(
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a coalition makes of its view.
+    """Estimates of a coalition from its view.
 
     Args:
         nodes: outside the coalition, ascending: one row of the estimates each.
@@ -130,22 +130,23 @@ def solve_updates(
     sigma: float = 0.0,
     precision: float = 1e-12,
 ) -> Estimate:
-    """Everybody's update from decentralised gradient descent, taken to be the same in every round.
+    """Estimate every node's update from decentralised gradient descent, assumed to be the same in every round.
 
     With y the distance of a model from the public start before it is mixed, y_T(t+1) = W_TT y_T(t) + W_TA y_A(t) + u:
-    what the coalition put in is subtracted, and what is left is linear in the updates u.
+    the coalition's own terms are subtracted, and the rest is linear in the updates u.
 
     Args:
         weights: (n, n) mixing matrix.
-        coalition: A; everybody else is T.
+        coalition: A; all other nodes are T.
         shown: (node of T, round) -> the model it sent in that round, (d,).
         own: (node of A, round) -> the same of the coalition, for every round up to the last one shown.
-        start: (d,), everybody's first model.
-        sigma: standard deviation of fresh noise in every update; then equations are weighted by their covariance.
-        precision: relative accuracy of what was shown; equations that say less than that are left out.
+        start: (d,), initial model of all nodes.
+        sigma: standard deviation of independent noise in every update; equations are then weighted by their
+            covariance.
+        precision: relative accuracy of the models; equations below it are left out.
 
     Returns:
-        Least squares estimates; smallest ones where the equations leave a choice.
+        Least squares estimates; those of least norm where the equations leave a choice.
     """
     inside = sorted(coalition)
     outside = tuple(v for v in range(len(weights)) if v not in set(inside))
@@ -179,7 +180,7 @@ def solve_updates(
 
 
 def _whitening(among: Floats, at: Sequence[tuple[int, int]], sigma: float) -> Floats:
-    """The inverse square root of the covariance of what noise makes of the equations."""
+    """Return the inverse square root of the covariance of the equations' noise."""
     last = max(round for _, round in at)
     powers = [np.eye(len(among))]
     for _ in range(2 * last):

@@ -1,4 +1,4 @@
-"""Traffic analysis: what sizes, times and silence say although nothing can be read."""
+"""Traffic analysis: inference from sizes, times and silence of messages that cannot be read."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import numpy as np
 import polars as pl
 
 SHORT = 1.5
-"""Messages on a link that a sender must lack, against the median of all, to look absent."""
+"""Fraction of the median number of messages on a link below which a sender counts as absent for a time."""
 
 
 class Habit(NamedTuple):
-    """What an observer makes of one sender's traffic.
+    """Traffic pattern of one sender, as seen by an observer.
 
     Args:
         node: the sender.
-        links: receivers seen.
-        messages: on each of them, on average.
-        sizes: how many different message sizes.
-        gap_s: usual time between two of its messages on a link (the median).
-        silence_s: longest time without a message on a link.
-        silent_from_s: when that began.
-        missing: whether it sent so much less than others that it looks to have been away.
+        links: number of receivers seen.
+        messages: mean number on each link.
+        sizes: number of different message sizes.
+        gap_s: median time between two of its messages on a link, seconds.
+        silence_s: longest time without a message on a link, seconds.
+        silent_from_s: start of that time, seconds.
+        missing: whether it sent so much less than others that it was probably absent for a time.
     """
 
     node: int
@@ -36,13 +36,13 @@ class Habit(NamedTuple):
 
 
 def habits(frame: pl.DataFrame) -> list[Habit]:
-    """From metadata alone.
+    """Return the traffic patterns of all senders, from metadata alone.
 
     Args:
         frame: ``t_s`` (when a message was seen), ``src``, ``dst`` and ``size_bytes``.
 
     Returns:
-        Senders, ascending; those of which nothing but single messages were seen are left out.
+        Senders, ascending; those with at most one message on every link are left out.
     """
     seen = frame.drop_nulls("t_s")
     found = []

@@ -1,1 +1,1 @@
-"""Metrics: what runs say about themselves, declared here and by plug-ins."""
+"""Metrics: measurements of runs, declared here and by plug-ins."""

@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 from analysis.metrics.declared import EVALUATION, GROUP, Event, Metric, Snapshot, Value
-from simulator.plugins import declared, package_of, points
+from simulator import plugins
+from simulator.plugins import declared
 
 POINTS = "0 to 1"
 
@@ -43,7 +44,7 @@ def of_plugins() -> dict[str, Metric]:
 
 def packages() -> dict[str, str]:
     """Map the names of metrics of plug-ins to package and version."""
-    return {point.name: " ".join(package_of(point) or ("unknown",)) for point in points(GROUP)}
+    return plugins.packages(GROUP)
 
 
 def _local(part: str) -> Callable[[Snapshot], Value]:
@@ -51,7 +52,7 @@ def _local(part: str) -> Callable[[Snapshot], Value]:
 
 
 def _over_nodes(of: Callable[[Snapshot], Any]) -> Callable[[Snapshot], Value]:
-    """Of all nodes together: nothing where none is up, or where there is nothing to measure."""
+    """Make a reduction over all nodes: None if no node is up, or there is nothing to measure."""
 
     def reduce(snapshot: Snapshot) -> Value:
         found = of(snapshot) if snapshot.nodes else None
@@ -68,17 +69,17 @@ def _by_class(snapshot: Snapshot) -> dict[str, float]:
 
 
 def _of_nodes(name: str, reduce: Callable[[Snapshot], Any], doc: str, unit: str = "") -> Metric:
-    """A metric of single nodes."""
+    """Declare a metric of single nodes."""
     return Metric(name, EVALUATION, reduce, doc, unit, at_end=False)
 
 
 def _of_all(name: str, of: Callable[[Snapshot], Any], doc: str, unit: str = "") -> Metric:
-    """A metric of all honest nodes that are up."""
+    """Declare a metric of all honest nodes that are up."""
     return Metric(name, EVALUATION, _over_nodes(of), doc, unit)
 
 
 def _count(name: str, event: str, doc: str) -> Metric:
-    """A number of events."""
+    """Declare a count of events."""
     return Metric(
         name,
         event,
@@ -96,12 +97,14 @@ def _clip(_: Any, event: Event) -> float:
 OWN = (
     _of_nodes("accuracy", lambda s: s.accuracy, "test accuracy of the node's model", POINTS),
     _of_nodes("loss", lambda s: s.loss, "mean test loss of the node's model"),
-    _of_nodes("task", lambda s: s.found.others, "what else the task measures, each under its own name"),
+    _of_nodes("task", lambda s: s.found.others, "further measurements of the task, each under its own name"),
     _of_nodes(
         "local_accuracy", _local("accuracy"), "accuracy on the test samples that the node keeps", POINTS
     ),
     _of_nodes("local_loss", _local("loss"), "loss on the test samples that the node keeps"),
-    _of_nodes("backdoor_success", lambda s: s.backdoor, "how often a trigger has its effect", POINTS),
+    _of_nodes(
+        "backdoor_success", lambda s: s.backdoor, "fraction of samples on which a trigger works", POINTS
+    ),
     _of_all("accuracy_mean", lambda s: s.accuracy.mean(), "mean of `accuracy`", POINTS),
     _of_all("accuracy_worst", lambda s: s.accuracy.min(), "lowest `accuracy`", POINTS),
     _of_all("loss_mean", lambda s: s.loss.mean(), "mean of `loss`"),
@@ -144,12 +147,12 @@ OWN = (
     _count("sums_opened", "opened", "secure sums that were opened"),
     _count("sums_skipped", "skipped", "attempts at secure sums that failed"),
     _count("lists_refused", "refused", "requests refused by members of sums"),
-    _count("late_answers", "late", "answers that came after their sum was settled"),
+    _count("late_answers", "late", "answers that came after their sum had ended"),
     _count("wrong_shares", "wrong_share", "shares that were corrected"),
     _count("withheld", "withheld", "vectors out of range"),
-    _count("confined", "confined", "models that others had led out of the public range"),
+    _count("confined", "confined", "models that were outside the public range"),
     _count("keys_refused", "key_refused", "public keys with a wrong proof or signature"),
     _count("malformed", "malformed", "messages that could not be read"),
     _count("attacks_in_the_dark", "attack in the dark", "attacks that had no honest model in view"),
 )
-"""Those of sottovoce."""
+"""Metrics of sottovoce."""

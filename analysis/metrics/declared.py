@@ -1,4 +1,4 @@
-"""A declared metric, and what it is made from: evaluations of models, and events that programs record."""
+"""Declared metrics, and their inputs: evaluations of models, and events that programs record."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 GROUP = "sottovoce.metrics"
 """Entry points of metrics of other packages."""
 EVALUATION = "evaluation"
-"""Instead of a kind of event: the metric is made from an evaluation."""
+"""Value of ``Metric.event`` for metrics computed at evaluations."""
 
 Vector: TypeAlias = NDArray[np.float64]
 Value: TypeAlias = float | Vector | None
-"""Of all honest nodes that are up, or one of each; None where there is nothing to say."""
+"""One number for all honest nodes that are up, or one for each; None where there is no value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a program recorded with ``node.record``.
+    """Event that a program recorded with ``node.record``.
 
     Args:
-        t_s: when, seconds.
-        node: which.
-        fields: what it said.
+        t_s: time, seconds.
+        node: node that recorded it.
+        fields: recorded content.
     """
 
     t_s: float
@@ -42,18 +42,18 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The honest nodes that were up at one evaluation.
+    """Honest nodes that were up at one evaluation.
 
     Args:
-        t_s: when, seconds.
-        nodes: which, ascending.
-        found: on the common test set, one value per node.
+        t_s: time, seconds.
+        nodes: their numbers, ascending.
+        found: results on the common test set, one value per node.
         consensus_distance: root mean square distance to the mean model; NaN without nodes.
         bytes_sent: by all nodes so far.
         rounds: finished rounds of each node.
-        local: accuracy and loss on the test samples that each node keeps of its own; None without any.
-        backdoor: how often a trigger makes each model say what the attacker wants; None without a backdoor.
-        counted: values of the metrics that are made from events, so far.
+        local: accuracy and loss on the test samples that each node keeps; None without any.
+        backdoor: fraction of triggered samples to which each model assigns the target class; None without a backdoor.
+        counted: values of the metrics computed from events, so far.
     """
 
     t_s: float
@@ -68,35 +68,35 @@ class Snapshot:
 
     @property
     def accuracy(self) -> Vector:
-        """Accuracy of each node's model; NaN in regression."""
+        """Return the accuracy of each node's model; NaN in regression."""
         return self.found.accuracy
 
     @property
     def loss(self) -> Vector:
-        """Loss of each node's model."""
+        """Return the loss of each node's model."""
         return self.found.loss
 
     @property
     def diverged(self) -> NDArray[np.bool_]:
-        """Whether each node's model holds NaN or infinity (its accuracy counts as chance)."""
+        """Return whether each node's model holds NaN or infinity (its accuracy counts as chance)."""
         return self.found.diverged
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that a run says about itself over time and at its end.
+    """Measurement of a run over time and at its end.
 
     Args:
         name: in metrics.parquet and summary.json.
-        event: what it is made from: :data:`EVALUATION`, or a kind of event that programs record.
-        reduce: of an evaluation, called with its :class:`Snapshot`, and returns a number, an array with one number
-            for each of ``snapshot.nodes``, a mapping from further names to these, or None. Of an event, called with
-            what it has returned last (None at first) and the :class:`Event`, and returns what is kept.
-        doc: what it is.
-        unit: of its values; "" for numbers without one.
-        value: from what is kept of events (None if there was none) to a number, or None.
+        event: input of the metric: :data:`EVALUATION`, or a kind of event that programs record.
+        reduce: for an evaluation, called with its :class:`Snapshot`; returns a number, an array with one number for
+            each of ``snapshot.nodes``, a mapping from further names to these, or None. For an event, called with its
+            last result (None at first) and the :class:`Event`; returns the new result.
+        doc: description.
+        unit: of its values; "" for numbers without a unit.
+        value: from the last result for events (None if there was none) to a number, or None.
         over_time: whether it is in metrics.parquet.
-        at_end: whether it is in summary.json, of an array its mean.
+        at_end: whether it is in summary.json; an array as its mean.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Metric:
     at_end: bool = True
 
     def folded(self, kept: Any, event: Event) -> Any:
-        """Return what is kept after one more event.
+        """Return the result after one more event.
 
         Raises:
             ConfigurationError: the metric fails.
@@ -117,7 +117,7 @@ class Metric:
         return self._guarded(self.reduce, kept, event)
 
     def counted(self, kept: Any) -> Value:
-        """Return the value of what is kept of events.
+        """Return the value of the result for events.
 
         Raises:
             ConfigurationError: the metric fails.
@@ -126,10 +126,10 @@ class Metric:
         return None if found is None or np.isnan(found) else found
 
     def values(self, snapshot: Snapshot) -> Iterator[tuple[str, float | Vector]]:
-        """Yield name and value of what there is to say at an evaluation, NaN left out.
+        """Yield name and value of every measurement at an evaluation, NaN left out.
 
         Raises:
-            ConfigurationError: the metric fails, or does not return one number a node.
+            ConfigurationError: the metric fails, or does not return one number per node.
         """
         made = self.event == EVALUATION
         found = self._guarded(self.reduce, snapshot) if made else snapshot.counted.get(self.name)
@@ -146,7 +146,7 @@ class Metric:
     def _guarded(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return function(*arguments)
-        except Exception as error:  # whatever a metric of others raises
+        except Exception as error:  # a metric of a plug-in may raise anything
             raise ConfigurationError(
                 f"metric {self.name} failed: {type(error).__name__}: {error}; repair it or uninstall its package"
             ) from error

@@ -30,11 +30,11 @@ class Column:
     """One run, or one series or variant of a study at one setting.
 
     Args:
-        title: for people.
-        numbers: what its summary says, as text.
+        title: label of the column.
+        numbers: entries of its summary, as text.
         scenario: its scenario, dotted key -> text.
-        runs: its summaries by seed; none where they cannot be paired.
-        place: where it stands in its study; ``None`` of a single run.
+        runs: its summaries by seed; empty where they cannot be paired.
+        place: its position in its study; ``None`` for a single run.
         baseline: whether the others of its study are compared with it.
     """
 
@@ -47,7 +47,7 @@ class Column:
 
 
 def compare(paths: Iterable[Path]) -> Table:
-    """A column per run, a row per headline number, then differences, then scenario keys in which the columns differ.
+    """Compare runs: a column per run, a row per main result, differences, then scenario keys that differ.
 
     Rows whose values differ are bold. A study gives one column per series or variant and setting. Differences are
     taken between runs of the same seed: of one study to its baseline, of several folders to the column of the first
@@ -67,7 +67,7 @@ def compare(paths: Iterable[Path]) -> Table:
     if len(columns) < 2:
         raise StorageError("compare needs at least two runs (or one study); give more folders")
     table = Table(pad_edge=False, caption="\n".join(notes) or None, caption_justify="left")
-    table.add_column("", no_wrap=True)  # keys are of no use cut short
+    table.add_column("", no_wrap=True)  # keys must not be truncated
     for column in columns:
         table.add_column(Text(column.title), overflow="fold")
     _add_rows(table, [column.numbers for column in columns])
@@ -81,7 +81,7 @@ def compare(paths: Iterable[Path]) -> Table:
 
 
 def _differences(folders: Sequence[Sequence[Column]]) -> list[Mapping[str, str]]:
-    """Of every column, what it is compared with, how many pairs there are, and the difference in every metric."""
+    """Return for every column its reference, the number of pairs, and the difference in every metric."""
     every = [column for folder in folders for column in folder]
     metrics = metrics_of([row for column in every for row in column.runs.values()])
     found: list[Mapping[str, str]] = []
@@ -105,7 +105,7 @@ def _differences(folders: Sequence[Sequence[Column]]) -> list[Mapping[str, str]]
 
 
 def _reference(column: Column, folders: Sequence[Sequence[Column]]) -> Column | None:
-    """The column that one is compared with, ``None`` if there is none."""
+    """Return the column that a column is compared with, ``None`` if there is none."""
     first = folders[0]
     if len(folders) == 1:
         bases = (
@@ -125,7 +125,7 @@ def _setting(column: Column) -> Setting:
 
 
 def _swept(study: Study, setting: Setting) -> Setting:
-    """The pairs of a setting that are points of the grid, and not what a series or variant is."""
+    """Return the pairs of a setting that are points of the grid, not part of the series or variant."""
     keys = swept_keys(study)
     return tuple((key, value) for key, value in setting if key in keys)
 
@@ -140,7 +140,7 @@ def _add_rows(table: Table, columns: Sequence[Mapping[str, str]], *, only_differ
 
 
 def _twice(names: Sequence[str], path: Path) -> bool:
-    """Whether the study in a folder has the name of another one."""
+    """Return whether the study in a folder has the name of another one."""
     return is_study(path) and names.count(read_study(path).name) > 1
 
 
@@ -152,9 +152,7 @@ def _columns(path: Path, notes: list[str], *, same_name: bool) -> list[Column]:
         header, rows = study_rows(study)
         titles = [f"{called}: {row[0]}" for row in rows]
         numbers = [dict(zip(header[1:], row[1:], strict=True)) for row in rows]
-        if has_heat(
-            study
-        ):  # its rows are of defences over all attacks, which have no runs of one seed to pair
+        if has_heat(study):  # its rows are of defences over all attacks, without runs of one seed to pair
             whole = flatten(_without_study(study.description["scenario"]))
             return [Column(title, told, whole, {}) for title, told in zip(titles, numbers, strict=True)]
         return [
@@ -179,7 +177,7 @@ def _columns(path: Path, notes: list[str], *, same_name: bool) -> list[Column]:
 
 
 def _scenario_of(study: Study, setting: Setting, runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The scenario of a column's runs, without what differs by seed; their folders may have been moved away."""
+    """Return the scenario of a column's runs, without what differs by seed; their folders may have been moved."""
     for summary in runs:
         if (study.path / "runs" / str(summary["id"]) / "manifest.json").is_file():
             found = study.run(str(summary["id"])).manifest["scenario"]
@@ -188,12 +186,12 @@ def _scenario_of(study: Study, setting: Setting, runs: Sequence[Mapping[str, Any
 
 
 def _without_study(scenario: Mapping[str, Any]) -> dict[str, Any]:
-    """A scenario without the tables that say which runs a study has."""
+    """Return a scenario without the tables that define the runs of a study."""
     return {key: value for key, value in scenario.items() if key not in _STUDY_TABLES}
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted keys and values as text; a list of tables is numbered (``fault.0.node``)."""
+    """Return dotted keys and values as text; a list of tables is numbered (``fault.0.node``)."""
     flat: dict[str, str] = {}
     for key, value in nested.items():
         if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):

@@ -1,4 +1,4 @@
-"""Means over seeds (runs, pairs of runs) with their intervals, and what infinity does to them."""
+"""Means over seeds (runs, pairs of runs) with their intervals, and the treatment of infinite values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ ONE_SEED = "one seed, no interval"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % Student t interval.
+    """Mean with its 95 % Student t interval.
 
     Args:
         mean: infinite if a value is; NaN without a value, or with infinities of both signs.
         low: lower end of the interval; NaN with fewer than two values or an infinite one.
         high: upper end.
-        count: values there are, infinite ones included.
-        missing: of those asked for, without a value (diverged, failed, target never reached, no such ε).
+        count: number of values, infinite ones included.
+        missing: number of runs without a value (diverged, failed, target never reached, no such ε).
     """
 
     mean: float
@@ -35,17 +35,17 @@ class Estimate:
 
     @property
     def half_width(self) -> float:
-        """Half the length of the interval."""
+        """Return half the length of the interval."""
         return (self.high - self.low) / 2
 
     @property
     def bounded(self) -> bool:
-        """Whether there is an interval: two values or more, all of them finite."""
+        """Return whether there is an interval: two values or more, all of them finite."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 def estimate(values: Iterable[float | None]) -> Estimate:
-    """Mean and 95 % t interval of the values that exist (assumes a near-normal spread over seeds).
+    """Compute mean and 95 % t interval of the values that exist (assumes a near-normal spread over seeds).
 
     Args:
         values: numbers of any unit; ``None`` and NaN are counted as missing, infinities are values.
@@ -65,7 +65,7 @@ def estimate(values: Iterable[float | None]) -> Estimate:
 
 
 def median(values: Iterable[float]) -> float:
-    """The median of numbers that may be infinite; of an even number the mean of the middle two.
+    """Return the median of numbers that may be infinite; for an even number the mean of the middle two.
 
     Args:
         values: at least one, none of them NaN.
@@ -74,7 +74,7 @@ def median(values: Iterable[float]) -> float:
 
 
 def seeds_in_words(counts: Iterable[int]) -> str:
-    """How far intervals can be had: "one seed, no interval", "8 seeds" or "1 to 8 seeds".
+    """Describe the number of seeds: "one seed, no interval", "8 seeds" or "1 to 8 seeds".
 
     Args:
         counts: seeds of each row, curve or point.

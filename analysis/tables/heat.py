@@ -1,4 +1,4 @@
-"""Attacks against defences: a table of what is left of the accuracy, and the worst attack on each defence."""
+"""Table of attacks against defences: remaining accuracy, and the worst attack on each defence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORST = "worst attack"
 
 @dataclass(frozen=True)
 class Cell:
-    """One attack on one defence.
+    """Result of one attack on one defence.
 
     Args:
         defence, attack: names.
@@ -30,18 +30,18 @@ class Cell:
 
     @property
     def mean(self) -> float:
-        """Over seeds; NaN without any run."""
+        """Return the mean over seeds; NaN without any run."""
         return self.estimate.mean
 
     @property
     def seeds(self) -> int:
-        """How many."""
+        """Return the number of seeds."""
         return self.estimate.count
 
 
 @dataclass(frozen=True)
 class Grid:
-    """All of them.
+    """Results of all attacks on all defences.
 
     Args:
         defences, attacks: in the order of the study; attacks end with :data:`WORST`.
@@ -54,16 +54,16 @@ class Grid:
 
 
 def has_heat(study: Study) -> bool:
-    """Whether a study sweeps attacks."""
+    """Return whether a study sweeps attacks."""
     if study.kind != "sweep" or ATTACK not in study.summaries.columns:
         return False
     return ATTACK.removeprefix("set.") in (study.description["scenario"].get("sweep") or {}).get("grid", {})
 
 
 def heat(study: Study, metric: str) -> Grid:
-    """The grid of a sweep over attacks with a series per defence.
+    """Build the grid of a sweep over attacks with a series per defence.
 
-    A run that diverged counts with chance accuracy, as its summary has it. The worst attack of a defence is the one
+    A run that diverged counts with chance accuracy, as in its summary. The worst attack of a defence is the one
     with the lowest mean, of all but ``none``; its interval is that attack's own.
     """
     rows = study.summaries.filter(pl.col(metric).is_not_null())
@@ -88,7 +88,7 @@ def heat(study: Study, metric: str) -> Grid:
 
 
 def name_of(attack: Any) -> str:
-    """A short name: the kind, with what makes it special."""
+    """Return a short name: the kind, and whether it was searched."""
     table = json.loads(attack) if isinstance(attack, str) else attack
     kind = str(table["kind"])
     searched = [key for key, value in table.items() if value == "search"]
@@ -96,7 +96,7 @@ def name_of(attack: Any) -> str:
 
 
 def heat_rows(study: Study, metric: str = "accuracy_mean") -> tuple[list[str], list[list[str]]]:
-    """Header and rows for a table."""
+    """Return header and rows for a table."""
     grid = heat(study, metric)
     rows = []
     for defence in grid.defences:

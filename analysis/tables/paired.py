@@ -18,14 +18,14 @@ from simulator.errors import StorageError
 
 @dataclass(frozen=True)
 class Quantity:
-    """A quantity that is compared, and the unit a difference is shown in.
+    """Quantity that is compared, and the unit of a difference.
 
     Args:
         key: summary key; ``epsilon_certified`` and ``epsilon_open_loop`` are read per basis.
-        title: for people.
+        title: label of a row.
         unit: of a difference, after scaling.
         scale: factor from the summary's unit.
-        short: the title of a column.
+        short: label of a column.
     """
 
     key: str
@@ -39,7 +39,7 @@ HONEST, FORMERLY_HONEST = "honest", "telling the truth"
 """Variant in which nodes that are Byzantine in the others follow the protocol; its name now, and in older studies."""
 
 ROUNDING = 1e-12
-"""Relative difference of two values that is rounding and no difference."""
+"""Relative difference of two values up to which it is taken as rounding."""
 
 POINTS = "percentage points"
 METRICS = (
@@ -60,21 +60,21 @@ IF_THERE = (
     Quantity("leak_samples", "samples found by inversion", POINTS, 100.0, "samples found"),
     Quantity("leak_members", "membership by loss, AUC", "AUC", short="membership"),
 )
-"""Compared only in studies in which they differ from run to run."""
+"""Quantities compared only in studies in which they differ between runs."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Variant minus baseline in one metric, seed by seed.
+    """Difference of a variant to the baseline in one metric, seed by seed.
 
     Args:
         variant: name of the variant or series.
-        metric: what was compared.
+        metric: the compared quantity.
         per_seed: (seed, difference in ``metric.unit``) by seed: infinite where one of the two values is, zero where
             they differ by :data:`ROUNDING` or less.
         estimate: mean over ``per_seed`` and its 95 % Student t interval; NaN where some pair is infinite in both
             runs, since the difference of that pair, and so their mean, is undefined.
-        note: in words, what the numbers leave out or cannot say ("" if nothing).
+        note: in words, what the numbers leave out ("" if nothing).
         setting: the swept (dotted key, value) pairs of the point; none in a what-if.
     """
 
@@ -87,17 +87,17 @@ class Difference:
 
     @property
     def mean(self) -> float:
-        """Of the differences."""
+        """Return the mean of the differences."""
         return self.estimate.mean
 
     @property
     def low(self) -> float:
-        """Lower end of the 95 % interval of the mean; NaN with fewer than two pairs or an infinite difference."""
+        """Return the lower end of the 95 % interval of the mean; NaN below two pairs or with an infinite one."""
         return self.estimate.low
 
     @property
     def high(self) -> float:
-        """Upper end."""
+        """Return the upper end of the interval."""
         return self.estimate.high
 
 
@@ -113,8 +113,8 @@ def differences(
     Args:
         summaries: a study's table; the baseline of a what-if is the runs without variant.
         baseline: name of the variant or series that the others are compared with.
-        grid: dotted keys that a sweep sweeps. A point is compared with that point of the baseline at which the keys
-            that the baseline sweeps are the same; a baseline that sweeps nothing is compared with every point.
+        grid: dotted keys that a sweep sweeps. A point is compared with the point of the baseline with the same values
+            of the keys that the baseline sweeps; a baseline that sweeps nothing is compared with every point.
 
     Returns:
         One entry per variant (and setting) and metric, variants in order of first appearance.
@@ -148,12 +148,12 @@ def differences(
 
 
 def fits(base: Setting, setting: Setting) -> bool:
-    """Whether a point has the baseline's values of all keys that the baseline sweeps."""
+    """Return whether a point has the baseline's values of all keys that the baseline sweeps."""
     return all(pair in setting for pair in base)
 
 
 def study_differences(study: Study) -> list[Difference]:
-    """Those of a what-if or a breaking point, and of a sweep that names a baseline; none without a baseline's run.
+    """Return the differences of a what-if, a breaking point, or a sweep with a baseline; none without its runs.
 
     Raises:
         StorageError: one variant holds a seed twice.
@@ -165,7 +165,7 @@ def study_differences(study: Study) -> list[Difference]:
 
 
 def swept_keys(study: Study) -> tuple[str, ...]:
-    """Dotted keys in the grids of a sweep and of its series, and what a search varies; none of a what-if."""
+    """Return dotted keys in the grids of a sweep and of its series, and those a search varies; none of a what-if."""
     tables: list[Any] = []
     if study.kind == "sweep":
         sweep = study.description["scenario"].get("sweep") or {}
@@ -176,9 +176,9 @@ def swept_keys(study: Study) -> tuple[str, ...]:
 
 
 def baseline_of(study: Study) -> str | None:
-    """What the runs of a study are compared with; ``None`` if nothing is.
+    """Return the baseline of the runs of a study; ``None`` if there is none.
 
-    That is a what-if's own scenario, the honest runs of a search for a breaking point, the series that a sweep names.
+    That is a what-if's own scenario, the honest runs of a search for a breaking point, the series named by a sweep.
     """
     if study.kind in ("whatif", "breaking"):
         older = any(run.get("variant") == FORMERLY_HONEST for run in study.description["runs"])
@@ -188,7 +188,7 @@ def baseline_of(study: Study) -> str | None:
 
 
 def metrics_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Quantity, ...]:
-    """What there is to compare in some summaries: :data:`METRICS` with a value, others with a finite one."""
+    """Return the quantities to compare in some summaries: :data:`METRICS` with a value, others with a finite one."""
 
     def values(metric: Quantity) -> list[float]:
         return [value for row in rows if (value := _value(row, metric.key)) is not None]
@@ -208,11 +208,11 @@ def paired(
     baseline: Rows,
     setting: Setting = (),
 ) -> Difference:
-    """One metric of the runs of a variant against those of the baseline with the same seeds.
+    """Compare one metric of a variant's runs with the baseline's runs of the same seeds.
 
     Args:
         variant: its name.
-        metric: what is compared.
+        metric: the compared quantity.
         rows: the variant's summaries by seed.
         baseline: the baseline's.
         setting: the swept (dotted key, value) pairs of the variant.

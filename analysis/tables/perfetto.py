@@ -1,12 +1,12 @@
-"""A timeline of a run for Perfetto or Chrome (Trace Event Format, JSON, gzip).
+"""Timeline of a run for Perfetto or Chrome (Trace Event Format, JSON, gzip).
 
 One process per node (its number is the node's) with the tracks ``computing``, ``sending``, ``waiting`` and ``down``,
-whose slices have their true lengths, ``received`` for the instants at which messages arrived and ``lost`` for those
-that never will. An arrow joins the slice in which a message left its sender to its arrival.
+whose slices have their true lengths, ``received`` for the instants at which messages arrived and ``lost`` for
+messages that never arrive. An arrow joins the slice in which a message left its sender to its arrival.
 
-Perfetto drops a slice that overlaps another of its track in part, cuts times to whole nanoseconds instead of rounding
-them, and binds an arrow to the latest slice of a track that has begun: slices here meet but never overlap, every
-number survives the cut, and what begins at one instant is written in the order in which it binds.
+Perfetto drops a slice that partly overlaps another of its track, truncates times to whole nanoseconds, and binds an
+arrow to the latest slice of a track that has begun. Slices here are therefore adjacent but never overlap, every
+number survives truncation, and simultaneous events are written in the order in which arrows bind.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ TRACKS: Mapping[str, int] = {COMPUTING: 1, SENDING: 2, "received": 3, WAITING: 4
 """Thread number of each track, counted from the number of nodes on."""
 
 
-# What begins at one instant is written in this order, so that arrows bind to their own slice.
+# Simultaneous events are written in this order, so that arrows bind to their own slice.
 _INSTANT, _OF_INSTANT, _LASTING, _OF_LASTING = range(4)
 
 _FINE_NS = 4_000_000 * 10**9
 _Event = tuple[int, int, dict[str, Any]]
-"""When (ns), what order among those of the same instant, and the event itself."""
+"""Time (ns), order among simultaneous events, and the event itself."""
 
 
 def write_trace(shown: Timeline, folder: Path) -> Path:
@@ -45,8 +45,8 @@ def write_trace(shown: Timeline, folder: Path) -> Path:
     The same timeline always gives the same bytes.
 
     Args:
-        shown: what to write.
-        folder: where; made if need be.
+        shown: timeline to write.
+        folder: target folder; made if it does not exist.
 
     Raises:
         StorageError: the file cannot be written.
@@ -57,7 +57,7 @@ def write_trace(shown: Timeline, folder: Path) -> Path:
     about = {"name": shown.name, "seed": shown.seed, "clock": shown.clock, "notes": list(shown.notes)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # An event a write would cost more than compressing it.
+        # Writing events one by one would take longer than compressing them.
         with part.open("wb") as file, BufferedWriter(GzipFile("", "wb", 6, file, mtime=0), 2**18) as packed:
             packed.write(b'{"displayTimeUnit":"ms","otherData":' + encode(about) + b',"traceEvents":[')
             for count, event in enumerate(trace_events(shown)):
@@ -73,11 +73,11 @@ def write_trace(shown: Timeline, folder: Path) -> Path:
 
 
 def trace_events(shown: Timeline) -> Iterator[dict[str, Any]]:
-    """The events of :func:`write_trace` in order of time; times in microseconds, exact to the nanosecond."""
+    """Yield the events of :func:`write_trace` in order of time; times in microseconds, exact to the nanosecond."""
     streams = (_recorded(shown), _sent(shown), _received(shown), _tails(shown), _heads(shown), _gone(shown))
     merged = heapq.merge(*streams, key=lambda entry: entry[:2])
     for event in chain(_names(shown), (event for _, _, event in merged)):
-        # Perfetto takes a thread with the number of its process for the main one and sets it apart.
+        # Perfetto takes a thread with the number of its process for the main one and shows it separately.
         yield event | {"tid": shown.of + event["tid"]}
 
 
@@ -137,7 +137,7 @@ def _received(shown: Timeline) -> Iterator[_Event]:
 
 
 def _together(messages: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """One row for the messages that share a slice; what is not shared becomes lists."""
+    """Merge the messages that share a slice into one row; columns that differ become lists."""
     return messages.group_by(by, maintain_order=True).all()
 
 
@@ -146,7 +146,7 @@ def _title(row: Mapping[str, Any]) -> str:
 
 
 def _told(row: Mapping[str, Any], word: str, peer: str) -> dict[str, Any]:
-    """What a click on a slice tells."""
+    """Return the details shown for a slice."""
     if len(row["kind"]) == 1:
         return {word: row[peer][0]} | _details(
             {key: value[0] if isinstance(value, list) else value for key, value in row.items()}
@@ -168,7 +168,7 @@ def _details(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tails(shown: Timeline) -> Iterator[_Event]:
-    """Where arrows start: just inside the end of their slice, for at the end itself the next may have begun."""
+    """Yield the starts of arrows: just inside the end of their slice, as the next may begin at the end itself."""
     order = pl.when(pl.col("left_ns") > pl.col("start_ns")).then(_OF_LASTING).otherwise(_OF_INSTANT)
     tails = arrows(shown).select(
         "flow", "src", "kind", order.alias("order"), at=pl.max_horizontal("start_ns", pl.col("left_ns") - 1)
@@ -214,12 +214,12 @@ def _place(node: int, track: str, ns: int) -> dict[str, Any]:
 
 
 def _held(ns: int) -> int:
-    """``ns``, cut to microseconds once a float of microseconds no longer holds nanoseconds (after 46 days)."""
+    """Truncate ``ns`` to microseconds once a float of microseconds no longer holds nanoseconds (after 46 days)."""
     return ns if ns < _FINE_NS else ns - ns % 1000
 
 
 def _us(ns: int) -> float | int:
-    """Microseconds that are ``ns`` whole nanoseconds again if a reader multiplies and cuts off the rest."""
+    """Return microseconds that a reader converts back to ``ns`` by multiplication and truncation."""
     if ns % 1000 == 0:
         return ns // 1000
     us = ns / 1000

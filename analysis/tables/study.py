@@ -1,4 +1,4 @@
-"""A study in tables: means over seeds of every series or variant, and differences to the baseline."""
+"""Tables of a study: means over seeds of every series or variant, and differences to the baseline."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from analysis.tables.summary import MIB, number, observers_in_words, upper
 from analysis.tables.tradeoff import BASES, GridPoint, epsilon_of, grid_points
 
 Rows: TypeAlias = tuple[list[str], list[list[str]]]
-"""A header and rows of cells, as many in each."""
+"""Header and rows of cells, of equal length."""
 
 SHORT = "Cert.: certified, a bound; open loop: no bound for adaptive training."
-"""What the columns of ε on a terminal are."""
+"""Note on the columns of ε in a terminal."""
 
-WHOLE = "Mixes with all: those that took in everybody they should have."
-"""What the last column of a study is."""
+WHOLE = "Mixes with all: mixes that received a message from every expected neighbour."
+"""Note on the last column of a study."""
 
 
 def study_rows(study: Study) -> Rows:
-    """Header and rows of :func:`study_table`."""
+    """Return header and rows of :func:`study_table`."""
     if has_heat(study):
         return heat_rows(study)
     certified = grid_points(study.summaries, "certified")
@@ -62,13 +62,13 @@ def study_rows(study: Study) -> Rows:
 
 
 def study_table(study: Study) -> Table:
-    """A study at a glance: one row per series or variant and setting."""
+    """Build the overview of a study: one row per series or variant and setting."""
     below = warned(study) + epsilon_terms(study) + ([] if has_heat(study) else [SHORT, WHOLE])
     return _table(f"{study.name}: {about(study)}", study_rows(study), " ".join(below))
 
 
 def about(study: Study) -> str:
-    """What the numbers of :func:`study_rows` are, in words."""
+    """Describe the numbers of :func:`study_rows` in words."""
     seeds = seeds_in_words(point.seeds for point in grid_points(study.summaries))
     if has_heat(study):
         return f"mean accuracy of honest nodes in %, mean over seeds ({seeds})"
@@ -78,7 +78,7 @@ def about(study: Study) -> str:
 
 
 def warned(study: Study) -> list[str]:
-    """What looks wrong about runs of a study: for each series or variant, how many warn, and the first warning."""
+    """Return warnings about runs of a study: for each series or variant, their number, and the first warning."""
     if "warnings" not in study.summaries.columns:
         return []
     place = "series" if study.kind == "sweep" else "variant"
@@ -90,7 +90,7 @@ def warned(study: Study) -> list[str]:
 
 
 def epsilon_terms(study: Study) -> list[str]:
-    """Whose loss ε is, of what, seen by whom, at which δ: a sentence for every kind there is in a study."""
+    """Return a sentence on victim, unit, observers and δ for every kind of ε in a study."""
     seen = dict.fromkeys(
         (row.get("unit"), row.get("adjacency"), row.get("delta"), observers_in_words(row.get("observers")))
         for row in study.summaries.to_dicts()
@@ -103,7 +103,7 @@ def epsilon_terms(study: Study) -> list[str]:
 
 
 def paired_rows(study: Study) -> Rows | None:
-    """Header and rows of :func:`paired_table`; ``None`` if there is no baseline, or nothing to compare with it."""
+    """Return header and rows of :func:`paired_table`; ``None`` without a baseline or anything to compare with it."""
     found = study_differences(study)
     if not found:
         return None
@@ -121,13 +121,13 @@ def paired_rows(study: Study) -> Rows | None:
 
 
 def paired_table(study: Study) -> Table | None:
-    """Differences to the baseline: one row per variant (series and setting), one column per metric."""
+    """Build the differences to the baseline: one row per variant (series and setting), one column per metric."""
     rows = paired_rows(study)
     return None if rows is None else _table(f"{study.name}: {paired_about(study)}", rows)
 
 
 def paired_about(study: Study) -> str:
-    """What the numbers of :func:`paired_rows` are, in words."""
+    """Describe the numbers of :func:`paired_rows` in words."""
     pairs = seeds_in_words(len(one.per_seed) for one in study_differences(study) if one.per_seed)
     means = (
         "one pair, no interval"
@@ -138,20 +138,20 @@ def paired_about(study: Study) -> str:
 
 
 def column(metric: Quantity) -> str:
-    """The title of a column of differences, with its unit."""
+    """Return the title of a column of differences, with its unit."""
     unit = {"ε": "", POINTS: " (points)"}.get(metric.unit, f" ({metric.unit})")
     return f"Δ {metric.short}" + ("" if metric.unit in metric.short else unit)
 
 
 def in_words(one: Difference) -> str:
-    """Mean difference ± half-width, and what it leaves out or why there is none."""
+    """Format the mean difference ± half-width, with what it leaves out or why there is none."""
     if math.isnan(one.mean):
         return "–" if one.note in ("", "no value in both") else one.note
     return signed(one.estimate) + (f" ({one.note})" if one.note else "")
 
 
 def plus_minus(value: Estimate, scale: float = 1.0, *, bound: bool = False) -> str:
-    """Mean ± half-width with as many decimals as the half-width makes meaningful; the mean alone if all agree.
+    """Format mean ± half-width with as many decimals as the half-width supports; the mean alone if all agree.
 
     Args:
         value: what is shown.
@@ -168,7 +168,7 @@ def plus_minus(value: Estimate, scale: float = 1.0, *, bound: bool = False) -> s
 
 
 def signed(value: Estimate) -> str:
-    """A mean difference ± half-width, with its sign."""
+    """Format a mean difference ± half-width, with its sign."""
     if value.mean == 0 and not value.half_width > 0:
         return "0"
     if not value.bounded or not value.half_width > 1e-12 * abs(value.mean):
@@ -178,7 +178,7 @@ def signed(value: Estimate) -> str:
 
 
 def swept(points: Any) -> list[str]:
-    """Keys that take several values in some series: what is the same in all of a series, its name says already.
+    """Return keys that take several values in some series; constant ones are already in the name of the series.
 
     Args:
         points: (series, setting) pairs, a setting being (dotted key, value) pairs.
@@ -191,13 +191,13 @@ def swept(points: Any) -> list[str]:
 
 
 def short(keys: Sequence[str]) -> list[str]:
-    """The last parts of dotted keys, where these tell them apart."""
+    """Return the last parts of dotted keys, where these are distinct."""
     last = [key.rpartition(".")[2] for key in keys]
     return last if len(set(last)) == len(last) else list(keys)
 
 
 def plain(value: Any) -> str:
-    """A setting in a cell: numbers short, tables (as JSON) by their kind and the plain keys beside it."""
+    """Format a setting in a cell: numbers short, tables (as JSON) by their kind and the scalar keys beside it."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         with suppress(ValueError):
             value = json.loads(value)
@@ -216,7 +216,7 @@ def _table(title: str, rows: Rows, caption: str | None = None) -> Table:
     table = Table(title=Text(title), title_justify="left", caption=below, caption_justify="left", box=None)
     table.pad_edge, table.padding = False, (0, 2, 0, 0)
     for i, name in enumerate(rows[0]):
-        # Titles are broken between words only, so long ones are cut short and those made of two are parted.
+        # Titles are broken between words only, so long ones are shortened and compounds are split.
         words = Text(re.sub(r"(?<=\w)[-_](?=\w)", " ", name.replace("certified", "cert.")))
         table.add_column(words, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
     for row in rows[1]:
@@ -230,7 +230,7 @@ def _places(mean: float, half: float) -> int:
 
 
 def _to_target(study: Study) -> str:
-    """The title of a column of times, with the accuracy if all runs have the same target."""
+    """Return the title of a column of times, with the accuracy if all runs have the same target."""
     column = study.summaries["target_accuracy"] if "target_accuracy" in study.summaries.columns else None
     targets = [] if column is None else column.drop_nulls().unique().to_list()
     return f"to {100 * targets[0]:g} % acc. (s)" if len(targets) == 1 else "to target (s)"

@@ -1,4 +1,4 @@
-"""The numbers of one run that a person wants first, in words."""
+"""Main results of one run, in words."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MIB = 2**20
 NOT_A_BOUND = "not a bound for adaptive training"
 _UNDELIVERED = {
     "dropped": "a node was down, a link cut, or an adversary held them back",
-    "expired": "the transport gave up",
+    "expired": "abandoned by the transport",
     "in_flight": "the run ended first",
 }
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """``value`` with ``digits`` significant digits; "–" for none, "∞" or "−∞" for infinity."""
+    """Format ``value`` with ``digits`` significant digits; "–" for none, "∞" or "−∞" for infinity."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -35,21 +35,21 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def upper(value: float, digits: int = 3) -> str:
-    """``value`` rounded up to ``digits`` significant digits: a bound must stay a bound when it is printed."""
+    """Format ``value`` rounded up to ``digits`` significant digits, so that a bound remains a bound."""
     if not math.isfinite(value) or value <= 0:
         return number(value, digits)
     unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
-    # The slack keeps 4.38 from becoming 4.39 because 4.38 / 0.01 is a hair over 438.
+    # The slack keeps 4.38 from becoming 4.39, as 4.38 / 0.01 is slightly above 438 in floating point.
     return number(math.ceil(value / unit * (1 - 1e-12)) * unit, digits)
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction as a percentage with one decimal."""
+    """Format a fraction as a percentage with one decimal."""
     return "–" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.1f} %"
 
 
 def observers_in_words(observers: Any) -> str:
-    """Who is watching, as a summary names it: "any single node", or the sets of nodes."""
+    """Describe the observers of a summary: "any single node", or the sets of nodes."""
     if observers in (None, "each node"):
         return "any single node"
     if observers == "any":
@@ -63,9 +63,9 @@ def observers_in_words(observers: Any) -> str:
 
 
 def epsilon_in_words(summary: Mapping[str, Any]) -> str:
-    """The headline privacy line: a bound is written "≤", everything else says what it is.
+    """Return the main privacy line: a bound is written "≤", other figures state what they are.
 
-    Of a run that was cut short it says up to when, for what would have followed costs more.
+    For a run that was cut short it states until when, as the rest of the run would have cost more.
     """
     value = summary.get("epsilon_worst")
     if value is None:
@@ -93,7 +93,7 @@ def epsilon_in_words(summary: Mapping[str, Any]) -> str:
 
 
 def open_loop_in_words(summary: Mapping[str, Any]) -> str | None:
-    """The open-loop line, or why there is no such figure; ``None`` where it would say nothing."""
+    """Return the open-loop line, or why there is no such figure; ``None`` where none is due."""
     certified = summary.get("epsilon_worst")
     if not certified or math.isinf(certified) or summary.get("basis") == "open-loop":
         return None
@@ -106,7 +106,7 @@ def open_loop_in_words(summary: Mapping[str, Any]) -> str | None:
 
 
 def cut_short(summary: Mapping[str, Any]) -> bool:
-    """Whether the run ended before any node had finished its rounds."""
+    """Return whether the run ended before any node had finished its rounds."""
     done, planned = summary.get("rounds_done_max"), summary.get("rounds")
     if summary.get("status") in ("interrupted", "failed"):
         return True
@@ -114,7 +114,7 @@ def cut_short(summary: Mapping[str, Any]) -> bool:
 
 
 def rounds_in_words(summary: Mapping[str, Any]) -> str:
-    """Rounds finished by the slowest and the quickest honest node, of those planned."""
+    """Return rounds finished by the slowest and the fastest honest node, out of those planned."""
     planned, least, most = (summary.get(key) for key in ("rounds", "rounds_done_min", "rounds_done_max"))
     if planned is None:
         return "– rounds"
@@ -126,7 +126,7 @@ def rounds_in_words(summary: Mapping[str, Any]) -> str:
 
 
 def weakest_in_words(summary: Mapping[str, Any], worst: int | None = None) -> str:
-    """Accuracy of the worst honest node at the last evaluation, and over the last few."""
+    """Return accuracy of the worst honest node at the last evaluation, and over the last few."""
     worst = summary.get("accuracy_worst_node") if worst is None else worst
     text = percent(summary.get("accuracy_worst")) + ("" if worst is None else f" (node {worst})")
     count, mean = summary.get("recent_evaluations"), summary.get("accuracy_worst_recent")
@@ -142,7 +142,7 @@ def weakest_in_words(summary: Mapping[str, Any], worst: int | None = None) -> st
 
 
 def worst_node(run: Run) -> int | None:
-    """The honest node with the lowest accuracy at the last evaluation; ``None`` without one."""
+    """Return the honest node with the lowest accuracy at the last evaluation; ``None`` without one."""
     if not run.has("metrics"):
         return None
     accuracy = run.metrics.filter((pl.col("metric") == "accuracy") & (pl.col("node") >= 0))
@@ -151,7 +151,7 @@ def worst_node(run: Run) -> int | None:
 
 
 def summary_rows(summary: Mapping[str, Any], worst: int | None = None) -> list[tuple[str, str]]:
-    """Label and value of every line of :func:`summary_table`, in order."""
+    """Return label and value of every line of :func:`summary_table`, in order."""
 
     def text(key: str, default: str = "–") -> str:
         return default if summary.get(key) is None else str(summary[key])
@@ -172,7 +172,7 @@ def summary_rows(summary: Mapping[str, Any], worst: int | None = None) -> list[t
         ("privacy", epsilon_in_words(summary)),
     ]
     if summary.get("diverged"):
-        rows.insert(1, ("diverged", "training left the finite numbers"))
+        rows.insert(1, ("diverged", "the model holds NaN or infinity"))
     if (open_loop := open_loop_in_words(summary)) is not None:
         rows.append(("privacy, open-loop", open_loop))
     target, reached = summary.get("target_accuracy"), summary.get("time_to_accuracy_s")
@@ -194,7 +194,9 @@ def summary_rows(summary: Mapping[str, Any], worst: int | None = None) -> list[t
         rows.append(("secure sums", secure))
     if (complete := summary.get("mixes_complete_fraction")) is not None:
         heard = summary.get("neighbours_heard_fraction")
-        rows.append(("mixes with everybody", f"{percent(complete)} (neighbours heard: {percent(heard)})"))
+        rows.append(
+            ("mixes with all neighbours", f"{percent(complete)} (neighbours heard: {percent(heard)})")
+        )
     if summary.get("lists_refused"):
         rows.append(("member lists refused", text("lists_refused")))
     rows += [
@@ -206,10 +208,10 @@ def summary_rows(summary: Mapping[str, Any], worst: int | None = None) -> list[t
 
 
 def summary_table(summary: Mapping[str, Any], worst: int | None = None) -> Table:
-    """One run at a glance.
+    """Build the overview of one run.
 
     Args:
-        summary: as :attr:`analysis.store.Run.summary` gives it.
+        summary: from :attr:`analysis.store.Run.summary`.
         worst: the node behind ``accuracy_worst``, if known (:func:`worst_node`).
     """
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -221,7 +223,7 @@ def summary_table(summary: Mapping[str, Any], worst: int | None = None) -> Table
 
 
 def mib(size_bytes: float | None) -> str:
-    """Bytes as MiB."""
+    """Format bytes as MiB."""
     return "–" if size_bytes is None else f"{number(size_bytes / MIB)} MiB"
 
 
@@ -244,7 +246,7 @@ def _share(part: float | None, whole: float | None) -> str:
 
 
 def _sums(summary: Mapping[str, Any]) -> str | None:
-    """What became of secure sums; ``None`` where there were none."""
+    """Describe the outcome of secure sums; ``None`` where there were none."""
     opened, skipped = summary.get("sums_opened"), summary.get("sums_skipped") or 0
     share = summary.get("sums_opened_fraction")
     if not opened and not skipped and share is None:

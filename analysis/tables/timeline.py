@@ -1,9 +1,9 @@
-"""What every node did when, and the messages between them: what a timeline shows, as tables in nanoseconds.
+"""Activity of every node over time, and the messages between them, as tables in nanoseconds.
 
 Computing, waiting and being down are recorded intervals. Sending is derived: an uplink is busy from the instant a
-message is sent until it has left, and each departure ends one slice of a busy stretch. With a queue (FIFO) these
-slices are the transmissions themselves; where messages share the uplink, a slice is what passed between two
-departures, so that every arrow can start where a slice ends and slices never overlap.
+message is sent until it has left, and each departure ends one slice of a busy period. With a queue (FIFO) these
+slices are the transmissions themselves; where messages share the uplink, a slice is the time between two departures,
+so that every arrow can start where a slice ends and slices never overlap.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from simulator.errors import ConfigurationError, StorageError
 COMPUTING, SENDING, WAITING, DOWN = STATES = ("computing", "sending", "waiting", "down")
 NEVER_ARRIVED = ("lost", "dropped", "expired")
 MOST_MESSAGES = 200_000
-"""So many messages are shown unless the end of the window is given: a browser copes with about this many."""
+"""Default limit on messages without an end of the window: browsers can show about this many."""
 
 _RECORDED = (COMPUTING, WAITING, DOWN)
 _NS = 1_000_000_000
@@ -28,17 +28,17 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Timeline:
-    """A part of a run: all of it, or a window of time and some of the nodes.
+    """Part of a run: all of it, or a window of time and some of the nodes.
 
     Args:
         name: of the scenario.
         seed: of the run.
         clock: ``"virtual time"``, or ``"real time"`` of a live run.
         nodes: those shown, ascending.
-        of: how many nodes the run has.
+        of: number of nodes of the run.
         from_ns: start of the window.
         until_ns: its end.
-        cut: whether the window was asked for.
+        cut: whether a window was requested.
         intervals: ``node, state, from_ns, until_ns, tasks``, sorted by time, cut at the window; those of one node and
             state do not overlap (``tasks`` counts how many were merged).
         messages: ``flow`` (row of the message in the run), ``src, dst, kind, round, size_bytes, attempts, copy,
@@ -68,11 +68,11 @@ def timeline(
     until_s: float | None = None,
     most: int = MOST_MESSAGES,
 ) -> Timeline:
-    """Gather what a timeline of ``run`` shows.
+    """Collect the content of a timeline of ``run``.
 
     Args:
         run: a run folder.
-        nodes: whom to show; default all.
+        nodes: nodes to show; default all.
         from_s: start of the window in seconds; default 0.
         until_s: its end; default the end of the run, or once ``most`` messages were sent.
         most: messages shown without ``until_s``.
@@ -132,7 +132,7 @@ def within(
     from_ns: int | None = None,
     until_ns: int | None = None,
 ) -> Timeline:
-    """A smaller part of a timeline: intervals are cut at its edges, messages that touch it are kept whole."""
+    """Return a smaller part of a timeline: intervals are cut at its edges, messages that touch it are kept whole."""
     shown = whole.nodes if nodes is None else tuple(sorted(nodes))
     start = whole.from_ns if from_ns is None else from_ns
     end = whole.until_ns if until_ns is None else until_ns
@@ -151,7 +151,7 @@ def within(
 
 
 def arrows(shown: Timeline) -> pl.DataFrame:
-    """The messages that were delivered from a node that is shown to one that is shown."""
+    """Return the messages that were delivered between nodes that are shown."""
     return shown.messages.filter(
         pl.col("delivered_ns").is_not_null()
         & pl.col("src").is_in(list(shown.nodes))
@@ -160,7 +160,7 @@ def arrows(shown: Timeline) -> pl.DataFrame:
 
 
 def never_arrived(shown: Timeline) -> pl.DataFrame:
-    """The messages of nodes that are shown that were lost, dropped or expired, with ``at_ns``, when they left."""
+    """Return lost, dropped or expired messages of the nodes shown, with ``at_ns``, the time of departure."""
     gone = pl.col("status").is_in(NEVER_ARRIVED) & pl.col("src").is_in(list(shown.nodes))
     return shown.messages.filter(gone).with_columns(at_ns=pl.coalesce("left_ns", "sent_ns"))
 
@@ -174,7 +174,7 @@ def _messages(run: Run, count: int) -> pl.DataFrame:
         _ns("left_s"),
         delivered.alias("delivered_ns"),
     )  # fmt: skip
-    # Clocks of a live run are read in turns; an arrow must not point backwards for that.
+    # Clocks of a live run are read one after another, which must not make an arrow point backwards.
     found = found.with_columns(pl.min_horizontal("left_ns", "delivered_ns").alias("left_ns"))
     late = found.filter(
         (pl.col("left_ns") < pl.col("sent_ns")) | (pl.col("delivered_ns") < pl.col("sent_ns"))
@@ -216,15 +216,15 @@ def _recorded(run: Run, count: int) -> pl.DataFrame:
 
 
 def _end_ns(run: Run, messages: pl.DataFrame, recorded: pl.DataFrame) -> int:
-    """When the run ended, as far as the tables and the summary know.
+    """Return the end of the run, as far as the tables and the summary tell.
 
-    A message may have been due to leave later; that does not prolong the run.
+    A message may have been scheduled to leave later; that does not prolong the run.
     """
     simulated_s = (run.summary or {}).get("simulated_s")
     ends = [round(float(simulated_s) * _NS)] if isinstance(simulated_s, int | float) else []
     tables: list[tuple[pl.DataFrame, tuple[str, ...]]] = [(messages, ("sent_ns", "delivered_ns"))]
     if run.has("activity"):
-        # Without it the outages are only planned, and one planned for later did not prolong the run.
+        # Without it the outages are only scheduled, and a later one did not prolong the run.
         tables.append((recorded, ("from_ns", "until_ns")))
     for table, columns in tables:
         ends += [int(latest) for latest in table.select(pl.max(*columns)).row(0) if latest is not None]
@@ -232,7 +232,7 @@ def _end_ns(run: Run, messages: pl.DataFrame, recorded: pl.DataFrame) -> int:
 
 
 def _merged(recorded: pl.DataFrame, end_ns: int) -> pl.DataFrame:
-    """Overlapping intervals of one node and state, made one."""
+    """Merge overlapping intervals of one node and state."""
     lane = ("node", "state")
     ordered = recorded.with_columns(pl.col("until_ns").fill_null(end_ns)).filter(
         pl.col("from_ns") < pl.col("until_ns")
@@ -249,7 +249,7 @@ def _merged(recorded: pl.DataFrame, end_ns: int) -> pl.DataFrame:
 
 
 def _through_uplinks(messages: pl.DataFrame, end_ns: int) -> pl.DataFrame:
-    """Add ``start_ns``; what is still in the uplink at the end occupies it until then."""
+    """Add ``start_ns``; messages still in the uplink at the end occupy it until then."""
     stuck = pl.col("left_ns").is_null() & (pl.col("status") == "in-flight")
     left_ns = pl.when(stuck).then(end_ns).otherwise(pl.col("left_ns").clip(upper_bound=end_ns))
     messages = messages.with_columns(left_ns=left_ns)
@@ -264,7 +264,7 @@ def _through_uplinks(messages: pl.DataFrame, end_ns: int) -> pl.DataFrame:
         .sort("stretch", "left_ns")
         .with_columns(start_ns=pl.coalesce(pl.col("left_ns").shift(1).over("stretch"), "start_ns"))
     )
-    # One that leaves the instant it is sent may share that instant with the end of the stretch before.
+    # A message that leaves at the instant it is sent may share that instant with the end of the previous period.
     keys = ["src", "sent_ns", "left_ns"]
     slices = ordered.unique(keys).join(ends, on=["src", "stretch", "left_ns"]).select(*keys, "start_ns")
     return messages.join(slices, on=keys, how="left", maintain_order="left")
@@ -283,7 +283,7 @@ def _missing(run: Run) -> tuple[str, ...]:
 
 def _ns(column: str) -> pl.Expr:
     seconds = pl.col(column)
-    # Not a number and infinity would wrap around as integers.
+    # NaN and infinity would wrap around as integers.
     whole = pl.when(seconds.is_finite() & (seconds.abs() < 9e9)).then((seconds * _NS).round())
     return whole.cast(pl.Int64).alias(column.removesuffix("_s") + "_ns")
 

@@ -1,8 +1,8 @@
-"""What privacy, utility and latency cost each other: aggregates over seeds, and the Pareto front.
+"""Trade-off of privacy, utility and latency: aggregates over seeds, and the Pareto front.
 
-Two kinds of ε never share a number here. ``certified`` is a bound on what adaptive training reveals;
+The two kinds of ε are never combined in one number. ``certified`` is a bound on what adaptive training reveals;
 ``open-loop`` is the loss of the recorded linear view with the other nodes' gradients held fixed, which on
-sparse graphs is not a bound. Each gives points and a front of its own.
+sparse graphs is not a bound. Each has its own points and its own front.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Setting: TypeAlias = tuple[tuple[str, Any], ...]
 """(dotted key, value) pairs that a point of a study changes."""
 
 BASELINE = "baseline"
-"""What a run without series and without variant is called."""
+"""Name of a run without series and without variant."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class GridPoint:
         series: name of the series or variant; a what-if's :data:`BASELINE`; the protocol in a sweep without series.
         setting: the swept (dotted key, value) pairs.
         basis: the kind of ε in ``epsilon``.
-        protocol: as the summaries name it, for example ``"dsgd/secure"``.
+        protocol: as in the summaries, for example ``"dsgd/secure"``.
         epsilon: worst observer, worst victim; infinite if any seed's is.
         time_to_accuracy_s: over the seeds that reached the target (``missing`` counts the others).
-        median_time_to_accuracy_s: median over all seeds, never reached counting as infinitely late.
-        sums_opened: fraction of the secure sums asked for that were opened; without a value where there are none.
-        mixes_complete: fraction of the mixes that took in everybody they should have.
-        seeds: runs behind the point, those without a value included.
+        median_time_to_accuracy_s: median over all seeds, never reached counting as infinite.
+        sums_opened: fraction of the requested secure sums that were opened; without a value where there are none.
+        mixes_complete: fraction of the mixes that received a message from every expected neighbour.
+        seeds: number of runs of the point, those without a value included.
     """
 
     series: str
@@ -62,7 +62,7 @@ class GridPoint:
 
 
 def epsilon_of(summary: Mapping[str, Any], basis: Basis) -> float | None:
-    """The worst ε of one run on ``basis``; ``None`` if the run has none, so that bases are never mixed."""
+    """Return the worst ε of one run on ``basis``; ``None`` if the run has none, so that bases are never mixed."""
     headline, headline_basis = summary.get("epsilon_worst"), summary.get("basis")
     if basis == "certified":
         return _real(headline) if headline_basis in BOUNDS else None
@@ -73,7 +73,7 @@ def epsilon_of(summary: Mapping[str, Any], basis: Basis) -> float | None:
 
 
 def label(row: Mapping[str, Any]) -> str:
-    """The name of a run's series or variant."""
+    """Return the name of a run's series or variant."""
     return str(row.get("series") or row.get("variant") or BASELINE)
 
 
@@ -91,13 +91,13 @@ def grid_points(summaries: pl.DataFrame, basis: Basis = "certified") -> list[Gri
 
 
 def grouped(summaries: pl.DataFrame) -> list[tuple[str, Setting, list[dict[str, Any]]]]:
-    """(series or variant, setting, runs) of every point of a study, in order of first appearance."""
+    """Return (series or variant, setting, runs) of every point of a study, in order of first appearance."""
     keys = [name for name in summaries.columns if name.startswith("set.")]
     rows = summaries.to_dicts()
     whatif = any(row.get("variant") for row in rows)
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        # A sweep without series has no baseline either; its runs go by their protocol.
+        # A sweep without series has no baseline either; its runs are named by their protocol.
         name = label(row) if whatif else str(row.get("series") or row.get("protocol") or BASELINE)
         groups.setdefault((name, *(repr(row[key]) for key in keys)), []).append(row)
     return [
@@ -130,9 +130,9 @@ def _point(name: str, setting: Setting, rows: Sequence[Mapping[str, Any]], basis
 
 
 def curves(summaries: pl.DataFrame) -> dict[tuple[str, Basis], list[GridPoint]]:
-    """The points with a finite ε, per series and basis, by increasing ε.
+    """Return the points with a finite ε, per series and basis, by increasing ε.
 
-    A series whose open-loop ε equals its certified ε wherever it has one (a complete graph, for example) gives the
+    A series whose open-loop ε equals its certified ε wherever it has one (a complete graph, for example) has the
     certified curve only.
     """
     found: dict[tuple[str, Basis], list[GridPoint]] = {}
@@ -148,7 +148,7 @@ def curves(summaries: pl.DataFrame) -> dict[tuple[str, Basis], list[GridPoint]]:
 
 
 def without_epsilon(summaries: pl.DataFrame) -> list[GridPoint]:
-    """The points that have no finite ε on any basis (plain gossip, or no noise at all)."""
+    """Return the points without a finite ε on any basis (plain gossip, or no noise at all)."""
     certified, open_loop = (grid_points(summaries, basis) for basis in BASES)
     return [
         one
@@ -158,9 +158,9 @@ def without_epsilon(summaries: pl.DataFrame) -> list[GridPoint]:
 
 
 def infinite_points(summaries: pl.DataFrame) -> dict[tuple[str, Basis], list[GridPoint]]:
-    """The points with an infinite ε on a basis, per series and basis, of those that have a curve of some kind.
+    """Return the points with an infinite ε on a basis, per series and basis, of those that have a curve.
 
-    A point that is infinite on both bases is :func:`without_epsilon`'s.
+    A point that is infinite on both bases is left to :func:`without_epsilon`.
     """
     drawn = {series for series, _ in curves(summaries)}
     certified, open_loop = (grid_points(summaries, basis) for basis in BASES)
@@ -174,14 +174,14 @@ def infinite_points(summaries: pl.DataFrame) -> dict[tuple[str, Basis], list[Gri
 
 
 def unbounded(summaries: pl.DataFrame) -> list[str]:
-    """Series that have a curve of some kind, yet at some setting no certified guarantee (ε infinite)."""
+    """Return the series with a curve that have, at some setting, no certified guarantee (ε infinite)."""
     drawn = {series for series, _ in curves(summaries)}
     points = grid_points(summaries, "certified")
     return list(dict.fromkeys(p.series for p in points if p.series in drawn and math.isinf(p.epsilon.mean)))
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The points nobody beats: no other has ε at most as large and accuracy at least as large, one strictly.
+    """Return the points not dominated: no other has ε at most as large and accuracy at least as large, one strictly.
 
     Args:
         points: (ε, accuracy) pairs; a pair that is not finite is never on the front.

@@ -1,1 +1,1 @@
-"""How a node learns a sum without learning the terms: authenticated pair keys and masks that cancel."""
+"""Secure sums: a node learns the sum of its members' vectors without learning the terms."""

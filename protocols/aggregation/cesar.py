@@ -1,19 +1,21 @@
-"""Sparsified neighbourhood masks in the manner of CESAR: only positions that enough members share are sent at all.
+"""Sparsified neighbourhood masks after CESAR: only positions chosen by enough members are sent.
 
-Every round a member chooses the positions of its vector it is ready to share, and tells its co-members, through the
-aggregator, which they are. It then sends those that at least ``minimum`` listed members chose, each under the
-masks of all others who chose it too. A position is therefore opened as a sum over those who chose it, never over
+Every round a member chooses the positions of its vector that it may share, and announces them to its co-members
+through the aggregator. It then sends those that at least ``minimum`` listed members chose, each under the masks of
+all others that chose it too. A position is therefore opened as a sum over the members that chose it, never over
 fewer.
 
-Positions are chosen at random (by a stream of the node, whatever its data), or are those that changed most since the
-node last sent them; the choice then depends on the noised model, which it says something about, and is charged as if
-the model had been shown to everybody who is told of the choice: the aggregator and all listed co-members. How many of
-the chosen positions enough others share depends on models as well then, and sizes are seen by everybody on the link:
-masked messages are padded to all that were chosen.
+Positions are chosen at random (by a stream of the node, independent of its data), or are those that changed most
+since the node last sent them. The latter choice depends on the noised model, so it is charged as if the model had
+been shown
+to all receivers of the choice: the aggregator and all listed co-members. The number of chosen positions that enough
+others share then depends on models as well, and message sizes are visible on the link, so masked messages are padded
+to all chosen positions.
 
-Source: Biswas et al. 2024 (CESAR, arXiv 2405.07708). Its index agreement is done here in one sub-round.
+Source: Biswas et al. 2024 (CESAR, arXiv 2405.07708). Here the agreement on positions takes one sub-round.
 
-Sub-rounds: ``list`` → ``indices`` (chosen positions), ``agreed`` → ``masked`` (everybody's positions; masked values).
+Sub-rounds: ``list`` → ``indices`` (chosen positions), ``agreed`` → ``masked`` (all members' positions; masked
+values).
 """
 
 from __future__ import annotations
@@ -42,12 +44,12 @@ INDEX_BYTES = 4
 
 @dataclass(frozen=True)
 class CesarPlan:
-    """What is sent of a vector.
+    """Selection of the positions that are sent.
 
     Args:
-        fraction: of the positions that a member chooses, 0 … 1.
-        choice: ``"random"``, or ``"largest"`` change since it was last sent.
-        minimum: members that must have chosen a position for it to be sent.
+        fraction: fraction of the positions that a member chooses, 0 … 1.
+        choice: ``"random"``, or ``"largest"`` change since the position was last sent.
+        minimum: number of members that must have chosen a position for it to be sent.
     """
 
     fraction: float
@@ -55,15 +57,15 @@ class CesarPlan:
     minimum: int
 
     def count(self, size: int) -> int:
-        """Positions chosen of so many."""
+        """Return the number of positions chosen out of ``size``."""
         return max(1, round(self.fraction * size))
 
     def sent(self, shared: int, size: int) -> int:
-        """Words of a masked message: of the positions that enough members share, or of as many as were chosen."""
+        """Return the words of a masked message: the positions shared by enough members, or as many as were chosen."""
         return shared if self.choice == "random" else self.count(size)
 
     def index_bytes(self, size: int) -> int:
-        """Bytes that say which positions were chosen: their numbers, or one bit for each, whatever is shorter."""
+        """Return the bytes that encode a choice: position numbers or one bit per position, whichever is shorter."""
         return min(INDEX_BYTES * self.count(size), -(-size // 8))
 
 
@@ -71,19 +73,20 @@ class Cesar(Keyed):
     """One node's side of sparsified masks.
 
     Args:
-        node: whose.
-        rules: what all agree on.
-        plan: what is sent.
-        learner: whose lineage records what was chosen.
+        node: node that takes part.
+        rules: public parameters of all sums.
+        plan: selection of positions.
+        learner: writer of the lineage in which choices are recorded.
         keyring: keys shared with co-members.
 
     Guarantees:
         As for single masks, position by position: an aggregator with up to ``colluders`` members learns for each
         position the sum over the other members that chose it, of whom there are at least ``minimum`` − ``colluders``.
-        Choices are known to the aggregator and all listed members. An aggregator that misstates the choices of others
-        makes masks not cancel; it gets noise. A position is open as soon as all who chose it have sent theirs, also
-        where the sum of all stays closed; so each masked message is charged when it is delivered, with the local
-        bound: sums over different members at different positions are no linear function of whole vectors.
+        Choices are known to the aggregator and all listed members. An aggregator that misstates the choices of
+        others makes masks not cancel and opens only noise. A position is open as soon as all members that chose it
+        have sent theirs, even if the whole sum stays closed; so each masked message is charged when it is delivered,
+        with the local bound: sums over different members at different positions are no linear function of whole
+        vectors.
     """
 
     steps = (("list", "indices"), ("agreed", "masked"))
@@ -95,13 +98,13 @@ class Cesar(Keyed):
         self._chosen: tuple[int, Flags, int | None] = (-1, np.zeros(0, np.bool_), None)
 
     async def answer(self, part: Part, payload: Any) -> Reply:
-        """Go through the next step."""
+        """Answer the next step."""
         if len(part.answered) == 1:
             return await self._choose(part)
         return await self._mask(part, payload)
 
     async def _choose(self, part: Part) -> Reply:
-        """The same positions for all aggregators of a round: different ones would add up to more."""
+        """Choose the same positions for all aggregators of a round: different choices would reveal more positions."""
         await self.agree(part)
         size = part.offer.words.size
         chosen, state = self._choice(part.sum.round, part.offer)
@@ -110,7 +113,7 @@ class Cesar(Keyed):
         return Reply(np.packbits(chosen).tobytes(), self._plan.index_bytes(size), release)
 
     def _choice(self, round: int, offer: Offer) -> tuple[Flags, int | None]:
-        """The positions of a round, and the state they are a function of where they depend on values."""
+        """Return the positions of a round, and the state they depend on if they depend on values."""
         if self._chosen[0] == round:
             return self._chosen[1:]
         size, count = offer.values.size, self._plan.count(offer.values.size)
@@ -121,16 +124,16 @@ class Cesar(Keyed):
         else:
             before, known = self.node.disk.get("sent positions", (np.zeros(size, np.float32), ORIGIN))
             change = np.abs(offer.values - before)
-            # Ties by position, so that the choice is the same on every machine.
+            # Ties are broken by position, so that the choice is the same on every machine.
             chosen[np.argsort(-change, kind="stable")[:count]] = True
-            # What was sent may be of an update that a crash has taken back: it is a parent of its own.
+            # The vector last sent may be of an update that a crash has undone: it is a parent of its own.
             state = self._lineage.opaque(self.node.now_s, self.node.id, round, [offer.state, known])
             self.node.disk["sent positions"] = (np.where(chosen, offer.values, before), state)
         self._chosen = (round, chosen, state)
         return chosen, state
 
     async def _mask(self, part: Part, payload: Any) -> Reply:
-        """Mask what enough others have chosen too."""
+        """Mask the positions that enough others have chosen too."""
         node, rules, words = self.node, self.rules, part.offer.words
         if part.kept is None:
             raise Refused("a vector requested before positions were chosen")
@@ -156,15 +159,15 @@ class Cesar(Keyed):
             body = shown
         else:
             body = seal(words[sent], node.id, size, (part.sum, tuple(theirs)))
-        # Which values are in the sum depends on the choices of all, each of whom is in it.
+        # The values in the sum depend on the choices of all listed members.
         parents = [part.offer.state] if by_value is None else [part.offer.state, by_value]
         state = self._lineage.opaque(node.now_s, node.id, part.sum.round, parents)
-        # A position opens as soon as all who chose it have sent it, whoever else does: no message waits for the rest.
+        # A position opens as soon as all members that chose it have sent it: no message waits for the others.
         tag = Share(part.sum, node.id, frozenset(theirs), state, part.offer.weight)
         return Reply(body, size, (Visible(state), tag))
 
     async def open(self, gathering: Gathering) -> Opened:
-        """Learn who chose what, tell everybody, and add up position by position.
+        """Collect all choices, announce them, and add up position by position.
 
         Raises:
             Skipped: a member refused or did not answer.
@@ -222,7 +225,7 @@ def _flags(packed: bytes, size: int) -> Flags:
 
 
 def _choices(payload: Any, listed: tuple[int, ...], size: int) -> dict[int, Flags] | None:
-    """By member, what it chose; None if that is not what a payload says."""
+    """Parse the choice of every listed member; None if the payload is malformed."""
     length = -(-size // 8)
     if not isinstance(payload, tuple) or not all(isinstance(f, tuple) and len(f) == 2 for f in payload):
         return None

@@ -1,8 +1,8 @@
-"""What a secure sum costs: messages and bytes of every protocol, in closed form.
+"""Traffic of a secure sum: messages and bytes of every protocol, in closed form.
 
-The formulas count one sum, greetings included, key agreements (:func:`setup`) and the transport's headers not.
+The formulas count one sum, greetings included, without key agreements (:func:`setup`) and transport headers.
 Members may drop out between sub-rounds: of ``listed`` members ``dealt`` deal shares, ``sent`` send their vector
-and ``answered`` answer the last request. Where a request finds nobody it is still sent.
+and ``answered`` answer the last request. A request to a member that is down is still sent.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from protocols.gossip.learner import VALUE_BYTES
 from protocols.sharing.modulus import Modulus
 
 
-class Cost(NamedTuple):
-    """Traffic of a sum.
+class Traffic(NamedTuple):
+    """Messages and bytes of a sum.
 
     Args:
-        messages: how many.
-        size_bytes: of all of them.
+        messages: number of messages.
+        size_bytes: bytes of all of them together.
     """
 
     messages: int
     size_bytes: int
 
-    def __add__(self, other: object) -> Cost:
-        if not isinstance(other, Cost):
+    def __add__(self, other: object) -> Traffic:
+        if not isinstance(other, Traffic):
             return NotImplemented
-        return Cost(self.messages + other.messages, self.size_bytes + other.size_bytes)
+        return Traffic(self.messages + other.messages, self.size_bytes + other.size_bytes)
 
 
 @dataclass(frozen=True)
 class Turnout:
-    """How many members got how far.
+    """Number of members that reach each sub-round.
 
     Args:
-        listed: whom the aggregator listed.
-        dealt: who dealt shares.
-        sent: who sent a vector.
-        answered: who answered the last request.
+        listed: members on the aggregator's list.
+        dealt: members that dealt shares.
+        sent: members that sent a vector.
+        answered: members that answered the last request.
     """
 
     listed: int
@@ -54,44 +54,44 @@ class Turnout:
 
 
 def full(members: int) -> Turnout:
-    """Nobody drops out."""
+    """Return the turnout without dropouts."""
     return Turnout(members, members, members, members)
 
 
-def _named(count: int, payload_bytes: int) -> Cost:
-    """So many messages of a sum, with a payload each."""
-    return Cost(count, count * (SUM_BYTES + payload_bytes))
+def _named(count: int, payload_bytes: int) -> Traffic:
+    """Return the traffic of ``count`` messages of a sum, each with the same payload."""
+    return Traffic(count, count * (SUM_BYTES + payload_bytes))
 
 
-def _hello(count: int, payload_bytes: int = 0) -> Cost:
-    return Cost(count, count * (HELLO_BYTES + payload_bytes))
+def _hello(count: int, payload_bytes: int = 0) -> Traffic:
+    return Traffic(count, count * (HELLO_BYTES + payload_bytes))
 
 
-def _list(listed: int) -> Cost:
+def _list(listed: int) -> Traffic:
     return _named(listed, ID_BYTES * listed)
 
 
-def setup(members: int) -> Cost:
-    """Agreeing on pair keys in one neighbourhood: every key to the aggregator, and from there to all others.
+def setup(members: int) -> Traffic:
+    """Traffic of the agreement on pair keys in one neighbourhood: every key is relayed to all other members.
 
-    A key that arrives goes out to each of those that came before, and theirs come back in one message.
+    A new key is sent to each member that announced itself before, and their keys return in one message.
     """
     relayed = members * (members - 1)
-    return Cost(members + (members - 1) + relayed // 2, key_size_bytes() * (members + relayed))
+    return Traffic(members + (members - 1) + relayed // 2, key_size_bytes() * (members + relayed))
 
 
-def single_masks(turnout: Turnout, size: int, modulus: Modulus) -> Cost:
-    """Neighbourhood masks: n (V + 4 n) and what names sums and members."""
+def single_masks(turnout: Turnout, size: int, modulus: Modulus) -> Traffic:
+    """Traffic of neighbourhood masks: n (V + 4 n) and the names of sums and members."""
     return _hello(turnout.listed) + _list(turnout.listed) + _named(turnout.sent, modulus.size_bytes(size))
 
 
-def trusted(turnout: Turnout, size: int, modulus: Modulus) -> Cost:
-    """As many bytes as single masks."""
+def trusted(turnout: Turnout, size: int, modulus: Modulus) -> Traffic:
+    """Traffic of a trusted aggregator: as many bytes as single masks."""
     return single_masks(turnout, size, modulus)
 
 
-def gopa(turnout: Turnout, size: int) -> Cost:
-    """Float32 vectors in place of masked ones."""
+def gopa(turnout: Turnout, size: int) -> Traffic:
+    """Traffic of correlated noise: float32 vectors in place of masked ones."""
     return _hello(turnout.listed) + _list(turnout.listed) + _named(turnout.sent, VALUE_BYTES * size)
 
 
@@ -103,16 +103,16 @@ def double_masks(
     signed: bool = False,
     active: bool = False,
     committed: int | None = None,
-) -> Cost:
-    """Double masking among all listed members: Bonawitz et al., and the recovery of neighbourhood masks.
+) -> Traffic:
+    """Traffic of double masking among all listed members: Bonawitz et al., and recovery of neighbourhood masks.
 
     Args:
-        turnout: who took part.
-        size: length of a vector.
-        modulus: of its words.
-        signed: greetings are.
-        active: members agree on who is in the sum.
-        committed: the threshold of verifiable shares, when nobody complains about any; None: plain shares.
+        turnout: number of members in each sub-round.
+        size: length of a vector, in words.
+        modulus: modulus of the words.
+        signed: whether greetings are signed.
+        active: whether members agree on the survivors.
+        committed: the threshold of verifiable shares, if no member complains; None: plain shares.
     """
     n, dealt, sent = turnout.listed, turnout.dealt, turnout.sent
     greeting = GREETING_BYTES + (SIGNATURE_BYTES if signed else 0)
@@ -133,8 +133,8 @@ def double_masks(
     return cost + _named(turnout.answered, SHARE_BYTES * dealt)
 
 
-def secagg_plus(members: int, degree: int, size: int, modulus: Modulus) -> Cost:
-    """SecAgg+ when nobody drops out: everything but the lists grows with the degree instead of the members."""
+def secagg_plus(members: int, degree: int, size: int, modulus: Modulus) -> Traffic:
+    """Traffic of SecAgg+ without dropouts: everything but the lists grows with the degree, not with the members."""
     n, k = members, degree
     return (
         _hello(n, GREETING_BYTES)
@@ -147,8 +147,8 @@ def secagg_plus(members: int, degree: int, size: int, modulus: Modulus) -> Cost:
     )
 
 
-def vector_sharing(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
-    """Neighbourhood sharing: about 2 n (n − 1) d / packing elements relayed, and n d / packing in answers."""
+def vector_sharing(turnout: Turnout, size: int, plan: SharingPlan) -> Traffic:
+    """Traffic of neighbourhood sharing: about 2 n (n − 1) d / packing elements relayed, n d / packing in answers."""
     n, dealt = turnout.listed, turnout.dealt
     sealed = plan.sealed_bytes(size, n)
     return (
@@ -160,8 +160,8 @@ def vector_sharing(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
     )
 
 
-def lightsecagg(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
-    """LightSecAgg: shares of masks as in :func:`vector_sharing`, one vector of each member, one answer."""
+def lightsecagg(turnout: Turnout, size: int, plan: SharingPlan) -> Traffic:
+    """Traffic of LightSecAgg: shares of masks as in :func:`vector_sharing`, one vector per member, one answer."""
     n, dealt, sent = turnout.listed, turnout.dealt, turnout.sent
     sealed = plan.sealed_bytes(size, n)
     return (
@@ -175,15 +175,15 @@ def lightsecagg(turnout: Turnout, size: int, plan: SharingPlan) -> Cost:
     )
 
 
-def cesar(members: int, index_bytes: int, sent_words: list[int], modulus: Modulus) -> Cost:
-    """Sparsified masks: everybody's choice to everybody, and the words each one sends.
+def cesar(members: int, index_bytes: int, sent_words: list[int], modulus: Modulus) -> Traffic:
+    """Traffic of sparsified masks: every member's choice to all others, and the words each one sends.
 
     Args:
-        members: who take part.
-        index_bytes: of one choice.
-        sent_words: of every member; as many as it chose where choices depend on models
+        members: number of members that take part.
+        index_bytes: bytes of one choice.
+        sent_words: words sent by every member; as many as it chose where choices depend on models
             (:meth:`~protocols.aggregation.cesar.CesarPlan.sent`).
-        modulus: of the words.
+        modulus: modulus of the words.
     """
     n = members
     cost = _hello(n) + _list(n) + _named(n, index_bytes) + _named(n, (ID_BYTES + index_bytes) * n)
@@ -193,7 +193,7 @@ def cesar(members: int, index_bytes: int, sent_words: list[int], modulus: Modulu
 
 
 def bonawitz_client_bits(clients: int, size: int, word_bits: int) -> int:
-    """Bits one client sends and receives for its keys, shares and vector; what Bonawitz et al. 2017 count.
+    """Return the bits one client sends and receives for keys, shares and vector, as in Bonawitz et al. 2017.
 
     Two keys sent and those of all others received; two shares sent to and received from each other client; one share
     per client revealed; the masked vector. Not counted there, and not here: names of sums and members, commitments,

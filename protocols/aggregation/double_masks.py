@@ -1,18 +1,20 @@
-"""Double masking: sums that survive members who drop out, opened over those who are left.
+"""Double masking: sums that open over the remaining members after dropouts.
 
 A member's vector is under a mask of its own (from a seed b) and under masks shared with its *partners* (from keys
 agreed on with its mask key s). It first deals Shamir shares of both secrets to its partners. When the aggregator
-says who sent a masked vector, every member reveals, for each partner, one share: of b if the partner is in the
-sum, of s if it is not. Enough shares of b take the own masks off the sum, enough shares of s the masks that nobody
-is left to cancel. Nobody ever reveals both shares of one partner.
+announces which members sent a masked vector, every member reveals, for each partner, one share: of b if the partner
+    is
+in the sum, of s if it is not. Enough shares of b remove the own masks from the sum, enough shares of s the masks
+whose other member dropped out. No honest member reveals both shares of one partner.
 
 With a complete graph of partners it is Bonawitz et al. 2017 (CCS); with a sparse random one, SecAgg+ (Bell et al.
 2020, CCS); inside the neighbourhood of a gossip node, with keys signed under the directory, the recovery of
-neighbourhood masks. What reads keys, shares and masks is in :mod:`protocols.aggregation.double_secrets`.
+neighbourhood masks. Keys, shares and masks are handled in :mod:`protocols.aggregation.double_secrets`.
 
-Sub-rounds: ``hello`` (fresh keys for this sum), ``list`` → ``dealt`` (everybody's keys; sealed shares for partners),
+Sub-rounds: ``hello`` (fresh keys for this sum), ``list`` → ``dealt`` (all members' keys; sealed shares for partners),
 ``relayed`` → ``masked`` (the shares dealt to a member; its vector), with ``active`` also ``survivors`` → ``signed``
-(who is in the sum, and a signature on it), ``opening`` → ``revealed`` (who is in the sum, or the signatures; shares).
+(the members in the sum, and a signature on them), ``opening`` → ``revealed`` (the survivors, or the signatures;
+shares).
 """
 
 from __future__ import annotations
@@ -49,19 +51,19 @@ from simulator.contract.node import Message, Node
 
 
 class Graph(NamedTuple):
-    """Who shares masks and seeds with whom in one sum.
+    """Partners of every member in one sum, with whom it shares masks and seeds.
 
     Args:
         partners: by member, ascending.
-        threshold: so many of the shares of a seed (its owner's partners hold one each, and so does it) recover it.
+        threshold: number of shares that recover a seed; its owner and each of the owner's partners hold one.
     """
 
     partners: Mapping[int, tuple[int, ...]]
     threshold: int
 
 
-def everybody(threshold: Callable[[int], int]) -> Callable[[SumId, tuple[int, ...]], Graph]:
-    """Complete graphs, with the threshold for so many holders."""
+def complete_graphs(threshold: Callable[[int], int]) -> Callable[[SumId, tuple[int, ...]], Graph]:
+    """Return a function that makes complete graphs, with the threshold for the number of holders."""
 
     # All members of a sum, and its aggregator, ask for the same graph.
     @lru_cache(maxsize=4)
@@ -74,12 +76,12 @@ def everybody(threshold: Callable[[int], int]) -> Callable[[SumId, tuple[int, ..
 
 @dataclass(frozen=True)
 class DoublePlan:
-    """What double masking needs beyond the rules.
+    """Parameters of double masking beyond the common rules.
 
     Args:
-        graph: (sum, list) -> who shares masks with whom.
-        signed: greetings carry signatures under the directory.
-        active: survivors sign who is in the sum before anybody reveals anything.
+        graph: (sum, list) -> partners of every member.
+        signed: whether greetings carry signatures under the directory.
+        active: whether survivors sign the list of survivors before any share is revealed.
     """
 
     graph: Callable[[SumId, tuple[int, ...]], Graph]
@@ -91,8 +93,8 @@ class DoubleMasks(Suite):
     """One node's side of double masking.
 
     Args:
-        node: whose.
-        rules: what all agree on.
+        node: node that takes part.
+        rules: public parameters of all sums.
         plan: the variant.
         secrets: the node's keys and seeds, real or ideal.
 
@@ -100,11 +102,11 @@ class DoubleMasks(Suite):
         The aggregator and fewer than ``threshold`` of a member's partners learn the sum over the members in it, of
         whom there are at least 3 + ``colluders``, and nothing else: computational, under X25519, HKDF-SHA256,
         AES-256-CTR, ChaCha20-Poly1305 and Shamir's scheme. Against an honest-but-curious aggregator if greetings are
-        not signed. Signed, also against one that substitutes keys. One that tells members different stories about
-        who is in the sum gets both shares of nobody if twice the threshold exceeds the shares of a seed plus the
-        colluders; with ``active`` every member checks that at least ``threshold`` partners signed the same story.
-        A Byzantine member can shift the sum within its range; a wrong share is found and its sender named if more
-        members answer than the threshold, and makes the sum stay closed otherwise.
+        not signed. Signed, also against one that substitutes keys. An aggregator that announces different survivors
+        to different members gets both shares of no member if twice the threshold exceeds the shares of a seed plus
+        the colluders; with ``active`` every member checks that at least ``threshold`` partners signed the same
+        survivors. A Byzantine member can shift the sum within its range; a wrong share is found and its sender named
+        if more members answer than the threshold; otherwise the sum stays closed.
     """
 
     greets = True
@@ -126,20 +128,20 @@ class DoubleMasks(Suite):
         """Return the sub-rounds of a sum.
 
         Args:
-            active: members agree on who is in the sum.
+            active: whether members agree on the survivors.
         """
         consistency = (("survivors", "signed"),) if active else ()
         return (("list", "dealt"), ("relayed", "masked"), *consistency, ("opening", "revealed"))
 
     def greeting(self, aggregator: int, round: int) -> Reply:
-        """Two public keys, made for this sum alone."""
+        """Return two public keys, made for this sum alone."""
         signature = SIGNATURE_BYTES if self._plan.signed else 0
         return Reply(self._secrets.greeting(SumId(aggregator, round, 0)), GREETING_BYTES + signature)
 
-    # The member.
+    # Member side.
 
     async def answer(self, part: Part, payload: Any) -> Reply:
-        """Go through the next step."""
+        """Answer the next step."""
         return await self._answers[self.steps[len(part.answered) - 1][0]](part, payload)
 
     async def _deal(self, part: Part, payload: Any) -> Reply:
@@ -157,7 +159,7 @@ class DoubleMasks(Suite):
         return Reply(dealt, len(partners) * (ID_BYTES + SEALED_BYTES))
 
     async def _mask(self, part: Part, payload: Any) -> Reply:
-        """Take in the shares of those who dealt, and mask for them."""
+        """Store the shares dealt by partners, and mask the vector."""
         kept = kept_of(part)
         dealt = fields_of(payload, kept.partners)
         kept.dealers = tuple(dealt)
@@ -165,7 +167,7 @@ class DoubleMasks(Suite):
         return await self._masked(part)
 
     async def _masked(self, part: Part) -> Reply:
-        """The vector, under masks shared with everybody who dealt."""
+        """Return the vector, under masks shared with all partners that dealt."""
         kept, rules, words = kept_of(part), self.rules, part.offer.words
         if len(kept.dealers) + 1 < kept.graph.threshold:
             raise Refused("too few members dealt shares")
@@ -177,13 +179,13 @@ class DoubleMasks(Suite):
         return Reply(body, size, tag)
 
     async def _sign(self, part: Part, payload: Any) -> Reply:
-        """Sign who the aggregator says is in the sum."""
+        """Sign the survivors announced by the aggregator."""
         kept = kept_of(part)
         kept.survivors = self._survivors(part, payload)
         return Reply(self._secrets.sign(part.sum, kept.survivors), SIGNATURE_BYTES)
 
     async def _reveal(self, part: Part, payload: Any) -> Reply:
-        """One share of each partner: of its own mask if it is in the sum, of its mask key if it is not."""
+        """Return one share of each partner: of its own mask if it is in the sum, of its mask key if it is not."""
         kept, me = kept_of(part), self.node.id
         if self._plan.active:
             survivors = kept.survivors
@@ -207,10 +209,10 @@ class DoubleMasks(Suite):
         survivors: tuple[int, ...] = payload
         return survivors
 
-    # The aggregator.
+    # Aggregator side.
 
     async def open(self, gathering: Gathering) -> Opened:
-        """Keys, shares, vectors, and the shares that open their sum.
+        """Collect keys, shares and vectors, and the shares that open their sum.
 
         Raises:
             Skipped: too few members are left in one of the sub-rounds, or a share is inconsistent.
@@ -252,7 +254,7 @@ class DoubleMasks(Suite):
     async def _collect(
         self, gathering: Gathering, graph: Graph
     ) -> tuple[tuple[int, ...], dict[int, Message]]:
-        """Who dealt shares, and the masked vectors of those who sent one."""
+        """Collect shares, and the masked vectors; return the dealers and the vectors."""
         dealt = await gathering.ask(self._lists(gathering, graph), is_pairs)
         boxes = self._complete(gathering, graph, {peer: answer.body for peer, answer in dealt.items()})
         self._enough(gathering, boxes)
@@ -262,7 +264,7 @@ class DoubleMasks(Suite):
     def _complete(
         self, gathering: Gathering, graph: Graph, boxes: Mapping[int, Any]
     ) -> dict[int, dict[int, Any]]:
-        """By dealer, what it sealed for each partner; without those who left somebody out."""
+        """Return, by dealer, what it sealed for each partner; dealers that left out a partner are dropped."""
         complete = {}
         for peer, sealed in boxes.items():
             by_holder = dict(sealed)
@@ -279,7 +281,7 @@ class DoubleMasks(Suite):
         return left
 
     def _lists(self, gathering: Gathering, graph: Graph) -> dict[int, Reply]:
-        """To each member, the list and the keys of its partners."""
+        """Return, for each member, the list and the keys of its partners."""
         listed = gathering.listed
         signature = SIGNATURE_BYTES if self._plan.signed else 0
         each = ID_BYTES + GREETING_BYTES + signature
@@ -294,7 +296,7 @@ class DoubleMasks(Suite):
     def _relays(
         self, gathering: Gathering, graph: Graph, boxes: Mapping[int, Mapping[int, Any]]
     ) -> dict[int, Reply]:
-        """To each member that dealt, what its partners sealed for it."""
+        """Return, for each member that dealt, what its partners sealed for it."""
         requests = {}
         for peer in boxes:
             dealers = tuple(v for v in graph.partners[peer] if v in boxes)
@@ -306,7 +308,7 @@ class DoubleMasks(Suite):
     def _signatures(
         self, graph: Graph, survivors: Sequence[int], signed: Mapping[int, Any]
     ) -> dict[int, Reply]:
-        """To each survivor, the signatures of its partners."""
+        """Return, for each survivor, the signatures of its partners."""
         requests = {}
         for peer in survivors:
             payload = tuple((v, signed[v].body) for v in graph.partners[peer] if v in signed)
@@ -320,7 +322,7 @@ class DoubleMasks(Suite):
         survivors: Sequence[int],
         revealed: Mapping[int, Mapping[int, Any]],
     ) -> None:
-        """Whether everything that is needed can be recovered; a mask key only if masks with survivors hang on it."""
+        """Check that all needed secrets can be recovered; a mask key only if it masks vectors of survivors."""
         alive = frozenset(survivors)
         for peer in dealt:
             if peer in alive or any(v in alive for v in graph.partners[peer]):
@@ -350,7 +352,7 @@ class DoubleMasks(Suite):
 
 @dataclass
 class Kept:
-    """What a member remembers of a sum between steps."""
+    """State a member keeps about a sum between steps."""
 
     graph: Graph
     partners: tuple[int, ...]
@@ -359,10 +361,10 @@ class Kept:
 
 
 def kept_of(part: Part) -> Kept:
-    """That of a sum this member has a part in.
+    """Return the state kept for a sum.
 
     Raises:
-        Refused: it has none.
+        Refused: this member has dealt no shares for it.
     """
     if not isinstance(part.kept, Kept):
         raise Refused("a vector or shares requested before shares were dealt")
@@ -376,12 +378,12 @@ def _pair(payload: Any) -> tuple[Any, Any]:
 
 
 def is_pairs(payload: Any) -> bool:
-    """Whether a payload is pairs of a member and something of it."""
+    """Return whether a payload is a sequence of (member, content) pairs."""
     return isinstance(payload, tuple) and all(isinstance(f, tuple) and len(f) == 2 for f in payload)
 
 
 def fields_of(payload: Any, peers: Sequence[int]) -> dict[int, Any]:
-    """(peer, content) pairs by peer, of those peers only, ascending."""
+    """Return the (peer, content) pairs as a mapping, ascending by peer; all peers must be expected ones."""
     if not is_pairs(payload):
         raise Refused("the request is malformed")
     fields = dict(payload)

@@ -1,4 +1,4 @@
-"""The keys, seeds, shares and masks of double masking: real ones, and their ideal counterpart.
+"""Keys, seeds, shares and masks of double masking: real ones, and their ideal counterpart.
 
 All secrets of a member in one sum are made for that sum alone. Two are dealt to its partners in shares: b, from which
 its own mask is made, and s, from which its mask key is made. Both are scalars of the share field, 32 bytes each.
@@ -40,20 +40,20 @@ from simulator.errors import SottovoceError
 Greeting: TypeAlias = "tuple[bytes, bytes, bytes, bytes]"
 """Public encryption key, public mask key, commitment to b, signature (empty if greetings are not signed)."""
 GREETING_BYTES = 3 * KEY_BYTES
-"""Without the signature."""
+"""A greeting without its signature."""
 SHARE_BYTES = scalars.SCALAR_BYTES
 TAG_BYTES = 16
 SEALED_BYTES = 2 * SHARE_BYTES + TAG_BYTES
 """Two shares for one partner, encrypted and authenticated."""
 NONCE = bytes(12)
-"""Every key encrypts one message only."""
+"""Nonce of zeros: every key encrypts one message only."""
 
 
 class WrongShare(SottovoceError):
-    """What shares give is not what was dealt, and nobody can say whose share is wrong.
+    """Raised when shares do not give the dealt secret and the wrong share cannot be identified.
 
     Args:
-        dealer: whose secret it should have been.
+        dealer: node whose secret was to be recovered.
     """
 
     def __init__(self, dealer: int) -> None:
@@ -66,13 +66,13 @@ class WrongShare(SottovoceError):
 
 @dataclass(frozen=True)
 class Dealings:
-    """What an aggregator knows of who dealt shares to whom.
+    """Aggregator's record of the shares dealt in a sum.
 
     Args:
-        graph: everybody's partners.
-        dealers: who dealt.
-        greetings: their public keys.
-        threshold: shares that recover.
+        graph: partners of all members.
+        dealers: members that dealt shares.
+        greetings: public keys of the dealers.
+        threshold: number of shares that recover a secret.
     """
 
     graph: Mapping[int, Sequence[int]]
@@ -81,17 +81,17 @@ class Dealings:
     threshold: int
 
     def point(self, dealer: int, holder: int) -> int:
-        """Where the dealer's polynomials were evaluated for a holder."""
+        """Return the point at which the dealer's polynomials were evaluated for a holder."""
         return sorted((dealer, *self.graph[dealer])).index(holder) + 1
 
     def shares_of(self, dealer: int, revealed: Mapping[int, Mapping[int, Any]]) -> dict[int, Any]:
-        """By point, the shares of a dealer that were revealed."""
+        """Return the revealed shares of a dealer, by point."""
         holders = [holder for holder, shares in revealed.items() if dealer in shares]
         return {self.point(dealer, holder): revealed[holder][dealer] for holder in holders}
 
 
 class Secrets(ABC):
-    """One node's secrets in all its sums."""
+    """Secrets of one node in all its sums."""
 
     def __init__(self, node: Node, modulus: Modulus) -> None:
         self.node = node
@@ -99,16 +99,16 @@ class Secrets(ABC):
         self._sums: dict[SumId, Any] = {}
 
     def greeting(self, sum: SumId) -> Any:
-        """Make fresh keys and seeds; the public part. Those of old rounds are forgotten."""
+        """Make fresh keys and seeds, return the public part, and delete those of old rounds."""
         self._sums = {old: kept for old, kept in self._sums.items() if old.round > sum.round - KEPT_ROUNDS}
         self._sums[sum], public = self._fresh(sum)
         return public
 
     def deal(self, sum: SumId, greetings: Mapping[int, Any], threshold: int) -> tuple[tuple[int, Any], ...]:
-        """Shares of both seeds for each partner, sealed.
+        """Return sealed shares of both seeds for each partner.
 
         Raises:
-            Refused: this life of the node made no keys for this sum.
+            Refused: the node restarted after it made the keys for this sum.
             KeyRefused: a partner's keys are not authentic.
         """
         return self._deal(sum, self._kept(sum), greetings, threshold)
@@ -129,27 +129,27 @@ class Secrets(ABC):
 
     @abstractmethod
     def take(self, sum: SumId, dealt: Mapping[int, Any]) -> None:
-        """Take in the shares that were dealt to this node.
+        """Store the shares that were dealt to this node.
 
         Raises:
-            Refused: one was changed on its way, or is none.
+            Refused: a share is malformed or was changed in transit.
         """
 
     @abstractmethod
     def mask(self, sum: SumId, words: Words, dealers: Sequence[int], size_bytes: int) -> Words | Sealed:
-        """The vector under its own mask and those shared with all partners that dealt."""
+        """Return the vector under its own mask and those shared with all partners that dealt."""
 
     @abstractmethod
     def sign(self, sum: SumId, survivors: tuple[int, ...]) -> bytes:
-        """A signature on who is in the sum."""
+        """Sign the list of survivors."""
 
     @abstractmethod
     def agreed(self, sum: SumId, survivors: tuple[int, ...], signatures: Mapping[int, Any]) -> int:
-        """How many of the signatures are on the same survivors, by whom they should be."""
+        """Return the number of valid signatures, by their claimed signers, on the same survivors."""
 
     @abstractmethod
     def reveal(self, sum: SumId, holders: Sequence[int], survivors: frozenset[int]) -> tuple[Any, ...]:
-        """For each of ``holders``, one share: of its own mask if it survived, of its mask key if not."""
+        """Return, for each of ``holders``, one share: of its own mask if it survived, of its mask key if not."""
 
     @abstractmethod
     def open(
@@ -159,16 +159,16 @@ class Secrets(ABC):
         dealings: Dealings,
         revealed: Mapping[int, Mapping[int, Any]],
     ) -> tuple[Words, tuple[int, ...]]:
-        """The sum of the vectors in ``masked``, and whose shares were wrong.
+        """Return the sum of the vectors in ``masked``, and the senders of wrong shares.
 
         Raises:
-            WrongShare: nobody can say whose.
+            WrongShare: shares are wrong and their senders cannot be identified.
         """
 
 
 @dataclass
 class RealKept:
-    """A member's secrets in one sum."""
+    """Secrets of a member in one sum."""
 
     encryption: X25519PrivateKey
     own_encryption: SignedKey
@@ -183,11 +183,11 @@ class RealSecrets(Secrets):
     """Real keys and shares.
 
     Args:
-        node: whose.
+        node: owner of the secrets.
         modulus: the ring of the words.
         context: names the run.
         identity: the node's signing key; None where greetings are not signed.
-        directory: everybody's public signing key.
+        directory: public signing keys of all nodes.
     """
 
     def __init__(
@@ -247,7 +247,7 @@ class RealSecrets(Secrets):
     def _split(
         self, sum: SumId, kept: Any, threshold: int, holders: Sequence[int], root: bytes
     ) -> list[bytes]:
-        """For each holder, its shares of both secrets."""
+        """Return, for each holder, its shares of both secrets."""
         points = range(1, len(holders) + 1)
         both = zip(
             scalars.deal(kept.self_scalar, threshold, points, expand(root, b"own mask")),
@@ -257,11 +257,11 @@ class RealSecrets(Secrets):
         return [scalars.to_bytes(one) + scalars.to_bytes(other) for one, other in both]
 
     def _values(self, plain: bytes) -> tuple[bytes, bytes]:
-        """The share of the own mask's seed, and that of the mask key."""
+        """Return the share of the own mask's seed, and that of the mask key."""
         return plain[:SHARE_BYTES], plain[SHARE_BYTES:]
 
     def take(self, sum: SumId, dealt: Mapping[int, Any]) -> None:
-        """Decrypt."""
+        """Decrypt and store the shares."""
         kept: RealKept = self._kept(sum)
         for dealer, sealed in dealt.items():
             key = self._channel(sum, kept, dealer, sender=dealer)
@@ -272,7 +272,7 @@ class RealSecrets(Secrets):
             kept.shares[dealer] = self._values(plain)
 
     def mask(self, sum: SumId, words: Words, dealers: Sequence[int], size_bytes: int) -> Words:
-        """Own mask and pair masks."""
+        """Add the own mask and the pair masks."""
         kept: RealKept = self._kept(sum)
         masked = add_keystream(words.copy(), _self_key(kept.self_scalar), 1, self.modulus)
         private = _mask_private(kept.mask_scalar)
@@ -284,13 +284,13 @@ class RealSecrets(Secrets):
         return masked
 
     def sign(self, sum: SumId, survivors: tuple[int, ...]) -> bytes:
-        """Ed25519."""
+        """Sign with Ed25519."""
         if self._identity is None:
             raise Refused("this node has no signing key")
         return self._identity.sign(self._survivors_payload(sum, survivors))
 
     def agreed(self, sum: SumId, survivors: tuple[int, ...], signatures: Mapping[int, Any]) -> int:
-        """Check each."""
+        """Verify each signature; return the number of valid ones."""
         payload = self._survivors_payload(sum, survivors)
         return [
             isinstance(signature, bytes) and self._directory.verify(peer, payload, signature)
@@ -298,7 +298,7 @@ class RealSecrets(Secrets):
         ].count(True)
 
     def reveal(self, sum: SumId, holders: Sequence[int], survivors: frozenset[int]) -> tuple[bytes, ...]:
-        """As they were dealt."""
+        """Return the shares as they were dealt."""
         kept: RealKept = self._kept(sum)
         return tuple(kept.shares[peer][0 if peer in survivors else 1] for peer in holders)
 
@@ -309,7 +309,7 @@ class RealSecrets(Secrets):
         dealings: Dealings,
         revealed: Mapping[int, Mapping[int, Any]],
     ) -> tuple[Words, tuple[int, ...]]:
-        """Recover what is needed from shares, check it, and take masks off."""
+        """Recover the needed secrets from shares, check them, and remove the masks."""
         wrong: set[int] = set()
         words = total(masked.values(), self.modulus)
         for peer in masked:
@@ -338,7 +338,7 @@ class RealSecrets(Secrets):
         revealed: Mapping[int, Mapping[int, Any]],
         wrong: set[int],
     ) -> int:
-        """A dealer's secret; whose shares were wrong is added to ``wrong``."""
+        """Recover a dealer's secret; add senders of wrong shares to ``wrong``."""
         holders = sorted((dealer, *dealings.graph[dealer]))
         shares = dealings.shares_of(dealer, revealed)
         values = {}
@@ -368,7 +368,7 @@ class RealSecrets(Secrets):
             raise KeyRefused(peer, f"it is the own key of node {self.node.id}, reflected")
 
     def _channel(self, sum: SumId, kept: RealKept, peer: int, *, sender: int) -> bytes:
-        """The key of the one message from ``sender`` between this node and ``peer``."""
+        """Derive the key of the one message from ``sender`` between this node and ``peer``."""
         theirs = SignedKey(peer, kept.greetings[peer][0], b"")
         shared = agree(kept.encryption, kept.own_encryption, theirs, b"channel", self._name(sum, b"channel"))
         return expand(shared, framed(b"sender", number(sender, "a node's id")))
@@ -384,7 +384,7 @@ class RealSecrets(Secrets):
 
 
 class IdealSecrets(Secrets):
-    """The ideal functionality: vectors go to a trusted party and shares are empty; thresholds hold all the same."""
+    """Ideal functionality: a trusted party receives the vectors, shares are empty, the same thresholds hold."""
 
     def _fresh(self, sum: SumId) -> tuple[bool, None]:
         return True, None
@@ -395,25 +395,25 @@ class IdealSecrets(Secrets):
         return tuple((peer, None) for peer in sorted(greetings))
 
     def take(self, sum: SumId, dealt: Mapping[int, Any]) -> None:
-        """There is nothing to take in."""
+        """Do nothing: ideal shares are empty."""
         self._kept(sum)
 
     def mask(self, sum: SumId, words: Words, dealers: Sequence[int], size_bytes: int) -> Sealed:
-        """Hand it in."""
+        """Hand the vector to the trusted party."""
         self._kept(sum)
         return seal(words, self.node.id, size_bytes, sum)
 
     def sign(self, sum: SumId, survivors: tuple[int, ...]) -> bytes:
-        """An empty one."""
+        """Return an empty signature."""
         self._kept(sum)
         return b""
 
     def agreed(self, sum: SumId, survivors: tuple[int, ...], signatures: Mapping[int, Any]) -> int:
-        """All do."""
+        """Return the number of signatures: all ideal ones are valid."""
         return len(signatures)
 
     def reveal(self, sum: SumId, holders: Sequence[int], survivors: frozenset[int]) -> tuple[None, ...]:
-        """Empty ones."""
+        """Return empty shares."""
         self._kept(sum)
         return (None,) * len(holders)
 
@@ -424,12 +424,12 @@ class IdealSecrets(Secrets):
         dealings: Dealings,
         revealed: Mapping[int, Mapping[int, Any]],
     ) -> tuple[Words, tuple[int, ...]]:
-        """Add up what was handed in."""
+        """Add up the vectors held by the trusted party."""
         return total((unseal(token, peer, sum) for peer, token in masked.items()), self.modulus), ()
 
 
 def expand(secret: bytes, label: bytes) -> bytes:
-    """A key of a key."""
+    """Derive a key by HKDF-Expand with a label."""
     return HKDFExpand(hashes.SHA256(), KEY_BYTES, framed(PROTOCOL, b"double masks", label)).derive(secret)
 
 
@@ -442,5 +442,5 @@ def _self_key(scalar: int) -> bytes:
 
 
 def _commitment(scalar: int) -> bytes:
-    """Binding, and hiding as far as SHA-256 of 32 uniform bytes is."""
+    """Commit to a scalar: binding, and hiding as far as SHA-256 of 32 uniform bytes is."""
     return hashlib.sha256(framed(PROTOCOL, b"own mask commitment", scalars.to_bytes(scalar))).digest()

@@ -1,8 +1,8 @@
-"""From a member's vector to the words that go into a sum, and from the words of an opened sum back.
+"""Encoding of a member's vector as words of a sum, and decoding of an opened sum.
 
-Either the vector's noise is in it already, as real numbers: fixed point, the weight applied before rounding. Or the
-noise is made of integers and added to the words here: the vector is rotated, scaled, rounded and noised, and what the
-aggregator opens is an integer sum whose noise has a known law.
+Either the vector already holds its noise, as real numbers: fixed point, the weight applied before rounding. Or the
+noise is made of integers and added to the words here: the vector is rotated, scaled, rounded and noised, and the
+aggregator opens an integer sum whose noise has a known law.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from simulator.contract.compute import Vector
 from simulator.contract.node import Node
 
 SEED_BYTES = 32
-Law: TypeAlias = Literal["skellam", "discrete-gaussian"]
+NoiseLaw: TypeAlias = Literal["skellam", "discrete-gaussian"]
 
 
 class Encoding(ABC):
-    """How vectors of one run become words.
+    """Base class of encodings of vectors as words.
 
     Args:
         codec: scale, range and modulus.
@@ -42,30 +42,30 @@ class Encoding(ABC):
 
     @property
     def modulus(self) -> Modulus:
-        """Of the words."""
+        """Return the modulus of the words."""
         return self.codec.modulus
 
     def size(self, elements: int) -> int:
-        """Words of a vector."""
+        """Return the number of words of a vector."""
         return elements
 
     def within(self, values: Vector) -> Vector:
-        """What an honest node offers in place of a vector that :meth:`encode` might refuse, where noise comes later.
+        """Return the vector an honest node offers in place of one that :meth:`encode` might refuse.
 
-        A vector that holds its noise is offered as it is: whether it fits is a matter of how much noise there is.
+        A vector that already holds its noise is returned unchanged: whether it fits depends on the noise drawn.
         """
         return values
 
     @abstractmethod
     def encode(self, values: Vector, weights: Sequence[float], node: Node, round: int, *key: int) -> Words:
-        """One row of words for each weight.
+        """Encode a vector, one row of words for each weight.
 
         Args:
             values: the vector, (d,).
-            weights: what it is multiplied by for each of its aggregators.
-            node: whose it is.
-            round: of the sum.
-            key: tells vectors of one round apart, where a node has several.
+            weights: its factor for each aggregator.
+            node: owner of the vector.
+            round: round of the sum.
+            key: distinguishes several vectors of a node in one round.
 
         Raises:
             OutOfRange: the vector exceeds the range its encoding was sized for.
@@ -73,23 +73,23 @@ class Encoding(ABC):
 
     @abstractmethod
     def decode(self, words: Words, round: int) -> Vector:
-        """The vector an opened sum stands for, float32."""
+        """Return the vector an opened sum stands for, float32."""
 
 
 class FixedPoint(Encoding):
-    """Weighted, rounded without bias; noise, if any, is in the vector."""
+    """Fixed point: weighted, rounded without bias; noise, if any, is already in the vector."""
 
     def encode(self, values: Vector, weights: Sequence[float], node: Node, round: int, *key: int) -> Words:
-        """One vectorised call for all aggregators."""
+        """Encode for all aggregators in one vectorised call."""
         return encode_rows(values, np.array(weights), self.codec, node.rng("rounding", round, *key))
 
     def decode(self, words: Words, round: int) -> Vector:
-        """Signed words over the scale."""
+        """Divide the signed words by the scale."""
         return decode(words, self.codec).astype(np.float32)
 
 
 class NoisedIntegers(Encoding):
-    """Rotated, scaled, rounded, and noised by integers.
+    """Rotated, scaled and rounded vectors with integer noise.
 
     Args:
         codec: scale and modulus; its bound is the largest norm of a member's vector.
@@ -97,23 +97,23 @@ class NoisedIntegers(Encoding):
         sigma: standard deviation of a member's noise, in the vector's units.
         elements: d, of the vectors.
         beacon: public randomness of the run; the rotation of each round is drawn from it.
-        parts: variances of the parts of a member's Skellam noise, in squared units of the vectors, the first of
-            which stays; of a single part, the noise is all of it.
-        whole: a node is what is protected, so its vector's own norm after rounding counts: rounding is repeated
-            until that is bounded.
+        parts: variances of the parts of a member's Skellam noise, in squared units of the vectors; the first part is
+            never removed, and a single part is all of the noise.
+        whole: whether a node is protected as a whole, so that the norm of its rounded vector counts: rounding is
+            repeated until that norm is within its bound.
 
     Guarantees:
         Given that no sum wraps, an opened sum is Σ (rounded vectors) + noise, the noise of each member independent
-        and of the stated law; see :mod:`protocols.privacy.integer_accounting` for what that is worth. Every
-        member's noise is drawn once per round. Vectors of a norm above the codec's bound are refused; what
-        :meth:`within` gives is none, so that no refusal depends on the data of a node that uses it. It moves no two
-        vectors further apart, and keeps every sensitivity.
+        and of the stated law; see :mod:`protocols.privacy.integer_accounting` for its privacy. Every member's noise
+        is drawn once per round. Vectors of a norm above the codec's bound are refused; :meth:`within` never returns
+        one, so no refusal depends on the data of a node that uses it. It does not increase the distance of any two
+        vectors, so it preserves every sensitivity.
     """
 
     def __init__(
         self,
         codec: Codec,
-        law: Law,
+        law: NoiseLaw,
         sigma: float,
         elements: int,
         beacon: bytes,
@@ -130,11 +130,11 @@ class NoisedIntegers(Encoding):
         self.parts = tuple(parts) or (sigma**2,)
 
     def size(self, elements: int) -> int:
-        """Rotation needs a power of two."""
+        """Return the size padded to a power of two, as rotation needs."""
         return padded(elements)
 
     def within(self, values: Vector) -> Vector:
-        """Shortened to the codec's bound: float32 may have made an update longer than what was clipped."""
+        """Shorten to the codec's bound: float32 rounding may have made an update longer than its clipping norm."""
         norm = float(np.linalg.norm(values.astype(np.float64)))
         if norm <= self.codec.bound:
             return values
@@ -142,7 +142,7 @@ class NoisedIntegers(Encoding):
         return shorter
 
     def encode(self, values: Vector, weights: Sequence[float], node: Node, round: int, *key: int) -> Words:
-        """Weights are 1: integers are not multiplied after they are rounded."""
+        """Encode with weight 1: integers are not multiplied after they are rounded."""
         codec = self.codec
         if any(weight != 1.0 for weight in weights):
             raise OutOfRange(max(weights), 1.0)
@@ -163,7 +163,7 @@ class NoisedIntegers(Encoding):
         return np.stack([self.modulus.reduce(noised)] * len(weights))
 
     def seed(self, node: Node, round: int, index: int) -> bytes:
-        """What one part of a node's noise in a round is drawn from."""
+        """Return the seed of one part of a node's noise in a round."""
         known = node.disk.setdefault("noise seeds", {})
         if (round, index) not in known:
             for old in [key for key in known if key[0] < round]:
@@ -173,12 +173,12 @@ class NoisedIntegers(Encoding):
         return seed
 
     def without(self, value: Vector, round: int, revealed: Sequence[tuple[int, bytes]]) -> Vector:
-        """An opened sum without parts of its noise.
+        """Subtract parts of the noise from an opened sum.
 
         Args:
-            value: from :meth:`decode`.
-            round: of the sum.
-            revealed: (which part, its seed), of any members.
+            value: result of :meth:`decode`.
+            round: round of the sum.
+            revealed: (index of a part, its seed), of any members.
         """
         if not revealed:
             return value
@@ -193,7 +193,7 @@ class NoisedIntegers(Encoding):
         return skellam(self.parts[index] * self.codec.scale**2, size, excess_noise.generator(seed))
 
     def decode(self, words: Words, round: int) -> Vector:
-        """Signed words over the scale, rotated back."""
+        """Divide the signed words by the scale and rotate back."""
         real = decode(words, self.codec)
         return rotate_back(real, self._signs(round), self._elements).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""One sum while it is under way: a member's part in it, and the aggregator's collection of answers."""
+"""A sum in progress: a member's part in it, and the aggregator's collection of answers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from simulator.contract.node import Message, Node
 
 REFUSE = "refuse"
 Pump: TypeAlias = "Callable[[Callable[[], bool], float], Awaitable[bool]]"
-"""Handles messages until a condition holds or so many seconds have passed."""
+"""Handles messages until a condition holds or a number of seconds has passed."""
 
 
 @dataclass
 class Part:
-    """A member's part in one sum.
+    """Part of a member in one sum.
 
     Args:
-        sum: which one.
+        sum: name of the sum.
         listed: the members its aggregator announced, ascending, this one included.
-        offer: what this member puts in.
+        offer: vector this member contributes.
         answered: the payloads of the requests answered so far, by step.
-        kept: what the protocol remembers between steps.
+        kept: state the protocol keeps between steps.
         closed: whether a request was refused, which ends it.
-        included: whose vectors are in the sum, as far as this member was told; the list until it is told more.
+        included: members whose vectors are in the sum, as far as this member was told; at first the whole list.
     """
 
     sum: SumId
@@ -40,14 +40,14 @@ class Part:
 
 @dataclass
 class Gathering:
-    """An aggregator's collection of answers for one sum.
+    """Collection of answers by an aggregator for one sum.
 
     Args:
-        sum: which one.
-        listed: whom it asks, ascending.
-        greetings: what each of them said in its sign of life.
+        sum: name of the sum.
+        listed: members it asks, ascending.
+        greetings: content of each member's greeting.
         pump: handles messages while it waits.
-        neighbourhood: how many might have been listed.
+        neighbourhood: number of members that might have been listed.
         size: words of a vector.
     """
 
@@ -73,15 +73,15 @@ class Gathering:
         *,
         all_needed: bool = False,
     ) -> dict[int, Message]:
-        """Go through the next sub-round: send the requests, and wait for the answers.
+        """Run the next sub-round: send the requests, and wait for the answers.
 
         Args:
             requests: by member.
-            sound: whether a payload has the form an answer must have.
-            all_needed: stop waiting as soon as one refuses.
+            sound: check of the form of an answer's payload.
+            all_needed: stop waiting as soon as one member refuses.
 
         Returns:
-            By member, ascending, the answers that came in time.
+            The answers that came in time, by member, ascending.
         """
         self.step += 1
         kind = self.steps[self.step][0]
@@ -102,11 +102,11 @@ class Gathering:
     def same(
         self, payload: Any, size_bytes: int, members: Iterable[int], release: Any = None
     ) -> dict[int, Reply]:
-        """The same request for several members, and what it shows each of them."""
+        """Return the same request for several members, with what it shows each of them."""
         return dict.fromkeys(members, Reply(payload, size_bytes, release))
 
     def collect(self, src: int, message: Message) -> None:
-        """Take in an answer."""
+        """Store an answer."""
         attempt, payload = message.body
         if message.round != self.sum.round or attempt != self.sum.attempt:
             return
@@ -123,11 +123,11 @@ class Gathering:
             self.answers.setdefault(src, message._replace(body=payload))
 
     def is_vector(self, payload: Any) -> bool:
-        """Whether a payload is a protected vector of the right size; what it holds cannot be checked."""
+        """Return whether a payload is a protected vector of the right size; its content cannot be checked."""
         if isinstance(payload, Sealed):
             return payload.size_bytes == self.rules.vector_bytes(self.size)
         return self.rules.encoding.modulus.holds(payload) and payload.size == self.size
 
     def too_few(self, members: int) -> bool:
-        """Whether a sum over so many members may not be opened."""
+        """Return whether a sum over this number of members may not be opened."""
         return members < self.rules.minimum(self.neighbourhood)

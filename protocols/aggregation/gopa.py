@@ -1,9 +1,9 @@
-"""Correlated noise in place of masks (GOPA): pairs of members add noise that cancels, then speak in the clear.
+"""Correlated noise in place of masks (GOPA): pairs of members add noise that cancels, and send vectors in the clear.
 
 Each pair of listed members agrees on a noise vector; one adds it to its weighted vector and the other subtracts it.
-Everybody may see what is sent: what one vector says is limited by the noise of its pairs, what the sum says by the
-noise the members have of their own. No key recovers anything after a dropout: the noise a missing member shared with
-the others stays in the sum.
+All vectors are visible: what one vector reveals is limited by the noise of its pairs, what the sum reveals by the
+members' independent noise. Nothing is recovered after a dropout: the noise that a missing member shared with the
+others stays in the sum.
 
 Source: Sabater, Bellet and Ramon 2022 (GOPA), without its proofs of correct computation.
 
@@ -33,18 +33,18 @@ class Gopa(Keyed):
     """One node's side of correlated noise.
 
     Args:
-        node: whose.
-        rules: what all agree on.
-        learner: whose lineage records the noise.
+        node: node that takes part.
+        rules: public parameters of all sums.
+        learner: writer of the lineage in which the noise is recorded.
         keyring: keys shared with co-members.
-        noises: of the whole run.
+        noises: pair noise of the whole run.
 
     Guarantees:
-        No cryptographic hiding: every vector is visible, and what it says is in the ledger. With noise σ_own of its
-        own and σ_pair of each pair, an observer who does not collude with a member's partners has to tell it apart in
-        noise of covariance σ_own² I + σ_pair² L, L the Laplacian of the honest members' complete graph. Without own
-        noise the sum is exact, and nothing bounds what it says. A missing member leaves variance σ_pair² per other
-        member in the sum.
+        No cryptographic hiding: every vector is visible, and the ledger accounts for it. With noise σ_own of its own
+        and σ_pair of each pair, an observer that does not collude with a member's partners sees it in noise of
+        covariance σ_own² I + σ_pair² L, L the Laplacian of the honest members' complete graph. Without own noise the
+        sum is exact, and its privacy loss is unbounded. A missing member leaves variance σ_pair² per other member in
+        the sum.
     """
 
     steps = (("list", "noised"),)
@@ -57,7 +57,7 @@ class Gopa(Keyed):
         self._noises = noises
 
     async def answer(self, part: Part, payload: Any) -> Reply:
-        """Add the noise of all pairs, and show the result."""
+        """Add the noise of all pairs, and send the result."""
         await self.agree(part)
         node, offer, lineage = self.node, part.offer, self._learner.lineage
         others = [peer for peer in part.listed if peer != node.id]
@@ -73,10 +73,10 @@ class Gopa(Keyed):
         return Reply(vector, size, Visible(state))
 
     async def open(self, gathering: Gathering) -> Opened:
-        """Add up what came, noise that nothing cancels included.
+        """Add up the received vectors; noise of missing members remains in the sum.
 
         Raises:
-            Skipped: too little did.
+            Skipped: too few members answered.
         """
         listed = gathering.listed
         request = gathering.same(listed, ids_bytes(len(listed)), listed)
@@ -86,12 +86,12 @@ class Gopa(Keyed):
         stacked = np.stack([answer.body for answer in answers.values()])
         value: Vector = stacked.sum(axis=0, dtype=np.float64).astype(np.float32)
         terms = tuple((1.0, a.release.state) for a in answers.values())
-        # Its aggregator has seen every vector; the public is told the sum alone.
+        # The aggregator has seen every vector; the public is told the sum alone.
         self._learner.lineage.delivered(self.node.now_s, self.node.id, gathering.sum.round, Summed(terms))
         return Opened(value, tuple(answers), terms)
 
     def _key(self, part: Part, peer: int) -> bytes:
-        """What a pair's noise in this sum is made from."""
+        """Derive the seed of a pair's noise in this sum."""
         me = self.node.id
         return mask_key(
             self.keyring.secret(peer),

@@ -1,7 +1,7 @@
-"""The trusted party of an ideal functionality: it holds what a member handed in until a sum may be opened.
+"""Trusted party of an ideal functionality: it holds members' vectors until their sum may be opened.
 
-With ideal cryptography a message carries a :class:`Sealed` token in place of ciphertext: as many bytes on the wire,
-none of the work, and the same opened sums.
+With ideal cryptography a message carries a :class:`Sealed` token in place of ciphertext: the same bytes on the wire,
+no cryptographic computation, and the same opened sums.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from simulator.errors import SottovoceError
 
 
 class SumSealed(SottovoceError):
-    """The shares at hand do not open a sum.
+    """Raised when the available shares do not open a sum.
 
     Args:
-        reason: why, in words.
-        missing: announced members whose share is not there.
-        unexpected: shares of nodes that were not announced.
+        reason: cause, in words.
+        missing: announced members without a share.
+        unexpected: senders of shares that were not announced.
     """
 
     def __init__(self, reason: str, missing: tuple[int, ...] = (), unexpected: tuple[int, ...] = ()) -> None:
@@ -42,16 +42,16 @@ class _Content(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Sealed:
-    """What a protected vector is under ideal cryptography. Made by :func:`seal`, read by :func:`unseal` only.
+    """Token for a protected vector under ideal cryptography. Made by :func:`seal`, read by :func:`unseal` only.
 
     Args:
-        member: whose it is.
-        size_bytes: as many bytes on the wire as what it stands for.
+        member: owner of the vector.
+        size_bytes: bytes on the wire, the same as of a real protected vector.
 
     Guarantees:
-        Whoever holds or inspects it finds its member and its size; content is not among its attributes, and it can
-        be neither copied nor pickled. This models an ideal functionality *inside one process*: it is no protection
-        against code that reaches into this module, and it is of no use between processes.
+        Its holder can read its member and its size; content is not among its attributes, and it can be neither
+        copied nor pickled. This models an ideal functionality *inside one process*: it is no protection against
+        code that reads this module's state, and cannot be used between processes.
     """
 
     member: int
@@ -61,7 +61,7 @@ class Sealed:
         raise TypeError('an ideal share cannot leave its process or be copied; use crypto = "real" there')
 
 
-# Not an attribute of the token: a tap that walks a message's objects must not come across the vector.
+# Not an attribute of the token, so that code walking a message's objects does not find the vector.
 _contents: weakref.WeakKeyDictionary[Sealed, _Content] = weakref.WeakKeyDictionary()
 
 
@@ -70,9 +70,9 @@ def seal(words: Words, member: int, size_bytes: int, purpose: Hashable) -> Seale
 
     Args:
         words: copied.
-        member: whose they are.
-        size_bytes: of what stands for them on the wire.
-        purpose: what they may be opened for: the sum, and whatever else masks are bound to.
+        member: owner of the words.
+        size_bytes: bytes on the wire of the protected vector.
+        purpose: the sum they may be opened for, and all else that real masks are bound to.
     """
     token = Sealed(member, size_bytes)
     _contents[token] = _Content(words.copy(), purpose)
@@ -80,10 +80,10 @@ def seal(words: Words, member: int, size_bytes: int, purpose: Hashable) -> Seale
 
 
 def unseal(token: Sealed, member: int, purpose: Hashable) -> Words:
-    """What was handed in, for the trusted party to add up. Not to be changed.
+    """Return the sealed words, for the trusted party to add up; they must not be changed.
 
     Raises:
-        SumSealed: it was handed in by somebody else, or for another purpose.
+        SumSealed: the token was made by another member, or for another purpose.
     """
     content = _contents.get(token)
     if content is None or token.member != member or content.purpose != purpose:

@@ -1,9 +1,9 @@
-"""How co-members of a neighbourhood come to share keys although they may have no link to each other.
+"""Key agreement between co-members of a neighbourhood, which need not have a link to each other.
 
 Each node signs one X25519 key and sends it to its neighbours; every neighbour, as aggregator, passes the keys
 of its members on to each other. A member accepts a relayed key only with its owner's signature under the
-directory, so an aggregator cannot slip in keys of its own. Lost messages are repeated; a node that arrives
-late announces itself the same way.
+directory, so an aggregator cannot insert keys of its own. Lost messages are repeated; a node that joins late
+announces itself the same way.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from protocols.aggregation.keys import (
 from simulator.contract.node import Delivery, Message, Node
 
 SETUP_ROUND = -1
-"""Key messages belong to no learning round."""
+"""Round number of key messages, which belong to no learning round."""
 TRIES = 5
-"""How often a node repeats its announcement before it goes on without the keys still missing."""
+"""Number of times a node repeats its announcement before it continues without the missing keys."""
 
 
 @dataclass(frozen=True)
 class KeyPlan:
-    """What the key agreement needs.
+    """Parameters of the key agreement.
 
     Args:
-        directory: everybody's public signing key, agreed on before the run.
+        directory: public signing keys of all nodes, agreed on before the run.
         identities: the signing keys themselves, by node.
-        context: names the run; signatures hold for it alone.
-        timeout_s: wait before an announcement is repeated.
+        context: names the run; signatures are valid for it alone.
+        timeout_s: wait before an announcement is repeated, seconds.
         agreement_cost_s: virtual seconds of one X25519 agreement.
     """
 
@@ -49,7 +49,7 @@ class KeyPlan:
 
 
 class Keyring:
-    """A node's own key, its co-members' verified keys, and the secrets shared with them."""
+    """Own key of a node, its co-members' verified keys, and the secrets shared with them."""
 
     def __init__(self, node: Node, plan: KeyPlan) -> None:
         self._node = node
@@ -65,7 +65,7 @@ class Keyring:
     async def join(
         self, pump: Callable[[Callable[[], bool], float], Awaitable[bool]], tries: int = TRIES
     ) -> None:
-        """Announce the own key until every co-member's key is known, or so many time-outs have passed."""
+        """Announce the own key until every co-member's key is known, or for a limited number of time-outs."""
         for _ in range(tries):
             for aggregator in self._node.neighbors:
                 if self._missing(aggregator):
@@ -75,12 +75,12 @@ class Keyring:
         self._node.record("keys_missing", count=sum(len(self._missing(v)) for v in self._node.neighbors))
 
     def ask(self, aggregator: int) -> None:
-        """Send the own key to an aggregator, which answers with those of the other members."""
+        """Send the own key to an aggregator, which answers with the keys of the other members."""
         body = (self._own.public, self._own.signature)
         self._node.send(aggregator, Message("key", SETUP_ROUND, body, key_size_bytes()))
 
     async def handle(self, delivery: Delivery) -> None:
-        """Take in a neighbour's own key (and pass it on), or keys an aggregator relays."""
+        """Store and relay a neighbour's own key, or store keys that an aggregator relays."""
         try:
             if delivery.message.kind == "key":
                 self._relay(SignedKey(delivery.src, *delivery.message.body))
@@ -91,22 +91,22 @@ class Keyring:
             self._node.record("malformed", round=SETUP_ROUND, sender=delivery.src)
 
     def has_all(self) -> bool:
-        """Whether all members of the own neighbourhood have announced their keys."""
+        """Return whether all members of the own neighbourhood have announced their keys."""
         return all(peer in self._members for peer in self._node.members(self._node.id))
 
     def knows(self, peer: int) -> bool:
-        """Whether a verified key of ``peer`` is here."""
+        """Return whether a verified key of ``peer`` is known."""
         return peer in self._known
 
     async def agree(self, peers: Iterable[int]) -> None:
-        """Pay for the agreements with ``peers`` that have not happened yet."""
+        """Compute the missing agreements with ``peers``, at their cost in virtual time."""
         new = [peer for peer in peers if peer not in self._agreed]
         self._agreed.update(new)
         if new:
             await self._node.sleep(self._plan.agreement_cost_s * len(new))
 
     def secret(self, peer: int) -> bytes:
-        """The secret shared with ``peer``, whose key must be known."""
+        """Return the secret shared with ``peer``, whose key must be known."""
         return self._pairs.secret(self._known[peer])
 
     def _complete(self) -> bool:

@@ -29,11 +29,11 @@ ID_BYTES, KEY_BYTES, SIGNATURE_BYTES = 4, 32, 64
 
 
 class KeyRefused(SottovoceError):
-    """A public key that must not be used.
+    """Raised for a public key that must not be used.
 
     Args:
-        node: who the key is said to belong to.
-        reason: what is wrong with it.
+        node: claimed owner of the key.
+        reason: what is wrong with the key.
     """
 
     def __init__(self, node: int, reason: str) -> None:
@@ -46,7 +46,7 @@ class KeyRefused(SottovoceError):
 
 
 def number(value: int, name: str) -> bytes:
-    """``value`` as four bytes, big-endian.
+    """Encode ``value`` as four bytes, big-endian.
 
     Raises:
         ConfigurationError: it does not fit, or is not a whole number.
@@ -58,7 +58,7 @@ def number(value: int, name: str) -> bytes:
 
 
 def framed(*fields: bytes) -> bytes:
-    """Fields with their lengths in front: different lists of fields never give the same bytes."""
+    """Join fields with their lengths in front: different lists of fields never give the same bytes."""
     return b"".join(len(part).to_bytes(8, "big") + part for part in fields)
 
 
@@ -73,7 +73,7 @@ class Identity:
     """A node's long-term signing key.
 
     Args:
-        secret: the 32 secret bytes of Ed25519; never shown.
+        secret: the 32 secret bytes of Ed25519; not shown in the repr.
 
     Raises:
         ConfigurationError: the secret has another length.
@@ -90,17 +90,17 @@ class Identity:
 
     @cached_property
     def public(self) -> bytes:
-        """The 32 public bytes, for the :class:`Directory`."""
+        """Return the 32 public bytes, for the :class:`Directory`."""
         return self._key.public_key().public_bytes_raw()
 
     def sign(self, payload: bytes) -> bytes:
-        """The 64-byte Ed25519 signature of ``payload``; deterministic."""
+        """Return the 64-byte Ed25519 signature of ``payload``; deterministic."""
         return self._key.sign(payload)
 
 
 @dataclass(frozen=True, eq=False)
 class Directory:
-    """Who is who: the long-term public key of every node.
+    """Long-term public keys of all nodes.
 
     Args:
         public: node -> 32 bytes of an Ed25519 public key. Not to be changed afterwards.
@@ -109,7 +109,7 @@ class Directory:
         ConfigurationError: a key has another length.
 
     Guarantees:
-        None of its own: the directory is *trusted*. Whoever writes it can impersonate every node.
+        None of its own: the directory is *trusted*. A party that can write it can impersonate every node.
     """
 
     public: Mapping[int, bytes]
@@ -119,12 +119,12 @@ class Directory:
             _exactly(KEY_BYTES, key, f"the public key of node {node} in the directory")
 
     def verify(self, node: int, payload: bytes, signature: bytes) -> bool:
-        """Whether ``node`` signed ``payload``. False for a node that is not listed."""
+        """Return whether ``node`` signed ``payload``; False for a node that is not listed."""
         key = self.public.get(node)
         return key is not None and _verified(key, payload, signature)
 
 
-# All co-members of a node check the same key: a process that plays all of them does the arithmetic once.
+# All co-members of a node check the same key: in a simulation the arithmetic is done once per process.
 @lru_cache(maxsize=2**14)
 def _verified(public: bytes, payload: bytes, signature: bytes) -> bool:
     try:
@@ -136,7 +136,7 @@ def _verified(public: bytes, payload: bytes, signature: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SignedKey:
-    """A public key on its way to the co-members of its owner.
+    """Signed public key, as sent to the co-members of its owner.
 
     Args:
         node: the owner.
@@ -156,13 +156,13 @@ def _payload(node: int, public: bytes, context: bytes) -> bytes:
 def make_key(
     secret: bytes, identity: Identity, node: int, context: bytes
 ) -> tuple[X25519PrivateKey, SignedKey]:
-    """A key-agreement key and its signed public half.
+    """Make a key-agreement key and its signed public half.
 
     Args:
         secret: 32 secret bytes, drawn for this purpose only.
         identity: the owner's long-term key.
         node: the owner.
-        context: what run this is for (scenario and seed, say); a key signed for one run is refused in
+        context: name of the run (scenario and seed, for example); a key signed for one run is refused in
             another.
 
     Returns:
@@ -182,14 +182,14 @@ def check_key(signed: SignedKey, directory: Directory, context: bytes) -> None:
     Args:
         signed: the key as it arrived.
         directory: the long-term keys.
-        context: what run this is.
+        context: name of the run.
 
     Raises:
         KeyRefused: wrong sizes, an unknown owner, or no valid signature by the owner for this context.
 
     Guarantees:
         Against an active relay: an accepted key was signed by ``signed.node`` for ``context``
-        (unforgeability of Ed25519, honest directory). Not covered: freshness within a run, and an owner who
+        (unforgeability of Ed25519, honest directory). Not covered: freshness within a run, and an owner that
         signs several keys.
     """
     if len(signed.public) != KEY_BYTES or len(signed.signature) != SIGNATURE_BYTES:
@@ -207,14 +207,14 @@ def check_key(signed: SignedKey, directory: Directory, context: bytes) -> None:
 def agree(
     private: X25519PrivateKey, own: SignedKey, peer: SignedKey, purpose: bytes, context: bytes
 ) -> bytes:
-    """The 32 bytes that two owners of X25519 keys share for one purpose; the same on both sides.
+    """Derive the 32 bytes that two owners of X25519 keys share for one purpose; the same on both sides.
 
     Args:
         private: the secret half of ``own``.
-        own: this side's public key; its signature is not looked at.
-        peer: the other side's; whether it is authentic has to be checked before.
-        purpose: what the secret is for.
-        context: what it is bound to besides both owners and both keys.
+        own: this side's public key; its signature is not checked.
+        peer: the other side's; its authenticity must have been checked before.
+        purpose: use of the secret.
+        context: further data it is bound to, besides both owners and both keys.
 
     Returns:
         An extracted HKDF key (RFC 5869, section 2.2).
@@ -240,13 +240,13 @@ def agree(
 
 
 class PairSecrets:
-    """The secrets one node shares with each of its co-members; every key agreement is done once.
+    """Secrets that one node shares with each of its co-members; every key agreement is computed once.
 
     Args:
         private: this node's private key.
         own: its signed public half, from the same :func:`make_key`.
         directory: the long-term keys against which peers' keys are checked.
-        context: what run this is; the same bytes the keys were signed for.
+        context: name of the run; the same bytes the keys were signed for.
 
     Raises:
         KeyRefused: ``own`` is not the public half of ``private``, or not valid in this context.
@@ -256,8 +256,8 @@ class PairSecrets:
         oracle), against an aggregator that relays, drops, replays or replaces keys, and any number of other
         colluding nodes. It is bound to both ids, both public keys and the context. Unsigned or foreign
         keys, small-order points and this node's own key are refused before any secret exists. There is no
-        forward secrecy within a run: who later learns ``private`` can recompute every mask of this node. In
-        a simulation keys come from the seed and are not secret from whoever knows it.
+        forward secrecy within a run: a party that later learns ``private`` can recompute every mask of this node.
+        In a simulation keys are derived from the seed and are known to anyone with the seed.
     """
 
     def __init__(
@@ -277,11 +277,11 @@ class PairSecrets:
 
     @property
     def agreements(self) -> int:
-        """How many key agreements were computed so far; what a cost model charges for."""
+        """Return the number of key agreements computed so far, which cost models charge."""
         return len(self._secrets)
 
     def secret(self, peer: SignedKey) -> bytes:
-        """The 32-byte secret shared with the owner of ``peer``, checked and computed on first use.
+        """Return the 32-byte secret shared with the owner of ``peer``, checked and computed on first use.
 
         Args:
             peer: a co-member's signed key.
@@ -304,5 +304,5 @@ class PairSecrets:
 
 
 def key_size_bytes() -> int:
-    """Bytes of one signed key, relayed or not: owner's id, public key, signature."""
+    """Return the bytes of one signed key, relayed or not: owner's id, public key, signature."""
     return ID_BYTES + KEY_BYTES + SIGNATURE_BYTES

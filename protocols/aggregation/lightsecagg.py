@@ -1,9 +1,9 @@
-"""LightSecAgg: one-shot recovery of the sum of the survivors' masks, however many dropped out.
+"""LightSecAgg: one-shot recovery of the sum of the survivors' masks, for any tolerated number of dropouts.
 
 Every member draws a mask as long as its vector, and deals packed shares of it (shares of ``packing`` blocks of the
 mask together with uniformly random blocks) to all listed members. Then it sends its vector under the mask. When the
-aggregator says who is in the sum, each survivor adds up the shares of *their* masks and sends the result; any
-``threshold`` of them recover the sum of the masks, which is taken off.
+aggregator announces the survivors, each of them adds up the shares of the survivors' masks and sends the result; any
+``threshold`` of these recover the sum of the masks, which is subtracted.
 
 Source: So et al. 2022 (MLSys). There N members, T colluders, U answers: here ``threshold`` = U, ``packing`` = U − T.
 
@@ -33,7 +33,7 @@ from simulator.contract.node import Node
 
 @dataclass
 class _Kept:
-    """What a member remembers of a sum between steps."""
+    """State a member keeps about a sum between steps."""
 
     own: Any
     mask: Words
@@ -44,17 +44,18 @@ class LightSecAgg(Keyed):
     """One node's side of LightSecAgg.
 
     Args:
-        node: whose.
-        rules: what all agree on.
-        plan: how masks are shared.
+        node: node that takes part.
+        rules: public parameters of all sums.
+        plan: sharing of masks.
         shares: the node's shares, real or ideal.
         keyring: keys shared with co-members.
 
     Guarantees:
         Honest-but-curious aggregator with up to ``threshold − packing`` members: they learn the sum over the
         survivors it names (at least 3 + ``colluders``), and nothing else; computational, under AES-256, X25519 and
-        HKDF-SHA256. The blocks that fill up a polynomial are uniformly random, never zero: with zeros fewer
-        colluders would do. An aggregator that names different survivors to different members opens one sum at most
+        HKDF-SHA256. The blocks that fill up a polynomial are uniformly random, never zero: with zeros a smaller
+        coalition would suffice. An aggregator that names different survivors to different members opens at most one
+        sum
         if twice the threshold exceeds members plus colluders. Wrong shares are corrected and named as in
         :class:`~protocols.aggregation.share_sums.ShareSums`.
     """
@@ -69,7 +70,7 @@ class LightSecAgg(Keyed):
         self._shares = shares
 
     async def answer(self, part: Part, payload: Any) -> Reply:
-        """Go through the next step."""
+        """Answer the next step."""
         return await (self._deal, self._mask, self._sum)[len(part.answered) - 1](part, payload)
 
     async def _deal(self, part: Part, payload: Any) -> Reply:
@@ -113,7 +114,7 @@ class LightSecAgg(Keyed):
         return Reply(added, share, Revealed(part.sum, self.node.id, frozenset(payload), revealing))
 
     async def open(self, gathering: Gathering) -> Opened:
-        """Relay shares, collect vectors, and take the sum of their masks off.
+        """Relay shares, collect vectors, and subtract the sum of their masks.
 
         Raises:
             Skipped: too few members are left in one of the sub-rounds, or too many shares are wrong.

@@ -27,17 +27,17 @@ from simulator.errors import SottovoceError
 
 _NONCE = bytes(16)  # every key encrypts one stream only, so the counter may always start at zero
 _BLOCK_BYTES = 2**17
-"""A keystream is made and added in pieces that stay in the cache."""
+"""Words of a keystream made and added at a time, small enough for the cache."""
 
 
 class MaskRefused(SottovoceError):
-    """Masking as asked for would protect nothing or could not cancel; nothing was masked."""
+    """Raised when masks would protect nothing or could not cancel; no words were masked."""
 
 
 def _check_list(members: Sequence[int]) -> None:
     if len(members) < 2:
         raise MaskRefused(
-            f"a list of {len(members)} member(s) leaves nobody to share a mask with: {members!r}"
+            f"a list of {len(members)} member(s) has no pair to share a mask, expected at least 2: {members!r}"
         )
     if any(low >= high for low, high in pairwise(members)):
         raise MaskRefused(f"an announced list must be in ascending order without repetition, not {members!r}")
@@ -53,14 +53,14 @@ def mask_key(
     members: Sequence[int],
     pair: tuple[int, int],
 ) -> bytes:
-    """The key of one mask of one pair: HKDF-SHA256 (RFC 5869, expand) of everything the mask belongs to.
+    """Derive the key of one mask of one pair: HKDF-SHA256 (RFC 5869, expand) of all that the mask is bound to.
 
     Args:
         pair_secret: from :meth:`~protocols.aggregation.keys.PairSecrets.secret`, 32 bytes.
-        context: what run this is.
-        aggregator: who will open the sum; not among the members.
+        context: name of the run.
+        aggregator: node that opens the sum; not among the members.
         round: the round of the sum.
-        attempt: counts the aggregator's lists within the round, from 0.
+        attempt: number of the aggregator's list within the round, from 0.
         members: the announced list, ascending.
         pair: the two members that share the mask, lower id first.
 
@@ -100,12 +100,12 @@ def mask_key(
 
 
 def keystream(key: bytes, count: int, modulus: Modulus = Z32) -> Words:
-    """Words that look uniform to whoever lacks the key: AES-256-CTR of zeros, read little-endian.
+    """Return words that are pseudorandom without the key: AES-256-CTR of zeros, read little-endian.
 
     Args:
         key: 32 bytes, used for this stream only.
         count: number of words.
-        modulus: a ring; of fewer bits than its words have, the low ones count.
+        modulus: a ring; if it has fewer bits than its words, the low bits count.
 
     Returns:
         ``count`` words. All values occur, the largest included: there is no reduction, hence no bias.
@@ -117,7 +117,7 @@ def keystream(key: bytes, count: int, modulus: Modulus = Z32) -> Words:
 
 
 def add_keystream(words: Words, key: bytes, sign: int, modulus: Modulus = Z32) -> Words:
-    """``words`` += ``sign`` · keystream, in place; returns ``words``.
+    """Add ``sign`` · keystream to ``words`` in place; return ``words``.
 
     Raises:
         MaskRefused: as :func:`keystream`.
@@ -155,7 +155,7 @@ def mask(
 
     Args:
         encoded: words of the weighted vector, one axis.
-        me: whose vector it is.
+        me: member whose vector it is.
         members: the announced list, ascending, ``me`` included.
         keys_for: co-member -> the mask key shared with it, for exactly this list, round and attempt.
         modulus: the ring of the words.
@@ -170,10 +170,9 @@ def mask(
     Guarantees:
         Semi-honest aggregator colluding with any members but two: it learns the sum of the words of the
         others and nothing else (AES-256-CTR and HKDF pseudorandom, pair secrets known to their owners
-        only). The least number of honest members that makes such a sum acceptable is the protocol's rule,
-        not checked here. The sum itself is *not* protected: noise must be in the vectors before this.
-        Integrity is not protected: one member, or the aggregator, can shift the sum by any amount
-        unnoticed.
+        only). The least number of honest members of such a sum is a rule of the protocol and not checked here.
+        The sum itself is *not* protected: noise must be in the vectors before masking. Integrity is not
+        protected: one member, or the aggregator, can shift the sum by any amount unnoticed.
     """
     _check_list(members)
     if me not in members:
@@ -190,10 +189,10 @@ def mask(
 
 
 def total(shares: Iterable[Words], modulus: Modulus = Z32) -> Words:
-    """The sum of vectors of words.
+    """Return the sum of vectors of words.
 
     Args:
-        shares: masked words of **all** members of one list. Leave one out and the result is uniformly random.
+        shares: masked words of **all** members of one list. Without one of them the result is uniformly random.
         modulus: of the words.
 
     Returns:

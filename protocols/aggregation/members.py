@@ -1,13 +1,13 @@
-"""How many members a secure sum has to have, and how many of them recover a secret. Imports no mathematics."""
+"""Numbers of members that a secure sum needs, and thresholds of shares. Imports no numerical library."""
 
 from __future__ import annotations
 
 LEAST_HONEST = 3
-"""Honest members that a sum must cover: with two, each would read the other's vector out of it."""
+"""Honest members that a sum must cover: with two, each could subtract its own vector and read the other's."""
 
 
 def participants(participation: float, members: int) -> int:
-    """Return how many of so many members are asked, at least one.
+    """Return the number of members that are asked, at least one.
 
     Args:
         participation: fraction of the members, above 0 and at most 1.
@@ -17,14 +17,14 @@ def participants(participation: float, members: int) -> int:
 
 
 def minimum_members(asked: int, colluders: int, tolerated_dropouts: int) -> int:
-    """Return the length of the shortest list that members answer, if so many were asked."""
+    """Return the length of the shortest list that members answer, given the number of members asked."""
     return max(LEAST_HONEST + colluders, asked - tolerated_dropouts)
 
 
 def split_proof_threshold(holders: int, colluders: int) -> int:
-    """Return the smallest number of shares t with which only one story can be opened.
+    """Return the smallest number of shares t with which two different survivor lists cannot both be opened.
 
-    With t > (holders + colluders) / 2 an aggregator that tells some holders one thing and the others another, with
-    the help of the colluders, gets t answers to one of them at most.
+    With t > (holders + colluders) / 2 an aggregator that announces different survivors to different holders gets t
+    answers for at most one of the lists, even with the help of the colluders.
     """
     return (holders + colluders) // 2 + 1

@@ -1,18 +1,18 @@
-"""Secure sums as a gossip node's way to mix: it opens the weighted sum of its neighbours' models, and nothing else.
+"""Neighbourhood secure aggregation: gossip mixing that opens only the weighted sum of neighbours' models.
 
-Every node plays two parts. As *aggregator* of its own neighbourhood it announces which members it has heard
-from this round and opens the sum of their models. As *member* of each neighbour's neighbourhood it answers that
-neighbour's requests. Which sub-rounds there are is the protocol's business
-(:class:`~protocols.aggregation.suite.Suite`); ``hello``, a sign of life sent before the local step, is common to all.
+Every node has two roles. As *aggregator* of its own neighbourhood it announces which members have greeted it this
+round and opens the sum of their models. As *member* of each neighbour's neighbourhood it answers that neighbour's
+requests. The protocol defines the sub-rounds (:class:`~protocols.aggregation.suite.Suite`); ``hello``, a greeting
+sent before the local step, is common to all.
 
 With buckets a neighbourhood is split into several sums, drawn anew every round, whose means a robust rule compares
-with the own model: f Byzantine members spoil at most f buckets (SHARE, Velicheti, Xia, Koyejo 2021).
+with the own model: f Byzantine members affect at most f buckets (SHARE, Velicheti, Xia, Koyejo 2021).
 
-Where a sum stays closed the aggregator keeps its own model for the round: rows of the mixing matrix stay stochastic,
-and what columns lack is recorded (``mixed``: who was heard of how many, and with which weights).
+If a sum stays closed the aggregator keeps its own model for the round: rows of the mixing matrix stay stochastic, and
+the missing column weight is recorded (``mixed``: members included, members possible, and weights).
 
-Whatever a mix gives is brought into the public range of honest models before anything is added to it
-(:mod:`protocols.aggregation.public_range`), so that no neighbour can lead a node to where its vector does not fit.
+The result of a mix is brought into the public range of honest models before anything is added to it
+(:mod:`protocols.aggregation.public_range`), so that no neighbour can move a node to a model that cannot be encoded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 from protocols.aggregation.offers import Offers
 from protocols.aggregation.public_range import ROUNDING
-from protocols.aggregation.session import Sessions
+from protocols.aggregation.session import NodeSums
 from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
@@ -35,12 +35,12 @@ from simulator.contract.node import Delivery, Message, Node
 
 
 class NeighbourhoodExchange:
-    """One node's side of neighbourhood secure aggregation.
+    """Neighbourhood secure aggregation at one node.
 
     Guarantees:
-        Those of its suite, for every sum on its own. What several sums over overlapping neighbourhoods, rounds and
-        attempts reveal together is no business of cryptography: every one of them is a release, and the ledger
-        accounts for all of them.
+        Those of its suite, for every sum on its own. Sums over overlapping neighbourhoods, rounds and attempts can
+        reveal more together; cryptography does not prevent that. Each of them is a release, and the ledger accounts
+        for all of them.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class NeighbourhoodExchange:
         self._learner = learner
         self._rules = rules
         self._suite = suite
-        # A neighbour in the middle of its sum is as silent as long as all its sub-rounds take.
+        # A neighbour within a sum can be silent for the duration of all its sub-rounds.
         self._wait_s = rules.timeout_s * len(suite.steps) * rules.buckets
         self._peers = Peers(node, self._wait_s)
         self._offers = Offers(
@@ -60,12 +60,12 @@ class NeighbourhoodExchange:
             lambda: [(v, node.weight(node.id, receiver=v)) for v in node.neighbors],
             KEPT_ROUNDS,
         )
-        self._sessions = Sessions(node, suite, rules, self._offers, rules.encoding.size(learner.size))
+        self._sums = NodeSums(node, suite, rules, self._offers, rules.encoding.size(learner.size))
         self._greetings: dict[tuple[int, int], Any] = {}
 
     @property
     def pace(self) -> int:
-        """The round most neighbours are in: who is behind is in nobody's sum."""
+        """Return the round most neighbours are in: a node in an earlier round is listed in no sum."""
         return self._peers.typical_round
 
     async def join(self) -> None:
@@ -73,12 +73,12 @@ class NeighbourhoodExchange:
         await self._suite.join(self._pump)
 
     async def catch_up(self) -> int:
-        """Listen for one time-out."""
+        """Receive messages for one time-out."""
         await self._pump(lambda: False, self._wait_s)
         return self._peers.typical_round
 
     def begin(self, round: int) -> None:
-        """Say hello before the local step, so that lists form while nodes compute."""
+        """Send greetings before the local step, so that lists form while nodes compute."""
         node = self._node
         if not self._suite.greets:
             node.multicast(node.neighbors, Message(HELLO, round, None, HELLO_BYTES))
@@ -88,21 +88,21 @@ class NeighbourhoodExchange:
             node.send(aggregator, Message(HELLO, round, payload, HELLO_BYTES + size))
 
     def settle(self, round: int, model: Model) -> Model:
-        """The model in the public range: as it is, unless others have led it out."""
+        """Return the model, moved into the public range if received models have led it out."""
         return settled(self._node, self._learner.lineage, self._rules.public_range, round, model)
 
     async def mix(self, round: int, mine: Model) -> Model:
-        """Serve the neighbours, and open the own neighbourhood's sum if that can be done; the result is settled."""
+        """Answer the neighbours, and open the own neighbourhood's sum if possible; the result is in the range."""
         node = self._node
         self._offers.put(round, mine)
-        await self._sessions.offered(round)
+        await self._sums.offered(round)
         await self._pump(lambda: not self._peers.awaited(round), self._wait_s)
         listed = tuple(v for v in node.neighbors if self._can_list(v, round))
         greetings = {v: self._greetings.get((v, round)) for v in listed}
         self._greetings = {key: said for key, said in self._greetings.items() if key[1] > round}
         if self._robust is not None:
             return self.settle(round, await self._compared(self._robust, round, listed, greetings, mine))
-        opened = await self._sessions.open_round(round, listed, greetings, self._pump, len(node.neighbors))
+        opened = await self._sums.open_round(round, listed, greetings, self._pump, len(node.neighbors))
         if opened is None:
             node.record("mixed", round=round, heard=0, of=len(node.neighbors))
             return self.settle(round, mine)
@@ -111,13 +111,13 @@ class NeighbourhoodExchange:
     async def _compared(
         self, robust: RobustMix, round: int, listed: tuple[int, ...], greetings: dict[int, Any], mine: Model
     ) -> Model:
-        """A rule over the own model and the mean of every bucket that opens, one sum after another."""
+        """Apply a rule to the own model and the mean of every opened bucket, one sum after another."""
         node, lineage = self._node, self._learner.lineage
         heard: dict[int, tuple[float, Model]] = {}
         members = 0
         for number, bucket in enumerate(self._rules.bucketed(node.id, round, node.neighbors)):
             there = tuple(v for v in listed if v in bucket)
-            opened = await self._sessions.open_round(
+            opened = await self._sums.open_round(
                 round, there, greetings, self._pump, len(bucket), first=number
             )
             if opened is not None:
@@ -131,19 +131,19 @@ class NeighbourhoodExchange:
         return await robust.mix(node, round, mine, own, heard)
 
     async def linger(self, rounds: int) -> None:
-        """Answer requests until every neighbour that seems alive has reached the end too."""
+        """Answer requests until every neighbour considered alive has finished too."""
         node = self._node
         node.multicast(node.neighbors, Message(HELLO, rounds, None, HELLO_BYTES))
         await self._pump(lambda: not self._peers.awaited(rounds), 4 * self._wait_s)
 
     def _can_list(self, peer: int, round: int) -> bool:
-        """Whether a neighbour is near enough, and has said what its part in a sum of this round needs."""
+        """Return whether a neighbour is in a near enough round and has sent all that a sum of this round needs."""
         if not round <= self._peers.round_of(peer) < round + KEPT_ROUNDS:
             return False
         return not self._suite.greets or (peer, round) in self._greetings
 
     async def _mixed(self, round: int, opened: Opened, mine: Model) -> Model:
-        """The own model with what is not covered by others, and the sum."""
+        """Add the opened sum to the own model, which takes the weight of members not in the sum."""
         node, lineage = self._node, self._learner.lineage
         terms = [*opened.terms, *opened.removed]
         if opened.covered is not None:
@@ -162,7 +162,7 @@ class NeighbourhoodExchange:
             size=self._learner.size,
         )
         mixed = Model(params, lineage.combine(node.now_s, node.id, round, [(own, mine.state), *terms]))
-        # Both parts are known here; reading the result would compute it before others' can be computed with it.
+        # Both terms are inputs of one deferred computation; reading it here would prevent batching with other nodes.
         known, about = self._rules.public_range, own * node.read(mine.params) + opened.value
         if known is None or known.holds(about, ROUNDING):
             return mixed
@@ -177,7 +177,7 @@ class NeighbourhoodExchange:
             self._peers.heard(delivery.src, message.round)
             if message.kind == HELLO and self._suite.greets:
                 self._greetings.setdefault((delivery.src, message.round), message.body)
-        await self._sessions.handle(delivery)
+        await self._sums.handle(delivery)
 
 
 SuiteFactory = Callable[[Node], Suite]

@@ -1,4 +1,4 @@
-"""What a node offers to the sums it is a member of: one vector a round, encoded once for all its aggregators."""
+"""Vectors a node contributes to sums as a member: one per round, encoded once for all its aggregators."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from simulator.contract.node import Node
 
 
 class Offers:
-    """The models, or updates, of one node's latest rounds.
+    """Models, or updates, of one node's latest rounds.
 
     Args:
-        node: whose.
-        encoding: how they become words.
+        node: owner of the vectors.
+        encoding: of vectors as words.
         weights: the node's public weight in each of its aggregators' sums.
-        kept: for how many rounds.
+        kept: number of rounds for which vectors are kept.
     """
 
     def __init__(
@@ -35,26 +35,26 @@ class Offers:
         self._rows: dict[int, dict[int, Words] | OutOfRange] = {}
 
     def put(self, round: int, model: Model) -> None:
-        """This is what the node offers in ``round``; what is too old is forgotten."""
+        """Set the vector of ``round``, and drop those of old rounds."""
         self._mine[round] = model
         for old in [known for known in self._mine if known <= round - self._kept]:
             del self._mine[old]
             self._rows.pop(old, None)
 
     def has(self, round: int) -> bool:
-        """Whether there is an offer for ``round``."""
+        """Return whether there is a vector for ``round``."""
         return round in self._mine
 
     def is_early(self, round: int) -> bool:
-        """Whether ``round`` is still to come here."""
+        """Return whether ``round`` has not started at this node."""
         return round > max(self._mine, default=-1)
 
     def offer(self, aggregator: int, round: int) -> Offer:
-        """What the node puts into an aggregator's sum.
+        """Return the node's contribution to an aggregator's sum.
 
         Raises:
-            OutOfRange: the vector exceeds the range its encoding was sized for; of an honest node, with the
-                probability that the run's claims pay for.
+            OutOfRange: the vector exceeds the range its encoding was sized for; for an honest node with at most the
+                failure probability that the privacy claims account for.
         """
         node, mine = self._node, self._mine[round]
         said: Model = node.outgoing(mine, to=aggregator, round=round)
@@ -70,7 +70,7 @@ class Offers:
             if isinstance(rows, OutOfRange):
                 raise rows
             words = rows[aggregator]
-        else:  # a Byzantine node says something else to each
+        else:  # a Byzantine node may send different vectors to different aggregators
             words = self._encoding.encode(values, [weight], node, round, aggregator)[0]
         return Offer(words, values, weight, said.state)
 

@@ -1,4 +1,4 @@
-"""Gaussian noise that two nodes share: both make it from their pair secret, one adds it, the other takes it off."""
+"""Gaussian noise shared by two nodes: both derive it from their pair secret, one adds it, the other subtracts it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from simulator.contract.node import Node
 
 
 class PairNoises:
-    """The noise that pairs of one run share, as states of its lineage: on record when it is first used.
+    """Noise shared by pairs in one run, as states of its lineage, recorded at first use.
 
-    Both ends hold the key it is made from, so from then on both know it, whether or not the other end uses it too:
-    one that is down, late or cut off can still make it, and so can whoever colludes with it.
+    Both ends hold the key it is derived from, so from then on both know it, whether or not the other end uses it too:
+    an end that is down, late or disconnected can still derive it, and so can a node that colludes with it.
 
     Args:
-        lineage: of the run.
+        lineage: record of the run.
         sigma: standard deviation of a pair's noise, in the units of models.
     """
 
@@ -31,12 +31,12 @@ class PairNoises:
         self.sigma = sigma
 
     def state(self, node: Node, round: int, name: object, peer: int) -> int:
-        """What a pair's noise is in the lineage.
+        """Return the lineage state of a pair's noise.
 
         Args:
             node: one end.
-            round: of the noise.
-            name: what tells it from the pair's other noises.
+            round: round of the noise.
+            name: distinguishes several noises of a pair.
             peer: the other end.
         """
         key = (name, min(node.id, peer), max(node.id, peer))
@@ -50,13 +50,13 @@ class PairNoises:
         return state
 
     def vector(self, node: int, peer: int, key: bytes, size: int) -> Vector:
-        """A node's part: plus the noise at the end with the smaller number, minus it at the other.
+        """Return a node's part: plus the noise at the end with the smaller number, minus it at the other.
 
         Args:
             node: one end.
             peer: the other.
-            key: 32 bytes that both derived for this noise alone.
-            size: elements.
+            key: 32 bytes that both ends derived for this noise alone.
+            size: number of elements.
         """
         uniform = (keystream(key, size).astype(np.float64) + 0.5) / 2.0**32
         signed = sign(node, peer) * self.sigma
@@ -65,17 +65,17 @@ class PairNoises:
 
 
 def sign(node: int, peer: int) -> float:
-    """Of a pair's noise at one end."""
+    """Return the sign of a pair's noise at one end."""
     return 1.0 if node < peer else -1.0
 
 
 def noise_key(pair_secret: bytes, context: bytes, round: int, pair: tuple[int, int]) -> bytes:
-    """What the noise of two neighbours in one round is made from.
+    """Derive the seed of the noise of two neighbours in one round.
 
     Args:
         pair_secret: 32 bytes both ends share.
         context: names the run.
-        round: of the noise.
+        round: round of the noise.
         pair: both ends, lower number first.
 
     Returns:

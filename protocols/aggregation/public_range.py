@@ -1,14 +1,14 @@
-"""Where honest vectors are, known before the run: what sums are encoded for and norms are proven against.
+"""Public bounds on honest vectors, known before the run: sums are encoded, and norms proven, for these.
 
-What a member offers is a *base*, plus its local updates since then and their noise. Updates are clipped, and noise
-beyond k standard deviations is as unlikely as one likes, so how far a vector is from its base is known
-(:class:`Stride`). A base is what others helped to make. Honest ones cannot lead it far, but Byzantine members may,
-to the edge of what can be encoded: whether the next vector still fits would then depend on the data in it. Every
-base is therefore brought into a public set (:class:`PublicRange`) that bases of honest runs never leave. From there
-a vector fits whatever anybody has done before, except with the probability of that much noise
-(:func:`protocols.privacy.failure.refusal_probability`).
+A member's vector is a *base*, plus its local updates since then and their noise. Updates are clipped, and noise
+beyond k standard deviations has a chosen small probability, so the distance of a vector from its base is bounded
+(:class:`Stride`). A base is computed from received models. Honest nodes cannot move it far, but Byzantine members may
+move it to the edge of the range that can be encoded: whether the next vector still fits would then depend on its
+    data.
+Every base is therefore projected into a public set (:class:`PublicRange`) that bases of honest runs never leave. From
+there a vector fits for every behaviour of other nodes, except with the probability of larger noise
 
-Without that, unrolling gossip shows where bases are: a model after t local updates of each node is
+Without projection, unrolling gossip bounds the bases: a model after t local updates of each node is
 
     x = Σ_w a_w(0) x(0) − gain · Σ_{τ≤t} Σ_w a_w(τ) (g_w(τ) + z_w(τ)),
 
@@ -29,18 +29,18 @@ from simulator.contract.compute import Vector
 from simulator.errors import ConfigurationError
 
 ROUNDING = 1e-5
-"""Relative: by how much float32 may miss what holds for real numbers."""
+"""Relative margin for float32 rounding in bounds that hold for real numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stride:
-    """How far honest local updates lead.
+    """Bounds on the effect of honest local updates.
 
     Args:
-        gain: what a clipped, noised sum is multiplied by: learning rate / divisor. Not negative.
+        gain: factor of a clipped, noised sum: learning rate / divisor. Not negative.
         step_norm: bound on the norm of one clipped sum (records · clip for record-level clipping). Not negative.
         sigma: standard deviation per coordinate of the noise added to one clipped sum. Not negative.
-        sigmas: standard deviations of accumulated noise there is room for. Not negative.
+        sigmas: number of standard deviations of accumulated noise within the bound. Not negative.
 
     Raises:
         ConfigurationError: an argument is negative or not finite.
@@ -63,11 +63,11 @@ class Stride:
                 raise ConfigurationError(f"{name} must be finite and not negative, not {value!r}")
 
     def coordinate(self, sums: int) -> float:
-        """The largest change of any coordinate by so many clipped, noised sums."""
+        """Return the largest change of any coordinate by this number of clipped, noised sums."""
         return self.gain * (sums * self.step_norm + self.sigmas * self.sigma * math.sqrt(sums))
 
     def norm(self, sums: int, dimension: int) -> float:
-        """The largest norm of the change of a vector by so many clipped, noised sums."""
+        """Return the largest norm of the change of a vector by this number of clipped, noised sums."""
         noise = (math.sqrt(dimension) + self.sigmas) * self.sigma * math.sqrt(sums)
         return self.gain * (sums * self.step_norm + noise)
 
@@ -88,11 +88,11 @@ class PublicRange:
 
     @property
     def largest(self) -> float:
-        """Of all |coordinates|."""
+        """Return the largest |coordinate| in the set."""
         return float(np.max(np.abs(self.centre), initial=0.0)) + self.reach
 
     def holds(self, vector: Vector, margin: float = 0.0) -> bool:
-        """Whether a vector is in the set, ``margin`` times its size away from its edge; NaN is not."""
+        """Return whether a vector is in the set by a relative ``margin``; NaN is not."""
         with np.errstate(invalid="ignore", over="ignore"):
             away = np.subtract(vector, self.centre, dtype=np.float64)
             inside = float(np.max(np.abs(away), initial=0.0)) <= self.reach * (1.0 - margin)
@@ -101,9 +101,9 @@ class PublicRange:
             )
 
     def nearest(self, vector: Vector) -> Vector:
-        """A vector of the set in place of any other: cut coordinate by coordinate, then shortened; float32.
+        """Map any vector into the set: clip each coordinate, then scale the distance; float32.
 
-        A coordinate that is no number becomes the centre's.
+        A coordinate that is NaN becomes the centre's.
         """
         away = np.subtract(np.where(np.isnan(vector), self.centre, vector), self.centre, dtype=np.float64)
         away = np.clip(away, -self.reach, self.reach)
@@ -111,6 +111,6 @@ class PublicRange:
         if length > self.radius:
             away *= self.radius / length * (1.0 - 2.0**-40)
         moved: Vector = (self.centre + away).astype(np.float32)
-        # Rounding to float32 must not lead out again.
+        # Rounding to float32 must not leave the set again.
         out = np.abs(np.subtract(moved, self.centre, dtype=np.float64)) > np.abs(away)
         return np.where(out, np.nextafter(moved, self.centre.astype(np.float32)), moved)

@@ -1,4 +1,4 @@
-"""Who shares masks with whom in SecAgg+: a sparse random graph, and how sparse it may be.
+"""Partner graph of SecAgg+: a sparse random graph, and the smallest degree that is safe.
 
 Source: Bell et al. 2020 (CCS). The conditions on degree and threshold are those of the parameter finder of
 google-parfait/federated-compute (``graph_parameter_finder.cc``), written anew with scipy's hypergeometric law.
@@ -21,11 +21,11 @@ Adversary: TypeAlias = Literal["semi-honest", "semi-malicious"]
 
 
 class Parameters(NamedTuple):
-    """A graph of partners.
+    """Degree and threshold of a partner graph.
 
     Args:
         degree: partners of each member, even.
-        threshold: so many shares recover a seed.
+        threshold: number of shares that recover a seed.
     """
 
     degree: int
@@ -40,7 +40,7 @@ def parameters(
     correctness_bits: int = 20,
     adversary: Adversary = "semi-honest",
 ) -> Parameters:
-    """The sparsest graph that is safe enough.
+    """Return the sparsest graph with the required security and correctness.
 
     Args:
         members: n, at least 3.
@@ -49,13 +49,13 @@ def parameters(
         security_bits: σ: with probability at least 1 − 2^-σ no member's seed can be recovered unduly, and the honest
             members that stay are connected.
         correctness_bits: η: with probability at least 1 − 2^-η all seeds that are needed can be recovered.
-        adversary: a semi-malicious server may tell members different stories about who dropped out.
+        adversary: whether a semi-malicious server may announce different dropouts to different members.
 
     Raises:
-        ConfigurationError: no degree below n − 1 will do: let everybody be everybody's partner.
+        ConfigurationError: no degree below n − 1 is sufficient: use a complete graph.
 
     Guarantees:
-        Over the random choice of the graph, which must be made after the adversary has chosen whom to corrupt.
+        Over the random choice of the graph, which must be made after the adversary has chosen the corrupted members.
     """
     if members < 3 or not (0 <= corrupted < 1 and 0 <= dropouts < 1):
         raise ConfigurationError(
@@ -82,17 +82,17 @@ def parameters(
             return Parameters(degree, max(unsafe + 1, 2))
     raise ConfigurationError(
         f"no sparse graph of {members} members is safe for {corrupted:g} corrupted and {dropouts:g} dropping out; "
-        "let everybody share masks with everybody"
+        "use a complete graph"
     )
 
 
 def partners(members: Sequence[int], degree: int, key: bytes) -> dict[int, tuple[int, ...]]:
-    """A random Harary graph: on a circle in random order, everybody's next and previous degree / 2.
+    """Return a random Harary graph: on a circle in random order, the next and previous degree / 2 members.
 
     Args:
-        members: who, in any order everybody agrees on.
-        degree: even; n − 1 or more makes everybody everybody's partner.
-        key: what the order is drawn from; all members and their aggregator know it.
+        members: ids, in any order known to all members.
+        degree: even; with n − 1 or more the graph is complete.
+        key: seed of the order; all members and their aggregator know it.
 
     Returns:
         By member, its partners, ascending.
@@ -118,7 +118,7 @@ def partners(members: Sequence[int], degree: int, key: bytes) -> dict[int, tuple
 
 
 def _log_gap(members: int, degree: int, lost: int) -> float:
-    """Logarithm of a bound on the probability that those who stay and are honest fall apart: two gaps of half the
+    """Return the log of a bound on the probability that the honest survivors are disconnected: two gaps of half the
     degree on the circle, all corrupted or dropped out."""
     if lost < degree or members <= degree + 1:
         return -math.inf

@@ -1,9 +1,9 @@
-"""One node's part in secure sums, whatever the protocol: who may ask what, how often, and when it is too late.
+"""Secure sums at one node, for every protocol: admissible requests, repetitions and time-outs.
 
-A protocol (:class:`~protocols.aggregation.suite.Suite`) says what its sub-rounds are and what is in their
-messages. What holds for all of them is here. A member answers each step of a sum once: a copy of a request is
-ignored (its answer is on its way), another request for the same step is refused, and so is a step out of order. An
-aggregator waits for the answers to one step for at most a time-out; what comes later is counted and not used.
+A protocol (:class:`~protocols.aggregation.suite.Suite`) defines its sub-rounds and the content of their messages. The
+rules common to all are here. A member answers each step of a sum once: a copy of a request is ignored (its answer is
+in transit), another request for the same step is refused, and so is a step out of order. An aggregator waits for the
+answers to one step for at most a time-out; later answers are counted and not used.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from protocols.sharing.codec import OutOfRange
 from simulator.contract.node import Delivery, Message, Node
 
 VECTOR = "masked"
-"""Kind of the answer that carries a member's vector, and the proof about it."""
+"""Kind of the answer that carries a member's vector, and its proof."""
 
 
 def listed_in(payload: Any) -> Any:
-    """The member list in the first request of any protocol: the payload itself, or its first part."""
+    """Return the member list in the first request of any protocol: the payload itself, or its first part."""
     if isinstance(payload, tuple) and payload and isinstance(payload[0], tuple):
         return payload[0]
     return payload
 
 
-class Sessions:
-    """A node's sums: those it opens, one at a time, and those it is a member of."""
+class NodeSums:
+    """Sums of one node: those it opens, one at a time, and those it is a member of."""
 
     def __init__(self, node: Node, suite: Suite, rules: Rules, offers: Offers, size: int) -> None:
         self.suite = suite
@@ -46,7 +46,7 @@ class Sessions:
         self._gathering: Gathering | None = None
 
     async def handle(self, delivery: Delivery) -> None:
-        """Take in a message; what is none of a sum is ignored."""
+        """Handle a message; messages that belong to no sum are ignored."""
         message = delivery.message
         if self.suite.handles(message.kind):
             await self.suite.handle(delivery)
@@ -60,14 +60,14 @@ class Sessions:
                 self._gathering.collect(delivery.src, message)
 
     async def offered(self, round: int) -> None:
-        """The node's vector of ``round`` is there: answer the requests that have waited for it, forget old sums."""
+        """Answer the requests that have waited for the vector of ``round``, and drop old sums."""
         self._parts = {sum: part for sum, part in self._parts.items() if sum.round > round - KEPT_ROUNDS}
         early, self._early = self._early, []
         for aggregator, message in early:
             await self._answer(aggregator, message)
 
     def included(self, aggregator: int, round: int) -> tuple[int, ...] | None:
-        """Whose vectors are in a sum this node answered to the end; None if it did not."""
+        """Return the members included in a sum this node answered to the end; None if it did not."""
         sums = [sum for sum in self._parts if sum[:2] == (aggregator, round)]
         part = self._parts[max(sums)] if sums else None
         done = part is not None and not part.closed and len(part.answered) == len(self.suite.steps)
@@ -82,16 +82,16 @@ class Sessions:
         neighbourhood: int,
         first: int = 0,
     ) -> Opened | None:
-        """Open a sum of one round, with as many attempts as the protocol knows; None if it stays closed.
+        """Open a sum of one round, within the protocol's number of attempts; None if it stays closed.
 
-        What came of it is recorded once (``sum ended``), and why each attempt failed (``skipped``).
+        The outcome is recorded once (``sum ended``), and the reason of each failed attempt (``skipped``).
 
         Args:
-            round: which.
+            round: round of the sum.
             listed: the members that may be listed, ascending.
-            greetings: what they said in their signs of life.
+            greetings: content of their greetings.
             pump: handles messages meanwhile.
-            neighbourhood: how many might have been listed.
+            neighbourhood: number of members that might have been listed.
             first: number of the first attempt: that of the bucket, where a neighbourhood has several.
         """
         opened = await self._attempts(round, listed, greetings, pump, neighbourhood, first)
@@ -134,7 +134,7 @@ class Sessions:
         pump: Pump,
         neighbourhood: int,
     ) -> tuple[Opened | str, tuple[int, ...]]:
-        """What was opened or the reason why not, and who answered the last request."""
+        """Return the opened sum or the reason for failure, and the members that answered the last request."""
         gathering = Gathering(
             self._node, self.suite.steps, self._rules, sum, listed, greetings, pump, neighbourhood, self._size
         )
@@ -159,7 +159,7 @@ class Sessions:
                 part = self._parts[sum] = self._begin(sum, step, payload)
             elif step < len(part.answered):
                 if _same(part.answered[step], payload):
-                    return  # once more, from the network or an attacker; the answer is on its way
+                    return  # repeated by the network or an attacker; the answer is in transit
                 raise Refused("this round was answered already")
             elif part.closed:
                 raise Refused(f"step {step + 1} requested after step {len(part.answered)} was refused")
@@ -180,7 +180,7 @@ class Sessions:
             self._node.send(aggregator, Message(kind, sum.round, body, size, reply.release))
 
     def _begin(self, sum: SumId, step: int, payload: Any) -> Part:
-        """Enter a sum, if its list is in order."""
+        """Start the part in a sum, if its list is valid."""
         node = self._node
         neighbourhood, listed = self._might_be_listed(sum), listed_in(payload)
         if step > 0:
@@ -205,7 +205,7 @@ class Sessions:
         return Part(sum, listed, offer, included=listed)
 
     def _might_be_listed(self, sum: SumId) -> tuple[int, ...]:
-        """The neighbourhood of an aggregator, or the bucket of it that this sum is about."""
+        """Return the neighbourhood of an aggregator, or the bucket of it that this sum covers."""
         everybody = self._node.members(sum.aggregator)
         buckets = self._rules.bucketed(sum.aggregator, sum.round, everybody)
         if self._rules.buckets == 1:
@@ -233,7 +233,7 @@ def _too_early(step: int, answered: int) -> str:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two payloads are equal; what cannot be compared is not."""
+    """Return whether two payloads are equal; payloads that cannot be compared are not."""
     try:
         return bool(one == other)
     except ValueError:  # arrays, which no honest request holds

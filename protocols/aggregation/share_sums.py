@@ -1,7 +1,7 @@
 """Neighbourhood sharing: members share their vectors among themselves, and the aggregator recovers the sum.
 
-Every member deals Shamir (or packed) shares of its weighted, encoded vector to all listed members. Each adds up the
-shares it got and sends the aggregator its share of the sum. Any ``threshold`` of them recover it, so that members may
+Every member deals Shamir (or packed) shares of its weighted, encoded vector to all listed members. Each adds up its
+received shares and sends the aggregator its share of the sum. Any ``threshold`` of them recover it, so members may
 drop out at any time, and with r of them up to (r − threshold) / 2 wrong ones are corrected and their senders named.
 
 Sub-rounds: ``list`` → ``dealt`` (sealed shares for all others), ``relayed`` → ``summed``.
@@ -24,20 +24,20 @@ class ShareSums(Keyed):
     """One node's side of neighbourhood sharing.
 
     Args:
-        node: whose.
-        rules: what all agree on.
-        plan: how vectors are shared.
+        node: node that takes part.
+        rules: public parameters of all sums.
+        plan: sharing of vectors.
         shares: the node's shares, real or ideal.
         keyring: keys shared with co-members.
 
     Guarantees:
         Honest-but-curious aggregator with up to ``threshold − packing`` members: they learn the sum over the dealers
-        it names (at least 3 + ``colluders``), and nothing else. Towards members alone that is so whatever their
-        computing power, as shares reach them encrypted but hide the vector by themselves; towards whoever reads what
-        the aggregator relays it rests on AES-256-GCM, X25519 and HKDF-SHA256.
-        An aggregator that names different dealers to different members opens one sum at most if twice the threshold
-        exceeds members plus colluders. A dealer whose shares lie on no polynomial makes the sum come out wrong or
-        stay closed; that is noticed if more members answer than the threshold, but not who it was.
+        it names (at least 3 + ``colluders``), and nothing else. Towards members alone this is unconditional, as
+        shares reach them encrypted but hide the vector by themselves; towards an observer of what the aggregator
+        relays it rests on AES-256-GCM, X25519 and HKDF-SHA256.
+        An aggregator that names different dealers to different members opens at most one sum if twice the threshold
+        exceeds members plus colluders. A dealer whose shares lie on no polynomial makes the sum wrong or keeps it
+        closed; that is detected if more members answer than the threshold, but the dealer is not identified.
     """
 
     steps = (("list", "dealt"), ("relayed", "summed"))
@@ -50,7 +50,7 @@ class ShareSums(Keyed):
         self._shares = shares
 
     async def answer(self, part: Part, payload: Any) -> Reply:
-        """Go through the next step."""
+        """Answer the next step."""
         if len(part.answered) == 1:
             return await self._deal(part)
         return await self._sum(part, payload)
@@ -112,12 +112,12 @@ class ShareSums(Keyed):
 
 
 def is_boxes(payload: Any) -> bool:
-    """Whether a payload is (holder, sealed share) pairs."""
+    """Return whether a payload is a sequence of (holder, sealed share) pairs."""
     return isinstance(payload, tuple) and all(isinstance(box, tuple) and len(box) == 2 for box in payload)
 
 
 def keep_complete(gathering: Gathering, dealt: dict[int, Any]) -> None:
-    """Drop those who did not deal to every other listed member."""
+    """Drop dealers that did not deal to every other listed member."""
     for dealer in list(dealt):
         if [holder for holder, _ in dealt[dealer].body] != [v for v in gathering.listed if v != dealer]:
             gathering.node.record("malformed", round=gathering.sum.round, sender=dealer)
@@ -130,7 +130,7 @@ def relays(
     plan: SharingPlan,
     terms: dict[int, tuple[int, float]] | None,
 ) -> dict[int, Reply]:
-    """To each member that dealt, what the others sealed for it; ``terms`` where shares are of what is summed."""
+    """Return, for each member that dealt, what the others sealed for it; ``terms`` if the vectors are shared."""
     boxes = {dealer: dict(answer.body) for dealer, answer in dealt.items()}
     revealing = plan.privacy(len(gathering.listed)) + 1
     requests = {}
@@ -144,10 +144,10 @@ def relays(
 
 
 def taken(part: Part, payload: Any, node: Node, rules: Rules) -> dict[int, Any]:
-    """What was relayed to a member, by dealer, if that is in order.
+    """Return the shares relayed to a member, by dealer, if the request is valid.
 
     Raises:
-        Refused: it is not, or too few members dealt.
+        Refused: the request is malformed, or too few members dealt.
     """
     if not is_boxes(payload):
         raise Refused("the request is malformed")

@@ -1,8 +1,8 @@
-"""Neighbourhood masks: one message of each member opens a sum, and every listed member must send it.
+"""Neighbourhood masks: one message per member opens a sum, and every listed member must send it.
 
 A member answers its aggregator's list with its weighted, encoded vector under masks that cancel over the whole list.
 If a listed member does not answer, the sum stays closed: the aggregator keeps its own model for the round (``skip``),
-or asks those who did answer once more, with a list of them alone (``rerun``).
+or sends those that did answer a new list of them alone (``rerun``).
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ class SingleMasks(Keyed):
     """Pairwise masks without recovery.
 
     Args:
-        node: whose side of it.
-        rules: what all agree on.
+        node: node that takes part.
+        rules: public parameters of all sums.
         keyring: keys shared with co-members.
-        attempts: lists a member answers in a round; more than one only where sums are re-run.
+        attempts: number of lists a member answers in a round; more than one only where sums are re-run.
 
     Guarantees:
         Threat model: honest-but-curious aggregator together with up to ``colluders`` members of its
         neighbourhood, and any eavesdropper on links; keys relayed by the aggregator are signed under the
         directory. They learn the weighted sum over the other listed members, of which there are at least 3.
-        Computational, under X25519, HKDF-SHA256 and AES-256-CTR. Says nothing about what the sums reveal:
-        that is the ledger's part. A Byzantine member can shift the sum within its range.
-        With one attempt an aggregator that misstates who answered gains nothing. With more, it, or a share that
-        comes late, opens two sums over nearly the same members, whose difference is one member's vector: re-runs
-        are for aggregators that tell the truth, and the ledger charges every sum that could be opened.
+        Computational, under X25519, HKDF-SHA256 and AES-256-CTR. What the sums themselves reveal is accounted by
+        the ledger. A Byzantine member can shift the sum within its range.
+        With one attempt an aggregator that misstates which members answered gains nothing. With more, it, or a share
+        that comes late, opens two sums over nearly the same members, whose difference is one member's vector:
+        re-runs assume an aggregator that reports answers truthfully, and the ledger charges every sum that could be
+        opened.
     """
 
     steps = (("list", "masked"),)
@@ -47,11 +48,11 @@ class SingleMasks(Keyed):
         self.attempts = attempts
 
     async def answer(self, part: Part, payload: Any) -> Reply:
-        """Mask for this list.
+        """Mask the vector for this list.
 
         Raises:
-            Refused: a co-member's key is not here.
-            KeyRefused: a key is signed by its owner, and yet unusable.
+            Refused: a co-member's key is unknown.
+            KeyRefused: a key has a valid signature but cannot be used.
         """
         others = await self.agree(part)
         words, rules = part.offer.words, self.rules
@@ -73,7 +74,7 @@ class SingleMasks(Keyed):
         return Reply(body, size, tag)
 
     async def open(self, gathering: Gathering) -> Opened:
-        """Announce the list, and add up if all answer.
+        """Announce the list, and add up if all members answer.
 
         Raises:
             Skipped: a member refused or did not answer.
@@ -107,12 +108,12 @@ class SingleMasks(Keyed):
 
 
 def open_shares(shares: dict[int, Any], members: tuple[int, ...], sum: SumId, modulus: Modulus) -> Words:
-    """The sum over an announced list, from real or ideal shares, if and only if all its members are there.
+    """Open the sum over an announced list, from real or ideal shares, if and only if all its members sent theirs.
 
     Args:
-        shares: member -> what it sent. All real or all ideal.
+        shares: member -> its share. All real or all ideal.
         members: the announced list, ascending.
-        sum: which one.
+        sum: name of the sum.
         modulus: of the words.
 
     Returns:
@@ -120,8 +121,8 @@ def open_shares(shares: dict[int, Any], members: tuple[int, ...], sum: SumId, mo
 
     Raises:
         SumSealed: a share is missing or unexpected, kinds are mixed, sizes differ, or an ideal share was
-            sealed for another member, list, round or attempt. (Real shares of different lists sum to noise,
-            and nothing says so.)
+            sealed for another member, list, round or attempt. (Real shares of different lists sum to noise, which
+            is not detected.)
     """
     missing = tuple(sorted(set(members) - shares.keys()))
     unexpected = tuple(sorted(shares.keys() - set(members)))

@@ -1,4 +1,4 @@
-"""What a protocol for secure sums is: its sub-rounds, and what its aggregator and its members do in them."""
+"""Interface of a protocol for secure sums: its sub-rounds, and the steps of aggregator and members."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Steps: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Suite(ABC):
-    """One protocol for secure sums; one for every node and life.
+    """Base class of protocols for secure sums; one instance per node and restart.
 
     Args:
-        node: whose side of it.
-        rules: what all agree on.
+        node: node that takes part.
+        rules: public parameters of all sums.
     """
 
     steps: Steps
     """The sub-rounds of a sum."""
     outside: ClassVar[tuple[str, ...]] = ()
-    """Kinds of message that are this protocol's and belong to no single sum."""
+    """Kinds of message of this protocol that belong to no single sum."""
     attempts: int = 1
-    """How many lists of one aggregator a member answers in a round."""
+    """Number of lists of one aggregator that a member answers in a round."""
     greets: bool = False
-    """Whether every sum needs a greeting of its own from each member."""
+    """Whether every sum needs a greeting from each member."""
 
     def __init__(self, node: Node, rules: Rules) -> None:
         self.node = node
@@ -46,37 +46,37 @@ class Suite(ABC):
         return (HELLO, *(kind for pair in pairs for kind in pair), REFUSE, *cls.outside)
 
     async def join(self, pump: Pump, tries: int = TRIES) -> None:
-        """Whatever must happen before the first sum; tried so often."""
+        """Prepare for the first sum, with a limited number of tries."""
         return
 
     def has_all(self) -> bool:
-        """Whether an aggregator has all that its members have to tell it before the first sum."""
+        """Return whether an aggregator has received all it needs from its members before the first sum."""
         return True
 
     def greeting(self, aggregator: int, round: int) -> Reply:
-        """What a member says before it is listed, where it ``greets``."""
+        """Return a member's greeting before it is listed, where the protocol ``greets``."""
         return Reply(None, 0)
 
     def handles(self, kind: str) -> bool:
-        """Whether messages of that kind, outside of any sum, are this protocol's."""
+        """Return whether messages of that kind, outside of any sum, belong to this protocol."""
         return kind in self.outside
 
     async def handle(self, delivery: Delivery) -> None:
-        """Take in such a message."""
+        """Handle such a message."""
         return
 
     @abstractmethod
     async def answer(self, part: Part, payload: Any) -> Reply:
-        """A member answers a request, the last one in ``part.answered``.
+        """Answer a request to a member, the last one in ``part.answered``.
 
         Raises:
-            Refused: it does not.
+            Refused: the member does not answer.
             KeyRefused: a co-member's key must not be used.
         """
 
     @abstractmethod
     async def open(self, gathering: Gathering) -> Opened:
-        """An aggregator goes through all sub-rounds.
+        """Run all sub-rounds of a sum at its aggregator.
 
         Raises:
             Skipped: the sum stays closed.
@@ -84,11 +84,11 @@ class Suite(ABC):
 
 
 class Keyed(Suite):
-    """A protocol whose members share long-term pair keys, agreed on before the first sum.
+    """Base class of protocols whose members share long-term pair keys, agreed on before the first sum.
 
     Args:
-        node: whose side of it.
-        rules: what all agree on.
+        node: node that takes part.
+        rules: public parameters of all sums.
         keyring: keys shared with co-members.
     """
 
@@ -99,22 +99,22 @@ class Keyed(Suite):
         self.keyring = keyring
 
     async def join(self, pump: Pump, tries: int = TRIES) -> None:
-        """Agree on keys with everybody this node shares a neighbourhood with."""
+        """Agree on keys with all co-members."""
         await self.keyring.join(pump, tries)
 
     def has_all(self) -> bool:
-        """All keys."""
+        """Return whether all keys are known."""
         return self.keyring.has_all()
 
     async def handle(self, delivery: Delivery) -> None:
-        """Take in keys."""
+        """Handle a key message."""
         await self.keyring.handle(delivery)
 
     async def agree(self, part: Part) -> list[int]:
-        """Have keys with all other listed members; who they are.
+        """Compute the missing keys shared with all other listed members; return these members.
 
         Raises:
-            Refused: somebody's key is not here.
+            Refused: a member's key is unknown.
         """
         others = [peer for peer in part.listed if peer != self.node.id]
         if not all(map(self.keyring.knows, others)):

@@ -1,8 +1,8 @@
-"""What every protocol for secure sums works with: the name of a sum, what members offer, what is opened, the rules.
+"""Common types of protocols for secure sums: the name of a sum, offers, opened sums, and the rules.
 
 A *sum* is asked for by its *aggregator*, which lists the *members* whose vectors go into it. All sub-rounds are
-messages between the aggregator and its members; what members tell each other is relayed by the aggregator, as
-they need not be neighbours.
+messages between the aggregator and its members; messages between members are relayed by the aggregator, as they need
+not be neighbours.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from simulator.errors import SottovoceError
 
 ROUND_BYTES, ATTEMPT_BYTES = 4, 4
 SUM_BYTES = ID_BYTES + ROUND_BYTES + ATTEMPT_BYTES
-"""Every message of a sum names it."""
+"""Bytes of a sum's name, which every message of a sum carries."""
 HELLO = "hello"
-"""A member's sign of life: it takes part in this round."""
+"""Kind of a member's greeting: it takes part in this round."""
 HELLO_BYTES = ID_BYTES + ROUND_BYTES
 KEPT_ROUNDS = 3
-"""For how many rounds a member still answers slower aggregators."""
+"""Number of rounds for which a member still answers slower aggregators."""
 
 
 class SumId(NamedTuple):
-    """Names one sum.
+    """Name of one sum.
 
     Args:
-        aggregator: who opens it.
+        aggregator: node that opens it.
         round: the round of its vectors.
-        attempt: counts the aggregator's lists within the round, from 0.
+        attempt: number of the aggregator's list within the round, from 0.
     """
 
     aggregator: int
@@ -47,29 +47,29 @@ class SumId(NamedTuple):
 
 
 class Refused(SottovoceError):
-    """A member does not answer a request.
+    """Raised when a member does not answer a request.
 
     Args:
-        reason: why, in words.
+        reason: cause, in words.
     """
 
 
 class Skipped(SottovoceError):
-    """An aggregator gives a sum up.
+    """Raised when an aggregator does not open a sum.
 
     Args:
-        reason: why, in words.
+        reason: cause, in words.
     """
 
 
 class Offer(NamedTuple):
-    """What a member puts into a sum.
+    """Contribution of a member to a sum.
 
     Args:
         words: its weighted vector, encoded.
-        values: the same before it was encoded, weight not applied; float32.
+        values: the vector before encoding, weight not applied; float32.
         weight: its public weight.
-        state: what ``values`` are in the lineage.
+        state: number of ``values`` in the lineage.
     """
 
     words: Words
@@ -83,8 +83,8 @@ class Reply(NamedTuple):
 
     Args:
         payload: immutable content; the sum's name is added to it.
-        size_bytes: of the payload; the sum's name is added to it.
-        release: what its receiver learns.
+        size_bytes: bytes of the payload; those of the sum's name are added.
+        release: lineage tag, what the receiver learns.
     """
 
     payload: Any
@@ -93,15 +93,16 @@ class Reply(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """A sum that was opened.
+    """An opened sum.
 
     Args:
-        value: Σ weight · vector over ``members``, float32; of a sparsified sum, without the positions nobody sent.
-        members: whose vectors are in it, ascending.
+        value: Σ weight · vector over ``members``, float32; of a sparsified sum, without the positions that no member
+            sent.
+        members: nodes whose vectors are in it, ascending.
         terms: (weight, lineage state) of each.
         covered: by position, the sum of weights in ``value``, where members left positions out; None where all
-            sent all.
-        removed: (coefficient, lineage state) of noise that was taken out again.
+            positions were sent by all.
+        removed: (coefficient, lineage state) of noise that was subtracted.
     """
 
     value: Vector
@@ -113,13 +114,13 @@ class Opened(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class NormProof:
-    """A proof that a masked vector is near a public point, modelled: its statement holds, and it costs what is said.
+    """Modelled proof that a masked vector is near a public point: its statement is checked, and its cost charged.
 
     Args:
         centre: the public point, (d,).
         radius: largest distance that can be proven; large enough for any honest vector, see
             :mod:`protocols.aggregation.public_range`.
-        size_bytes: of one proof.
+        size_bytes: bytes of one proof.
         prove_s: virtual seconds to make one.
         verify_s: virtual seconds to check one.
     """
@@ -131,29 +132,29 @@ class NormProof:
     verify_s: float
 
     def holds(self, vector: Vector) -> bool:
-        """Whether it can be made for a vector."""
+        """Return whether a proof can be made for a vector."""
         return bool(np.linalg.norm(vector - self.centre) <= self.radius)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What all nodes agree on before the run, whatever the protocol of their sums.
+    """Public parameters agreed on by all nodes before the run, for every protocol of secure sums.
 
     Args:
         encoding: how vectors become words, sized so that no sum of a whole neighbourhood can wrap.
         real: real cryptography; otherwise an ideal functionality with the same sizes, times and failures.
-        colluders: how many members may pool what they know with their aggregator.
-        tolerated_dropouts: by how many members a list, or what is opened, may fall short of the neighbourhood.
-        timeout_s: how long any one sub-round lasts.
+        colluders: number of members that may collude with their aggregator.
+        tolerated_dropouts: number of members by which a list, or an opened sum, may fall short of the neighbourhood.
+        timeout_s: duration of any one sub-round, seconds.
         context: names the run; every key, signature and mask is bound to it.
-        participation: the fraction of a neighbourhood that is asked to take part in a sum.
+        participation: fraction of a neighbourhood that is asked to take part in a sum.
         agreement_cost_s: virtual seconds of one key agreement or key generation.
         mask_cost_s_per_byte: virtual seconds to generate and add one byte of mask.
         share_cost_s_per_byte: virtual seconds to make, or to combine, one byte of a share.
         commitment_cost_s: virtual seconds to make one commitment, or to check one share against them.
-        buckets: sums into which a neighbourhood is split in every round.
-        proof: that vectors are not long; None: nothing is proven.
-        public_range: where every member's local updates start from; None: wherever mixes lead.
+        buckets: number of sums into which a neighbourhood is split in every round.
+        proof: norm proof of vectors; None: nothing is proven.
+        public_range: range of the models that local updates start from; None: not restricted.
     """
 
     encoding: Encoding
@@ -172,7 +173,7 @@ class Rules:
     public_range: PublicRange | None = None
 
     def bucketed(self, aggregator: int, round: int, members: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        """The members of each of an aggregator's sums of a round: drawn anew every round, and public."""
+        """Return the members of each of an aggregator's sums of a round: a public random split, new every round."""
         if self.buckets == 1:
             return (tuple(members),)
         order = sorted(
@@ -181,22 +182,22 @@ class Rules:
         return tuple(tuple(sorted(order[bucket :: self.buckets])) for bucket in range(self.buckets))
 
     def minimum(self, neighbourhood: int) -> int:
-        """The shortest list that members of a neighbourhood of this size answer."""
+        """Return the length of the shortest list that members of a neighbourhood of this size answer."""
         asked = participants(self.participation, neighbourhood)
         return minimum_members(asked, self.colluders, self.tolerated_dropouts)
 
     def vector_bytes(self, words: int) -> int:
-        """Bytes of an encoded vector of that many words."""
+        """Return the bytes of an encoded vector with that many words."""
         return self.encoding.modulus.size_bytes(words)
 
 
 def ids_bytes(count: int) -> int:
-    """Bytes of a list of ids."""
+    """Return the bytes of a list of ids."""
     return ID_BYTES * count
 
 
 def is_ids(value: Any, among: Sequence[int]) -> bool:
-    """Whether something is an ascending tuple of ids out of ``among``."""
+    """Return whether a value is an ascending tuple of ids out of ``among``."""
     if not isinstance(value, tuple) or not all(isinstance(peer, int) for peer in value):
         return False
     return value == tuple(sorted(set(value))) and set(value) <= set(among)

@@ -1,7 +1,7 @@
-"""A trusted aggregator, as a baseline: it is told everything and tells nobody but the sum.
+"""Trusted aggregator, as a baseline: it receives all vectors and reveals only their sum.
 
-What secure aggregation is measured against: the fewest messages, the fewest bytes, and no member's failure costs more
-than its own term.
+Baseline of secure aggregation: the fewest messages, the fewest bytes, and a member's failure costs no more than its
+own term.
 
 Sub-rounds: ``list`` → ``masked`` (the encoded vector; encryption of the link is the transport's business).
 """
@@ -22,12 +22,12 @@ from simulator.contract.node import Node
 
 
 class Trusted(Suite):
-    """One node's side of sums by a trusted aggregator.
+    """Sums by a trusted aggregator at one node.
 
     Guarantees:
-        None against the aggregator: it is trusted not to look at the vectors it adds up, and to forget them. Nodes
-        are charged with the sums they open, as if they learnt nothing else; Byzantine ones, and a wiretap on links in
-        the clear, with the vectors.
+        None against the aggregator: it is trusted not to look at the vectors it adds up, and to delete them. Nodes
+        are charged with the sums they open, as if they learnt nothing else; Byzantine nodes, and a wiretap on links
+        in the clear, with the vectors.
     """
 
     steps = (("list", "masked"),)
@@ -37,17 +37,17 @@ class Trusted(Suite):
         self._lineage = learner.lineage
 
     async def answer(self, part: Part, payload: Any) -> Reply:
-        """Hand the vector in."""
+        """Send the vector to the aggregator."""
         offer = part.offer
         size = self.rules.vector_bytes(offer.words.size)
         body = seal(offer.words, self.node.id, size, part.sum)
         return Reply(body, size, Entrusted(offer.state, offer.weight))
 
     async def open(self, gathering: Gathering) -> Opened:
-        """Add up what came.
+        """Add up the received vectors.
 
         Raises:
-            Skipped: too little did.
+            Skipped: too few members answered.
         """
         listed, modulus = gathering.listed, self.rules.encoding.modulus
         request = gathering.same(listed, ids_bytes(len(listed)), listed)

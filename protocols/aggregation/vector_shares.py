@@ -1,6 +1,6 @@
 """Vectors in Shamir or packed shares, sealed for their holders and relayed by an aggregator.
 
-What neighbourhood sharing (shares of updates) and LightSecAgg (shares of masks) have in common.
+Common to neighbourhood sharing (shares of updates) and LightSecAgg (shares of masks).
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _NONCE = bytes(12)  # every key encrypts one message only
 
 
 class TooManyWrong(SottovoceError):
-    """The shares at hand do not determine what was shared."""
+    """Raised when the available shares do not determine the shared vector."""
 
 
 @dataclass(frozen=True)
 class SharingPlan:
-    """How vectors are shared.
+    """Parameters of vector sharing.
 
     Args:
         modulus: a prime field.
-        threshold: holders in all -> how many shares recover.
-        packing: holders in all -> secrets in one polynomial, at least 1; every share is so many times shorter than
-            the vector, and ``threshold − packing`` colluding holders learn nothing.
+        threshold: number of holders -> number of shares that recover.
+        packing: number of holders -> secrets in one polynomial, at least 1; every share is shorter than the vector by
+            this factor, and ``threshold − packing`` colluding holders learn nothing.
     """
 
     modulus: Modulus
@@ -50,24 +50,24 @@ class SharingPlan:
     packing: Callable[[int], int] = lambda holders: 1
 
     def privacy(self, holders: int) -> int:
-        """How many shares reveal nothing."""
+        """Return the number of shares that reveal nothing."""
         return self.threshold(holders) - self.packing(holders)
 
     def share_size(self, size: int, holders: int) -> int:
-        """Elements of one share of a vector of that size, among so many holders."""
+        """Return the elements of one share of a vector of that size, for a number of holders."""
         return -(-size // self.packing(holders))
 
     def share_bytes(self, size: int, holders: int) -> int:
-        """Bytes of one share."""
+        """Return the bytes of one share."""
         return self.modulus.size_bytes(self.share_size(size, holders))
 
     def sealed_bytes(self, size: int, holders: int) -> int:
-        """Bytes of one share on its way to its holder, with the holder's (or the dealer's) id."""
+        """Return the bytes of one sealed share, with the holder's (or the dealer's) id."""
         return ID_BYTES + self.share_bytes(size, holders) + TAG_BYTES
 
 
 class VectorShares(ABC):
-    """One node's shares in all its sums, real or ideal."""
+    """Shares of one node in all its sums, real or ideal."""
 
     def __init__(self, node: Node, plan: SharingPlan) -> None:
         self.node = node
@@ -77,39 +77,39 @@ class VectorShares(ABC):
     def deal(
         self, sum: SumId, words: Words, holders: Sequence[int]
     ) -> tuple[Any, tuple[tuple[int, Any], ...]]:
-        """Share a vector among ``holders``, this node among them: its own share, and the others' sealed."""
+        """Share a vector among ``holders``, this node included; return its own share, and the others' sealed."""
 
     @abstractmethod
     def take(self, sum: SumId, dealer: int, sealed: Any) -> Any:
-        """Open what a dealer sealed for this node.
+        """Open a share that a dealer sealed for this node.
 
         Raises:
-            Refused: it was changed on its way, or is no share.
+            Refused: it was changed in transit, or is not a share.
         """
 
     @abstractmethod
     def add(self, sum: SumId, shares: Sequence[Any], size: int, holders: int) -> Any:
-        """The share of the sum: what this node says of it."""
+        """Add up shares: this node's share of the sum."""
 
     @abstractmethod
     def sound(self, payload: Any) -> bool:
-        """Whether this can be the share of a sum."""
+        """Return whether a payload can be a share of a sum."""
 
     @abstractmethod
     def recover(
         self, sum: SumId, dealt: Mapping[int, Any], holders: Sequence[int], said: Mapping[int, Any], size: int
     ) -> tuple[Words, tuple[int, ...]]:
-        """The sum of what the dealers shared, and whose shares of it were wrong.
+        """Return the sum of the dealers' vectors, and the senders of wrong shares of it.
 
         Args:
-            sum: which one.
+            sum: name of the sum.
             dealt: by dealer in the sum, what it sealed for its holders.
-            holders: everybody who holds shares, ascending.
+            holders: all holders of shares, ascending.
             said: by holder, its share of the sum; at least as many as the threshold.
             size: words of a vector.
 
         Raises:
-            TooManyWrong: too many are wrong to tell which.
+            TooManyWrong: too many shares are wrong to identify them.
         """
 
 
@@ -124,7 +124,7 @@ class RealShares(VectorShares):
     def deal(
         self, sum: SumId, words: Words, holders: Sequence[int]
     ) -> tuple[Words, tuple[tuple[int, bytes], ...]]:
-        """Share, and encrypt."""
+        """Share and encrypt a vector."""
         me, rows = self.node.id, self.rows(sum, words, holders)
         sealed = tuple(
             (
@@ -139,7 +139,7 @@ class RealShares(VectorShares):
         return rows[list(holders).index(me)], sealed
 
     def rows(self, sum: SumId, words: Words, holders: Sequence[int]) -> Words:
-        """The share of every holder, (holders, words of a share)."""
+        """Return the share of every holder, (holders, words of a share)."""
         plan = self.plan
         return packed.deal(
             plan.modulus,
@@ -151,7 +151,7 @@ class RealShares(VectorShares):
         )
 
     def take(self, sum: SumId, dealer: int, sealed: Any) -> Words:
-        """Decrypt."""
+        """Decrypt a share."""
         try:
             plain = AESGCM(self._channel(sum, dealer, sender=dealer)).decrypt(_NONCE, sealed, None)
             dtype = self.plan.modulus.dtype
@@ -163,7 +163,7 @@ class RealShares(VectorShares):
         return share
 
     def add(self, sum: SumId, shares: Sequence[Any], size: int, holders: int) -> Words:
-        """Share by share."""
+        """Add the shares modulo the prime."""
         if any(share.size != self.plan.share_size(size, holders) for share in shares):
             raise Refused("what was dealt is no share")
         added = total(shares, self.plan.modulus)
@@ -171,7 +171,7 @@ class RealShares(VectorShares):
         return added
 
     def sound(self, payload: Any) -> bool:
-        """Words of the field."""
+        """Return whether a payload is words of the field."""
         return self.plan.modulus.holds(payload)
 
     def recover(
@@ -217,30 +217,30 @@ class RealShares(VectorShares):
 
 
 class IdealShares(VectorShares):
-    """The ideal functionality: vectors go to a trusted party, shares are empty."""
+    """Ideal functionality: a trusted party receives the vectors, shares are empty."""
 
     def deal(
         self, sum: SumId, words: Words, holders: Sequence[int]
     ) -> tuple[None, tuple[tuple[int, Any], ...]]:
-        """Hand it in."""
+        """Hand the vector to the trusted party."""
         token = seal(words, self.node.id, self.plan.share_bytes(words.size, len(holders)) + TAG_BYTES, sum)
         return None, tuple((holder, token) for holder in holders if holder != self.node.id)
 
     def take(self, sum: SumId, dealer: int, sealed: Any) -> None:
-        """There is nothing in it."""
+        """Return None: ideal shares are empty."""
         return None
 
     def add(self, sum: SumId, shares: Sequence[Any], size: int, holders: int) -> Sealed:
-        """An empty one."""
+        """Return a token in place of the share of the sum."""
         return Sealed(self.node.id, self.plan.share_bytes(size, holders))
 
     def sound(self, payload: Any) -> bool:
-        """Something that was sealed."""
+        """Return whether a payload is a sealed token."""
         return isinstance(payload, Sealed)
 
     def recover(
         self, sum: SumId, dealt: Mapping[int, Any], holders: Sequence[int], said: Mapping[int, Any], size: int
     ) -> tuple[Words, tuple[int, ...]]:
-        """Add up what was handed in."""
+        """Add up the vectors held by the trusted party."""
         tokens = {dealer: boxes[0][1] for dealer, boxes in dealt.items()}
         return total((unseal(token, dealer, sum) for dealer, token in tokens.items()), self.plan.modulus), ()

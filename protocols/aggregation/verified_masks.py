@@ -1,11 +1,11 @@
-"""Double masking with verifiably dealt seeds: a dealer of wrong shares is found before anybody masks for it.
+"""Double masking with verifiably dealt seeds: a dealer of wrong shares is found before any member masks for it.
 
-Beside its shares every member sends commitments to its polynomials. Holders check what they got and complain about
-what does not fit; all complaints go to all members, the accused answer in public, and everybody who has the
-commitments decides the same about them. Who is excluded takes no part in the sum.
+Beside its shares every member sends commitments to its polynomials. Holders check their shares and complain about
+inconsistent ones; all complaints go to all members, the accused answer in public, and all members with the
+commitments reach the same verdict. An excluded member takes no part in the sum.
 
 Sub-rounds: ``list`` → ``dealt``, ``relayed`` → ``checked`` (complaints), ``complaints`` → ``answered`` (shares of
-those who complained), ``verdicts`` → ``masked``; then as in double masking.
+the complaining members), ``verdicts`` → ``masked``; then as in double masking.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from protocols.privacy.lineage import Held
 from simulator.contract.node import Message, Node
 
 Judgements = Mapping[int, tuple[tuple[int, ...], Mapping[int, Blobs]]]
-"""By accused dealer, who complained, and what it published for each of them."""
+"""By accused dealer, the complaining members and the share it published for each of them."""
 
 
 class VerifiedMasks(DoubleMasks):
@@ -47,8 +47,8 @@ class VerifiedMasks(DoubleMasks):
     Guarantees:
         Those of double masking. Also, unless a dealer computes discrete logarithms: honest holders of a dealer that
         was not excluded hold shares of one polynomial each, so its seeds are recovered if enough of them answer. An
-        answered complaint makes one share public: an honest dealer's seeds stay hidden from fewer colluders by one
-        for each member that complains about it wrongly.
+        answered complaint makes one share public: with each wrong complaint about an honest dealer, the number of
+        colluders from which its seeds stay hidden falls by one.
     """
 
     def __init__(self, node: Node, rules: Rules, plan: DoublePlan, secrets: VerifiedSecrets) -> None:
@@ -67,10 +67,10 @@ class VerifiedMasks(DoubleMasks):
         checking = (("relayed", "checked"), ("complaints", "answered"), ("verdicts", "masked"))
         return (dealing, *checking, *rest)
 
-    # The member.
+    # Member side.
 
     async def _deal(self, part: Part, payload: Any) -> Reply:
-        """Deal shares to all partners, and commitments to everybody."""
+        """Deal shares to all partners, and send commitments to all members."""
         boxes, _, _ = await super()._deal(part, payload)
         kept = kept_of(part)
         threshold, count = kept.graph.threshold, len(kept.partners)
@@ -79,7 +79,7 @@ class VerifiedMasks(DoubleMasks):
         return Reply((self._verified.commitments(part.sum), boxes), size)
 
     async def _check(self, part: Part, payload: Any) -> Reply:
-        """Take in shares, and complain about those that do not fit their commitments."""
+        """Store shares, and complain about those that do not fit their commitments."""
         kept = kept_of(part)
         dealt = fields_of(payload, kept.partners)
         if not all(isinstance(box, tuple) and len(box) == 2 for box in dealt.values()):
@@ -91,7 +91,7 @@ class VerifiedMasks(DoubleMasks):
         return Reply(complaints, ids_bytes(len(complaints)))
 
     async def _publish(self, part: Part, payload: Any) -> Reply:
-        """Publish the shares of those who complained about this member."""
+        """Publish the shares of members that complained about this one."""
         kept, me = kept_of(part), self.node.id
         accusers = tuple(sorted({one for one, dealer in _complaints(payload) if dealer == me}))
         if not set(accusers) <= set(kept.partners):
@@ -103,7 +103,7 @@ class VerifiedMasks(DoubleMasks):
         return Reply(answers, len(answers) * (ID_BYTES + BLOB_BYTES), release)
 
     async def _mask_verified(self, part: Part, payload: Any) -> Reply:
-        """Check the verdicts on all partners, and mask for those that stay."""
+        """Check the verdicts on all partners, and mask for the remaining ones."""
         kept, me, sum = kept_of(part), self.node.id, part.sum
         dealers, judgements = _verdicts(payload, part.listed)
         if me not in dealers:
@@ -131,12 +131,12 @@ class VerifiedMasks(DoubleMasks):
         commitments = self._verified.received(sum, dealer)
         return judged(commitments, kept.graph.threshold, points, answers)
 
-    # The aggregator.
+    # Aggregator side.
 
     async def _collect(
         self, gathering: Gathering, graph: Graph
     ) -> tuple[tuple[int, ...], dict[int, Message]]:
-        """Collect shares, complaints and answers, tell the verdicts, and collect the masked vectors."""
+        """Collect shares, complaints and answers, announce the verdicts, and collect the masked vectors."""
         dealt = await gathering.ask(self._lists(gathering, graph), _is_dealing)
         commitments = {peer: answer.body[0] for peer, answer in dealt.items()}
         boxes = self._complete(gathering, graph, {peer: answer.body[1] for peer, answer in dealt.items()})
@@ -211,7 +211,7 @@ def _complaints(payload: Any) -> tuple[tuple[int, int], ...]:
 
 
 def _verdicts(payload: Any, listed: tuple[int, ...]) -> tuple[tuple[int, ...], Judgements]:
-    """Return who stays, and the judgements on accused dealers, that a payload holds."""
+    """Return the remaining members, and the judgements on accused dealers, from a payload."""
     if not (isinstance(payload, tuple) and len(payload) == 2 and is_ids(payload[0], listed)):
         raise Refused("the request is malformed")
     judgements = {}

@@ -1,4 +1,4 @@
-"""The secrets of double masking, dealt in shares that holders can check: real ones, and their ideal counterpart."""
+"""Secrets of double masking, dealt in shares that holders can check: real ones, and their ideal counterpart."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def judged(commitments: Any, threshold: int, points: Mapping[int, int], answers:
     """Return whether a dealer is excluded.
 
     Args:
-        commitments: the dealer's, of both polynomials.
-        threshold: of its shares.
-        points: of those who complained.
-        answers: what it published for each of them.
+        commitments: the dealer's, to both polynomials.
+        threshold: number of shares that recover.
+        points: evaluation points of the complaining members.
+        answers: shares it published for each of them.
     """
     if not isinstance(commitments, bytes) or len(commitments) != commitments_bytes(threshold):
         return True
@@ -62,7 +62,7 @@ def judged(commitments: Any, threshold: int, points: Mapping[int, int], answers:
 
 
 class VerifiedSecrets(Secrets):
-    """One node's secrets in all its sums, dealt verifiably."""
+    """Secrets of one node in all its sums, dealt verifiably."""
 
     @abstractmethod
     def commitments(self, sum: SumId) -> Any:
@@ -72,7 +72,7 @@ class VerifiedSecrets(Secrets):
     def check(
         self, sum: SumId, dealt: Mapping[int, Any], points: Mapping[int, int], threshold: int
     ) -> tuple[int, ...]:
-        """Take in (sealed shares, commitments) of each dealer; return the dealers of wrong ones."""
+        """Store (sealed shares, commitments) of each dealer; return the dealers of wrong ones."""
 
     @abstractmethod
     def complained(self, sum: SumId) -> frozenset[int]:
@@ -84,7 +84,7 @@ class VerifiedSecrets(Secrets):
 
     @abstractmethod
     def publish(self, sum: SumId, accusers: Sequence[int]) -> tuple[tuple[int, Any], ...]:
-        """Return the shares of those who complained."""
+        """Return the shares of the members that complained."""
 
     @abstractmethod
     def accept(self, sum: SumId, dealer: int, blobs: Any) -> None:
@@ -93,7 +93,7 @@ class VerifiedSecrets(Secrets):
 
 @dataclass
 class _VerifiedKept(RealKept):
-    """A member's secrets in one sum, and what it knows of others' dealings."""
+    """Secrets of a member in one sum, and the commitments and complaints it knows."""
 
     commitments: bytes = b""
     dealt: dict[int, Blobs] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class _VerifiedKept(RealKept):
 
 
 class RealVerifiedSecrets(RealSecrets, VerifiedSecrets):
-    """Pedersen's scheme in place of Shamir's."""
+    """Real secrets, shared by Pedersen's scheme in place of Shamir's."""
 
     kept_type = _VerifiedKept
 
@@ -177,7 +177,7 @@ class RealVerifiedSecrets(RealSecrets, VerifiedSecrets):
 
 
 class IdealVerifiedSecrets(IdealSecrets, VerifiedSecrets):
-    """The ideal functionality deals no wrong shares, so nobody complains."""
+    """The ideal functionality deals no wrong shares, so no node complains."""
 
     def commitments(self, sum: SumId) -> None:
         """Return None: ideal dealings need no commitments."""
@@ -197,7 +197,7 @@ class IdealVerifiedSecrets(IdealSecrets, VerifiedSecrets):
         """Return None: ideal dealings need no commitments."""
 
     def publish(self, sum: SumId, accusers: Sequence[int]) -> tuple[tuple[int, Any], ...]:
-        """Return no share: nobody complains."""
+        """Return no share: no node complains."""
         self._kept(sum)
         return ()
 

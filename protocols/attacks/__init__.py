@@ -1,1 +1,1 @@
-"""What Byzantine nodes do, as pure functions on vectors."""
+"""Attacks of Byzantine nodes, as pure functions on vectors."""

@@ -1,8 +1,8 @@
-"""Content attacks: what a Byzantine node sends in place of its own model.
+"""Content attacks: the model a Byzantine node sends in place of its own.
 
 An attack is a function of a :class:`Scene`, which holds the node's own model and the models its coalition has seen
-(:mod:`protocols.attacks.knowledge`), and of the links, which are public. An attack
-that sees no honest model, as behind secure sums, puts the node's own model in place of all of them.
+(:mod:`protocols.attacks.knowledge`), and of the links, which are public. An attack without an honest model in view,
+as behind secure sums, uses the node's own model in place of all of them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from simulator.contract.node import Links, Node
 
 Attack: TypeAlias = "Callable[[Scene], Model]"
 Direction: TypeAlias = Callable[[jax.Array, Any], jax.Array]
-"""From honest vectors (n, d) and a factor to what is sent, (d,)."""
+"""Function from honest vectors (n, d) and a factor to the vector that is sent, (d,)."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What every attack of a run has at hand.
+    """Facts of a run that attacks use.
 
     Args:
-        learner: how nodes train, and the lineage of the run.
-        executor: carries out what is computed.
+        learner: local training, and the lineage of the run.
+        executor: runs the operations.
         links: (node, round, seconds) -> the links of a node, with their weights: public.
         byzantine: nodes that attack.
-        rule: what receivers do with what they hear, for attacks that suit their factor to it; None: a weighted sum.
+        rule: aggregation rule of receivers, for attacks that adapt their factor to it; None: a weighted sum.
         honest: nodes that follow the protocol, ascending; for attacks on their graph.
     """
 
@@ -56,7 +56,7 @@ class Stage:
         """Return an attack as a substitution of the simulator.
 
         Args:
-            attack: what to send.
+            attack: function that makes the model to send.
             from_s, until_s: window of time, seconds; outside it, and to other Byzantine nodes, the own model is sent.
         """
 
@@ -71,7 +71,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Scene:
-    """One Byzantine node about to send its model to one neighbour."""
+    """One model that a Byzantine node is about to send to one neighbour."""
 
     stage: Stage
     known: Context
@@ -82,22 +82,22 @@ class Scene:
 
     @cached_property
     def seen(self) -> dict[int, Model]:
-        """The latest honest models in the transcript, by node."""
+        """Return the latest honest models in the transcript, by node."""
         return models_seen(self.known, self.stage.byzantine)
 
     @cached_property
     def links(self) -> Links:
-        """Links of the receiver."""
+        """Return the links of the receiver."""
         return self.stage.links(self.to, self.round, self.node.now_s)
 
     @cached_property
     def around(self) -> dict[int, Model]:
-        """Those seen of the receiver and its honest neighbours; if there are none, all that are seen."""
+        """Return the models seen of the receiver and its honest neighbours; if there are none, all models seen."""
         near = {v: m for v, m in self.seen.items() if v == self.to or v in self.links.weights}
         return near or self.seen
 
     def models(self) -> list[Model]:
-        """The same as a list that is never empty."""
+        """Return the same as a list that is never empty."""
         return list(self.around.values()) or [self.blind()]
 
     def blind(self) -> Model:
@@ -106,18 +106,18 @@ class Scene:
         return self.own
 
     def pull(self) -> tuple[list[Model], tuple[float, ...], float] | None:
-        """Target and honest neighbours seen, their weights, and the weight of Byzantine ones; None if unseen."""
+        """Return target and honest neighbours seen, their weights, and the Byzantine weight; None if unseen."""
         target = self.seen.get(self.to)
         weights = self.links.weights
         wrong = sum(weight for v, weight in weights.items() if v in self.stage.byzantine)
         if target is None or wrong <= 0:
             return None
         near = [v for v in weights if v in self.seen]
-        # A neighbour that was not seen is taken to be where the target is: it does not pull.
+        # A neighbour that was not seen is assumed to agree with the target, so it has no pull.
         return [target, *(self.seen[v] for v in near)], tuple(weights[v] for v in near), wrong
 
     def said(self, op: Op, models: Sequence[Model], *numbers: Any) -> Model:
-        """What an operation on models (and numbers behind them) gives."""
+        """Apply an operation to models (and numbers after them)."""
         stage = self.stage
         learner = stage.learner
         params = stage.executor.submit(
@@ -127,15 +127,15 @@ class Scene:
         return Model(params, learner.lineage.opaque(self.node.now_s, self.node.id, self.round, states))
 
     def constant(self, value: Any) -> Model:
-        """Something that depends on nobody's data."""
+        """Make a model that depends on no data."""
         vector = np.asarray(value, np.float32)
         return Model(self.stage.executor.constant(vector), ORIGIN)
 
 
 def sign_flip(stage: Stage, scale: float) -> Attack:
-    """−scale times the node's own model, the same to every neighbour.
+    """Send −scale times the node's own model, the same to every neighbour.
 
-    The factor is linear, so the lineage stays exact: what is sent is the state times −scale.
+    The operation is linear, so the lineage stays exact: what is sent is the state times −scale.
     """
     learner = stage.learner
     op = learner.operations.scale(-scale)
@@ -149,13 +149,13 @@ def sign_flip(stage: Stage, scale: float) -> Attack:
 
 
 def two_faced(stage: Stage, scale: float) -> Attack:
-    """:func:`sign_flip` to neighbours of odd number, the own model to the others: the simplest equivocation."""
+    """Apply :func:`sign_flip` to neighbours with odd numbers only: the simplest equivocation."""
     flip = sign_flip(stage, scale)
     return lambda scene: flip(scene) if scene.to % 2 else scene.own
 
 
 def gaussian(stage: Stage, sigma: float) -> Attack:
-    """Noise of standard deviation sigma around zero, another draw for every receiver."""
+    """Send noise of standard deviation sigma around zero, with a new draw for every receiver."""
     size = stage.learner.size
 
     def attack(scene: Scene) -> Model:
@@ -165,28 +165,28 @@ def gaussian(stage: Stage, sigma: float) -> Attack:
 
 
 def not_finite(stage: Stage, value: Literal["nan", "inf"]) -> Attack:
-    """A vector of NaN or of infinities."""
+    """Send a vector of NaN or of infinities."""
     vector = np.full(stage.learner.size, float(value), np.float32)
     return lambda scene: scene.constant(vector)
 
 
 def stale(stage: Stage) -> Attack:
-    """The public initial model, for ever: nothing is contributed, everything received (free riding)."""
+    """Send the public initial model always: receive without contributing (free riding)."""
     return lambda scene: stage.learner.start
 
 
 def inner_product(stage: Stage, factor: float | None) -> Attack:
-    """Minus a multiple of the mean of the honest models around the target; None: the factor that hurts most."""
+    """Send minus a multiple of the mean of the honest models around the target; None: the most harmful factor."""
     return _spread(stage, directions.inner_product, factor)
 
 
 def little(stage: Stage, z: float | None) -> Attack:
-    """The mean of the honest models around the target plus z standard deviations; None: as many as hurt most."""
+    """Send the mean of honest models around the target plus z standard deviations; None: the most harmful z."""
     return _spread(stage, directions.little, z)
 
 
 def mimic(stage: Stage, victim: int | None) -> Attack:
-    """The model of one honest node once more: a given one, or the one furthest out where they differ most."""
+    """Send a copy of one honest model: a given node's, or the one furthest out where they differ most."""
     if victim is not None:
         chosen = victim
         return lambda scene: scene.seen.get(chosen, scene.own)
@@ -194,23 +194,23 @@ def mimic(stage: Stage, victim: int | None) -> Attack:
 
 
 def echo(stage: Stage) -> Attack:
-    """The receiver's own last model, so that it mixes little but itself (Pasquini, Raynal, Troncoso 2023)."""
+    """Send the receiver's own last model, so that its mix changes little (Pasquini, Raynal, Troncoso 2023)."""
     return lambda scene: scene.seen.get(scene.to, scene.own)
 
 
 def dissensus(stage: Stage, factor: float) -> Attack:
-    """What holds a target against its honest neighbours (1), or drives it away from them (more)."""
+    """Hold a target against the pull of its honest neighbours (factor 1), or drive it away from them (more)."""
     return _pulled("dissensus", _dissensus(factor))
 
 
 def override(stage: Stage, aim: Literal["start", "opposite", "dead"], spare: int | None = None) -> Attack:
-    """What makes the target's next model, under plain gossip, exactly what the attacker wants.
+    """Make the target's next model, under plain gossip, equal to a chosen one.
 
     Args:
-        stage: of the run.
+        stage: facts of the run.
         aim: ``start``: the public initial model. ``opposite``: minus the honest mean. ``dead``: a model whose hidden
-            units never fire (:func:`~protocols.attacks.directions.dead`).
-        spare: a node that is sent the own model.
+            units never activate (:func:`~protocols.attacks.directions.dead`).
+        spare: a node that receives the own model instead.
 
     Raises:
         ConfigurationError: ``dead`` for a model without a hidden layer of rectified units.
@@ -225,11 +225,11 @@ def override(stage: Stage, aim: Literal["start", "opposite", "dead"], spare: int
 
 
 def spectral(stage: Stage, factor: float) -> Attack:
-    """The target, pushed along the slowest mode of disagreement of the honest graph.
+    """Send the target's model, pushed along the slowest mode of disagreement of the honest graph.
 
     Args:
-        stage: of the run.
-        factor: how far.
+        stage: facts of the run.
+        factor: size of the push.
     """
     entries = _fiedler(stage)
     ops = _by_count("spectral", _spectral(factor))
@@ -247,7 +247,7 @@ def spectral(stage: Stage, factor: float) -> Attack:
 
 
 def boosted(stage: Stage, factor: float) -> Attack:
-    """The own model, away from the mean of what is seen by a factor: model replacement, for a backdoor to survive."""
+    """Scale the own model's difference from the mean of seen models: model replacement, to keep a backdoor."""
     ops = _by_count("boosted", _boosted(factor))
 
     def attack(scene: Scene) -> Model:
@@ -257,11 +257,11 @@ def boosted(stage: Stage, factor: float) -> Attack:
     return attack
 
 
-# ---------------------------------------------------------------- what attacks are made of
+# ---------------------------------------------------------------- building blocks of attacks
 
 
 def _spread(stage: Stage, say: Direction, factor: float | None) -> Attack:
-    """An attack on the models around a target, with a given factor or one that suits the receivers' rule."""
+    """Make an attack on the models around a target, with a given factor or one adapted to the receivers' rule."""
     if factor is not None:
         return _of_models(say.__name__, _along(say, factor))
     ops = lru_cache(maxsize=None)(
@@ -283,7 +283,7 @@ def _spread(stage: Stage, say: Direction, factor: float | None) -> Attack:
 
 
 def _of_models(name: str, fn: Callable[..., jax.Array]) -> Attack:
-    """An attack that is a function of the models around a target."""
+    """Make an attack that is a function of the models around a target."""
     ops = _by_count(name, fn)
 
     def attack(scene: Scene) -> Model:
@@ -294,7 +294,7 @@ def _of_models(name: str, fn: Callable[..., jax.Array]) -> Attack:
 
 
 def _pulled(name: str, fn: Callable[..., jax.Array], *others: Model) -> Attack:
-    """An attack on what pulls a target; a node that does not see the target sends its own model."""
+    """Make an attack on the pull on a target; a node that does not see the target sends its own model."""
     ops = _by_count(name, fn)
 
     def attack(scene: Scene) -> Model:
@@ -308,15 +308,15 @@ def _pulled(name: str, fn: Callable[..., jax.Array], *others: Model) -> Attack:
 
 
 def _by_count(name: str, fn: Callable[..., jax.Array]) -> Callable[[int], Op]:
-    """One operation for every number of models: what it computes is the same function for all runs of a process."""
+    """Return one operation for every number of models: it computes the same function in all runs of a process."""
     return lru_cache(maxsize=None)(lambda count: Op(f"{name} of {count}", fn))
 
 
-# Functions of vectors are cached, so that runs of one process share what was compiled.
+# Functions of vectors are cached, so that runs of one process share compiled code.
 
 
 def weighted_sum(heard: Heard) -> jax.Array:
-    """What receivers do without a rule."""
+    """Aggregate as receivers without a rule do."""
     return heard.weights @ heard.models
 
 
@@ -378,7 +378,7 @@ def _suited(say: Direction, rule: Rule, honest: int, wrong: int) -> Callable[...
 
         def outcome(sent: jax.Array) -> jax.Array:
             heard = jnp.concatenate([x, jnp.tile(sent, (wrong, 1))])
-            # The attacker knows neither the lots that receivers draw nor losses on their own samples.
+            # The attacker knows neither the receivers' random lots nor losses on their own samples.
             unknown = jnp.zeros(honest + wrong, x.dtype)
             return rule(Heard(heard, weights, truth, unknown, lambda: unknown))
 
@@ -389,7 +389,7 @@ def _suited(say: Direction, rule: Rule, honest: int, wrong: int) -> Callable[...
 
 
 def _fiedler(stage: Stage) -> dict[int, float]:
-    """Entries of the Fiedler vector of the honest graph at the start, by node."""
+    """Return entries of the Fiedler vector of the honest graph at the start, by node."""
     place = {node: i for i, node in enumerate(stage.honest)}
     weights = np.zeros((len(place), len(place)))
     for node in stage.honest:

@@ -1,4 +1,4 @@
-"""Dealers of inconsistent shares: they lie on no polynomial, and different ones give different secrets."""
+"""Dealers of inconsistent shares, which lie on no low-degree polynomial: subsets of them give different secrets."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from protocols.sharing.modulus import Words
 
 
 class InconsistentShares(RealShares):
-    """Shares of a Byzantine dealer: proper ones, each holder's shifted by an amount of its own."""
+    """Shares of a Byzantine dealer: valid ones, each holder's shifted by a different amount."""
 
     def rows(self, sum: SumId, words: Words, holders: Sequence[int]) -> Words:
-        """Proper shares, shifted by 1, 4, 9, … in the field: more than a polynomial of low degree explains."""
+        """Return valid shares, shifted by 1, 4, 9, … in the field: no polynomial of low degree fits them."""
         proper = super().rows(sum, words, holders)
         shifts = np.array([(1 + place) ** (len(holders) + 1) for place in range(len(holders))], object)
         moved = (proper.astype(object) + shifts[:, None]) % self.plan.modulus.value

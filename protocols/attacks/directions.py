@@ -1,10 +1,10 @@
-"""What Byzantine nodes send, as functions of vectors: the mathematics of content attacks.
+"""Vectors sent by Byzantine nodes: the mathematics of content attacks.
 
 ``x`` (n, d) are honest vectors, ``target`` (d,) that of the receiver. Traceable by JAX.
 
 Sources: Baruch et al. 2019 (a little is enough); Xie et al. 2020 (inner product manipulation); Karimireddy et al.
 2022 (mimic); He, Karimireddy, Jaggi 2022 (dissensus); Gaucher, Dieuleveut, Hendrikx 2025 (spectral heterogeneity);
-Shejwalkar and Houmansadr 2021 (factors that suit a defence).
+Shejwalkar and Houmansadr 2021 (factors adapted to a defence).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ FACTOR_RANGE = (1e-2, 1e3)
 
 
 def inner_product(x: jax.Array, factor: jax.Array | float) -> jax.Array:
-    """Minus a multiple of the honest mean (IPM, fall of empires)."""
+    """Return minus a multiple of the honest mean (IPM, fall of empires)."""
     return -factor * jnp.mean(x, axis=0)
 
 
 def little(x: jax.Array, z: jax.Array | float) -> jax.Array:
-    """The honest mean plus z standard deviations, position by position (ALIE). One vector has none."""
+    """Return the honest mean plus z standard deviations, position by position (ALIE); one vector has none."""
     count = x.shape[0]
     mean = jnp.mean(x, axis=0)
     spread = jnp.sqrt(jnp.sum((x - mean) ** 2, axis=0) / max(count - 1, 1))
@@ -39,7 +39,7 @@ def little(x: jax.Array, z: jax.Array | float) -> jax.Array:
 
 
 def mimicked(x: jax.Array) -> jax.Array:
-    """The honest vector that lies furthest along the direction in which honest vectors differ most."""
+    """Return the honest vector furthest along the direction in which honest vectors differ most."""
     centred = x - jnp.mean(x, axis=0)
     _, vectors = jnp.linalg.eigh(centred @ centred.T)
     # The projections on the first right singular vector are a multiple of the first left one.
@@ -47,26 +47,26 @@ def mimicked(x: jax.Array) -> jax.Array:
 
 
 def dissensus(target: jax.Array, x: jax.Array, w: jax.Array, wrong: float, factor: float) -> jax.Array:
-    """What moves a target against the pull of its honest neighbours.
+    """Return the vector that moves a target against the pull of its honest neighbours.
 
     Args:
         target: (d,).
         x: (n, d), its honest neighbours.
         w: (n,), their mixing weights at the target.
         wrong: total weight of the Byzantine neighbours there.
-        factor: 1 holds the target where it is, under plain gossip; more drives it away.
+        factor: 1 holds the target in place, under plain gossip; more drives it away.
     """
     return target - factor * (w @ (x - target)) / wrong
 
 
 def override(target: jax.Array, x: jax.Array, w: jax.Array, wrong: float, aim: jax.Array) -> jax.Array:
-    """What makes the next model of a target, under plain gossip, exactly ``aim``; arguments as above."""
+    """Return the vector that makes a target's next model, under plain gossip, equal ``aim``; arguments as above."""
     own = 1.0 - jnp.sum(w) - wrong
     return (aim - own * target - w @ x) / wrong
 
 
 def fiedler(weights: Vector) -> Vector:
-    """The Fiedler vector of a weighted graph, (n, n) symmetric -> (n,): unit length, its largest entry positive."""
+    """Return the Fiedler vector of a weighted graph, (n, n) symmetric -> (n,): unit norm, largest entry positive."""
     off = np.array(weights, float)
     np.fill_diagonal(off, 0.0)
     _, vectors = np.linalg.eigh(np.diag(off.sum(axis=1)) - off)
@@ -78,14 +78,14 @@ def fiedler(weights: Vector) -> Vector:
 def spectral(
     target: jax.Array, entry: float, x: jax.Array, entries: jax.Array, factor: jax.Array | float
 ) -> jax.Array:
-    """The target, pushed further along the slowest mode of disagreement.
+    """Return the target's model, pushed further along the slowest mode of disagreement.
 
     Args:
         target: (d,).
-        entry: of the Fiedler vector at the target.
+        entry: of the Fiedler vector, at the target.
         x: (n, d), all honest vectors.
         entries: (n,), of the Fiedler vector at theirs.
-        factor: how far.
+        factor: size of the push.
     """
     return target + factor * entry * (entries @ x)
 
@@ -95,11 +95,11 @@ def suited(
     outcome: Callable[[jax.Array], jax.Array],
     wanted: jax.Array,
 ) -> jax.Array:
-    """What is sent with the factor that takes a defence furthest from what is wanted.
+    """Return the vector sent with the factor that moves a defence furthest from the attack-free result.
 
     Args:
-        say: from a factor to what is sent, (d,).
-        outcome: what the defence makes of it, (d,).
+        say: function from a factor to the vector that is sent, (d,).
+        outcome: function from that vector to the defence's result, (d,).
         wanted: the result without an attack.
 
     Zero and factors from 10^-2 to 10^3 are tried, then those around the best one.
@@ -123,18 +123,18 @@ def suited(
 
 
 DEAD = 1e3
-"""Minus this is the bias of a unit that never fires on samples of usual size."""
+"""Minus this is the bias of a unit that never activates on samples of usual size."""
 
 
 def dead(task: Task, params: Vector) -> Vector:
-    """A model whose first hidden layer never fires: it learns nothing but the biases of its output layer.
+    """Return a model whose first hidden layer never activates: only the biases of its output layer can learn.
 
     A node that trains it sends back a gradient that is zero before the output layer, whatever its data, so that a sum
     over many such nodes and one other shows that other one's (Pasquini, Francati, Ateniese 2022).
 
     Args:
         task: the model, with a first dense layer that is rectified.
-        params: (d,), for what is left as it is.
+        params: (d,), for the remaining parameters.
 
     Raises:
         ConfigurationError: another model.

@@ -1,8 +1,8 @@
-"""The models of honest nodes that the transcript of an adversary shows.
+"""Models of honest nodes that an adversary's transcript shows.
 
 Guarantees:
-    A model is here only if a message of the transcript shows it: messages whose release is a masked vector, a share
-    or nothing at all hold no model for anybody, at any level of knowledge.
+    A model is returned only if a message of the transcript shows it: messages whose release is a masked vector, a
+    share or nothing at all show no model to any adversary, at any level of knowledge.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from simulator.contract.knowledge import Context
 from simulator.contract.node import Message
 
 REACH = 3
-"""Rounds back from the newest one, after which older messages are not looked at."""
+"""Number of rounds before the newest one after which older messages are not searched."""
 
 
 def models_seen(context: Context, byzantine: Collection[int]) -> dict[int, Model]:
-    """The latest model of every honest node, as far as the coalition's transcript shows it, by node."""
+    """Return the latest model of every honest node, as far as the coalition's transcript shows it, by node."""
     latest: dict[int, tuple[int, Model]] = {}
     for messages in (_received(context), _ahead(context)):
         newest = -1
@@ -45,7 +45,7 @@ def _ahead(context: Context) -> Iterable[tuple[int, Message]]:
 
 
 def _model_in(message: Message) -> Model | None:
-    """The first model that a message shows; None if it shows none."""
+    """Return the first model that a message shows; None if it shows none."""
     release = message.release
     first = release[0] if isinstance(release, tuple) and release else release
     return shown(message)[0] if isinstance(first, Visible) else None

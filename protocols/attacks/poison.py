@@ -1,4 +1,4 @@
-"""Attacks through data: what Byzantine nodes train on in place of their samples."""
+"""Data poisoning: samples that Byzantine nodes train on in place of their own."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from simulator.contract.compute import Vector
 
 @dataclass(frozen=True)
 class Training:
-    """What nodes train on and with.
+    """Training data and noise of the nodes.
 
     Args:
         bank: training samples of every node.
         dataset: all data, those for testing included.
-        classes: how many; None for numbers to predict.
+        classes: number of classes; None for regression.
         sigma: per node, standard deviation of the noise on its clipped sum.
     """
 
@@ -31,12 +31,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Trigger:
-    """What a backdoor reacts to.
+    """Trigger of a backdoor.
 
     Args:
-        features: so many of the last features of a sample, flattened, are set …
-        value: … to this.
-        target: the class it is to mean.
+        features: number of features, the last ones of a flattened sample, that are set.
+        value: value they are set to.
+        target: class that samples with the trigger shall be assigned to.
     """
 
     features: int
@@ -44,13 +44,13 @@ class Trigger:
     target: int
 
     def stamp(self, x: Vector) -> Vector:
-        """Samples with the trigger, (samples, *shape)."""
+        """Return samples with the trigger, (samples, *shape)."""
         flat = x.reshape(len(x), int(np.prod(x.shape[1:]))).copy()
         flat[:, -self.features :] = self.value
         return flat.reshape(x.shape)
 
     def probe(self, dataset: Dataset) -> Dataset:
-        """Test samples of other classes with the trigger and its label: accuracy on them is the attack's success."""
+        """Return test samples of other classes with trigger and target label; accuracy on them is attack success."""
         others = dataset.test_y != self.target
         stamped = self.stamp(dataset.test_x[others])
         labels = np.full(len(stamped), self.target, np.int32)
@@ -58,7 +58,7 @@ class Trigger:
 
 
 def mislabelled(bank: Bank, nodes: Iterable[int], classes: int) -> Bank:
-    """The samples of some nodes under the label classes − 1 − c in place of c."""
+    """Relabel the samples of some nodes from class c to classes − 1 − c."""
     y = bank.y.copy()
     for node in nodes:
         real = bank.mask[node]
@@ -67,7 +67,7 @@ def mislabelled(bank: Bank, nodes: Iterable[int], classes: int) -> Bank:
 
 
 def triggered(bank: Bank, nodes: Iterable[int], trigger: Trigger, fraction: float) -> Bank:
-    """The first samples of some nodes, a fraction of each node's, with a trigger and its label."""
+    """Put the trigger and its label on the first samples of some nodes, a fraction of each node's."""
     x, y = bank.x.copy(), bank.y.copy()
     for node in nodes:
         count = round(fraction * int(bank.mask[node].sum()))

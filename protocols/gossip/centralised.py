@@ -1,10 +1,10 @@
-"""Training on everybody's data at one place: a yardstick, no protocol, for nobody would have to give its data away.
+"""Centralised training on pooled data: an upper bound for comparison, with no privacy claim.
 
-All samples are with node 0 when the run is built, and so is the only training; the other nodes are there to report
-the same model. An update has as many steps as a node's, and each of them takes as many samples as all nodes take
-together, in the time that one of them takes. With full batches and one step that is what D-PSGD on a loss-free
-complete graph does, up to rounding, at no cost in messages. It is no upper bound by any theorem: with batches every
-sample counts alike here, where an average of nodes' batches weighs the samples of small nodes more.
+All samples are at node 0 when the run is built, and so is all training; the other nodes only report the same model.
+An update has as many steps as a node's, each with as many samples as all nodes take together, in the virtual time of
+one node's step. With full batches and one step it equals, up to rounding, D-PSGD on a complete graph without losses,
+at no cost in messages. It is no upper bound by any theorem: with batches every sample has the same weight here,
+whereas an average of nodes' batches gives the samples of small nodes more weight.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from protocols.gossip.learner import Learner, Model
 from simulator.contract.node import Node
 
 POOL = 0
-"""The node that has all data."""
+"""Node that holds all data."""
 
 
 async def centralised(node: Node, learner: Learner, rounds: int) -> None:
-    """One node's program: ``rounds`` updates with all data at node 0, nothing at the others.
+    """Run centralised training at one node: ``rounds`` updates with all data at node 0, nothing at the others.
 
     Guarantees:
         None, and none is claimed: the data were pooled before the run began.

@@ -1,8 +1,8 @@
-"""Noise shared by pairs of neighbours (DECOR): it hides models from everybody else and cancels in their average.
+"""Noise shared by pairs of neighbours (DECOR): it hides models from all other nodes and cancels in their average.
 
 Each pair of neighbours agrees on a secret once, and on a noise vector in every round; one adds it to its model and
-the other subtracts it, before anything is sent, so the average of all models is left as it was. A neighbour that is
-down leaves its pairs' noise standing in the others.
+the other subtracts it before anything is sent, so the average of all models is unchanged. If a neighbour is down, the
+noise of its pairs remains in the other models.
 
 Source: Allouah et al. 2024 (ICML), DECOR.
 """
@@ -23,19 +23,19 @@ SETUP_ROUND = -1
 
 
 class Decor(MessageNoise):
-    """One node's side.
+    """DECOR noise at one node.
 
     Args:
-        node: whose.
-        learner: mathematics and lineage.
+        node: node that adds the noise.
+        learner: operations on models, and their lineage.
         plan: directory, identities and context of the key agreement.
-        noises: of the whole run.
+        noises: pair noise of the whole run.
 
     Guarantees:
-        Towards observers that collude with none of a node's partners, what it says has noise of covariance
-        σ_own² I + σ_pair² L, L the Laplacian of the honest nodes' links; partners know the noise they share, and who
-        colludes with so many that honest nodes fall apart leaves each part to itself. The ledger computes what is
-        left. Without noise of its own nothing bounds what the average says.
+        Towards observers that collude with none of a node's partners, its messages have noise of covariance
+        σ_own² I + σ_pair² L, L the Laplacian of the honest nodes' links. Partners know the noise they share, and
+        colluders that disconnect the honest nodes remove the noise between the parts. The ledger computes the
+        remaining protection. Without noise of its own, the privacy loss of the average is unbounded.
     """
 
     def __init__(self, node: Node, learner: Learner, plan: KeyPlan, noises: PairNoises) -> None:
@@ -50,7 +50,7 @@ class Decor(MessageNoise):
         self._known: dict[int, SignedKey] = {}
 
     def announce(self) -> None:
-        """The own key, to those whose key is not here yet."""
+        """Send the own key to neighbours whose key is still missing."""
         for peer in self._node.neighbors:
             if peer not in self._known:
                 self._send(peer, asking=True)
@@ -60,11 +60,11 @@ class Decor(MessageNoise):
         self._node.send(peer, Message(KEY, SETUP_ROUND, body, 1 + key_size_bytes()))
 
     def ready(self) -> bool:
-        """All neighbours' keys."""
+        """Return whether all neighbours' keys are known."""
         return all(peer in self._known for peer in self._node.neighbors)
 
     def take(self, delivery: Delivery) -> bool:
-        """A neighbour's key."""
+        """Store a neighbour's key; return whether the message was one."""
         if delivery.message.kind != KEY:
             return False
         try:
@@ -75,14 +75,14 @@ class Decor(MessageNoise):
             self._node.record("key_refused", owner=delivery.src, reason=str(error))
             return True
         self._known.setdefault(delivery.src, key)
-        if asking:  # whoever comes late, or back, has not heard this node's announcement
+        if asking:  # a node that starts late, or restarts, has not received this node's key
             self._send(delivery.src, asking=False)
         return True
 
     async def cover(
         self, round: int, model: Model, weights: Mapping[int, float]
     ) -> tuple[Model, Mapping[int, Model]]:
-        """The same noised model for all, the node itself included."""
+        """Return the same noised model for all neighbours and for the node itself."""
         node, terms = self._node, [(1.0, model)]
         before = self._pairs.agreements
         secrets = {peer: self._pairs.secret(self._known[peer]) for peer in weights if peer in self._known}
@@ -92,7 +92,7 @@ class Decor(MessageNoise):
             key = noise_key(secret, self._plan.context, round, pair)
             vector = self._noises.vector(node.id, peer, key, self._learner.size)
             state = self._noises.state(node, round, round, peer)
-            if node.id > peer:  # the lineage has the noise as the other end adds it
+            if node.id > peer:  # the lineage holds the noise as the other end adds it
                 state = self._learner.lineage.combine(node.now_s, node.id, round, [(-1.0, state)])
             terms.append((1.0, Model(vector, state)))
         covered = await self._learner.combine(node, round, terms)

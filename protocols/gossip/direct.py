@@ -1,4 +1,4 @@
-"""Direct exchange: every neighbour receives the model itself. The baseline, plain or with local noise (LDP)."""
+"""Direct exchange: every neighbour receives the model itself. Baseline without noise or with local noise (LDP)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from simulator.contract.node import Node
 
 
 class DirectExchange:
-    """Sends the model to every neighbour and averages what arrives in time.
+    """Sends the model to every neighbour and averages the models that arrive in time.
 
-    The weight of neighbours that are not heard falls to the node's own model, or is spread over everybody who is
-    there in proportion (``rescale``). Either way rows of the mixing matrix sum to 1, and only without losses do
-    columns. With a robust rule it decides what weights mean (:mod:`protocols.gossip.robust_mix`). Nodes that rush
-    (``late``) hear all others before they speak.
+    The weight of missing neighbours falls to the node's own model, or is spread in proportion over all models present
+    (``rescale``). Either way rows of the mixing matrix sum to 1; columns do only if no message is lost. A robust rule
+    defines its own use of weights (:mod:`protocols.gossip.robust_mix`). Rushing nodes (``late``) receive all other
+    models before they send.
 
     Guarantees:
-        None beyond the noise already in the model: every neighbour (and anybody on the link) reads it. With
+        None beyond the noise already in the model: every neighbour (and any observer of the link) reads it. With
         noise of multiplier z on every update, T updates are (√T / z)-GDP for the node's own data against any
         observer.
     """
@@ -48,10 +48,10 @@ class DirectExchange:
         self._barrier = Barrier(node, "model", timeout_s, None if noise is None else noise.take)
 
     pace = -1
-    """A model from an earlier round is as good as none to others, but hurts nobody."""
+    """An outdated model is not used by others and does no harm, so there is no round to catch up with."""
 
     async def join(self) -> None:
-        """Agree on what the noise of messages needs; without any, return at once."""
+        """Agree on what message noise needs; without message noise, return at once."""
         for _ in range(TRIES if self._noise is not None else 0):
             assert self._noise is not None
             self._noise.announce()
@@ -59,18 +59,18 @@ class DirectExchange:
                 return
 
     async def catch_up(self) -> int:
-        """Listen for one time-out."""
+        """Receive messages for one time-out."""
         return await self._barrier.catch_up()
 
     def begin(self, round: int) -> None:
-        """The model itself is the sign of life."""
+        """Send nothing: the model message itself proves liveness."""
 
     def settle(self, round: int, model: Model) -> Model:
-        """Any model can be sent."""
+        """Return the model unchanged: any model can be sent."""
         return model
 
     async def mix(self, round: int, mine: Model) -> Model:
-        """Send to all, wait for all that seem alive, average over those heard."""
+        """Send to all, wait for all neighbours considered alive, and average over the received models."""
         node = self._node
         links = node.links(round)
         message = partial(show, self._learner, "model", round)
@@ -93,4 +93,4 @@ class DirectExchange:
         return await self._learner.combine(node, round, terms)
 
     async def linger(self, rounds: int) -> None:
-        """Nobody needs this node any more: its models are all sent."""
+        """Return at once: all messages of this node have been sent."""

@@ -1,8 +1,9 @@
-"""Noise of integers in a client's update, and taking out of an opened sum what turned out to be too much of it.
+"""Integer noise in a client's update, and its removal from an opened sum where it turned out to be excess.
 
-After a sum is open the server asks its members for the seeds of surplus parts (``surplus`` → ``seeds``). A member
-answers for as many dropouts as *it* was told of when it helped to open the sum, whatever the server says. Parts whose
-seeds do not come stay in: more noise than needed, never less.
+After a sum is open the server asks its members for the seeds of excess parts (``surplus`` → ``seeds``). A member
+answers for as many dropouts as *it* was told of when it helped to open the sum, independent of the request. Parts
+without a
+received seed stay in the sum: more noise than needed, never less.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ REQUEST_BYTES = ID_BYTES + ROUND_BYTES
 
 
 class ExcessNoise:
-    """One node's noise in its sums, part by part.
+    """Removable noise of one node in its sums.
 
     Args:
-        node: whose.
-        learner: whose lineage records the noise.
-        rules: what all agree on, the encoding among it.
+        node: owner of the noise.
+        learner: writer of the lineage in which the noise is recorded.
+        rules: public parameters of all sums, the encoding among them.
     """
 
     def __init__(self, node: Node, learner: Learner, rules: Rules) -> None:
@@ -45,9 +46,9 @@ class ExcessNoise:
         return encoding.parts if isinstance(encoding, NoisedIntegers) else ()
 
     def noised(self, round: int, update: Model) -> Model:
-        """The update as it is once its words are noised.
+        """Record the noise that an update's words will receive; return the noised update.
 
-        Words are noised when they are made; in the lineage each part is a contribution of nothing but noise.
+        Words are noised when they are encoded; in the lineage each part is a contribution of noise alone.
         """
         if not any(self._parts):
             return update
@@ -61,11 +62,11 @@ class ExcessNoise:
         return Model(update.params, lineage.combine(node.now_s, node.id, round, terms))
 
     async def removed(self, round: int, asked: int, opened: Opened, pump: Pump) -> Opened:
-        """The server's part: ask for seeds, and subtract what they make.
+        """Ask for seeds at the server, and subtract the noise derived from them.
 
         Args:
-            round: of the sum.
-            asked: how many members were asked to take part.
+            round: round of the sum.
+            asked: number of members asked to take part.
             opened: the sum.
             pump: handles messages meanwhile.
         """
@@ -88,13 +89,13 @@ class ExcessNoise:
         return opened._replace(value=value, removed=tuple(removed))
 
     def handle(self, delivery: Delivery, asked: int, included: tuple[int, ...] | None) -> None:
-        """Take in a request or an answer.
+        """Handle a request or an answer.
 
         Args:
             delivery: the message.
-            asked: how many members take part in a sum.
-            included: whose vectors are in the sum of the message's round, as this member was told; None if it did
-                not help to open it.
+            asked: number of members that take part in a sum.
+            included: members in the sum of the message's round, as announced to this member; None if it did not
+                help to open it.
         """
         src, message = delivery.src, delivery.message
         if message.kind == SEEDS:

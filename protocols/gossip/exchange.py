@@ -1,4 +1,4 @@
-"""What a synchronous gossip protocol asks of the way models are exchanged."""
+"""Interface between a synchronous gossip protocol and its exchange of models."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from simulator.contract.node import Node
 
 
 class Exchange(Protocol):
-    """One node's side of the exchange; a new one for every life of the node."""
+    """Exchange of models at one node; a new instance after every restart."""
 
     async def join(self) -> None:
-        """Whatever must happen before the first round (agreeing on keys, say)."""
+        """Prepare for the first round (key agreement, for example)."""
         ...
 
     async def catch_up(self) -> int:
-        """After an outage: listen, and return the round the neighbours are in (−1 for silence)."""
+        """Receive messages after an outage, and return the round the neighbours are in (−1 if none is known)."""
         ...
 
     @property
     def pace(self) -> int:
-        """The round a node must not fall behind, where only nodes in step can mix; −1 otherwise, and for silence."""
+        """Return the round a node must keep up with, if only nodes in step can mix; otherwise, or if unknown, −1."""
         ...
 
     def begin(self, round: int) -> None:
@@ -34,11 +34,11 @@ class Exchange(Protocol):
         ...
 
     def settle(self, round: int, model: Model) -> Model:
-        """The model as local updates may start from it, where what is offered must be in a range known before."""
+        """Return the model as local updates may start from it: within the public range, where there is one."""
         ...
 
     async def linger(self, rounds: int) -> None:
-        """After the last round: serve neighbours that are still behind, for a bounded time."""
+        """Serve neighbours that are still behind after the last round, for a bounded time."""
         ...
 
 

@@ -1,24 +1,24 @@
-"""Federated averaging: up and down a star, or a tree of aggregators.
+"""Federated averaging on a star, or on a tree of aggregators.
 
-On a star (FedAvg, McMahan et al. 2017, arXiv 1602.05629) node 0 is the server; it may hold data like everybody else.
-A baseline for gossip: it has one point where everything meets, which sees every client's update and whose crash
-stops the run until it is back. On a tree (HierFAVG, Liu et al. 2020, arXiv 1905.06641) aggregators average their
-leaves often, the root everybody now and then; on deeper trees every further level averages ``global_every`` times
-more rarely. A result counts by what is in it: the nodes, or the samples, that its average holds.
+On a star (FedAvg, McMahan et al. 2017, arXiv 1602.05629) node 0 is the server; it may hold data like any other node.
+It is a baseline for gossip with a central point, which sees every client's update and whose crash stops the run until
+it restarts. On a tree (HierFAVG, Liu et al. 2020, arXiv 1905.06641) aggregators average their leaves often, the root
+all nodes less often; on deeper trees every further level averages ``global_every`` times less often. The weight of a
+result is the number of nodes, or of samples, in its average.
 
 A local update moves a model by a fixed public factor times the *sum* of gradients over a node's samples. With one
 update between averages (``mix_every = 1``) equal weights therefore already follow the gradient over all samples;
-weights by samples count those with much data twice then, and are meant for updates that are normalised per sample.
+weights by samples would then count large nodes twice, and are meant for updates that are normalised per sample.
 
 Every inner node asks its children to train from its model, waits for their results and averages them. One exchange
 with its children is a *cycle*. The cycle of the nodes just above the leaves takes ``mix_every`` local updates; that
 of a node one level further up holds ``global_every`` cycles of the level below, and so on. A *round* is one local
-update, so a cycle of n rounds is asked for as "n rounds from round r", and every node knows which rounds it has used.
+update, so a cycle of n rounds is requested as "n rounds from round r", and every node knows which rounds it has used.
 
-Losses and crashes. A child that does not answer in time is left out of that cycle, and one silent for three waits
-is not waited for until it is heard again. A request that is lost costs one child one cycle. After the last cycle
-the final model goes down the tree and is repeated until it is confirmed, three times at most. A node that hears
-nothing from above for longer than the rest of the run could take gives up and keeps what it has.
+Losses and crashes. A child that does not answer in time is left out of that cycle, and one silent for three waits is
+not waited for until it sends again. A lost request costs one child one cycle. After the last cycle the final model
+goes down the tree and is repeated until it is confirmed, three times at most. A node that receives nothing from above
+for longer than the rest of the run could take stops and keeps its model.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from protocols.privacy.adaptive_clip import BIT, CLIP
 from simulator.contract.node import Delivery, Message, Node
 
 ROOT = 0
-"""The node at the top."""
+"""Node at the top."""
 TASK, RESULT, FINAL, DONE = "task", "result", "final", "done"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A node's place in the tree.
+    """Position of a node in the tree.
 
     Args:
-        parent: whom it works for; None for the root.
-        children: who works for it.
-        height: hops to the furthest leaf below it; 0 for a leaf.
+        parent: node whose requests it answers; None for the root.
+        children: nodes whose results it averages.
+        height: number of hops to the furthest leaf below it; 0 for a leaf.
     """
 
     parent: int | None
@@ -57,17 +57,17 @@ class Place:
 
 @dataclass(frozen=True)
 class FederationPlan:
-    """What all nodes agree on before the run.
+    """Public parameters agreed on by all nodes before the run.
 
     Args:
-        places: of every node.
+        places: positions of all nodes.
         rounds: local updates of a node that is always asked.
         mix_every: local updates between two averages just above the leaves.
         global_every: cycles of one level in a cycle of the next.
-        participation: fraction of its children that a node asks in each cycle, at least one; drawn afresh.
+        participation: fraction of its children that a node asks in each cycle, at least one; drawn anew every cycle.
         shares: public weight of each node's result (all 1, or the number of its samples).
         inner_train: whether nodes with children train on their own data too.
-        timeout_s: how long the nodes just above the leaves wait for results after they have made their own.
+        timeout_s: time the nodes just above the leaves wait for results after their own, seconds.
     """
 
     places: Sequence[Place]
@@ -81,23 +81,23 @@ class FederationPlan:
     robust: RobustMix | None = None
 
     def span(self, height: int) -> int:
-        """Rounds in one cycle of a node of that height."""
+        """Return the rounds in one cycle of a node of that height."""
         return self.mix_every * int(self.global_every ** max(0, height - 1))
 
     def wait_s(self, height: int) -> float:
-        """How long a node of that height waits for results: children that wait themselves are given the time."""
+        """Return how long a node of that height waits for results, seconds, the waits of its children included."""
         return self.timeout_s * int((1 + self.global_every) ** max(0, height - 1))
 
 
 async def fedavg(node: Node, learner: Learner, plan: FederationPlan) -> None:
     """Run federated averaging at one node; the tree of ``plan`` has one level below its root.
 
-    A client reports the last model the server sent to it, not the one it is working on.
+    A client reports the last model received from the server, not the one it is training.
 
     Guarantees:
         The server reads every client's model, clients read the server's. With noise of multiplier z on each of T
         updates, a node's data are protected with (√T / z)-GDP against any observer; a client that is asked less often
-        loses less, and sampling of clients is not counted as amplification.
+        loses less, and sampling of clients is not credited as amplification.
     """
     await Member(node, learner, plan).run()
 
@@ -105,17 +105,17 @@ async def fedavg(node: Node, learner: Learner, plan: FederationPlan) -> None:
 async def hierarchical(node: Node, learner: Learner, plan: FederationPlan) -> None:
     """Run hierarchical federated averaging at one node.
 
-    Leaves report the last model their aggregator sent, aggregators and the root what they averaged last.
+    Leaves report the last model received from their aggregator, aggregators and the root their last average.
 
     Guarantees:
-        An aggregator reads the models of those just below it, and everybody the model from above. With noise of
+        An aggregator reads the models of its children, and all nodes the model from above. With noise of
         multiplier z on each of T updates, a node's data are protected with (√T / z)-GDP against any observer.
     """
     await Member(node, learner, plan).run()
 
 
 class Member:
-    """One life of one node of the tree. The disk holds the model and the first round that is not used yet."""
+    """Federated averaging at one node, from one start or restart to the next; disk: model, first unused round."""
 
     def __init__(self, node: Node, learner: Learner, plan: FederationPlan) -> None:
         self._node = node
@@ -126,7 +126,7 @@ class Member:
         self._peers = Peers(node, self._wait_s)
         self._model: Model = node.disk.get("model", learner.start)
         self.round: int = node.disk.get("round", 0)
-        """The first round that this node has not used."""
+        """Return the first round that this node has not used."""
         self._task: Message | None = None
         self._final: Message | None = None
         self._asked: tuple[int, ...] = ()
@@ -135,7 +135,7 @@ class Member:
         self._confirmed: set[int] = set()
 
     async def run(self) -> None:
-        """All rounds: the root leads, everybody else follows."""
+        """Run all rounds: the root starts cycles, all other nodes answer requests."""
         if self._node.disk.get("over"):
             return
         if self._place.parent is None:
@@ -149,7 +149,7 @@ class Member:
         self._node.record("finished", rounds=self._plan.rounds)
 
     async def _follow(self, parent: int) -> None:
-        """Do what the parent asks until it says that it is over, or has been silent for too long."""
+        """Answer the parent's requests until it ends the run, or has been silent for too long."""
         node = self._node
         while True:
             heard_s = node.disk.setdefault("heard_s", node.now_s)
@@ -171,24 +171,24 @@ class Member:
             await self._report(parent, first, model, result, weight)
 
     def _received(self, model: Model, round: int) -> Model:
-        """The parent's model as work on it begins."""
+        """Return the parent's model as local training starts from it."""
         return model
 
     async def _report(self, parent: int, round: int, start: Model, result: Model, weight: float) -> None:
-        """Tell the parent what came of its task."""
+        """Send the result of a request to the parent."""
         said: Model = self._node.outgoing(result, to=parent, round=round)
         bit = () if self._learner.adaptive is None else (self._node.disk[BIT],)
         self._node.send(parent, show(self._learner, RESULT, round, [said], (weight, *bit)))
 
     def _silence_s(self) -> float:
-        """How long the parent may be silent: as long as the rest of the run could take."""
+        """Return the longest silence of the parent before the node stops: the rest of the run, seconds."""
         plan = self._plan
         height = plan.places[ROOT].height
         cycles = -(-(plan.rounds - self.round) // plan.span(height))
         return (PATIENCE + cycles) * (plan.wait_s(height) + plan.span(height) * self._learner.step_cost_s)
 
     async def _work(self, model: Model, first: int, count: int) -> tuple[Model, float]:
-        """``count`` rounds from ``first`` on, with everybody below; the average, and the weights in it."""
+        """Run ``count`` rounds from ``first`` on in the subtree; return the average and its total weight."""
         weight = 0.0
         if not self._place.children:
             self._reserve(model, first + count)
@@ -203,7 +203,7 @@ class Member:
         return model, weight
 
     def _reserve(self, model: Model, until: int) -> None:
-        """On disk before they are used: rounds below ``until`` are never used again, and neither is their noise."""
+        """Write the used rounds to disk in advance: those below ``until``, and their noise, are never used again."""
         self._node.disk.update(model=model, round=until)
         self.round = until
 
@@ -213,7 +213,7 @@ class Member:
         return model
 
     async def _averaged(self, model: Model, first: int, count: int) -> tuple[Model, float]:
-        """One cycle: ask, train, wait, average over those heard."""
+        """Run one cycle: ask, train, wait, and average over the received results."""
         node, plan = self._node, self._plan
         self._ask(model, first, count)
         terms: list[tuple[float, Model]] = []
@@ -239,7 +239,7 @@ class Member:
     async def _compared(
         self, robust: RobustMix, round: int, before: Model, terms: Sequence[tuple[float, Model]], total: float
     ) -> Model:
-        """A rule over the results, and over the own one where this node trains too."""
+        """Apply a rule to the results, and to the own one where this node trains too."""
         said = dict(zip(sorted(self._results), terms[-len(self._results) :], strict=False))
         heard = {v: (weight / total, model) for v, (weight, model) in said.items()}
         if not self._plan.inner_train:
@@ -248,7 +248,7 @@ class Member:
         return await robust.mix(self._node, round, mine, own / total, heard)
 
     def _adapt(self, round: int) -> None:
-        """Move the clipping norm by what the results say about it."""
+        """Update the clipping norm from the bits in the results."""
         adaptive, node = self._learner.adaptive, self._node
         if adaptive is not None:
             bits = [numbers_of(message)[1] for _, message in sorted(self._results.items())]
@@ -256,7 +256,7 @@ class Member:
             node.record("clip", round=round, value=node.disk[CLIP])
 
     def _ask(self, model: Model, first: int, count: int) -> None:
-        """Send the task to those who take part in this cycle."""
+        """Send the request to the children that take part in this cycle."""
         self._cycle, self._results = first, {}
         self._asked = self._participants(first)
         self._peers.meet(self._asked)
@@ -274,13 +274,13 @@ class Member:
         return tuple(sorted(children[i] for i in drawn.tolist()))
 
     def _know(self, model: Model, round: int) -> None:
-        """This is the model that the node has got from above, or averaged itself."""
+        """Store the model received from above, or averaged here."""
         self._model = model
         self._node.disk["model"] = model
         self._node.record("model", round=round, value=model.params)
 
     async def _close(self) -> None:
-        """Send the final model down until all children have confirmed it."""
+        """Send the final model down until all children have confirmed it, or three times."""
         node, rounds = self._node, self._plan.rounds
         message = partial(show, self._learner, FINAL, rounds)
         for _ in range(PATIENCE):

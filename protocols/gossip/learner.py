@@ -1,4 +1,4 @@
-"""A node's model on its way through a protocol: local updates and mixing, each recorded in the lineage."""
+"""Local updates and mixing of a node's model, each recorded in the lineage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from protocols.privacy.adaptive_clip import BIT, AdaptiveClip
-from protocols.privacy.bands import remember
+from protocols.privacy.bands import correlate
 from protocols.privacy.lineage import ORIGIN, Lineage
 from simulator.contract.compute import Handle, Vector
 from simulator.contract.node import Node
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from protocols.learning.schedules import Schedule
 
 VALUE_BYTES = 4
-"""A parameter travels as one 32-bit number, masked or not."""
+"""Bytes of a parameter: one 32-bit number, masked or not."""
 OPTIMISER = "optimizer"
-"""Where a node's disk holds the state of its optimiser, and what that is in the lineage."""
+"""Keys on a node's disk for the state of its optimiser, and its number in the lineage."""
 
 CONTRIBUTED, SPENT = "contributed", "spent"
-"""Where a disk counts noised sums, and notes that no more are allowed."""
+"""Keys on a node's disk for the count of noised sums, and for the note that no more are allowed."""
 
 
 class Model(NamedTuple):
-    """Parameters, and the lineage state they are.
+    """Parameters and their state in the lineage.
 
     Args:
-        params: handle or vector of all parameters, and of the optimiser's state behind them if that travels.
-        state: what they are as a combination of contributions.
+        params: handle or vector of all parameters, followed by the optimiser's state if that is sent too.
+        state: number of the lineage state that describes them as a combination of contributions.
 
     Example:
         >>> sv.Model(params=[0.5, 1.0], state=0).params
@@ -46,10 +46,10 @@ class Model(NamedTuple):
 
 @dataclass(frozen=True)
 class Learner:
-    """How every node of a run trains.
+    """Training at every node of a run.
 
     Args:
-        operations: the run's model mathematics.
+        operations: operations on models, compiled once per run.
         lineage: the run's record of releases.
         start: the public initial model, the same on every node.
         gain: the public factor between a clipped sum and a model update: step / divisor, or 1 where whole updates
@@ -58,16 +58,16 @@ class Learner:
         sensitivity: largest norm of one unit's contribution to a clipped sum (inf without clipping).
         step_cost_s: virtual seconds of one local update.
         schedule: step sizes, where they change; ``gain`` is then that of a step of size 1 times the largest.
-        adaptive: how the clipping norm of whole updates follows their norms; None: it stays.
-        bands: coefficients of noise that remembers earlier rounds; None: every draw is its own.
-        allowance: per node, how many noised sums it may contribute, over all its lives; None: any number.
+        adaptive: update rule of the clipping norm of whole updates; None: it is constant.
+        bands: coefficients of noise correlated across rounds; None: independent draws.
+        allowance: per node, how many noised sums it may contribute, restarts included; None: any number.
 
     Guarantees:
-        Each local update draws its noise once, from the stream (node, "noise", round), before anything of
-        it is sent; every receiver in that round sees the same draw. An update of several clipped steps has noise of
+        Each local update draws its noise once, from the stream (node, "noise", round), before anything of it is
+        sent; every receiver in that round sees the same draw. An update of several clipped steps has noise of
         its own in each of them. Every clipped sum is in the lineage with its noise; what is no linear function of
-        them (momentum, Adam, weight decay, a proximal pull, what remembers earlier updates) is recorded as opaque,
-        which leaves the local bound.
+        them (momentum, Adam, weight decay, a proximal term, terms from earlier updates) is recorded as opaque,
+        for which only the local bound is claimed.
 
     Example:
         >>> async def program(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
@@ -94,11 +94,11 @@ class Learner:
 
     @cached_property
     def size(self) -> int:
-        """Elements of what travels: the parameters, and the optimiser's state if that does."""
+        """Return the elements that are sent: the parameters, and the optimiser's state if it is sent too."""
         return int(self.start.params.size)
 
     def noise(self, node: int, rng: np.random.Generator) -> Vector:
-        """One update's draw of a node's noise, (d,) or (contributions, d)."""
+        """Draw a node's noise for one update, (d,) or (contributions, d)."""
         count, size = self.operations.recipe.contributions, self.operations.task.size
         drawn = rng.standard_normal((count, size) if count > 1 else size, dtype=np.float32)
         return drawn * np.float32(self.sigma[node])
@@ -128,12 +128,12 @@ class Learner:
             inputs.append(self._kept(node)[0])
             size += recipe.optimiser.state_size(size)
         inputs.append(node.id)
-        remembered = None
+        correlated = None
         if recipe.noised:
             noise = self.noise(node.id, node.rng("noise", round))
             if self.bands is not None:
-                remembered = remember(node, self.lineage, round, self.bands, noise, self.sigma[node.id])
-                noise = remembered.vector
+                correlated = correlate(node, self.lineage, round, self.bands, noise, self.sigma[node.id])
+                noise = correlated.vector
             if self.adaptive is not None:
                 own = self.adaptive.update_multiplier / self.adaptive.multiplier
                 noise = noise * np.float32(self._grown(node) * own)
@@ -149,17 +149,17 @@ class Learner:
         if self.adaptive is not None:
             node.disk[BIT] = self.adaptive.bit(node, round, bool(node.read(params)[-1] > 0.5))
             params = await node.compute(operations.head(self.size), params, size=self.size)
-        source = None if remembered is None else remembered.state
+        source = None if correlated is None else correlated.state
         return await self._updated(node, round, params, before, source)
 
     async def combine(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:
-        """The weighted sum of models."""
+        """Compute the weighted sum of models."""
         inputs = await self._summands(node, terms)
         params = await node.compute(self.operations.combine(len(inputs) - 1), *inputs, size=self.size)
         return Model(params, self._mixed(node, round, terms))
 
     def _spent(self, node: Node, round: int) -> bool:
-        """Whether another update would be more than the node may contribute; counts it if not."""
+        """Return whether another update would exceed the node's allowance; otherwise count it."""
         if self.allowance is None:
             return False
         made = node.disk.get(CONTRIBUTED, 0) + self.operations.recipe.contributions
@@ -172,7 +172,7 @@ class Learner:
         return False
 
     def _grown(self, node: Node) -> float:
-        """The clipping norm over that of the start."""
+        """Return the clipping norm relative to the initial one."""
         return 1.0 if self.adaptive is None else self.adaptive.norm(node) / self.adaptive.initial
 
     def _mixed(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> int:
@@ -181,11 +181,11 @@ class Learner:
     async def _updated(
         self, node: Node, round: int, params: Handle, before: int, noise: int | None = None
     ) -> Model:
-        """The model after an update, in the lineage; what the node keeps of it goes to its disk."""
+        """Record an update in the lineage, keep its local state on disk, and return the model."""
         recipe, lineage, now_s = self.operations.recipe, self.lineage, node.now_s
         state, sensitivity = before, self.sensitivity
         sigma = self.sigma[node.id] if noise is None else 0.0
-        if self.adaptive is not None:  # the update and its bit together are what one release of this noise is
+        if self.adaptive is not None:  # the update and its bit together equal one release with this noise
             sigma, sensitivity = sigma * self._grown(node), sensitivity * self._grown(node)
         for gain in self._gains(round):
             state = lineage.contribute(
@@ -201,7 +201,7 @@ class Learner:
         return Model(params, state)
 
     def _kept(self, node: Node) -> tuple[Handle | Vector, int]:
-        """The state of the node's optimiser, behind as many elements as there are parameters."""
+        """Return the state of the node's optimiser, after as many elements as there are parameters."""
         if OPTIMISER not in node.disk:
             size, optimiser = self.operations.task.size, self.operations.recipe.optimiser
             fresh = np.concatenate([np.zeros(size, np.float32), optimiser.fresh(size)])
@@ -210,7 +210,7 @@ class Learner:
         return kept
 
     def _rates(self, round: int) -> list[float]:
-        """Step sizes of a round's local steps."""
+        """Return the step sizes of a round's local steps."""
         steps = self.operations.recipe.steps
         if self.schedule is None:
             return [self.operations.rate] * steps
@@ -225,7 +225,7 @@ class Learner:
         return [rate / self.operations.divisor for rate in self._rates(round)]
 
     async def _summands(self, node: Node, terms: Sequence[tuple[float, Model]]) -> list[Any]:
-        """The vectors of a weighted sum, then the tuple of their weights; of a long sum, partial sums."""
+        """Return the vectors of a weighted sum, then the tuple of weights; partial sums for many terms."""
         vectors: list[Any] = [model.params for _, model in terms]
         weights = [weight for weight, _ in terms]
         operations = self.operations

@@ -1,4 +1,4 @@
-"""Training alone: every node makes its local updates and says nothing. What gossip has to be better than."""
+"""Training alone: every node makes its local updates and sends nothing. Lower baseline for gossip."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from simulator.contract.node import Node
 
 
 async def local(node: Node, learner: Learner, rounds: int) -> None:
-    """One node's program: ``rounds`` local updates, one after another.
+    """Run local training at one node: ``rounds`` local updates, one after another.
 
     Guarantees:
-        Nothing is sent, so nobody learns anything; this says nothing about publishing the models afterwards.
+        Nothing is sent, so no node learns anything; publishing the models afterwards is not covered.
     """
     model: Model = node.disk.get("model", learner.start)
     for round in range(node.disk.get("round", 0), rounds):

@@ -1,4 +1,4 @@
-"""Noise that a node adds to its model when neighbours are to see it, beside that of its updates."""
+"""Noise added to the models that neighbours see, in addition to the noise of updates."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from simulator.contract.node import Delivery, Node
 
 
 class MessageNoise(ABC):
-    """One node's side; a new one for every life of the node."""
+    """Message noise at one node; a new instance after every restart."""
 
     def announce(self) -> None:
-        """Tell the neighbours what they need to know before the first round."""
+        """Send the neighbours what they need before the first round."""
         return
 
     def ready(self) -> bool:
-        """Whether all of them have."""
+        """Return whether all neighbours have done so."""
         return True
 
     def take(self, delivery: Delivery) -> bool:
-        """Whether a message was one of those; takes it in."""
+        """Handle such a message; return whether it was one."""
         return False
 
     @abstractmethod
     async def cover(
         self, round: int, model: Model, weights: Mapping[int, float]
     ) -> tuple[Model, Mapping[int, Model]]:
-        """What the node itself goes on with, and what each neighbour sees.
+        """Return the model the node continues with, and the model that each neighbour sees.
 
         Args:
-            round: of the mix.
-            model: after the local update.
-            weights: with which each neighbour takes it.
+            round: round of the mix.
+            model: model after the local update.
+            weights: mixing weight of the model at each neighbour.
         """
 
 

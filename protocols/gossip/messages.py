@@ -1,4 +1,4 @@
-"""Messages that show models: what they hold, how large they are, and what their receiver learns."""
+"""Messages that carry models: content, size, and lineage tag."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from protocols.privacy.lineage import Visible
 from simulator.contract.node import Message, Node
 
 HEADER_BYTES = 8
-"""Round and element count; all there is to a message without a model."""
+"""Bytes of round and element count, the whole content of a message without a model."""
 NUMBER_BYTES = 8
-"""A public number that travels beside a model: a count, a weight."""
+"""Bytes of a public number sent with a model: a count, a weight."""
 
 
 def show(
     learner: Learner, kind: str, round: int, models: Sequence[Model], numbers: Sequence[float] = ()
 ) -> Message:
-    """A message that shows models, with public numbers beside them.
+    """Make a message that carries models, with public numbers beside them.
 
     Its body is the parameters alone if there is one model and no number, and a tuple of both otherwise. The
-    numbers must not depend on data: they are in no ledger. (The one that does, the noised bit of adaptive clipping,
-    is paid for by its update's contribution.)
+    numbers must not depend on data: no ledger accounts for them. (The one that does, the noised bit of adaptive
+        clipping,
+    is accounted with its update's contribution.)
     """
     size = HEADER_BYTES + VALUE_BYTES * learner.size * len(models) + NUMBER_BYTES * len(numbers)
     if len(models) == 1:
@@ -35,12 +36,12 @@ def show(
 
 
 def call(kind: str, round: int) -> Message:
-    """A message that shows nothing."""
+    """Make a message without a model."""
     return Message(kind, round, None, HEADER_BYTES)
 
 
 def shown(message: Message) -> tuple[Model, ...]:
-    """The models in a message made by :func:`show`."""
+    """Return the models in a message made by :func:`show`."""
     body, release = message.body, message.release
     if not isinstance(release, tuple):
         return (Model(body[0] if isinstance(body, tuple) else body, release.state),)
@@ -48,7 +49,7 @@ def shown(message: Message) -> tuple[Model, ...]:
 
 
 def numbers_of(message: Message) -> tuple[Any, ...]:
-    """The public numbers in a message made by :func:`show`."""
+    """Return the public numbers in a message made by :func:`show`."""
     if not isinstance(message.body, tuple):
         return ()
     shows = len(message.release) if isinstance(message.release, tuple) else 1
@@ -62,14 +63,14 @@ def tell(
     models: Sequence[Model],
     message: Callable[[Sequence[Model]], Message],
 ) -> None:
-    """Say the same models to several neighbours, or what a Byzantine node says in their place to each.
+    """Send the same models to several neighbours, or a Byzantine node's substitute to each of them.
 
     Args:
         node: the sender.
         peers: receivers.
-        round: as in the message.
-        models: what the protocol has to say.
-        message: makes the message of what is said.
+        round: round of the message.
+        models: models the protocol sends.
+        message: makes the message from the models.
     """
     said = {peer: [node.outgoing(model, to=peer, round=round) for model in models] for peer in peers}
     claims = chain.from_iterable(zip(claimed, models, strict=True) for claimed in said.values())

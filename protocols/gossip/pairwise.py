@@ -1,20 +1,22 @@
-"""AD-PSGD: asynchronous decentralised SGD by pairwise averaging, with gradients computed while models travel.
+"""AD-PSGD: asynchronous decentralised SGD by pairwise averaging, with gradients computed during the exchange.
 
-Lian et al. 2018 (arXiv 1710.06952): whoever's clock ticks offers its model to one random neighbour and computes its
-gradient meanwhile; the two models are averaged, and the gradient, taken at the model that was offered, is applied to
-the average.
+Lian et al. 2018 (arXiv 1710.06952): at each tick a node offers its model to one random neighbour and computes its
+gradient meanwhile; the two models are averaged, and the gradient, taken at the offered model, is applied to the
+average.
 
 Averaging is done in increments. The active node offers x; the passive one answers with its model y and moves to
-y + (x − y)/2; the active one, when the answer comes, moves by (y − x)/2 from wherever it is then. The two increments
-cancel, so that the average of all models is kept exactly although nobody locks anything: offers are answered at once
-whatever else a node is waiting for, so there is no cycle of nodes that wait for one another, and a node may serve any
-number of offers while its own is open. Without such overlaps this is the atomic average of the paper.
+y + (x − y)/2; the active one, when the answer comes, moves its current model by (y − x)/2. The two increments cancel,
+so
+the average of all models is preserved exactly without locks: offers are answered at once while a node waits for its
+    own
+answer, so there is no cycle of waiting nodes, and a node may serve any number of offers while its own is open.
+Without such overlaps this is the atomic average of the paper.
 
 Losses. A lost offer changes nothing. A lost answer, or one that comes after its node has made another offer, leaves
-the passive side moved and the active one not: the average of all models drifts by (x − y)/(2n). Either way the active
-node has no answer, and cannot tell which it was; it records ``unanswered``. Drifts have no preferred direction, as
-either side may have been the active one, but they are not undone. A node that crashes takes its model of that moment
-back up from its disk, so that exchanges on the way at a crash drift in the same manner.
+only the passive side moved: the average of all models drifts by (x − y)/(2n). In both cases the active node has no
+answer and cannot tell them apart; it records ``unanswered``. Drifts have no preferred direction, as either side may
+be the active one, but they are not undone. A node that crashes restarts with its model on disk, so exchanges in
+progress at a crash cause the same drift.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ OFFER, ANSWER = "offer", "answer"
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """An offer without an answer yet."""
+    """Offer without an answer yet."""
 
     peer: int
     round: int
@@ -40,24 +42,25 @@ class _Open:
 
 
 async def pairwise(node: Node, learner: Learner, rounds: int, period_s: float, timeout_s: float) -> None:
-    """One node's program: ``rounds`` local updates, one about every ``period_s`` seconds.
+    """Run AD-PSGD at one node: ``rounds`` local updates, one about every ``period_s`` seconds.
 
     Args:
-        node: this node.
-        learner: how it trains.
+        node: the node.
+        learner: local training and lineage.
         rounds: local updates of each node.
-        period_s: seconds between them, on average, besides the wait for an answer.
-        timeout_s: longest wait for an answer after the local update.
+        period_s: mean seconds between them, besides the wait for an answer.
+        timeout_s: longest wait for an answer after the local update, seconds.
 
     Guarantees:
-        Partners read the model: offers before the local update, answers as it is then. With noise of multiplier z on
+        Partners read the model: offers before the local update, answers with the current model. With noise of
+        multiplier z on
         each of T updates, the node's data are protected with (√T / z)-GDP against any observer.
     """
     await _Pairwise(node, learner, timeout_s).run(rounds, period_s)
 
 
 class _Pairwise:
-    """One life of one node. The disk has every change of the model, and the next round before one begins."""
+    """AD-PSGD at one node from one start to the next; disk: each change of the model, the next round in advance."""
 
     def __init__(self, node: Node, learner: Learner, timeout_s: float) -> None:
         self._node = node
@@ -69,7 +72,7 @@ class _Pairwise:
         self._once = Once()
 
     async def run(self, rounds: int, period_s: float) -> None:
-        """All rounds, from where the disk says."""
+        """Run all remaining rounds, starting from the state on disk."""
         node = self._node
         while (round := self._round) < rounds:
             tick, pick = draws(node, "pairwise", round, 2)
@@ -116,7 +119,7 @@ class _Pairwise:
                 self._keep(await self._learner.combine(node, self._round, terms))
                 node.record("averaged", round=message.round, active=True)
         elif src in node.links(message.round).to and self._once.first(src, message.round):
-            # Where links change with time the way back may be gone; then nobody moves.
+            # With changing links the link back may no longer exist; then neither side moves.
             node.send(src, self._message(ANSWER, message.round, src))
             terms = [(0.5, self._model), (0.5, other)]
             self._keep(await self._learner.combine(node, self._round, terms))

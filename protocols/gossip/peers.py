@@ -1,4 +1,4 @@
-"""What a node knows about how far its neighbours are, from the messages it received and nothing else."""
+"""Progress of neighbours, as known from received messages alone."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from simulator.contract.node import Delivery, Message, Node
 
 PATIENCE = 3
-"""A neighbour silent for this many time-outs is taken to be down."""
+"""Number of time-outs of silence after which a neighbour is taken to be down."""
 REMEMBERED_ROUNDS = 64
-"""Of each sender, messages this much older than its newest one are taken for repetitions."""
+"""Age, relative to a sender's newest message, from which its messages are taken for repetitions."""
 
 
 class Peers:
-    """How far each neighbour is, and who has been silent for so long that it is not waited for.
+    """Progress of each neighbour, and which ones are no longer waited for.
 
-    Whoever is slow is waited for, at most one time-out a round; whoever is silent for ``PATIENCE`` time-outs is
-    no longer waited for until it is heard again. A dead neighbour therefore costs a bounded time once, and a node
-    that finds itself ahead slows down instead of running away. Where links change, silence counts only while
-    there is a link.
+    A slow neighbour is waited for, at most one time-out a round; one silent for ``PATIENCE`` time-outs is no longer
+    waited for until it sends again. A crashed neighbour therefore costs a bounded time once, and a node ahead of the
+    others slows down to their pace. With changing links, silence counts only while there is a link.
     """
 
     def __init__(self, node: Node, timeout_s: float) -> None:
@@ -30,7 +29,7 @@ class Peers:
         self._silent_s: dict[int, float] = {}
 
     def meet(self, peers: Iterable[int]) -> None:
-        """These are the neighbours now; nobody's silence counts while it is none."""
+        """Set the current neighbours; silence counts only while a node is one of them."""
         if peers is self._linked:
             return
         now_s = self._node.now_s
@@ -43,47 +42,47 @@ class Peers:
         self._linked = peers
 
     def heard(self, src: int, round: int) -> None:
-        """Any message from ``src`` of ``round`` is a sign of life."""
+        """Note a message from ``src`` of ``round``; a message of any kind proves liveness."""
         self._round[src] = max(self._round.get(src, -1), round)
         self._heard_s[src] = self._node.now_s
         self._silent_s.pop(src, None)
 
     def round_of(self, peer: int) -> int:
-        """The highest round heard from a neighbour; −1 before the first message."""
+        """Return the highest round received from a neighbour; −1 before the first message."""
         return self._round[peer]
 
     @property
     def alive(self) -> frozenset[int]:
-        """Neighbours that were heard recently enough to be waited for, and that no failure detector suspects."""
+        """Return neighbours heard from recently enough to be waited for, and not suspected by a failure detector."""
         return frozenset(self.alive_of(tuple(self._heard_s)))
 
     def alive_of(self, peers: Sequence[int]) -> list[int]:
-        """Those of ``peers`` that are alive, in their order."""
+        """Return those of ``peers`` that are alive, in their order."""
         since_s, suspects = self._node.now_s - self._patience_s, self._node.suspects
         heard_s = self._heard_s
         return [v for v in peers if v in heard_s and heard_s[v] >= since_s and v not in suspects]
 
     def awaited(self, round: int) -> frozenset[int]:
-        """Those alive that have given no sign of ``round`` or a later one yet."""
+        """Return the alive neighbours from which nothing of ``round`` or a later one has arrived."""
         return frozenset(v for v in self.alive if self._round[v] < round)
 
     @property
     def typical_round(self) -> int:
-        """The median of the rounds heard from neighbours, the lower one of two; −1 for silence."""
+        """Return the median of the rounds received from neighbours, the lower of two; −1 if there are none."""
         rounds = sorted(r for r in self._round.values() if r >= 0)
         return rounds[(len(rounds) - 1) // 2] if rounds else -1
 
 
 class Barrier:
-    """One message of each neighbour per round: waits for those who seem alive, keeps what comes early or late.
+    """Local barrier: one message of each neighbour per round; waits for alive ones, keeps early and late messages.
 
     A later message may overtake one of this round, so only the message itself ends the wait for it.
 
     Args:
-        node: whose neighbours.
-        kind: of the messages; any other kind is a sign of life and nothing else.
-        timeout_s: how long a round waits at most.
-        take: takes in messages of other kinds, and says whether one was for it.
+        node: node that waits for its neighbours.
+        kind: kind of the messages; other kinds only prove liveness.
+        timeout_s: longest wait in a round, seconds.
+        take: handles messages of other kinds, and returns whether a message was one of them.
     """
 
     def __init__(
@@ -101,16 +100,16 @@ class Barrier:
         self._kept: dict[tuple[int, int], Message] = {}
 
     async def catch_up(self) -> int:
-        """After an outage: listen for one time-out, and return the round the neighbours are in (−1 for silence)."""
+        """Receive messages for one time-out after an outage; return the neighbours' round (−1 if none is known)."""
         await pump(self._node, self._handle, lambda: False, self._timeout_s)
         return self.peers.typical_round
 
     async def listen(self, until: Callable[[], bool]) -> bool:
-        """Handle messages until something holds; False if a time-out passed first."""
+        """Handle messages until a condition holds; return False if a time-out passed first."""
         return await pump(self._node, self._handle, until, self._timeout_s)
 
     async def wait(self, round: int, sources: Sequence[int]) -> None:
-        """Wait until everybody of ``sources`` who seems alive has been heard in ``round``, or for a time-out."""
+        """Wait until all alive nodes of ``sources`` have sent a message of ``round``, or for a time-out."""
         self.peers.meet(sources)
         await pump(
             self._node,
@@ -120,13 +119,13 @@ class Barrier:
         )
 
     async def collect(self, round: int, sources: Sequence[int]) -> dict[int, Message]:
-        """Wait; then the messages of ``round`` by source, in the order of ``sources``. Older ones are forgotten."""
+        """Wait, then return the messages of ``round`` by source, in the order of ``sources``; drop older ones."""
         self._kept = {key: message for key, message in self._kept.items() if key[0] >= round}
         await self.wait(round, sources)
         return {v: self._kept.pop((round, v)) for v in sources if (round, v) in self._kept}
 
     def take(self, round: int) -> list[tuple[int, Message]]:
-        """Take every (source, message) of ``round`` and before, late ones included, oldest first."""
+        """Remove and return every (source, message) of ``round`` and before, late ones included, oldest first."""
         keys = sorted(key for key in self._kept if key[0] <= round)
         return [(key[1], self._kept.pop(key)) for key in keys]
 
@@ -140,13 +139,13 @@ class Barrier:
 
 
 class Once:
-    """Tells messages that come for the first time from copies: a network may deliver one twice."""
+    """Filter of repeated messages: a network may deliver a message twice."""
 
     def __init__(self) -> None:
         self._seen: dict[int, set[int]] = {}
 
     def first(self, src: int, round: int) -> bool:
-        """Whether this is the first message of ``round`` from ``src``; what is very old counts as seen."""
+        """Return whether this is the first message of ``round`` from ``src``; very old ones count as repeated."""
         seen = self._seen.setdefault(src, set())
         newest = max(seen, default=round)
         if round in seen or round <= newest - REMEMBERED_ROUNDS:
@@ -161,16 +160,16 @@ class Once:
 def shares(
     weights: Mapping[int, float], heard: Iterable[int], *, rescale: bool = False
 ) -> tuple[float, dict[int, float]]:
-    """The weights of a mix of which some neighbours are missing; they sum to 1 with the own one.
+    """Return the weights of a mix with missing neighbours; with the own one they sum to 1.
 
     Args:
-        weights: of every source, as the topology has them; the own one is what they lack to 1.
-        heard: the sources that are there.
-        rescale: divide all weights by their sum, the own one included, so that what is there keeps its proportions;
-            otherwise the weight of those that are missing falls to the own model.
+        weights: of every source, from the topology; the own weight is 1 minus their sum.
+        heard: the sources whose models arrived.
+        rescale: divide all weights by their sum, the own one included, so that their proportions are kept; otherwise
+            the weight of missing neighbours falls to the own model.
 
     Returns:
-        The own weight, and those of the sources heard, in their order.
+        The own weight, and those of the sources that arrived, in their order.
     """
     there = {v: weights[v] for v in heard}
     if not rescale:
@@ -181,12 +180,12 @@ def shares(
 
 
 def draws(node: Node, purpose: str, round: int, count: int) -> list[float]:
-    """Uniform numbers in (0, 1) of one round."""
+    """Draw uniform numbers in (0, 1) for one round."""
     return [node.uniform(purpose, round, i) for i in range(count)]
 
 
 def chosen(peers: Sequence[int], u: float) -> int:
-    """One of ``peers``, uniformly, by a uniform number."""
+    """Return one of ``peers``, selected uniformly by a uniform number."""
     return peers[min(int(u * len(peers)), len(peers) - 1)]
 
 
@@ -196,7 +195,7 @@ async def pump(
     until: Callable[[], bool],
     timeout_s: float,
 ) -> bool:
-    """Handle messages until ``until()`` holds; False if ``timeout_s`` passed first."""
+    """Handle messages until ``until()`` holds; return False if ``timeout_s`` passed first."""
     deadline_s = node.now_s + timeout_s
     while not until():
         delivery = await node.receive(timeout_s=deadline_s - node.now_s)

@@ -1,22 +1,22 @@
 """Push-sum (stochastic gradient push): models and scalar weights travel together, so links may have a direction.
 
-Nedić and Olshevsky 2016 (arXiv 1406.2075), Assran et al. 2019 (arXiv 1811.10792). A node holds a mass: a vector x
-and a weight w, at the start x₀ and 1. Its model is z = x / w. Each round it takes a gradient at z, adds the step to x
-unscaled, keeps one of d + 1 equal shares of (x, w) and sends one to each of its d receivers. Nodes need to know whom
-they send to and never how many hear them; the sum of x moves by the sum of all steps and the sum of w stays n, and so
-all z approach the optimum of the plain average of losses on any strongly connected graph. Rounds are kept in step by
-the local barrier of D-PSGD; what comes late is taken in when it comes.
+Nedić and Olshevsky 2016 (arXiv 1406.2075), Assran et al. 2019 (arXiv 1811.10792). A node holds a mass: a vector x and
+a weight w, initially x₀ and 1. Its model is z = x / w. Each round it takes a gradient at z, adds the step to x
+unscaled, keeps one of d + 1 equal shares of (x, w) and sends one to each of its d receivers. Nodes know their
+receivers, but need not know how many nodes send to them; the sum of x moves by the sum of all steps and the sum of w
+stays n, so all z approach the optimum of the plain average of losses on any strongly connected graph. Rounds are
+synchronised by the local barrier of D-PSGD; late shares are added when they arrive.
 
-Losses. A lost message takes its mass with it: w shrinks, which by itself is harmless as x shrinks alike, but steps
-stay as they are and so count for more and more, 1/w of a step. ``"running-sums"`` is the remedy of Hadjicostis,
-Vaidya and Domínguez-García 2016 (IEEE Trans. Autom. Control 61(6)): a sender sends, per link, the sum of all it
-ever gave on it; the receiver takes the difference to the last sum it knew. The next message that arrives brings
-what was lost, also over crashes, as both sums are on disk. Sums are 32-bit numbers and grow with the rounds, so
-that after T rounds their rounding is about T times that of a model.
+Losses. A lost message loses its mass: w shrinks, which alone is harmless as x shrinks in proportion, but steps keep
+their size and so gain weight, 1/w of a step. ``"running-sums"`` is the remedy of Hadjicostis, Vaidya and
+Domínguez-García 2016 (IEEE Trans. Autom. Control 61(6)): a sender sends, per link, the sum of all shares it ever gave
+on it; the receiver takes the difference to the last sum it received. The next message that arrives restores what was
+lost, also over crashes, as both sums are on disk. Sums are 32-bit numbers and grow with the rounds, so after T rounds
+their rounding error is about T times that of a model.
 
-Accounting of mass. After each round a node records ``mass``: its weight, and the weights it has sent and taken in so
-far. Weights at nodes plus all that was sent minus all that was taken in is n at any time. The weight w depends on who
-sent when, never on data, and is public.
+Accounting of mass. After each round a node records ``mass``: its weight, and the weights it has sent and received so
+far. Weights at nodes plus all that was sent minus all that was received is n at any time. The weight w depends on the
+schedule of messages, never on data, and is public.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from simulator.contract.node import Message, Node
 Reliable: TypeAlias = Literal["none", "running-sums"]
 
 ROUNDING = 1e-12
-"""Sums of shares that should be 1 miss it by less."""
+"""Tolerance for sums of shares that should be 1."""
 
 
 class Mass(NamedTuple):
-    """A share of what is averaged: a vector that is ``weight`` times a model."""
+    """Share of what is averaged: a vector that is ``weight`` times a model."""
 
     model: Model
     weight: float
@@ -45,14 +45,14 @@ class Mass(NamedTuple):
 async def push_sum(
     node: Node, learner: Learner, rounds: int, timeout_s: float, reliable: Reliable = "none"
 ) -> None:
-    """One node's program.
+    """Run push-sum at one node.
 
     Args:
-        node: this node; its links may be directed and may change.
-        learner: how it trains.
+        node: the node; its links may be directed and may change.
+        learner: local training and lineage.
         rounds: local updates of each node.
-        timeout_s: longest wait for a sender in a round.
-        reliable: ``"running-sums"`` to send sums of all shares so far, which survive losses.
+        timeout_s: longest wait for a sender in a round, seconds.
+        reliable: ``"running-sums"`` to send sums of all shares so far, which recover from losses.
 
     Guarantees:
         Receivers read the share, and with the public weights the model. With noise of multiplier z on each of T
@@ -63,7 +63,7 @@ async def push_sum(
 
 
 class _PushSum:
-    """One life of one node. The disk always holds a mass that agrees with what is on record as sent and taken."""
+    """Push-sum at one node from one start to the next; the mass on disk agrees with the recorded weights."""
 
     def __init__(self, node: Node, learner: Learner, timeout_s: float, reliable: Reliable) -> None:
         disk = node.disk
@@ -80,7 +80,7 @@ class _PushSum:
         self._received: float = disk.get("received", 0.0)
 
     async def run(self, rounds: int) -> None:
-        """All rounds, from where the disk says."""
+        """Run all remaining rounds, starting from the state on disk."""
         node = self._node
         round: int = node.disk.get("round", 0)
         if self._returning:
@@ -100,11 +100,11 @@ class _PushSum:
         node.record("finished", rounds=rounds)
 
     async def _give(self, round: int, stepped: Model) -> None:
-        """Take the step, z to ``stepped``, and give every receiver its share."""
+        """Apply the step from z to ``stepped``, and send every receiver its share."""
         node, mass = self._node, self._mass
         to = self._receivers(round)
         share = 1.0 / (len(to) + 1)
-        # x + (stepped − z) with z = x / w; while w is 1 there is nothing left of x.
+        # x + (stepped − z) with z = x / w; while w is 1, x cancels.
         terms = [(share, stepped)]
         if not _is_whole(mass):
             terms.append((share * (1.0 - 1.0 / mass.weight), mass.model))
@@ -123,8 +123,8 @@ class _PushSum:
         tell(self._node, peers, round, [mass.model], message)
 
     def _receivers(self, round: int) -> tuple[int, ...]:
-        """Whom to send to: not those that should be heard too and have fallen silent, for mass would pile up
-        there."""
+        """Return the receivers, without two-way neighbours that have fallen silent, where mass would
+        accumulate."""
         links = self._node.links(round)
         self._barrier.peers.meet(links.sources)
         alive = set(self._barrier.peers.alive_of(links.to))
@@ -132,7 +132,7 @@ class _PushSum:
         return links.to if len(there) == len(links.to) else there
 
     async def _added(self, round: int, to: tuple[int, ...], part: Mass) -> dict[int, Mass]:
-        """The running sums with ``part`` on top; links with one history share one sum."""
+        """Add ``part`` to the running sums; links with the same history share one sum."""
         added: dict[int | None, Mass] = {None: part}
         sums = {}
         for peer in to:
@@ -146,7 +146,7 @@ class _PushSum:
         return sums
 
     async def _take(self, round: int) -> None:
-        """Add everything that has come, late shares included."""
+        """Add all received shares, late ones included."""
         node, held = self._node, self._mass
         terms, weight = [(1.0, held.model)], held.weight
         taken = dict(self._taken)
@@ -177,7 +177,7 @@ class _PushSum:
         node.disk.update(mass=self._mass, taken=taken, received=self._received)
 
     async def _debiased(self, round: int) -> Model:
-        """z = x / w."""
+        """Return z = x / w."""
         mass = self._mass
         if _is_whole(mass):
             return mass.model
@@ -189,12 +189,12 @@ def _mass(message: Message) -> Mass:
 
 
 def _is_whole(mass: Mass) -> bool:
-    """Whether x is z, up to rounding of the weight."""
+    """Return whether x is z, up to rounding of the weight."""
     return abs(mass.weight - 1.0) < ROUNDING
 
 
 def _alike(given: dict[int, Mass]) -> list[tuple[tuple[int, ...], Mass]]:
-    """Receivers of the same mass, together."""
+    """Group receivers of the same mass."""
     groups: dict[int, list[int]] = {}
     for peer, mass in given.items():
         groups.setdefault(mass.model.state, []).append(peer)

@@ -1,9 +1,8 @@
-"""Mixing by a robust rule in place of a weighted average: models are compared, and what stands out counts little.
+"""Mixing by a robust rule in place of a weighted average: models are compared, and outliers have little weight.
 
-A node's own model is the first of the vectors a rule sees. Rules that count wrong models by number use no weights
-of links and do not keep the average of all models, even without attacks. The weight of neighbours that are not heard
-falls to the own model. A model with a number that is not finite is replaced by the node's own before anything is
-compared.
+A node's own model is the first of the vectors given to a rule. Rules that count wrong models by number ignore link
+weights and do not preserve the average of all models, even without attacks. The weight of missing neighbours falls to
+the own model. A model with a number that is not finite is replaced by the node's own before the rule is applied.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from simulator.contract.node import Node
 
 @dataclass(frozen=True)
 class Heard:
-    """What a node compares in one mix.
+    """Input of a rule in one mix.
 
     Args:
         models: (n, d), the own one first.
         weights: (n,), mixing weights of these rows; they sum to 1.
-        honest: (n,), 1 or 0: what no real node knows, for rules with an oracle.
+        honest: (n,), 1 or 0: unknown to any real node, for rules with an oracle.
         lots: (n,), drawn by the node for this mix: their order is a random one.
-        losses: gives (n,), every model's mean loss on the node's own samples.
+        losses: returns (n,), every model's mean loss on the node's own samples.
     """
 
     models: jax.Array
@@ -46,13 +45,13 @@ Rule = Callable[[Heard], jax.Array]
 
 
 class RobustMix:
-    """The mixes of one run.
+    """Robust mixing in one run.
 
     Args:
-        learner: how nodes train; its lineage records mixes.
-        rule: what is done with the vectors.
-        least: how many it needs; a node that hears fewer keeps its own model.
-        corrupt: nodes that do not follow the protocol, for oracles.
+        learner: local training; its lineage records mixes.
+        rule: function from vectors and weights to one vector.
+        least: smallest number of models it needs; a node with fewer keeps its own model.
+        corrupt: Byzantine nodes, for oracles.
     """
 
     def __init__(self, learner: Learner, rule: Rule, least: int, corrupt: frozenset[int]) -> None:
@@ -71,13 +70,13 @@ class RobustMix:
     async def mix(
         self, node: Node, round: int, mine: Model, own: float, heard: Mapping[int, tuple[float, Model]]
     ) -> Model:
-        """The rule over the own model and those heard, each with its weight."""
+        """Apply the rule to the own model and the received ones, each with its weight."""
         return await self._over(node, round, mine, own, heard, counted=True)
 
     async def pool(
         self, node: Node, round: int, before: Model, results: Mapping[int, tuple[float, Model]]
     ) -> Model:
-        """The rule over results alone, weights summing to 1; what was there before replaces what is no number."""
+        """Apply the rule to results alone, weights summing to 1; the previous model replaces those not finite."""
         return await self._over(node, round, before, 0.0, results, counted=False)
 
     async def _over(
@@ -112,12 +111,13 @@ class RobustMix:
 
 @lru_cache(maxsize=256)
 def compared(rule: Rule, losses: Callable[..., jax.Array], counted: bool = True) -> Callable[..., jax.Array]:
-    """A rule as an operation: vectors, the own one first, weights, who is honest, lots, the node, the data bank.
+    """Make an operation of a rule: vectors, the own one first, weights, honesty, lots, the node, the data bank.
 
     Args:
-        rule: what is done.
-        losses: of models on a node's samples.
-        counted: whether the own vector is one of those compared; otherwise it only replaces what is no number.
+        rule: the rule.
+        losses: computes losses of models on a node's samples.
+        counted: whether the own vector is one of those compared; otherwise it only replaces vectors that are not
+            finite.
     """
     first = 0 if counted else 1
 

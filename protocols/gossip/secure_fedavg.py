@@ -1,13 +1,13 @@
 """Federated averaging on a star whose server opens only sums of its clients' updates.
 
-As :func:`~protocols.gossip.federation.fedavg`, but a client answers a task with ``hello`` (it is ready, and what its
-part in the sum needs) instead of a model. The server lists those who said so in time and opens Σ weight · update with
-the protocol of the scenario; an update is what a client's model has become minus what it was sent. The server's own
-update, if it trains, is added in the clear. Where the sum stays closed the model stays as it was.
+As :func:`~protocols.gossip.federation.fedavg`, but a client answers a request with ``hello`` (it is ready, with the
+data its part in the sum needs) instead of a model. The server lists the clients that did so in time and opens Σ
+weight · update with the protocol of the scenario; an update is a client's trained model minus the model it received.
+The server's own update, if it trains, is added in the clear. If the sum stays closed the model stays unchanged.
 
 Updates start from zero in every cycle, so no client can lead another's out of the range they are encoded in. A
-server that makes up its model could, by making it so large that an update is mostly rounding; clients bring what
-they are sent into the public range of honest models first.
+Byzantine server could, by sending a model so large that an update is mostly rounding; clients first bring received
+models into the public range of honest models.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from protocols.aggregation.members import participants
 from protocols.aggregation.offers import Offers
-from protocols.aggregation.session import Sessions
+from protocols.aggregation.session import NodeSums
 from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
@@ -33,17 +33,17 @@ from simulator.contract.node import Delivery, Message, Node
 async def secure_fedavg(
     node: Node, learner: Learner, plan: FederationPlan, rules: Rules, suite: Suite
 ) -> None:
-    """One node's program; the tree of ``plan`` has one level below its root.
+    """Run secure federated averaging at one node; the tree of ``plan`` has one level below its root.
 
     Guarantees:
         Towards the server, those of the suite for every sum. Clients read the server's model, from which each sum
-        follows up to a public factor: what a sum says, it says to everybody.
+        follows up to a public factor: every sum is known to all nodes.
     """
     await SecureMember(node, learner, plan, rules, suite).run()
 
 
 class SecureMember(Member):
-    """One life of one node of the star."""
+    """Secure federated averaging at one node of the star, from one start or restart to the next."""
 
     def __init__(
         self, node: Node, learner: Learner, plan: FederationPlan, rules: Rules, suite: Suite
@@ -54,12 +54,12 @@ class SecureMember(Member):
         self._share = plan.shares[node.id]
         offers = Offers(node, rules.encoding, lambda: [(ROOT, self._share)], KEPT_ROUNDS)
         self._offers = offers
-        self._sessions = Sessions(node, suite, rules, offers, rules.encoding.size(learner.size))
+        self._sums = NodeSums(node, suite, rules, offers, rules.encoding.size(learner.size))
         self._ready: dict[int, Any] = {}
         self._excess = ExcessNoise(node, learner, rules)
 
     async def run(self) -> None:
-        """Agree on keys first, with those who are there; others' keys come when they do."""
+        """Agree on keys with the nodes that are up, then run; keys of other nodes are added when they arrive."""
         if self._node.disk.get("over"):
             return
         await self._suite.join(self._pump, tries=1)
@@ -68,29 +68,29 @@ class SecureMember(Member):
         await super().run()
 
     def _received(self, model: Model, round: int) -> Model:
-        """In the public range."""
+        """Return the model in the public range."""
         return settled(self._node, self._learner.lineage, self._rules.public_range, round, model)
 
     async def _pump(self, until: Callable[[], bool], timeout_s: float) -> bool:
         return await pump(self._node, self._handle, until, timeout_s)
 
     async def _report(self, parent: int, round: int, start: Model, result: Model, weight: float) -> None:
-        """Have the update ready, and say so."""
+        """Keep the update for the sum, and send ``hello``."""
         update = await self._update(round, start, result)
         update = self._excess.noised(round, update)
         self._offers.put(round, update)
-        await self._sessions.offered(round)
+        await self._sums.offered(round)
         payload, size, _ = self._suite.greeting(parent, round)
         self._node.send(parent, Message(HELLO, round, payload, HELLO_BYTES + size))
 
     def _silence_s(self) -> float:
-        """Sums take a while, too."""
+        """Return the longest silence of the server, the duration of sums included."""
         waits = (len(self._suite.steps) + 1) * self._suite.attempts
         cycles = -(-(self._plan.rounds - self.round) // self._plan.mix_every)
         return super()._silence_s() + (PATIENCE + cycles) * waits * self._rules.timeout_s
 
     async def _averaged(self, model: Model, first: int, count: int) -> tuple[Model, float]:
-        """One cycle: ask, train, wait for those who are ready, open their sum."""
+        """Run one cycle: ask, train, wait for ready clients, open their sum."""
         node, learner = self._node, self._learner
         self._ready = {}
         self._ask(model, first, count)
@@ -103,7 +103,7 @@ class SecureMember(Member):
             lambda: all(v in self._ready for v in self._peers.alive_of(self._asked)),
             self._wait_s,
         )
-        opened = await self._sessions.open_round(
+        opened = await self._sums.open_round(
             first,
             tuple(sorted(self._ready)),
             dict(self._ready),
@@ -125,7 +125,7 @@ class SecureMember(Member):
     async def _stepped(
         self, learner: Learner, round: int, model: Model, own: Model | None, opened: Opened
     ) -> tuple[Model, float]:
-        """The model, and the average of all updates."""
+        """Return the model plus the average of all updates."""
         node = self._node
         total = sum(self._plan.shares[v] for v in opened.members)
         vectors: list[Any] = [model.params, opened.value]
@@ -146,7 +146,7 @@ class SecureMember(Member):
         return Model(params, state), total
 
     async def _update(self, round: int, start: Model, result: Model) -> Model:
-        """What training has changed."""
+        """Return the change of the model by training."""
         return await self._learner.combine(self._node, round, [(1.0, result), (-1.0, start)])
 
     async def _handle(self, delivery: Delivery) -> None:
@@ -158,8 +158,8 @@ class SecureMember(Member):
             return
         if message.kind in (SURPLUS, SEEDS):
             asked = participants(self._plan.participation, len(self._node.members(ROOT)))
-            included = self._sessions.included(ROOT, message.round)
+            included = self._sums.included(ROOT, message.round)
             self._excess.handle(delivery, asked, included)
             return
         await super()._handle(delivery)
-        await self._sessions.handle(delivery)
+        await self._sums.handle(delivery)

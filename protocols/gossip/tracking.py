@@ -1,8 +1,8 @@
-"""Gradient tracking: besides its model a node mixes an estimate of everybody's average step.
+"""Gradient tracking: beside its model a node mixes an estimate of the average step of all nodes.
 
 DIGing of Nedić, Olshevsky and Shi 2017 (arXiv 1607.03218) in the adapt-then-combine form that D-PSGD has here too,
-which is NEXT of Di Lorenzo and Scutari 2016 (arXiv 1602.00591) with steps as they are. With the local step
-d = local_update(x) − x, which is −step times the gradient (clipped and noised as it is),
+which is NEXT of Di Lorenzo and Scutari 2016 (arXiv 1602.00591) with unscaled steps. With the local step
+d = local_update(x) − x, which is −step times the (clipped and noised) gradient,
 
     y_r = Σ W y_{r−1} + d_r − d_{r−1},        x_{r+1} = Σ W (x_r + y_r),        y_0 = d_0,
 
@@ -13,10 +13,11 @@ with a constant step keeps a bias when nodes hold different data. Both vectors, 
 of twice the size. One gradient a round; rounds are kept in step by the local barrier of D-PSGD. Weights have to be
 doubly stochastic.
 
-Losses. The weight of a neighbour that is not heard falls to the own x and y of that round. Rows still sum to 1; the
-sum of y does not follow the sum of d any more and is never corrected, so that what is lost biases the later steps.
-A node that returns goes on with the tracker on its disk, for the same reason: starting it anew would lose its part
-of the sum. Long runs on lossy links want a reliable transport.
+Losses. The weight of a missing neighbour falls to the own x and y of that round. Rows still sum to 1; the sum of y no
+longer equals the sum of d and is never corrected, so lost messages bias the later steps. A node that returns
+continues
+with the tracker on its disk, for the same reason: a new one would lose its part of the sum. Long runs on lossy links
+should use a reliable transport.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from simulator.contract.node import Node
 
 
 async def tracking(node: Node, learner: Learner, rounds: int, timeout_s: float) -> None:
-    """One node's program.
+    """Run gradient tracking at one node.
 
     The disk holds model, tracker, last step and the next round *before* a round begins, so a node that crashes in the
     middle never repeats a round, and with it never reuses that round's noise.
 
     Args:
-        node: this node; its links may change, their weights have to be doubly stochastic.
-        learner: how it trains.
+        node: the node; its links may change, their weights must be doubly stochastic.
+        learner: local training and lineage.
         rounds: local updates of each node.
-        timeout_s: longest wait for a neighbour in a round.
+        timeout_s: longest wait for a neighbour in a round, seconds.
 
     Guarantees:
         Neighbours read model and tracker, both linear in the noisy local updates. With noise of multiplier z on each
         of T updates, the node's data are protected with (√T / z)-GDP against any observer. The tracker carries the
-        noise of one round twice, in and out again, on its way to everybody: tracking pays for noise more than D-PSGD.
+        noise of one round twice, added and subtracted: tracking suffers more from noise than D-PSGD.
     """
     barrier = Barrier(node, "model", timeout_s)
     disk = node.disk

@@ -1,7 +1,7 @@
-"""Noise that is different in every copy of a model and cancels in their weighted sum (Zip-DL).
+"""Noise that differs in every copy of a model and cancels in their weighted sum (Zip-DL).
 
-A neighbour's copy alone is noisy; all copies together are not. The average of all models stays as it was, so nothing
-protects what it says: a mechanism against few curious neighbours, and no differential privacy for the average.
+Each neighbour's copy alone is noisy; all copies together are not. The average of all models is unchanged and thus not
+protected: a mechanism against a few honest-but-curious neighbours, without differential privacy for the average.
 
 Source: Biswas et al. 2025 (PETS), Zip-DL.
 """
@@ -19,16 +19,16 @@ from simulator.contract.node import Node
 
 
 class ZipDl(MessageNoise):
-    """One node's side.
+    """Zip-DL noise at one node.
 
     Args:
-        node: whose.
-        learner: mathematics and lineage.
-        sigma: standard deviation of a copy's noise before it is made to cancel, in the units of models.
+        node: node that adds the noise.
+        learner: operations on models, and their lineage.
+        sigma: standard deviation of a copy's noise before projection, in the units of models.
 
     Guarantees:
-        c of k neighbours with equal weights who pool their copies see a loss of c (k + 1) / (k + 1 − c) ·
-        (shift / σ)² a round from this noise alone; if all copies are seen, the own one included, there is none left.
+        c of k neighbours with equal weights that pool their copies see a loss of c (k + 1) / (k + 1 − c) ·
+        (shift / σ)² a round from this noise alone; if all copies are seen, the own one included, no noise is left.
         The ledger computes what a coalition saw.
     """
 
@@ -40,13 +40,13 @@ class ZipDl(MessageNoise):
     async def cover(
         self, round: int, model: Model, weights: Mapping[int, float]
     ) -> tuple[Model, Mapping[int, Model]]:
-        """One copy for each neighbour and one for the node itself."""
+        """Return one copy for each neighbour and one for the node itself."""
         node, learner = self._node, self._learner
         everybody = [node.id, *weights]
         shares = np.array([1.0 - sum(weights.values()), *weights.values()])
         drawn = node.rng("copies", round).standard_normal((len(everybody), learner.size), dtype=np.float32)
         drawn *= np.float32(self._sigma)
-        # The projection that takes out what does not cancel.
+        # The projection removes the part that does not cancel.
         cancelling = np.eye(len(everybody)) - np.outer(shares, shares) / (shares @ shares)
         noises = (cancelling.astype(np.float32) @ drawn).astype(np.float32)
         sources = [

@@ -1,4 +1,4 @@
-"""All nodes' samples side by side, as operations see them."""
+"""Samples of all nodes in common arrays, as inputs of operations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEAST_ROWS = 8
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """The samples of every node in one array each, padded with zeros to a common number of rows.
+    """Samples of every node in one array each, padded with zeros to a common number of rows.
 
     Args:
         x: (nodes, rows, *shape) float32.
@@ -60,13 +60,13 @@ class Bank:
 
     @property
     def counts(self) -> list[int]:
-        """Samples of each node."""
+        """Return the number of samples of each node."""
         counts: list[int] = self.mask.sum(axis=1).tolist()
         return counts
 
 
 def row_class(count: int) -> int:
-    """The padded number of rows: 8, 12, 16, 24, 32, 48, …"""
+    """Return the padded number of rows: 8, 12, 16, 24, 32, 48, …"""
     power = _LEAST_ROWS
     while power < count:
         if 3 * power // 2 >= count:

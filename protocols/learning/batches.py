@@ -1,7 +1,7 @@
-"""Which of its own samples a node uses in each step of a local update: drawn on the host, from the node's stream.
+"""Batches of a local update: the samples used in each step, drawn on the host from the node's stream.
 
 A batch is a row of sample numbers, padded with −1 to a size class, so that compiled programs see few shapes and no
-draw is ever cut short.
+draw is truncated.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from protocols.learning.bank import row_class
 
 Sampling: TypeAlias = Literal["all", "uniform", "shuffle", "poisson"]
 NOBODY = -1
-"""In place of a sample number: padding."""
+"""Padding in place of a sample number."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """How the samples of each local step are chosen.
+    """Selection of the samples of each local step.
 
     Args:
-        counts: samples of each node.
-        steps: local steps of an update; of ``shuffle`` the most that any node makes.
+        counts: number of samples of each node.
+        steps: local steps of an update; with ``shuffle`` the largest number over all nodes.
         sampling: ``all`` samples in every step; ``uniform``: ``batch`` of them, drawn anew for every step without
             replacement; ``shuffle``: ``epochs`` passes over all samples in random order, ``batch`` at a time;
             ``poisson``: each sample with probability ``rate``, independently.
         batch: samples of a step; all where a node has fewer.
-        epochs: of ``shuffle``.
-        rate: of ``poisson``, in (0, 1].
+        epochs: number of passes of ``shuffle``.
+        rate: sampling rate of ``poisson``, in (0, 1].
 
     Guarantees:
-        Poisson batches are as large as the draw says: padding grows with them. Their expected size is ``rate`` times
-        the node's number of samples, so a divisor made from it is public only if that number is.
+        Poisson batches are never truncated: padding grows with the draw. Their expected size is ``rate`` times the
+        node's number of samples, so a divisor derived from it is public only if that number is.
     """
 
     counts: Sequence[int]
@@ -47,7 +47,7 @@ class Batches:
     rate: float = 1.0
 
     def draw(self, node: int, rng: np.random.Generator) -> NDArray[np.int32]:
-        """The batches of one local update, (steps, padded size)."""
+        """Draw the batches of one local update, (steps, padded size)."""
         count = self.counts[node]
         match self.sampling:
             case "uniform":
@@ -68,5 +68,5 @@ class Batches:
 
 
 def epoch_steps(counts: Sequence[int], batch: int, epochs: int) -> int:
-    """Steps that the node with most samples makes in so many epochs."""
+    """Return the steps that the node with most samples makes in this number of epochs."""
     return epochs * max(1, max(-(-count // batch) for count in counts))

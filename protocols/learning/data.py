@@ -1,4 +1,4 @@
-"""The data sets that need no file: four that come with scikit-learn, and two that are drawn."""
+"""Data sets that need no file: four included in scikit-learn, and two synthetic ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def digits(test_fraction: float, rng: np.random.Generator) -> Dataset:
-    """8 × 8 images of handwritten digits, 10 classes, pixels scaled to [0, 1] by the constant 1/16, their bounds.
+    """Load 8 × 8 images of handwritten digits, 10 classes, pixels scaled by the constant 1/16; bounds 0 and 1.
 
     Args:
         test_fraction: share of the 1797 samples kept for testing, in (0, 1).
@@ -37,20 +37,20 @@ def digits(test_fraction: float, rng: np.random.Generator) -> Dataset:
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998 (the test part, as
     shipped with scikit-learn).
     """
-    from sklearn.datasets import load_digits  # half a second, not owed by those who only want blobs
+    from sklearn.datasets import load_digits  # takes half a second to import
 
     x, y = load_digits(return_X_y=True)
     return replace(_split(x.reshape(-1, 8, 8) / 16.0, y, 10, test_fraction, rng), bounds=(0.0, 1.0))
 
 
 def breast_cancer(test_fraction: float, rng: np.random.Generator, *, scale: bool = True) -> Dataset:
-    """569 tumours by 30 measurements of cell nuclei, 2 classes: malignant, benign.
+    """Load 569 tumours with 30 measurements of cell nuclei, 2 classes: malignant, benign.
 
     Args:
         test_fraction: share kept for testing, in (0, 1).
         rng: draws the split and the order of the samples.
-        scale: standardise the features, see :func:`~protocols.learning.dataset.standardised` for what that
-            means for privacy.
+        scale: standardise the features, see :func:`~protocols.learning.dataset.standardised` for its effect on
+            privacy.
 
     Raises:
         ConfigurationError: a fraction that leaves training or test empty.
@@ -63,13 +63,13 @@ def breast_cancer(test_fraction: float, rng: np.random.Generator, *, scale: bool
 
 
 def wine(test_fraction: float, rng: np.random.Generator, *, scale: bool = True) -> Dataset:
-    """178 wines by 13 chemical measurements, 3 classes: their cultivars.
+    """Load 178 wines with 13 chemical measurements, 3 classes: their cultivars.
 
     Args:
         test_fraction: share kept for testing, in (0, 1).
         rng: draws the split and the order of the samples.
-        scale: standardise the features, see :func:`~protocols.learning.dataset.standardised` for what that
-            means for privacy.
+        scale: standardise the features, see :func:`~protocols.learning.dataset.standardised` for its effect on
+            privacy.
 
     Raises:
         ConfigurationError: a fraction that leaves training or test empty.
@@ -82,13 +82,13 @@ def wine(test_fraction: float, rng: np.random.Generator, *, scale: bool = True) 
 
 
 def diabetes(test_fraction: float, rng: np.random.Generator, *, scale: bool = True) -> Dataset:
-    """442 patients by 10 measurements; the number to predict is the progression of their disease after a year.
+    """Load 442 patients with 10 measurements; the target is the progression of their disease after a year.
 
     Args:
         test_fraction: share kept for testing, in (0, 1).
         rng: draws the split and the order of the samples.
-        scale: standardise features and labels, see :func:`~protocols.learning.dataset.standardised` for what
-            that means for privacy; raw labels span 25 to 346.
+        scale: standardise features and labels, see :func:`~protocols.learning.dataset.standardised` for the effect
+            on privacy; raw labels span 25 to 346.
 
     Raises:
         ConfigurationError: a fraction that leaves training or test empty.
@@ -105,15 +105,15 @@ def diabetes(test_fraction: float, rng: np.random.Generator, *, scale: bool = Tr
 def blobs(
     samples: int, features: int, classes: int, spread: float, test_fraction: float, rng: np.random.Generator
 ) -> Dataset:
-    """Isotropic Gaussian classes around standard normal centres, all divided by √features.
+    """Draw isotropic Gaussian classes around standard normal centres, all divided by √features.
 
     The division keeps the expected squared norm of a centre at 1 for every dimension, so that clipping norms
     carry over from one dimension to another.
 
     Args:
-        samples: in total, spread over the classes as evenly as possible.
+        samples: total number, spread over the classes as evenly as possible.
         features: dimension, at least 1.
-        classes: at least 2.
+        classes: number of classes, at least 2.
         spread: standard deviation within a class in units of that between centres, not negative.
         test_fraction: share kept for testing, in (0, 1).
         rng: draws centres, samples, the split and the order.
@@ -132,18 +132,18 @@ def blobs(
 def linear(
     samples: int, features: int, noise: float, test_fraction: float, rng: np.random.Generator
 ) -> tuple[Dataset, NDArray[np.float64]]:
-    """A linear regression y = x·w* + noise, with normal x of expected squared norm 1 and standard normal w*.
+    """Draw a linear regression y = x·w* + noise, with normal x of expected squared norm 1 and standard normal w*.
 
     Args:
-        samples: in total, at least 2.
+        samples: total number, at least 2.
         features: dimension, at least 1.
         noise: standard deviation of the labels around x·w*, not negative; that of x·w* is about 1.
         test_fraction: share kept for testing, in (0, 1).
         rng: draws w*, samples, noise, the split and the order.
 
     Returns:
-        The data, and w* of shape (features,). The best fit to the training samples differs from w* by the
-        noise; :func:`least_squares` gives it.
+        The data, and w* of shape (features,). The best fit to the training samples, from :func:`least_squares`,
+        differs from w* because of the noise.
 
     Raises:
         ConfigurationError: a parameter out of its range.
@@ -157,7 +157,7 @@ def linear(
 
 
 def least_squares(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
-    """The exact minimiser of the mean of ½ (x·w + b − y)², the optimum of a linear model; of least norm if several.
+    """Return the exact minimiser of the mean of ½ (x·w + b − y)², a linear model; of least norm if several.
 
     Args:
         x: (samples, *shape).

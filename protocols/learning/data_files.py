@@ -1,4 +1,4 @@
-"""Data sets out of files: arrays of NumPy, tables as CSV or Parquet, folders of images in the IDX format."""
+"""Data sets from files: NumPy arrays, tables as CSV or Parquet, folders of images in the IDX format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BYTE = np.float32(255)
 
 
 class Raw(NamedTuple):
-    """What a file holds: features (samples, *shape), labels (samples,) of any type, users (samples,) or None."""
+    """Content of a file: features (samples, *shape), labels (samples,) of any type, users (samples,) or None."""
 
     x: NDArray[Any]
     y: NDArray[Any]
@@ -34,16 +34,16 @@ class Raw(NamedTuple):
 
 @dataclass(frozen=True)
 class Choices:
-    """What becomes of the samples of a file.
+    """Treatment of the samples of a file.
 
     Args:
-        target: labels are classes, numbered in their sorted order, or numbers to predict.
-        scale: features as they are, divided by 255, or standardised (see
-            :func:`~protocols.learning.dataset.standardised` for what that means for privacy).
-        test_fraction: None keeps the file's own test samples apart; a fraction in (0, 1) pools all samples
-            there are and splits them afresh.
-        samples: as many training samples are drawn at random; None keeps all.
-        test_samples: likewise for testing.
+        target: labels are classes, numbered in their sorted order, or regression targets.
+        scale: features unchanged, divided by 255, or standardised (see
+            :func:`~protocols.learning.dataset.standardised` for the effect on privacy).
+        test_fraction: None keeps the file's own test samples apart; a fraction in (0, 1) pools all samples and
+            splits them anew.
+        samples: number of training samples, selected at random; None keeps all.
+        test_samples: the same for test samples.
     """
 
     target: Target = "class"
@@ -56,19 +56,19 @@ class Choices:
 def idx_folder(
     folder: Path, part: str | None, choices: Choices, rng: np.random.Generator, *, transpose: bool = False
 ) -> Dataset:
-    """A folder of images as MNIST, Fashion-MNIST and EMNIST come; they are bytes, so scale "bytes" gives [0, 1].
+    """Load a folder of images in the format of MNIST, Fashion-MNIST and EMNIST; scale "bytes" maps pixels to [0, 1].
 
     Args:
-        folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte and the same of t10k (or test), each as
-            it is or gzipped, with a dot in place of the dash before idx if need be; see
+        folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte and the same of t10k (or test), each plain
+            or gzipped, optionally with a dot in place of the dash before idx; see
             :func:`~protocols.learning.idx.find`.
         part: of EMNIST, such as "balanced", whose files are named emnist-balanced-train-images-idx3-ubyte.
         choices: see :class:`Choices`.
         rng: draws the split and the samples kept.
-        transpose: swap rows and columns of every image, which EMNIST's files need to stand upright.
+        transpose: swap rows and columns of every image, as EMNIST's files need.
 
     Raises:
-        ConfigurationError: files are missing or broken, or do not hold what was chosen.
+        ConfigurationError: files are missing or broken, or do not fit the choices.
 
     Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST Database of Handwritten Digits", 1998, for the format;
     Cohen et al. 2017 (arXiv:1702.05373) for EMNIST.
@@ -79,7 +79,7 @@ def idx_folder(
         read = {name: raw._replace(x=raw.x.swapaxes(1, 2)) for name, raw in read.items()}
     train, test = read.get("train"), read.get("test")
     if train is None:
-        # Half of the folder is enough for a fresh split, but is never taken for the other half.
+        # One half of the folder is enough for a new split, but is never used as the other half.
         if choices.test_fraction is None:
             raise ConfigurationError(
                 f"data: {folder} holds test files but none for training; give test_fraction to split what is there",
@@ -91,15 +91,15 @@ def idx_folder(
 
 
 def npz(file: Path, choices: Choices, rng: np.random.Generator) -> Dataset:
-    """Arrays x and y, optionally test_x, test_y and groups (the user of each sample of x), of an npz file.
+    """Load arrays x and y, optionally test_x, test_y and groups (the user of each sample of x), from an npz file.
 
     Args:
-        file: as numpy.savez writes it; x is (samples, *shape), y (samples,) of numbers or text.
+        file: as written by numpy.savez; x is (samples, *shape), y (samples,) of numbers or text.
         choices: see :class:`Choices`.
         rng: draws the split and the samples kept.
 
     Raises:
-        ConfigurationError: the file is missing or broken, lacks an array, or does not hold what was chosen.
+        ConfigurationError: the file is missing or broken, lacks an array, or does not fit the choices.
     """
     try:
         with file.open("rb") as opened:
@@ -129,11 +129,11 @@ def npz(file: Path, choices: Choices, rng: np.random.Generator) -> Dataset:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table are what; all others are features, in the order of the file.
+    """Roles of the columns of a table; all others are features, in the order of the file.
 
     Args:
-        label: what is to be told.
-        user: who a row comes from; None if nobody says.
+        label: column to predict.
+        user: column with the user of a row; None if there is none.
         ignore: columns left out.
         shape: of a sample, such as (28, 28); None leaves one row of numbers.
     """
@@ -152,19 +152,19 @@ def table(
     choices: Choices,
     rng: np.random.Generator,
 ) -> Dataset:
-    """A table with a row for each sample.
+    """Load a table with one row per sample.
 
     Args:
         file: training samples, or all if they are to be split.
-        test_file: test samples, with the same columns; its users do not matter.
+        test_file: test samples, with the same columns; its users are ignored.
         format: of both files; the first line of a CSV file names the columns.
         columns: see :class:`Columns`.
         choices: see :class:`Choices`.
         rng: draws the split and the samples kept.
 
     Raises:
-        ConfigurationError: a file is missing or broken, a column is missing, is no number or has empty cells,
-            or the files do not hold what was chosen.
+        ConfigurationError: a file is missing or broken, a column is missing, is not numeric or has empty cells,
+            or the files do not fit the choices.
     """
     frame = _frame(file, format, "data.path")
     names = _features(frame, columns, file, "data.path")
@@ -185,11 +185,11 @@ def table(
     return assemble(train, test, choices, rng)
 
 
-# ---------------------------------------------------------------- what becomes of the samples
+# ---------------------------------------------------------------- treatment of the samples
 
 
 def assemble(train: Raw, test: Raw | None, choices: Choices, rng: np.random.Generator) -> Dataset:
-    """Split, limit, number and scale what files hold.
+    """Split, limit, number and scale the content of files.
 
     Args:
         train: training samples, or all.
@@ -198,7 +198,7 @@ def assemble(train: Raw, test: Raw | None, choices: Choices, rng: np.random.Gene
         rng: draws the split and the samples kept.
 
     Raises:
-        ConfigurationError: the files do not hold what was chosen.
+        ConfigurationError: the files do not fit the choices.
     """
     _check_pair(train, test)
     labels = train.y if test is None else np.concatenate([train.y, test.y])
@@ -262,7 +262,7 @@ def _check_pair(train: Raw, test: Raw | None) -> None:
 
 
 def _classes(labels: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Numbers of the classes in sorted order, and their names."""
+    """Return the classes numbered in sorted order, and their names."""
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all() or np.any(labels != np.floor(labels)):
             raise ConfigurationError(
@@ -311,7 +311,7 @@ def _limited(indices: Indices, most: int | None, key: str, rng: np.random.Genera
 
 
 def _bounds(scale: Scale, *features: NDArray[np.float32]) -> tuple[float, float] | None:
-    """0 to 1 of what the scenario says are bytes, unless some number in the files is none."""
+    """Return (0, 1) where features are declared as bytes, unless a number in the files is out of that range."""
     bytes_only = scale == "bytes" and all(x.min() >= 0 and x.max() <= 1 for x in features)
     return (0.0, 1.0) if bytes_only else None
 
@@ -328,11 +328,11 @@ def _pixels(x: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
 
 
 def _frame(file: Path, format: Literal["csv", "parquet"], key: str) -> pl.DataFrame:
-    import polars as pl  # not owed by those who read no tables
+    import polars as pl  # imported only where tables are read
 
     try:
         if format == "csv":
-            # All rows decide what a column holds: the first hundred would take 1, 1, …, 0.5 for whole numbers.
+            # All rows decide the type of a column: the first hundred would take 1, 1, …, 0.5 for whole numbers.
             return pl.read_csv(file, infer_schema_length=None, glob=False)
         return pl.read_parquet(file, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -1,4 +1,4 @@
-"""What a data set is: training and test samples held in memory, how they are split and how they are scaled."""
+"""Data set in memory: training and test samples, their split and their scaling."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from numpy.typing import ArrayLike, NDArray
 from simulator.errors import ConfigurationError
 
 Labels: TypeAlias = NDArray[Any]
-"""Classes as int32, or numbers to predict as float32; (samples,)."""
+"""Classes as int32, or regression targets as float32; (samples,)."""
 
 Indices: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and test samples; the arrays are read-only and nobody else's.
+    """Training and test samples; the arrays are read-only and not shared with the caller.
 
     Args:
         train_x: (samples, *shape), stored as float32; an image has shape (height, width) or
             (height, width, channels).
-        train_y: (samples,), labels in 0 … classes − 1, stored as int32; without classes the numbers to
-            predict, stored as float32.
+        train_y: (samples,), labels in 0 … classes − 1, stored as int32; without classes the regression targets,
+            stored as float32.
         test_x: (test samples, *shape), stored as float32.
         test_y: (test samples,), as ``train_y``.
         classes: number of classes, None for regression.
         groups: (samples,) int32, the natural user of each training sample, 0 … users − 1; None if unknown.
         group_names: name of each user; their numbers if empty.
         class_names: name of each class; their numbers if empty.
-        bounds: (least, largest) value that a feature can have by its format, as pixels do, whatever the samples are:
-            public, so that attackers know it too. None: nobody knows.
+        bounds: (least, largest) value that a feature can have by its format, as pixels do, for any samples: public,
+            so known to attackers too. None: unknown.
 
     Raises:
-        ConfigurationError: shapes, labels or users that do not belong together, or values that are not finite or
-            out of bounds.
+        ConfigurationError: shapes, labels or users that do not fit together, or values that are not finite or out of
+            bounds.
     """
 
     train_x: NDArray[np.float32]
@@ -123,12 +123,12 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample."""
+        """Return the shape of one sample."""
         return self.train_x.shape[1:]
 
     @property
     def features(self) -> int:
-        """Inputs per sample, whatever their shape."""
+        """Return the number of inputs per sample."""
         return prod(self.shape)
 
 
@@ -137,7 +137,7 @@ def _shown(x: NDArray[Any]) -> str:
 
 
 def frozen(values: ArrayLike, dtype: type[np.generic]) -> NDArray[Any]:
-    """A read-only copy; the array itself where nobody could write to it anyway.
+    """Return a read-only copy; the array itself if no other reference can write to it.
 
     Args:
         values: any shape.
@@ -145,7 +145,7 @@ def frozen(values: ArrayLike, dtype: type[np.generic]) -> NDArray[Any]:
     """
     if isinstance(values, np.ndarray) and values.dtype == dtype:
         private = values.base is None and not values.flags.writeable
-        if private:  # copying a large data set twice is what decides whether it fits
+        if private:  # a second copy of a large data set may not fit in memory
             return values
     array = np.array(values, dtype=dtype)
     array.setflags(write=False)
@@ -153,7 +153,7 @@ def frozen(values: ArrayLike, dtype: type[np.generic]) -> NDArray[Any]:
 
 
 def train_samples(samples: int, test_fraction: float) -> int:
-    """How many samples a split leaves for training, known without loading any data.
+    """Return the number of samples a split leaves for training, without loading any data.
 
     Args:
         samples: in the whole data set.
@@ -175,10 +175,10 @@ def train_samples(samples: int, test_fraction: float) -> int:
 def split(
     y: NDArray[Any], classes: int | None, test_fraction: float, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """A random split; with classes, the test part has each in its share, its total exact (largest remainders).
+    """Draw a random split; with classes, the test part has its share of each, its total exact (largest remainders).
 
     Args:
-        y: (samples,) labels, 0 … classes − 1; their values do not matter without classes.
+        y: (samples,) labels, 0 … classes − 1; without classes only their number is used.
         classes: None for regression.
         test_fraction: in (0, 1).
         rng: draws the split and the order of the samples.
@@ -205,18 +205,18 @@ def split(
 
 
 def standardised(dataset: Dataset) -> Dataset:
-    """Every feature shifted and scaled to mean 0 and standard deviation 1; without classes, the labels too.
+    """Shift and scale every feature to mean 0 and standard deviation 1; without classes, the labels too.
 
-    A feature that never changes is only shifted. Where features lie afterwards depends on the samples: no bounds.
+    A constant feature is only shifted. The range of features then depends on the samples, so there are no bounds.
 
     Returns:
-        A data set whose test samples went through the constants of the training samples.
+        A data set whose test samples are scaled with the constants of the training samples.
 
     Guarantees:
         None for the constants. Means and deviations are functions of the training samples of all nodes, are
-        taken as known to everybody and are not charged to ε: this is preprocessing for data of which such
-        statistics are public, as they are of the published sets. Where they are not, use constants that were
-        agreed on beforehand, and files that hold features scaled by them.
+        assumed to be public and are not charged to ε: this is preprocessing for data of which such statistics are
+        public, as they are of the published sets. Where they are not, use constants that were agreed on beforehand,
+        and files that hold features scaled by them.
     """
     train_x, test_x = _scaled(dataset.train_x, dataset.train_x), _scaled(dataset.test_x, dataset.train_x)
     if dataset.classes is not None:
@@ -228,7 +228,7 @@ def standardised(dataset: Dataset) -> Dataset:
 def _scaled(values: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float32]:
     centre = reference.mean(axis=0, dtype=np.float64)
     width = reference.std(axis=0, dtype=np.float64)
-    # A constant column differs from its mean by rounding only, which must not be blown up to one.
+    # A constant column differs from its mean by rounding only, which must not be scaled up to a deviation of 1.
     flat = width <= 1e-12 * np.maximum(1.0, np.abs(centre))
     scaled: NDArray[np.float32] = ((values - centre) / np.where(flat, 1.0, width)).astype(np.float32)
     return scaled

@@ -1,4 +1,4 @@
-"""Operations carried out at once, one by one: the reference that batches are held to, and a help in debugging."""
+"""Immediate execution of operations, one by one: reference for batched execution, and a debugging aid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simulator.errors import ContractError
 
 @final
 class Known:
-    """A handle whose value is there."""
+    """Handle whose value is known."""
 
     __slots__ = ("_array",)
 
@@ -26,11 +26,11 @@ class Known:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """Return the number of elements."""
         return int(self._array.size)
 
     def array(self) -> NDArray[Any]:
-        """The value, read-only."""
+        """Return the value, read-only."""
         return self._array
 
 
@@ -42,7 +42,7 @@ def _single(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 @final
 class EagerExecutor:
-    """Runs each operation when it is submitted; an operation that fails, fails where it is asked for.
+    """Runs each operation when it is submitted; a failing operation raises at its submission.
 
     Args:
         dtype: precision of vectors, float32 or float64.
@@ -56,7 +56,7 @@ class EagerExecutor:
         self._shared: dict[Op, tuple[Any, ...]] = {}
 
     def submit(self, op: Op, inputs: Sequence[Input], *, node: int, size: int) -> Known:
-        """Compute now.
+        """Compute the result at once.
 
         Args:
             op: the operation.
@@ -65,8 +65,8 @@ class EagerExecutor:
             size: number of elements of the result.
 
         Raises:
-            ContractError: the operation failed, gave another number of elements, or, where that is asked for,
-                something that is not finite.
+            ContractError: the operation failed, gave another number of elements, or, with ``finite``, a result that
+                is not finite.
         """
         place = where(op, [node])
         arrays = [_array(value, self._floats, place) for value in inputs]
@@ -83,7 +83,7 @@ class EagerExecutor:
         return Known(result)
 
     def _placed(self, op: Op) -> tuple[Any, ...]:
-        """The operation's shared arrays, moved to the device once."""
+        """Return the operation's shared arrays, moved to the device once."""
         if op not in self._shared:
             self._shared[op] = tuple(jax.device_put(array) for array in op.shared)
         return self._shared[op]
@@ -93,14 +93,14 @@ class EagerExecutor:
         return Known(freeze(np.asarray(value).astype(self._floats), self._floats, "constant"))
 
     def read(self, handles: Sequence[Handle]) -> list[Vector]:
-        """The values, read-only."""
+        """Return the values, read-only."""
         for handle in handles:
             if not isinstance(handle, Known):
                 raise ContractError(f"read: {type(handle).__name__} is not a handle of this executor")
         return [handle.array() for handle in handles if isinstance(handle, Known)]
 
     def stack(self, handles: Sequence[Handle]) -> Vector:
-        """The values as rows of one array."""
+        """Return the values as rows of one array."""
         return np.stack(self.read(handles))
 
 

@@ -1,4 +1,4 @@
-"""How good the nodes' models are, and how far they are from agreeing."""
+"""Test accuracy and loss of the nodes' models, and their disagreement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from simulator.errors import ConfigurationError
 _MAX_BATCH = 256
 _LEAST_SAMPLES = 64
 _BUDGET_BYTES = 1 << 28
-"""What the intermediate results of one call may take, roughly."""
+"""Approximate memory for the intermediate results of one call, bytes."""
 LOSS, PREDICTION = "loss", "prediction"
 
 Floats = NDArray[np.float64]
@@ -35,7 +35,7 @@ class Evaluation(NamedTuple):
         by_class: (models, classes) accuracy on the test samples of each class; NaN where there are none.
         disagreement: chance that two different models, drawn at random, predict different classes for a test sample
             drawn at random; NaN for fewer than two models, and in regression.
-        others: what else the task measures, by name: means over the test samples.
+        others: further measurements of the task, by name: means over the test samples.
     """
 
     accuracy: Floats
@@ -48,14 +48,14 @@ class Evaluation(NamedTuple):
 
 @final
 class Evaluator:
-    """Measures many models on the test samples in one call.
+    """Evaluates many models on the test samples in one call.
 
-    A model with NaN or infinite parameters, or whose loss is not finite, has *diverged*: its accuracy counts
-    as chance (1 / classes) and its loss as infinite, so that averages over runs need no exception for it.
+    A model with NaN or infinite parameters, or whose loss is not finite, has *diverged*: its accuracy is that of
+    chance (1 / classes) and its loss infinite, so that averages over runs need no exception for it.
 
     Args:
         task: the model.
-        dataset: its test samples are used.
+        dataset: source of the test samples.
 
     Raises:
         ConfigurationError: task and data disagree on the number of classes.
@@ -91,11 +91,11 @@ class Evaluator:
 
     @property
     def task(self) -> Task:
-        """The model."""
+        """Return the task."""
         return self._task
 
     def evaluate(self, params: NDArray[Any]) -> Evaluation:
-        """Measure each model on the common test samples.
+        """Evaluate each model on the common test samples.
 
         Args:
             params: (n, d) parameter vectors, n ≥ 0.
@@ -133,13 +133,13 @@ class Evaluator:
             raise ConfigurationError(
                 f"evaluation: parameters of shape {params.shape}, expected (n, {self._task.size})"
             )
-        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is reported as divergence
+        with np.errstate(over="ignore"):  # overflow of float32 is infinity, which is reported as divergence
             rows: NDArray[np.float32] = np.asarray(params, dtype=np.float32)
             return rows
 
 
 def _width(task: Task, shape: tuple[int, ...]) -> int:
-    """Bytes of intermediate results for one sample and model, roughly."""
+    """Estimate the bytes of intermediate results for one sample and model."""
     if task.network is None:
         return 64 * int(np.prod(shape))
     network = task.network
@@ -151,7 +151,7 @@ def _width(task: Task, shape: tuple[int, ...]) -> int:
 
 
 def _fitting(bytes_each: int) -> int:
-    """How many models fit into one call."""
+    """Return the number of models that fit into one call."""
     most: int = max(8, min(_MAX_BATCH, _BUDGET_BYTES // max(1, bytes_each)))
     return 1 << (most.bit_length() - 1)
 
@@ -203,13 +203,13 @@ def _measure(task: Task) -> Any:
 
 
 def consensus_distance(params: NDArray[Any]) -> float:
-    """Root mean square distance of the models to their mean, √(meanᵢ ‖xᵢ − x̄‖²), in float64.
+    """Return the root mean square distance of the models to their mean, √(meanᵢ ‖xᵢ − x̄‖²), in float64.
 
     Args:
         params: (n, d) parameter vectors, n ≥ 1.
 
     Returns:
-        Zero in perfect agreement; infinity when a parameter is not finite.
+        Zero in perfect agreement; infinity if a parameter is not finite.
 
     Raises:
         ConfigurationError: no models.

@@ -1,11 +1,11 @@
-"""Operations carried out later, and together.
+"""Deferred and batched execution of operations.
 
-A submission fixes the inputs and returns a handle; nothing is computed until a value is read or too much is
-pending. Then the pending operations are walked level by level, and all of one kind within a level become one
-vmapped call over rows of device arrays. Every handle has the value of running its operation alone when it was
-submitted (up to rounding, as a batched sum may be ordered differently).
+A submission fixes the inputs and returns a handle; nothing is computed until a value is read or too many operations
+are pending. The pending operations are then processed level by level, and all of one kind within a level become one
+vmapped call over rows of device arrays. Every handle has the value of running its operation alone at submission (up
+to rounding, as a batched sum may be ordered differently).
 
-An operation whose handle nobody holds any more, because its node crashed, say, is never carried out.
+An operation whose handle is no longer referenced, because its node crashed, for example, is never computed.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from simulator.errors import ConfigurationError, ContractError
 SMALLEST_BATCH = 8
 _PAD_ROWS, _PAD_SHARE = 16, 0.25
 _BATCH_BYTES = 1 << 22
-"""Vectors of one call on a CPU: with more, its intermediate results are allocated afresh, page by page, every time,
-which doubles the time of a step."""
+"""Number of vectors in one call on a CPU: with more, intermediate results are allocated anew, page by page, in every
+call, which doubles the time of a step."""
 _DEVICE_BATCH_BYTES = _GIVEN_BYTES = 1 << 28
 _PENDING, _LOW, _HIGH = -1, -(2**31), 2**31 - 1
 
 
 def batch_class(count: int) -> int:
-    """The padded size of a batch of ``count`` rows: the next power of two, at least 8."""
+    """Return the padded size of a batch of ``count`` rows: the next power of two, at least 8."""
     return max(SMALLEST_BATCH, 1 << (count - 1).bit_length())
 
 
 def batches(count: int, most: int) -> Iterator[tuple[int, int]]:
-    """(rows, padded size) of the calls that ``count`` operations of one kind make.
+    """Yield (rows, padded size) of the calls for ``count`` operations of one kind.
 
-    Padded sizes are powers of two, so that few programs are compiled; a batch that would be padded by much is
-    split, so that little is computed in vain.
+    Padded sizes are powers of two, so that few programs are compiled; a batch that would need much padding is split,
+    so that little is computed in vain.
     """
     while count > 0:
         padded = min(batch_class(count), most)
@@ -53,7 +53,7 @@ def batches(count: int, most: int) -> Iterator[tuple[int, int]]:
 
 @final
 class Value:
-    """A handle of a batched executor. When the last reference goes, its row is free for another value."""
+    """Handle of a batched executor. When its last reference is deleted, its row is free for another value."""
 
     __slots__ = ("__weakref__", "_inputs", "_level", "_node", "_row", "_rows")
 
@@ -70,16 +70,16 @@ class Value:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """Return the number of elements."""
         return self._rows.size
 
     @property
     def pending(self) -> bool:
-        """Whether the value is still to be computed."""
+        """Return whether the value is still to be computed."""
         return self._row < 0
 
     def array(self) -> NDArray[Any]:
-        """A copy of the value.
+        """Return a copy of the value.
 
         Raises:
             ContractError: it is still to be computed.
@@ -90,21 +90,21 @@ class Value:
         return value
 
 
-_Kind: TypeAlias = tuple[Any, ...]  # operation, rows of the result, then what each input looks like
+_Kind: TypeAlias = tuple[Any, ...]  # operation, rows of the result, then the form of each input
 
 
 @final
 class BatchedExecutor:
     """Defers operations and runs those of one kind together.
 
-    A failing call leaves its operations pending: reading again fails again, with the same message.
+    A failing call leaves its operations pending: reading again raises again, with the same message.
 
     Args:
-        max_pending: operations kept before everything is computed anyway; bounds memory, together with 256 MiB
-            for the arrays that operations are given (noise, batches).
+        max_pending: number of pending operations at which all are computed; bounds memory, together with 256 MiB for
+            the arrays that operations are given (noise, batches).
         max_batch: rows of one call at most, a power of two ≥ 8; long vectors are taken in smaller batches.
         dtype: precision of vectors, float32 or float64.
-        devices: where to compute; by default all devices of JAX's default kind. Several share the rows and every
+        devices: devices that compute; by default all devices of JAX's default kind. Several share the rows and every
             call (a power of two of them, at most 8).
 
     Attributes:
@@ -112,7 +112,7 @@ class BatchedExecutor:
             ran another executor before may already have compiled some of them.
         calls: batched calls made.
         ops: operations carried out.
-        dropped: operations that were never carried out because nobody held their results.
+        dropped: operations that were never carried out because their handles were deleted.
     """
 
     def __init__(
@@ -145,16 +145,16 @@ class BatchedExecutor:
 
     @property
     def pending(self) -> int:
-        """Operations submitted but not yet carried out."""
+        """Return the number of operations submitted but not yet carried out."""
         return self._waiting
 
     @property
     def bytes_held(self) -> int:
-        """Device memory of all vectors, used or not."""
+        """Return the device memory of all vectors, used or not, bytes."""
         return sum(rows.capacity * rows.size * self._floats.itemsize for rows in self._rows.values())
 
     def submit(self, op: Op, inputs: Sequence[Input], *, node: int, size: int) -> Value:
-        """Fix the inputs and promise the result.
+        """Fix the inputs and return a handle to the result.
 
         Args:
             op: the operation; operations are recognised by identity.
@@ -163,7 +163,7 @@ class BatchedExecutor:
             size: number of elements of the result.
 
         Raises:
-            ContractError: an input that is no array; or, when this submission fills the executor, a pending
+            ContractError: an input that is not an array; or, when this submission fills the executor, a pending
                 operation that failed.
         """
         rows = self._rows.get(size) or self._of(size)
@@ -209,7 +209,7 @@ class BatchedExecutor:
             return Value(rows, rows.put(array), (), 0, -1)
 
     def read(self, handles: Sequence[Handle]) -> list[Vector]:
-        """The values, as read-only arrays of their own; computes everything pending if one of them is.
+        """Return the values as separate read-only arrays; computes everything pending if one of them is.
 
         Raises:
             ContractError: a pending operation failed, or gave another number of elements than promised.
@@ -220,13 +220,13 @@ class BatchedExecutor:
             mine = [i for i, v in enumerate(values) if v._rows is rows]
             got = self._read(rows, [values[i] for i in mine])
             for i, row in zip(mine, got, strict=True):
-                # A copy: whoever keeps one value must not keep all that were read with it alive.
+                # A copy, so that keeping one value does not keep all that were read with it.
                 found[i] = row.copy() if len(mine) > 1 else row
                 found[i].setflags(write=False)
         return found
 
     def stack(self, handles: Sequence[Handle]) -> Vector:
-        """The values of handles of one size, as rows of one array.
+        """Return the values of handles of one size, as rows of one array.
 
         Raises:
             ContractError: as for :meth:`read`; or sizes differ, or there are no handles.
@@ -288,9 +288,7 @@ class BatchedExecutor:
         table = np.zeros((1 + len(index), padded), np.int32)
         for line, entries in enumerate(index, 1):
             table[line, :count] = entries
-            table[line, count:] = entries[
-                0
-            ]  # padding repeats the first entry, whose values are surely harmless
+            table[line, count:] = entries[0]  # padding repeats the first entry, whose values are valid
         taken = rows.take(count)
         table[0, :count] = taken
         table[0, count:] = WASTE
@@ -326,7 +324,7 @@ class BatchedExecutor:
         return self._rows[size]
 
     def _placed(self, op: Op) -> tuple[Any, ...]:
-        """The operation's shared arrays, moved to the devices once."""
+        """Return the operation's shared arrays, moved to the devices once."""
         if op not in self._shared:
             self._shared[op] = tuple(jax.device_put(array, self._placement.everywhere) for array in op.shared)
         return self._shared[op]
@@ -358,7 +356,7 @@ class BatchedExecutor:
 
 
 def _column(given: Sequence[Any], padded: int, dtype: Any) -> NDArray[Any]:
-    """One input of a whole batch; padding repeats the first entry."""
+    """Return one input of a whole batch; padding repeats the first entry."""
     first = np.asarray(given[0])
     column = np.empty((padded, *first.shape), dtype)
     column[: len(given)] = given

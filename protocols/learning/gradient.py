@@ -1,9 +1,9 @@
 """Gradients of many samples at once, each clipped to a norm, without holding one gradient per sample.
 
-The squared norm of one sample's gradient is a sum over layers, and a layer's share follows from what the layer was
-given (a) and from the gradient of its outputs (b): (1 + ‖a‖²)‖b‖² where it sees one position per sample. Where it
-sees several, it is that of aᵀb, made for the small kernels of convolutions alone. One backward pass gives all b; a
-second set of products aᵀ(c·b), which training without clipping needs as well, gives the clipped sum.
+The squared norm of one sample's gradient is a sum over layers, and a layer's term follows from the layer's inputs (a)
+and the gradient of its outputs (b): (1 + ‖a‖²)‖b‖² for one position per sample. For several positions it is that of
+aᵀb, formed only for the small kernels of convolutions. One backward pass gives all b; a second set of products
+aᵀ(c·b), which training without clipping needs as well, gives the clipped sum.
 
 Source: Goodfellow 2015 (arXiv:1510.01799); Lee and Kifer 2021 (arXiv:2009.03106); Bu, Mao and Xu 2022
 (arXiv:2205.10683).
@@ -27,7 +27,7 @@ Gradient: TypeAlias = Callable[..., jax.Array]
 
 @lru_cache(maxsize=128)
 def summed(task: Task) -> Gradient:
-    """``fn(params (d,), x (rows, …), y (rows,), mask (rows,)) -> (d,)``: the sum over the rows that count."""
+    """Return ``fn(params (d,), x (rows, …), y (rows,), mask (rows,)) -> (d,)``: the sum over the unmasked rows."""
 
     def total(params: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:
         if task.network is not None and task.head is not None:
@@ -41,7 +41,7 @@ def summed(task: Task) -> Gradient:
 
 @lru_cache(maxsize=128)
 def clipped(task: Task, unit: Unit) -> Gradient:
-    """``fn(params (d,), x (rows, …), y (rows,), mask (rows,), clip ()) -> (d,)``: the clipped sum.
+    """Return ``fn(params (d,), x (rows, …), y (rows,), mask (rows,), clip ()) -> (d,)``: the clipped sum.
 
     Args:
         task: with ``network``, samples are clipped by layers; otherwise one by one.
@@ -49,9 +49,9 @@ def clipped(task: Task, unit: Unit) -> Gradient:
 
     Guarantees:
         With ``clip`` = C, adding or removing one sample (unit ``record``), or all of them (unit ``node``), changes
-        the result by at most C in the L2 norm, up to float32 rounding (a relative error of about 1e-6). Rows that
-        do not count contribute exactly zero; a gradient whose norm is not finite contributes zero, so the bound
-        holds for every input and parameter vector. Says nothing about noise.
+        the result by at most C in the L2 norm, up to float32 rounding (a relative error of about 1e-6). Masked rows
+        contribute exactly zero; a gradient whose norm is not finite contributes zero, so the bound holds for every
+        input and parameter vector. Noise is not part of this function.
     """
     if unit == "record":
         return sample_by_sample(task) if task.network is None else _by_layers(task)
@@ -65,7 +65,7 @@ def clipped(task: Task, unit: Unit) -> Gradient:
 
 @lru_cache(maxsize=128)
 def sample_by_sample(task: Task) -> Gradient:
-    """:func:`clipped` for unit ``record`` the plain way: as many gradients as samples, each clipped."""
+    """Return :func:`clipped` for unit ``record`` by explicit gradients: one per sample, each clipped."""
 
     def clipped_sum(
         params: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array, clip: jax.Array
@@ -78,7 +78,7 @@ def sample_by_sample(task: Task) -> Gradient:
 
 
 def clip_vector(vector: jax.Array, clip: jax.Array) -> jax.Array:
-    """Scaled down to norm ``clip`` if it is longer; zero if it is not finite."""
+    """Scale a vector down to norm ``clip`` if it is longer; zero if it is not finite."""
     norm = jnp.sqrt(jnp.sum(vector * vector))
     # At norm zero the quotient is infinite and the minimum is one; nothing here divides zero by zero.
     return jnp.where(jnp.isfinite(norm), vector * jnp.minimum(1.0, clip / norm), 0.0)
@@ -128,7 +128,7 @@ def _by_layers(task: Task) -> Gradient:
 
 
 def _layer_norm(given: jax.Array, back: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-    """Squared norm of each sample's gradient of one layer; the gradients too where that was the way to it.
+    """Return the squared norm of each sample's gradient of one layer, and the gradients where they were formed.
 
     Args:
         given: (samples, positions, inputs).

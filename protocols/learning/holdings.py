@@ -1,4 +1,4 @@
-"""What nodes do with the samples they hold: some are kept for testing, and features may differ from node to node."""
+"""Samples held by nodes: a part kept for local tests, and features that differ between nodes (covariate shift)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _ROWS = 4096
 
 @dataclass(frozen=True, eq=False)
 class Holdings:
-    """The samples of each node, as ascending indices into the training set.
+    """Samples of each node, as ascending indices into the training set.
 
     Args:
-        train: what each node trains on.
-        test: what each node only tests on; the two share nothing within a node.
+        train: samples each node trains on.
+        test: samples each node only tests on; within a node the two are disjoint.
     """
 
     train: Parts
@@ -28,17 +28,17 @@ class Holdings:
 
 
 def held_out(samples: int, share: float) -> int:
-    """How many of a node's samples are its own test samples: the nearest whole number, at least one of each kind.
+    """Return how many of a node's samples are its own test samples: the nearest integer, at least one of each kind.
 
     Args:
-        samples: the node holds, at least 2 unless the share is 0.
-        share: in [0, 1).
+        samples: number the node holds, at least 2 unless the share is 0.
+        share: fraction kept for tests, in [0, 1).
     """
     return 0 if share == 0 else min(max(1, round(samples * share)), samples - 1)
 
 
 def required(min_samples: int, share: float) -> int:
-    """The fewest samples of which ``min_samples`` are left for training when a share is held out.
+    """Return the fewest samples of which ``min_samples`` are left for training when a share is held out.
 
     Args:
         min_samples: for training, at least 1.
@@ -58,14 +58,14 @@ def hold_out(parts: Parts, share: float, rng: np.random.Generator) -> Holdings:
     Args:
         parts: samples of each node; with a share, at least two each.
         share: in [0, 1); 0 keeps none.
-        rng: draws which.
+        rng: draws the test samples.
 
     Raises:
         ConfigurationError: the share is out of range, or a node has too few samples to share.
 
     Guarantees:
-        No node trains on its own test samples. Where nodes hold the same sample, one may train on what another
-        tests on; partitions that are exact have no such sample.
+        No node trains on its own test samples. Where several nodes hold the same sample, one may train on a sample
+        that another tests on; exact partitions have no such sample.
     """
     if not 0 <= share < 1:
         raise ConfigurationError(
@@ -95,28 +95,27 @@ def shifted(
     rotations: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Feature skew: every node sees its samples through an instrument of its own.
+    """Apply covariate shift: every node sees its samples with its own noise level and rotation.
 
     Nodes are ranked 0 … n − 1 at random. The samples of rank r get Gaussian noise of standard deviation
-    ``noise`` · r / (n − 1), so the best node sees them as they are; before that, images are turned by
-    (r mod ``rotations``) · 360° / ``rotations``, so that each orientation has as many nodes as another, give or
-    take one.
+    ``noise`` · r / (n − 1), so rank 0 has none; before that, images are rotated by (r mod ``rotations``) · 360° /
+    ``rotations``, so that numbers of nodes by orientation differ by at most one.
 
     Args:
         x: (samples, *shape) training features.
-        parts: all samples of each node; no sample in two of them. Samples of nobody stay as they are.
-        noise: standard deviation at the worst node, ≥ 0.
+        parts: all samples of each node; no sample in two of them. Samples held by no node are unchanged.
+        noise: standard deviation at the node of highest rank, ≥ 0.
         rotations: 1 (none), 2 (upright or upside down) or 4 (by quarter turns; square images only).
-        rng: draws ranks and noise. The noise of a sample does not depend on who holds it.
+        rng: draws ranks and noise. The noise of a sample does not depend on its holder.
 
     Returns:
-        The features as their holders see them, read-only.
+        The shifted features, read-only.
 
     Raises:
-        ConfigurationError: a parameter out of range, or features that are no images to be turned.
+        ConfigurationError: a parameter out of range, or rotations of features that are not images.
 
     Source: noise growing with the node's number: Li, Diao, Chen, He 2022 (arXiv:2102.02079), section 4; groups of
-    nodes with turned images: Ghosh, Chung, Yin, Ramchandran 2020 (arXiv:2006.04088), section 6.
+    nodes with rotated images: Ghosh, Chung, Yin, Ramchandran 2020 (arXiv:2006.04088), section 6.
     """
     if not (np.isfinite(noise) and noise >= 0):
         raise ConfigurationError(
@@ -133,9 +132,7 @@ def shifted(
         strength[part] = noise * rank[node] / max(1, len(parts) - 1)
     if noise > 0:
         wide = (-1,) + (1,) * (x.ndim - 1)
-        for start in range(
-            0, len(x), _ROWS
-        ):  # noise for all of a large set at once would double what it takes
+        for start in range(0, len(x), _ROWS):  # noise for all of a large set at once would double the memory
             rows = seen[start : start + _ROWS]
             drawn = rng.standard_normal(rows.shape, dtype=np.float32)
             rows += drawn * strength[start : start + _ROWS].reshape(wide)

@@ -1,4 +1,4 @@
-"""The IDX format, in which MNIST and its successors come: finding the files of a folder, and reading them."""
+"""IDX format of MNIST and its successors: finding the files of a folder, and reading them."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Pair(NamedTuple):
 
 
 def find(folder: Path, part: str | None) -> Mapping[str, Pair]:
-    """The pairs of files in a folder.
+    """Find the pairs of files in a folder.
 
     Args:
         folder: holds files named like train-images-idx3-ubyte, t10k-labels-idx1-ubyte or
             emnist-balanced-test-images-idx3-ubyte; a dot may stand before idx, and .gz at the end. A plain file
             is preferred to a gzipped one.
-        part: the word after emnist, None for files without it.
+        part: the word after emnist; None for files without it.
 
     Returns:
-        "train" and "test", or that one of them that is there.
+        A mapping with the keys "train" and "test", or the one whose files exist.
 
     Raises:
         ConfigurationError: there is no such folder or no such file, or images without labels.
@@ -76,7 +76,7 @@ def find(folder: Path, part: str | None) -> Mapping[str, Pair]:
 
 
 def read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images (samples, rows, columns) and their labels (samples,).
+    """Read images (samples, rows, columns) and their labels (samples,).
 
     Raises:
         ConfigurationError: a file is broken, or there is not one label for each image.
@@ -87,7 +87,7 @@ def read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def samples(pair: Pair) -> int:
-    """How many samples a pair of files holds, by their first bytes alone.
+    """Return how many samples a pair of files holds, from their headers alone.
 
     Raises:
         ConfigurationError: a file is broken, or there is not one label for each image.
@@ -101,14 +101,14 @@ def samples(pair: Pair) -> int:
 
 
 def read(file: Path, axes: int) -> NDArray[np.uint8]:
-    """An array of unsigned bytes.
+    """Read an array of unsigned bytes.
 
     Args:
-        file: plain, or compressed with gzip, whatever its name.
-        axes: the number of dimensions it has to have.
+        file: plain or gzipped, recognised by content.
+        axes: required number of dimensions.
 
     Raises:
-        ConfigurationError: the file cannot be read, is cut short or too long, or holds something else.
+        ConfigurationError: the file cannot be read, is too short or too long, or has another content type.
     """
     with _Opened(file) as opened:
         shape = _header(opened, file, axes)
@@ -130,7 +130,9 @@ def _same_number(images: Path, x: int, labels: Path, y: int) -> None:
 def _header(opened: IO[bytes], file: Path, axes: int) -> tuple[int, ...]:
     magic = opened.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
-        raise ConfigurationError(f"data: {file} is no IDX file: it begins with {magic.hex(' ')}", "data.path")
+        raise ConfigurationError(
+            f"data: {file} is not an IDX file: it begins with {magic.hex(' ')}", "data.path"
+        )
     if magic[2] != _BYTES or magic[3] != axes:
         raise ConfigurationError(
             f"data: {file} holds elements of type 0x{magic[2]:02x} in {magic[3]} dimensions; expected unsigned bytes "
@@ -144,7 +146,7 @@ def _header(opened: IO[bytes], file: Path, axes: int) -> tuple[int, ...]:
 
 
 class _Opened:
-    """A file, decompressed where its first bytes say that it is gzipped; its errors name it."""
+    """File, decompressed if its first bytes mark it as gzipped; its errors name it."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

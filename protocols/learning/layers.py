@@ -1,8 +1,8 @@
-"""Layered networks over one flat parameter vector, open at the places where clipping looks in.
+"""Layered networks over one flat parameter vector, with the layer inputs that clipping needs.
 
 Every layer with parameters is an affine map of positions: a dense layer has one position per sample, a convolution
-one per place of its kernel, where it sees a patch of the image. So the gradient of one sample with respect to a
-layer is Σ over positions of (input)ᵀ(output gradient), whatever the layer.
+one per place of its kernel, where its input is a patch of the image. So the gradient of one sample with respect to a
+layer is Σ over positions of (input)ᵀ(output gradient), for every layer.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Padding: TypeAlias = Literal["valid", "same"]
 
 
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    """A product in full precision: accelerators may use less by default, and runs must agree across machines."""
+    """Multiply in full precision: accelerators may use less by default, and runs must agree across machines."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 @dataclass(frozen=True)
 class Dense:
-    """All inputs to ``units`` outputs; samples of any shape are flattened."""
+    """Fully connected layer with ``units`` outputs; samples of any shape are flattened."""
 
     units: int
 
 
 @dataclass(frozen=True)
 class Conv:
-    """``channels`` square kernels of ``kernel`` pixels, moved by ``stride``; images are (height, width, channels)."""
+    """Convolution of images (height, width, channels): ``channels`` square kernels of ``kernel`` pixels."""
 
     channels: int
     kernel: int
@@ -48,7 +48,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class Pool:
-    """Average or maximum over squares of ``size`` pixels; what does not fill a square is dropped."""
+    """Average or maximum over squares of ``size`` pixels; incomplete squares at the border are dropped."""
 
     size: int
     by: Literal["average", "max"] = "average"
@@ -80,7 +80,7 @@ class NeuralNetwork:
 
     @property
     def kernels(self) -> list[tuple[int, int]]:
-        """(inputs, outputs) of each layer with parameters."""
+        """Return (inputs, outputs) of each layer with parameters."""
         found, shape = [], self.shape
         for layer in self.layers:
             if isinstance(layer, Dense):
@@ -92,11 +92,11 @@ class NeuralNetwork:
 
     @property
     def size(self) -> int:
-        """Number of parameters d: of each layer its kernel, row by row, then its bias."""
+        """Return the number of parameters d: of each layer its kernel, row by row, then its bias."""
         return sum(inputs * outputs + outputs for inputs, outputs in self.kernels)
 
     def init(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Weights by He et al. 2015 (arXiv:1502.01852), biases zero.
+        """Draw weights by He et al. 2015 (arXiv:1502.01852), biases zero.
 
         Returns:
             (d,) parameters.
@@ -107,26 +107,26 @@ class NeuralNetwork:
         return np.concatenate(parts).astype(np.float32)
 
     def split(self, params: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
-        """(kernel (inputs, outputs), bias (outputs,)) of each layer with parameters."""
+        """Return (kernel (inputs, outputs), bias (outputs,)) of each layer with parameters."""
         sizes = [n for inputs, outputs in self.kernels for n in (inputs * outputs, outputs)]
         ends = np.cumsum([0, *sizes]).tolist()
         pieces = [params[start:end] for start, end in pairwise(ends)]
         return [(pieces[2 * i].reshape(shape), pieces[2 * i + 1]) for i, shape in enumerate(self.kernels)]
 
     def __call__(self, params: jax.Array, x: jax.Array) -> jax.Array:
-        """Outputs (samples, units) of samples (samples, *shape)."""
+        """Return outputs (samples, units) of samples (samples, *shape)."""
         return self.run(params, x, [0.0] * len(self.kernels))[0]
 
     def run(
         self, params: jax.Array, x: jax.Array, probes: Sequence[jax.Array | float]
     ) -> tuple[jax.Array, list[jax.Array]]:
-        """A forward pass that shows what each layer with parameters is given.
+        """Run a forward pass that also returns the inputs of each layer with parameters.
 
         Args:
             params: (d,).
             x: (samples, *shape).
-            probes: added to the outputs of each layer with parameters, before anything else happens to them. Zeros
-                change nothing, and the gradient with respect to them is that of the outputs.
+            probes: added to the outputs of each layer with parameters, before any other operation. Zeros change
+                nothing, and the gradient with respect to them is that of the outputs.
 
         Returns:
             (samples, units) outputs, and per layer with parameters its inputs (samples, positions, inputs).
@@ -154,7 +154,7 @@ class NeuralNetwork:
 
 
 def _after(layer: Layer, shape: Shape) -> Shape:
-    """The shape of a sample after a layer."""
+    """Return the shape of a sample after a layer."""
     if isinstance(layer, Dense):
         _at_least_one("units", layer.units)
         return (layer.units,)
@@ -195,10 +195,10 @@ def _at_least_one(name: str, value: int) -> None:
 
 
 def _patches(values: jax.Array, layer: Conv) -> tuple[Shape, jax.Array]:
-    """What a kernel sees at each of its places: (rows, columns) and (samples, places, kernel² · channels).
+    """Return the patches of a convolution: (rows, columns) and (samples, places, kernel² · channels).
 
-    Shifted slices laid side by side: products with kernels that differ from node to node are then plain matrix
-    products, where grouped convolutions are slow.
+    Shifted slices are stacked: products with kernels that differ between nodes are then plain matrix products, where
+    grouped convolutions are slow.
     """
     k, s = layer.kernel, layer.stride
     samples, height, width, channels = values.shape

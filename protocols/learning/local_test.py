@@ -1,4 +1,4 @@
-"""How good each node's model is on the samples that the node itself keeps for testing."""
+"""Evaluation of each node's model on the samples that the node itself keeps for testing."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class LocalEvaluation(NamedTuple):
 
 @final
 class LocalEvaluator:
-    """Measures the model of each node on the test samples of that node, many at a time.
+    """Evaluates the model of each node on the test samples of that node, many at a time.
 
-    Accuracy is NaN without classes. A model that has diverged (NaN or infinite parameters or loss) has the accuracy
-    of chance and an infinite loss, as on the common test set.
+    Accuracy is NaN without classes. A diverged model (NaN or infinite parameters or loss) has the accuracy of chance
+    and an infinite loss, as on the common test set.
 
     Args:
         task: the model.
-        bank: the test samples of all nodes; a node without any has no business here.
+        bank: the test samples of all nodes; nodes without test samples cannot be evaluated.
     """
 
     def __init__(self, task: Task, bank: Bank) -> None:
@@ -45,10 +45,10 @@ class LocalEvaluator:
         self._bank = tuple(jax.device_put(array) for array in (bank.x, bank.y, bank.mask))
 
     def evaluate(self, nodes: Sequence[int], params: NDArray[Any]) -> LocalEvaluation:
-        """Accuracy and loss of the model of each of ``nodes``.
+        """Return accuracy and loss of the model of each of ``nodes``.
 
         Args:
-            nodes: whose; each with test samples.
+            nodes: nodes to evaluate, each with test samples.
             params: (nodes, d) their parameter vectors.
 
         Raises:
@@ -62,7 +62,7 @@ class LocalEvaluator:
         if not self._sizes[who].all():
             bare = [int(node) for node in who if not self._sizes[node]]
             raise ConfigurationError(f"local test: nodes {bare} have no test samples")
-        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is reported as divergence
+        with np.errstate(over="ignore"):  # overflow of float32 is infinity, which is reported as divergence
             rows = np.asarray(params, dtype=np.float32)
         found = [
             self._chunk(who[start : start + _MAX_BATCH], rows[start : start + _MAX_BATCH])

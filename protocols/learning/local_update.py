@@ -1,7 +1,7 @@
-"""What one local update of a node is: some steps of an optimiser on its own samples, clipped and noised as asked.
+"""Local update of a node: optimiser steps on its own samples, clipped and noised as configured.
 
-A whole update, however many steps it has, is one operation. Its function is built from static choices alone (the
-:class:`Recipe`); step sizes, clipping norm and data travel as arrays, so runs that differ only in those share their
+A whole update with all its steps is one operation. Its function is built from static choices alone (the
+:class:`Recipe`); step sizes, clipping norm and data are array inputs, so runs that differ only in those share their
 compilations.
 """
 
@@ -22,26 +22,26 @@ from protocols.learning.task import Task
 
 Keeps: TypeAlias = Literal["fresh", "node", "travels"]
 PLAIN = Optimiser(sgd(), linear=True)
-"""Gradient descent."""
+"""Optimiser of plain gradient descent."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The static choices of a local update.
+    """Static choices of a local update.
 
     Args:
         steps: optimiser steps, at least 1.
         optimiser: see :class:`~protocols.learning.optimisers.Optimiser`.
-        unit: whose contribution is clipped: a ``record`` in every step or the ``node``; None for no clipping.
-        whole: with unit ``node``: the difference that the whole update makes is clipped, and noised once.
+        unit: unit of clipping: a ``record`` in every step or the ``node``; None for no clipping.
+        whole: with unit ``node``: the change by the whole update is clipped, and noised once.
         noised: noise is an input.
         sampled: batches are an input; otherwise every step uses all samples.
         partial: a node may have fewer batches than others; empty ones are no steps.
-        keeps: the optimiser's state: made anew for every update, kept by the node, or part of the model.
+        keeps: the optimiser's state: new for every update, kept by the node, or part of the model.
         scheduled: step sizes are an input.
-        adapts: the clipping norm is an input, and whether the update was within it comes behind the parameters; with
-            ``whole`` and an optimiser made anew.
-        proximal: a pull towards the model at the start of the update (Li et al. 2020, arXiv:1812.06127).
+        adapts: the clipping norm is an input, and the result has one more element after the parameters: whether the
+            update was within the norm. Needs ``whole`` and a new optimiser state for every update.
+        proximal: a proximal term towards the model at the start of the update (Li et al. 2020, arXiv:1812.06127).
     """
 
     steps: int = 1
@@ -58,36 +58,36 @@ class Recipe:
 
     @property
     def contributions(self) -> int:
-        """How many clipped sums, each with its own noise, one update adds to the model."""
+        """Return the number of clipped sums, each with its own noise, that one update adds to the model."""
         return self.steps if self.noised and not self.whole else 1
 
     @property
     def linear(self) -> bool:
-        """Whether an update is the model minus step sizes times clipped, noised sums."""
+        """Return whether an update is the model minus step sizes times clipped, noised sums."""
         return self.whole or (self.optimiser.linear and not self.proximal)
 
 
 @lru_cache(maxsize=256)
 def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
-    """``fn(model, [state], node, [noise], [batches], [rates], [clip], x, y, mask, …) -> vector``.
+    """Return ``fn(model, [state], node, [noise], [batches], [rates], [clip], x, y, mask, …) -> vector``.
 
     Args:
         task: the model.
-        recipe: what of the inputs in brackets there is.
+        recipe: decides which inputs in brackets exist.
 
-    The inputs: the model (d,), with its optimiser state behind it if that travels; a kept state as this function
-    returned it; the node's number; noise, already scaled, (d,) or (steps, d); batches (steps, size) of sample
-    numbers; step sizes (steps,); a clipping norm. Then what all nodes share: the data bank (x, y, mask), the constant
-    step size, 1 / divisor, the clipping norm and the proximal coefficient.
+    The inputs: the model (d,), followed by its optimiser state if that is sent; a kept state as returned by this
+    function; the node's number; noise, already scaled, (d,) or (steps, d); batches (steps, size) of sample numbers;
+    step sizes (steps,); a clipping norm. Then the inputs common to all nodes: the data bank (x, y, mask), the
+    constant step size, 1 / divisor, the clipping norm and the proximal coefficient.
 
     A step is: parameters −= rate · direction(share · (clipped sum + noise) + pull · (parameters − start)).
 
     Returns:
-        (d,) parameters, or (d + s,) with the state behind them where it is kept or travels.
+        (d,) parameters, or (d + s,) followed by the state where it is kept or sent.
 
     Guarantees:
-        With ``whole`` and unit ``node``, a node's update without noise has norm at most C, and a node without any
-        data has the update zero, whatever its optimiser, decay and pull: zeroing out its data moves the update by at
+        With ``whole`` and unit ``node``, a node's update without noise has norm at most C, and a node without data
+        has the update zero, for any optimiser, decay and proximal term: zeroing out its data moves the update by at
         most C, replacing them by at most 2C, from any model and kept state.
 
     Source: Abadi et al. 2016 (arXiv:1607.00133), Algorithm 1, with a public divisor in place of the batch size;
@@ -159,7 +159,7 @@ def update_function(task: Task, recipe: Recipe) -> Callable[..., jax.Array]:
             within = jnp.linalg.norm(whole) <= clip
             moved = whole
             if recipe.unit:
-                # Decay, a pull or kept momentum move a node without data too; its neighbour in privacy says nothing.
+                # Decay, a proximal term or kept momentum move a node without data too; its neighbour's update is 0.
                 moved = jnp.where(jnp.any(mask), clip_vector(whole, clip), 0.0)
             params = start - (moved if noise is None else moved + noise.reshape(size))
         if recipe.adapts:

@@ -1,4 +1,4 @@
-"""The models: each function builds one :class:`~protocols.learning.task.Task`."""
+"""Models: each function builds one :class:`~protocols.learning.task.Task`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from simulator.errors import ConfigurationError
 # Cached, so that equal models of different runs are the same functions and share their compilations.
 @lru_cache(maxsize=64)
 def softmax(features: int, classes: int) -> Task:
-    """Multinomial logistic regression: d = (features + 1) · classes, started at zero.
+    """Build multinomial logistic regression: d = (features + 1) · classes, initial parameters zero.
 
     Args:
         features: inputs per sample, at least 1.
-        classes: at least 1.
+        classes: number of classes, at least 1.
 
     Raises:
         ConfigurationError: a size below 1.
@@ -35,7 +35,7 @@ def softmax(features: int, classes: int) -> Task:
 
 @lru_cache(maxsize=64)
 def linear(features: int) -> Task:
-    """Linear regression with loss ½ (prediction − y)²: d = features + 1, started at zero.
+    """Build linear regression with loss ½ (prediction − y)²: d = features + 1, initial parameters zero.
 
     Args:
         features: inputs per sample, at least 1.
@@ -62,13 +62,13 @@ def linear(features: int) -> Task:
 
 @lru_cache(maxsize=64)
 def mlp(features: int, hidden: int | tuple[int, ...], classes: int, activation: Activation = "relu") -> Task:
-    """Hidden layers of rectified linear (or tanh) units; weights by He et al. 2015, biases zero.
+    """Build hidden layers of rectified linear (or tanh) units; weights by He et al. 2015, biases zero.
 
     Args:
         features: inputs per sample, at least 1.
         hidden: units of the hidden layer, or of each of several, at least 1.
-        classes: at least 1.
-        activation: after every hidden layer.
+        classes: number of classes, at least 1.
+        activation: function after every hidden layer.
 
     Raises:
         ConfigurationError: a size below 1.
@@ -92,21 +92,21 @@ def cnn(
     activation: Activation = "relu",
     padding: Padding = "valid",
 ) -> Task:
-    """A small convolutional network in the manner of LeNet (LeCun et al. 1998).
+    """Build a small convolutional network similar to LeNet (LeCun et al. 1998).
 
     Every convolution is followed by the activation and by average pooling of 2 × 2; dense layers end it.
 
     Args:
         shape: of the images, (height, width) or (height, width, channels).
-        classes: at least 1.
-        channels: kernels of each convolution.
-        kernel: their width and height in pixels.
+        classes: number of classes, at least 1.
+        channels: number of kernels of each convolution.
+        kernel: width and height of the kernels in pixels.
         hidden: units of the dense layers before the last.
-        activation: after every layer but the last.
+        activation: function after every layer but the last.
         padding: ``same`` keeps the size of images through convolutions, ``valid`` cuts their borders.
 
     Raises:
-        ConfigurationError: no images, images too small for so many layers, or a size below 1.
+        ConfigurationError: samples that are not images, images too small for the layers, or a size below 1.
     """
     _require(classes=classes)
     if len(shape) not in (2, 3):
@@ -125,19 +125,19 @@ def cnn(
 
 
 def cross_entropy(scores: jax.Array, y: jax.Array) -> jax.Array:
-    """−log of the softmax of the true class, (samples,)."""
+    """Return −log of the softmax of the true class, (samples,)."""
     picked = jnp.sum(scores * jax.nn.one_hot(y, scores.shape[1], dtype=scores.dtype), axis=1)
     return jax.nn.logsumexp(scores, axis=1) - picked
 
 
 def half_square(outputs: jax.Array, y: jax.Array) -> jax.Array:
-    """½ (output − y)², (samples,)."""
+    """Return ½ (output − y)², (samples,)."""
     return 0.5 * (outputs[:, 0] - y) ** 2
 
 
 def _classifier(name: str, network: NeuralNetwork, classes: int, zero: bool = False) -> Task:
     def init(rng: np.random.Generator) -> NDArray[np.float32]:
-        # A convex loss has no symmetry to break, hence a common start needs no randomness.
+        # A convex loss needs no random initial parameters.
         return np.zeros(network.size, np.float32) if zero else network.init(rng)
 
     def evaluate(params: jax.Array, x: jax.Array, y: jax.Array) -> Mapping[str, jax.Array]:

@@ -1,4 +1,4 @@
-"""What operations may be given, and how errors name them: common to all executors."""
+"""Inputs of operations and their checks, common to all executors."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _INT32 = np.iinfo(np.int32)
 
 
 def where(op: Op, nodes: Sequence[int]) -> str:
-    """Which operation of which nodes a message is about."""
+    """Name an operation and its nodes, for messages."""
     named = ", ".join(map(str, nodes[:_NAMED_NODES])) + (", …" if len(nodes) > _NAMED_NODES else "")
     return f"operation {op.name!r} of node{'s' if len(nodes) > 1 else ''} {named}"
 
 
 def shapes(arrays: Sequence[NDArray[Any]]) -> str:
-    """The shapes of some inputs, for messages."""
+    """Name the shapes of some inputs, for messages."""
     return ", ".join(f"{array.dtype}{array.shape}" for array in arrays)
 
 
 def freeze(array: NDArray[Any], floats: np.dtype[Any], place: str) -> NDArray[Any]:
-    """A read-only array of the executor's precision, a copy unless nobody could write to the original.
+    """Return a read-only array of the executor's precision, a copy unless no reference can write to the original.
 
     Args:
         array: floats become ``floats``, integers at most 32 bits wide.
         floats: the executor's precision.
-        place: for messages.
+        place: name of the operation, for messages.
 
     Raises:
         ContractError: neither numbers nor booleans, or integers beyond 32 bits.
@@ -51,17 +51,17 @@ def freeze(array: NDArray[Any], floats: np.dtype[Any], place: str) -> NDArray[An
     if array.dtype == target:
         frozen = array.copy()
     else:
-        with np.errstate(over="ignore"):  # beyond float32 is infinity: divergence is a result, not a warning
+        with np.errstate(over="ignore"):  # infinity beyond float32: divergence, no warning
             frozen = array.astype(target)
     frozen.setflags(write=False)
     return frozen
 
 
 def operand(value: Any, floats: np.dtype[Any], place: str) -> NDArray[Any]:
-    """An input that is no handle, as an array.
+    """Convert an input that is not a handle to an array.
 
     Raises:
-        ContractError: it is nothing that an operation may be given.
+        ContractError: its type is not allowed.
     """
     if isinstance(value, np.ndarray | np.generic | bool | int | float):
         return freeze(np.asarray(value), floats, place)
@@ -76,14 +76,14 @@ def promised(got: int, sizes: Sequence[int], place: str) -> None:
     """Check the size of results.
 
     Raises:
-        ContractError: one is not what was promised.
+        ContractError: a size differs from the declared one.
     """
     if any(size != got for size in sizes):
         raise ContractError(f"{place}: {got} elements per result, but {sorted(set(sizes))} were promised")
 
 
 def _is_fixed(array: NDArray[Any]) -> bool:
-    """Nobody can write to this array through any name numpy knows of."""
+    """Return whether no array known to numpy allows writing to this memory."""
     base: Any = array
     while isinstance(base, np.ndarray):
         if base.flags.writeable:

@@ -1,4 +1,4 @@
-"""The operations a learning protocol submits: local updates and linear combinations of parameter vectors."""
+"""Operations submitted by learning protocols: local updates and linear combinations of parameter vectors."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _TERMS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
 _PADDED = [next((size for size in _TERMS if size >= count), 0) for count in range(MOST_TERMS + 1)]
-"""By number of terms, how many a combination is padded to, so that few programs are compiled."""
+"""Numbers of terms to which combinations are padded, so that few programs are compiled."""
 
 
 def affine(k: int) -> Op:
-    """A weighted sum: ``fn(vector_1 (d,), …, vector_k (d,), weights (k,)) -> (d,)``.
+    """Build a weighted sum: ``fn(vector_1 (d,), …, vector_k (d,), weights (k,)) -> (d,)``.
 
     Args:
         k: number of vectors, at least 1.
@@ -67,7 +67,7 @@ def _merged_update_fn(task: Task, recipe: Recipe, k: int) -> Callable[..., jax.A
 
 
 def scale(factor: float) -> Op:
-    """A multiple: ``fn(vector (d,)) -> (d,)``."""
+    """Build a multiple: ``fn(vector (d,)) -> (d,)``."""
     return Op("scale", _scale_fn, (np.float32(factor),))
 
 
@@ -82,16 +82,16 @@ def _head_fn(size: int) -> Callable[..., jax.Array]:
 
 @dataclass(frozen=True, eq=False)
 class Operations:
-    """The operations of one run, each built once: executors recognise what may share a batch by identity.
+    """Operations of one run, each built once: executors recognise operations that may share a batch by identity.
 
     Args:
         task: the model.
         bank: the samples of all nodes.
-        recipe: what a local update is.
-        batches: how samples are chosen for its steps.
+        recipe: static choices of a local update.
+        batches: selection of samples for its steps.
         rate: step size, > 0, where the recipe has no schedule.
         divisor: a public constant, > 0, never a function of a node's data: |D_i| would leak through it. With
-            ``whole`` of the recipe it divides the sum of gradients of every step all the same.
+            ``whole`` of the recipe it still divides the sum of gradients of every step.
         clip: clipping norm C > 0 in the L2 norm; goes with the recipe's ``unit``.
         pull: the proximal coefficient.
 
@@ -121,31 +121,31 @@ class Operations:
             raise ConfigurationError("local step: a clipping norm and a unit go together", "privacy.unit")
 
     def update(self, k: int = 1) -> Op:
-        """A local update of a model, or of the weighted sum of k, see :mod:`protocols.learning.local_update`."""
+        """Return a local update of a model, or of a sum of k; see :mod:`protocols.learning.local_update`."""
         return self._once("update", k, self._update)
 
     def combine(self, k: int) -> Op:
-        """The weighted sum of k vectors, see :func:`affine`."""
+        """Return the weighted sum of k vectors, see :func:`affine`."""
         return self._once("combine", k, affine)
 
     @property
     def most_terms(self) -> int:
-        """Terms of one weighted sum at most; longer ones are made of partial sums."""
+        """Return the largest number of terms of one weighted sum; longer ones consist of partial sums."""
         return MOST_TERMS
 
     def summands(self, vectors: list[Any], weights: list[float]) -> list[Any]:
-        """Inputs of a weighted sum: the vectors, padded to one of few numbers of them, and the tuple of weights."""
+        """Return inputs of a weighted sum: vectors, padded to one of a few counts, and the tuple of weights."""
         missing = _PADDED[len(vectors)] - len(vectors)
-        if missing:  # repeats of the first, which count nothing
+        if missing:  # repeats of the first vector, with weight zero
             vectors, weights = vectors + vectors[:1] * missing, weights + [0.0] * missing
         return [*vectors, tuple(weights)]
 
     def scale(self, factor: float) -> Op:
-        """The multiplication by a constant, see :func:`scale`."""
+        """Return the multiplication by a constant, see :func:`scale`."""
         return self._once("scale", factor, scale)
 
     def head(self, size: int) -> Op:
-        """The first elements of a vector."""
+        """Return the operation that takes the first elements of a vector."""
         return self._once("head", size, lambda n: Op("head", _head_fn(n)))
 
     def _once(self, name: str, key: Any, build: Callable[[Any], Op]) -> Op:

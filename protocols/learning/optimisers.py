@@ -1,4 +1,4 @@
-"""Optimisers by optax, with their state as one flat vector that can be kept, sent and averaged."""
+"""Optimisers from optax, with their state as one flat vector that can be kept, sent and averaged."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from simulator.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Optimiser:
-    """What becomes of a gradient before it is multiplied by the step size.
+    """Transformation of a gradient before it is multiplied by the step size.
 
     Args:
-        transform: optax's form of it, without the step size. Runs share what was compiled only if this is the same
+        transform: optax's form of it, without the step size. Runs share compiled programs only if this is the same
             object, so take it from a cached function such as :func:`adam`.
         linear: whether a step is the gradient times the step size and nothing else; ``transform`` is skipped then.
     """
@@ -30,11 +30,11 @@ class Optimiser:
     linear: bool = False
 
     def state_size(self, size: int) -> int:
-        """Elements of the flat state for ``size`` parameters."""
+        """Return the elements of the flat state for ``size`` parameters."""
         return _form(self, size).size
 
     def fresh(self, size: int) -> NDArray[np.float32]:
-        """The flat state before the first step."""
+        """Return the flat state before the first step."""
         leaves = jax.tree.leaves(self.transform.init(jnp.zeros(size)))
         flat = [np.asarray(leaf, np.float32).ravel() for leaf in leaves]
         return np.concatenate([np.zeros(0, np.float32), *flat])
@@ -42,7 +42,7 @@ class Optimiser:
 
 @lru_cache(maxsize=64)
 def sgd(weight_decay: float = 0.0) -> optax.GradientTransformation:
-    """The gradient itself.
+    """Return the gradient itself, with optional weight decay.
 
     Args:
         weight_decay: λ ≥ 0: λ · parameters is added to the gradient.
@@ -57,11 +57,11 @@ def sgd(weight_decay: float = 0.0) -> optax.GradientTransformation:
 def momentum(
     momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
-    """A running sum of gradients: heavy ball, or Nesterov.
+    """Return a running sum of gradients: heavy ball, or Nesterov.
 
     Args:
-        momentum: share of the sum that is left after a step, in [0, 1).
-        nesterov: look one step ahead.
+        momentum: fraction of the sum kept at each step, in [0, 1).
+        nesterov: evaluate one step ahead.
         weight_decay: λ ≥ 0: λ · parameters is added to the gradient.
 
     Raises:
@@ -79,14 +79,14 @@ def adam(
     weight_decay: float = 0.0,
     decoupled: bool = False,
 ) -> optax.GradientTransformation:
-    """Adam, and AdamW with decoupled weight decay.
+    """Return Adam, or AdamW with decoupled weight decay.
 
     Args:
         beta1: decay of the mean, in [0, 1).
         beta2: decay of the mean square, in [0, 1).
         epsilon: added to the root of the mean square, > 0.
         weight_decay: λ ≥ 0: λ · parameters is added to the gradient, or to Adam's direction.
-        decoupled: whether to the direction (AdamW).
+        decoupled: whether it is added to the direction (AdamW).
 
     Raises:
         ConfigurationError: a value out of its range.
@@ -107,7 +107,7 @@ def _chain(
     *after: optax.GradientTransformation,
     before: tuple[optax.GradientTransformation, ...] = (),
 ) -> optax.GradientTransformation:
-    """Weight decay, if any, behind ``before`` and in front of ``after``."""
+    """Chain weight decay, if any, after ``before`` and before ``after``."""
     if not weight_decay >= 0:
         raise ConfigurationError(
             f"optimiser: weight_decay is {weight_decay}, expected ≥ 0", "training.weight_decay"
@@ -127,7 +127,7 @@ def _require_share(**values: float) -> None:
 
 @dataclass(frozen=True)
 class _Form:
-    """How a state is laid out in a vector."""
+    """Layout of a state in a vector."""
 
     tree: Any
     shapes: tuple[tuple[int, ...], ...]
@@ -144,8 +144,8 @@ def _form(optimiser: Optimiser, size: int) -> _Form:
 
 
 def unflatten(optimiser: Optimiser, size: int, vector: jax.Array) -> Any:
-    """Optax's state from a flat one. Counts are whole numbers in float32: exact up to 2^24 steps, rounded where
-    states were averaged."""
+    """Return optax's state from a flat one. Counts are whole numbers in float32: exact up to 2^24 steps, rounded
+    where states were averaged."""
     form, leaves, start = _form(optimiser, size), [], 0
     for shape, dtype in zip(form.shapes, form.dtypes, strict=True):
         piece = vector[start : start + prod(shape)].reshape(shape)
@@ -156,6 +156,6 @@ def unflatten(optimiser: Optimiser, size: int, vector: jax.Array) -> Any:
 
 
 def flatten(state: Any, dtype: Any) -> jax.Array:
-    """The flat state."""
+    """Return the flat state."""
     leaves = [leaf.astype(dtype).ravel() for leaf in jax.tree.leaves(state)]
     return jnp.concatenate([jnp.zeros(0, dtype), *leaves])

@@ -1,4 +1,4 @@
-"""How good models are on what a node holds itself."""
+"""Losses of models on a node's own samples."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from protocols.learning.task import Task
 
 @lru_cache(maxsize=64)
 def own_losses(task: Task) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
-    """``fn(models (n, d), x, y, mask) -> (n,)``: the mean loss of each model over one node's samples.
+    """Return ``fn(models (n, d), x, y, mask) -> (n,)``: the mean loss of each model over one node's samples.
 
-    What travels behind the parameters of a model is ignored. A node without samples finds every model equal.
+    Elements after the parameters of a model are ignored. For a node without samples all losses are equal.
     """
 
     def losses(models: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:

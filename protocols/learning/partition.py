@@ -1,7 +1,7 @@
-"""Which training samples each node holds.
+"""Partition of the training samples among nodes.
 
-Every function but :func:`draws` gives each sample to at most one node, and all samples to somebody unless it
-says otherwise. Results are functions of the arguments and of the generator's state alone.
+Every function but :func:`draws` gives each sample to at most one node, and all samples to some node unless it says
+otherwise. Results are functions of the arguments and of the generator's state alone.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _ATTEMPTS = 10
 
 
 def iid(labels: ArrayLike, nodes: int, rng: np.random.Generator) -> Parts:
-    """A uniformly random partition; sizes differ by at most one.
+    """Draw a uniformly random partition; sizes differ by at most one.
 
     Args:
-        labels: (samples,); only their number matters.
+        labels: (samples,); only their number is used.
         nodes: at least 1 and at most the number of samples.
         rng: draws the assignment.
 
@@ -45,25 +45,25 @@ def iid(labels: ArrayLike, nodes: int, rng: np.random.Generator) -> Parts:
 
 
 def draws(total: int, nodes: int, samples: int, with_replacement: bool, rng: np.random.Generator) -> Parts:
-    """As many random samples for each node; those that are left over are used by nobody.
+    """Give each node the same number of random samples; the remaining ones are unused.
 
     Args:
-        total: training samples there are.
+        total: number of training samples.
         nodes: at least 1.
-        samples: of each node, at least 1.
-        with_replacement: each node draws its own from the whole training set, none twice, whatever others
-            hold. Nodes then share samples, and there may be more nodes x samples than training samples.
-        rng: draws who holds what.
+        samples: number of samples of each node, at least 1.
+        with_replacement: each node draws its own from the whole training set, none twice, independent of other
+            nodes. Nodes then share samples, and there may be more nodes x samples than training samples.
+        rng: draws the assignment.
 
     Returns:
         One ascending array of sample indices per node.
 
     Raises:
-        ConfigurationError: fewer training samples than this takes.
+        ConfigurationError: fewer training samples than needed.
 
     Guarantees:
-        With replacement a training sample may be held by several nodes. What is accounted for one record of
-        one node then says nothing about a person whose record several nodes hold.
+        With replacement a training sample may be held by several nodes. A figure for one record of one node is then
+        no bound for a person whose record several nodes hold.
     """
     if samples < 1:
         raise ConfigurationError(f"partition: samples is {samples}, expected at least 1", "partition.samples")
@@ -86,10 +86,10 @@ def draws(total: int, nodes: int, samples: int, with_replacement: bool, rng: np.
 def dirichlet(
     labels: ArrayLike, nodes: int, alpha: float, min_samples: int, rng: np.random.Generator
 ) -> Parts:
-    """Label skew: each class is shared out over the nodes by a draw of Dirichlet(alpha, …, alpha).
+    """Partition with label skew: each class is divided among the nodes by a draw of Dirichlet(alpha, …, alpha).
 
-    A draw that leaves somebody with fewer than ``min_samples`` is repeated a few times; then samples move,
-    one at a time, from the node that has most to the node that has least.
+    A draw that leaves a node with fewer than ``min_samples`` is repeated a few times; then samples move, one at a
+    time, from the node that has most to the node that has least.
 
     Args:
         labels: (samples,) class of each training sample, not negative.
@@ -102,7 +102,7 @@ def dirichlet(
         One ascending array of sample indices per node.
 
     Raises:
-        ConfigurationError: ``nodes · min_samples`` exceeds the number of samples, labels are no classes, or a
+        ConfigurationError: ``nodes · min_samples`` exceeds the number of samples, labels are not classes, or a
             parameter is out of range.
 
     Source: Hsu, Qi, Brown 2019 (arXiv:1909.06335); here shares are drawn per class over nodes.
@@ -122,17 +122,17 @@ def dirichlet(
 
 
 def shards(labels: ArrayLike, nodes: int, each: int, min_samples: int, rng: np.random.Generator) -> Parts:
-    """Sorted by label and cut into shards of sizes that differ by at most one; each node gets ``each`` of them.
+    """Sort by label and cut into shards of sizes that differ by at most one; each node gets ``each`` of them.
 
-    Samples of one label are in random order. Numbers to predict are sorted as they are, so a node holds few
-    narrow ranges of them.
+    Samples of one label are in random order. Regression targets are sorted by value, so a node holds a few narrow
+    ranges of them.
 
     Args:
         labels: (samples,) classes or numbers.
         nodes: at least 1.
-        each: shards of a node, at least 1; few means that a node sees few classes.
+        each: shards per node, at least 1; a small number means that a node sees few classes.
         min_samples: every node gets at least this many, ≥ 0.
-        rng: draws the order within labels and who gets which shards.
+        rng: draws the order within labels and the assignment of shards.
 
     Returns:
         One ascending array of sample indices per node.
@@ -155,14 +155,14 @@ def shards(labels: ArrayLike, nodes: int, each: int, min_samples: int, rng: np.r
 def label_blocks(
     labels: ArrayLike, nodes: int, blocks: int, min_samples: int, rng: np.random.Generator
 ) -> Parts:
-    """Groups of nodes with different labels: sorted by label and cut into one range a group, dealt out evenly in it.
+    """Give groups of nodes different labels: sort by label, cut into one range per group, divide it evenly within it.
 
     Args:
         labels: (samples,) classes or numbers.
         nodes: at least ``blocks``; group b holds the nodes of the b-th of as many equal ranges of node numbers.
-        blocks: groups, at least 1.
+        blocks: number of groups, at least 1.
         min_samples: every node gets at least this many, ≥ 0.
-        rng: draws the order within labels and who of a group gets what.
+        rng: draws the order within labels and the assignment within groups.
 
     Returns:
         One ascending array of sample indices per node.
@@ -195,10 +195,10 @@ def label_blocks(
 
 
 def with_label_noise(dataset: Dataset, fraction: float, rng: np.random.Generator) -> Dataset:
-    """Labels drawn anew from all classes for a fraction of the samples, of training and for testing alike.
+    """Redraw the labels of a fraction of the samples from all classes, in training and test data.
 
     Raises:
-        ConfigurationError: the data have numbers to predict.
+        ConfigurationError: the data are for regression.
     """
     classes = dataset.classes
     if classes is None:
@@ -217,7 +217,7 @@ def require_shards(total: int, nodes: int, each: int, min_samples: int) -> None:
     """Refuse shards that are too small.
 
     Args:
-        total: training samples there are.
+        total: number of training samples.
         nodes, each, min_samples: as for :func:`shards`.
 
     Raises:
@@ -237,13 +237,13 @@ def require_shards(total: int, nodes: int, each: int, min_samples: int) -> None:
 def dirichlet_sizes(
     total: int, nodes: int, alpha: float, min_samples: int, rng: np.random.Generator
 ) -> Parts:
-    """Quantity skew: the share of all samples that a node holds is drawn from Dirichlet(alpha, …, alpha).
+    """Partition with quantity skew: the share of all samples of a node is drawn from Dirichlet(alpha, …, alpha).
 
     Args:
-        total: training samples there are.
+        total: number of training samples.
         nodes: at least 1.
         alpha: concentration, > 0; small means that few nodes hold most.
-        min_samples: every node gets at least this many, ≥ 0; others give up samples for it in proportion.
+        min_samples: every node gets at least this many, ≥ 0; taken from other nodes in proportion.
         rng: draws shares and assignments.
 
     Returns:
@@ -263,13 +263,13 @@ def dirichlet_sizes(
 def lognormal_sizes(
     total: int, nodes: int, sigma: float, min_samples: int, rng: np.random.Generator
 ) -> Parts:
-    """Quantity skew: the share of all samples that a node holds is in proportion to a log-normal draw.
+    """Partition with quantity skew: the share of all samples of a node is proportional to a log-normal draw.
 
     Args:
-        total: training samples there are.
+        total: number of training samples.
         nodes: at least 1.
         sigma: standard deviation of the logarithm, ≥ 0; 0 gives equal parts.
-        min_samples: every node gets at least this many, ≥ 0; others give up samples for it in proportion.
+        min_samples: every node gets at least this many, ≥ 0; taken from other nodes in proportion.
         rng: draws shares and assignments.
 
     Returns:
@@ -290,16 +290,16 @@ def lognormal_sizes(
 
 
 def users(groups: ArrayLike, nodes: int, min_samples: int, rng: np.random.Generator) -> Parts:
-    """Natural users: all samples of a user go to one node.
+    """Partition by natural users: all samples of a user go to one node.
 
-    Users go, the largest first, to the node that holds least so far, so that sizes are as even as whole users
-    allow; every node gets at least one.
+    Users are assigned, the largest first, to the node with fewest samples so far, so that sizes are as even as whole
+    users allow; every node gets at least one user.
 
     Args:
         groups: (samples,) user of each training sample.
         nodes: at least 1 and at most the number of users.
         min_samples: every node gets at least this many, ≥ 0.
-        rng: draws the order of users of one size, and which node gets which load.
+        rng: draws the order of users of one size, and the assignment of loads to nodes.
 
     Returns:
         One ascending array of sample indices per node.
@@ -361,13 +361,13 @@ def _by_sizes(shares: NDArray[np.float64], total: int, min_samples: int, rng: np
 
 
 def _sizes(shares: NDArray[np.float64], total: int, min_samples: int) -> NDArray[np.int64]:
-    """Whole sizes of this total nearest to the shares (largest remainders), none below the minimum."""
+    """Return integer sizes of this total nearest to the shares (largest remainders), none below the minimum."""
     nodes = len(shares)
     raised = np.zeros(nodes, dtype=bool)
     while True:
         left = total - min_samples * int(raised.sum())
         weight = np.where(raised, 0.0, shares)
-        # Shares that all vanished by underflow are equal ones.
+        # Shares that have all underflowed to zero are taken as equal.
         weight = weight / weight.sum() if weight.sum() > 0 else ~raised / max(1, int((~raised).sum()))
         exact = np.where(raised, float(min_samples), weight * left)
         low = ~raised & (exact < min_samples)

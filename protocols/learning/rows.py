@@ -1,8 +1,8 @@
-"""Vectors of one size on the device: rows of one array that calls write in place.
+"""Vectors of one size on the device: rows of one array that calls update in place.
 
-A row is written once and stays as it is until its handle dies; then it is given out again. The array is donated to
-every call that writes to it, so no call copies it. With several devices the rows are dealt out over them in equal
-blocks, and so is the work of a call.
+A row is written once and unchanged until its handle is deleted; then it is reused. The array is donated to every call
+that writes to it, so no call copies it. With several devices the rows are distributed over them in equal blocks, and
+so is the work of a call.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 WASTE = 0
-"""The row that padded results are written to; never read."""
+"""Row that padded results are written to; never read."""
 OWN, COLUMN = -1, -2
-"""Where an input comes from: the rows that are written to, or a column; otherwise the number of other rows."""
+"""Source of an input: the rows that are written to, or a column; otherwise the number of other rows."""
 
 _LEAST_ROWS, _FIRST_ROWS, _FIRST_BYTES = 64, 4096, 1 << 22
 _FAST_BYTES = 1 << 23
-"""Below this, growing is by four: every capacity makes programs of its own, and spare rows are cheap."""
+"""Capacity below which arrays grow by a factor of four: every capacity compiles new programs, and rows are cheap."""
 
 Layout: TypeAlias = tuple[int, ...]
 
 
 class WrongSize(Exception):
-    """An operation gave another number of elements than promised.
+    """Raised when an operation returns another number of elements than declared.
 
     Args:
-        got: how many.
+        got: number of elements.
     """
 
     def __init__(self, got: int) -> None:
@@ -43,11 +43,11 @@ class WrongSize(Exception):
 
 @final
 class Placement:
-    """Which devices rows and calls are spread over.
+    """Devices over which rows and calls are distributed.
 
     Args:
         devices: all of one kind; a power of two of them is used, at most ``most``.
-        most: no call is spread further than this.
+        most: largest number of devices of one call.
     """
 
     def __init__(self, devices: Sequence[jax.Device], most: int) -> None:
@@ -67,7 +67,7 @@ class Rows:
     Args:
         size: elements of each.
         floats: their precision.
-        placement: where they live.
+        placement: devices that hold them.
     """
 
     def __init__(self, size: int, floats: np.dtype[Any], placement: Placement) -> None:
@@ -80,16 +80,16 @@ class Rows:
 
     @property
     def capacity(self) -> int:
-        """Rows there are, used or not."""
+        """Return the number of rows, used or not."""
         return self._capacity
 
     @property
     def used(self) -> int:
-        """Rows that hold a value."""
+        """Return the number of rows that hold a value."""
         return max(0, self._capacity - 1 - len(self.free))
 
     def reserve(self, count: int) -> None:
-        """Make sure that so many rows are free."""
+        """Ensure that ``count`` rows are free."""
         if len(self.free) >= count:
             return
         row_bytes = self.size * self._floats.itemsize
@@ -98,7 +98,7 @@ class Rows:
         if not capacity:
             fitting = _FIRST_BYTES // max(1, row_bytes)
             capacity = min(_FIRST_ROWS, max(_LEAST_ROWS, 1 << fitting.bit_length()))
-            missing += 1  # the row for waste
+            missing += 1  # the row for padded results
         while capacity - self._capacity < missing:
             capacity *= 4 if capacity * row_bytes < _FAST_BYTES else 2
         first = max(self._capacity, WASTE + 1)
@@ -107,20 +107,20 @@ class Rows:
         self._capacity = capacity
 
     def take(self, count: int) -> list[int]:
-        """Rows to write to, after :meth:`reserve`."""
+        """Return rows to write to, after :meth:`reserve`."""
         taken = self.free[: -count - 1 : -1]
         del self.free[-count:]
         return taken
 
     def put(self, value: NDArray[Any]) -> int:
-        """Write one vector; returns its row."""
+        """Write one vector; return its row."""
         self.reserve(1)
         row = self.free.pop()
         self._array = _put(self._array, np.int32(row), value)
         return row
 
     def read(self, rows: NDArray[np.int32]) -> NDArray[Any]:
-        """Copies of some rows, (n, size)."""
+        """Return copies of some rows, (n, size)."""
         if self._placement.on_host and self._placement.count == 1:
             view: NDArray[Any] = np.asarray(self._array)  # no copy where device memory is host memory
             return view[rows]
@@ -146,7 +146,7 @@ class Rows:
             others: rows of other sizes that inputs come from.
             index: (1 + inputs from rows, batch): the rows written to, then those of each input in turn.
             columns: the remaining inputs, (batch, …) each.
-            shared: what every entry is given, after its inputs.
+            shared: inputs common to every entry, after its own inputs.
 
         Raises:
             WrongSize: results are not vectors of this size.

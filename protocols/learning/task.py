@@ -1,6 +1,6 @@
 """A learning task: pure functions over one flat parameter vector.
 
-Protocols mix, mask and add noise to vectors; only the task knows what the coordinates mean.
+Protocols mix, mask and add noise to vectors; only the task knows the meaning of the coordinates.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Task:
     """A model with its loss. Tasks are values: two built with the same arguments compare equal.
 
     Args:
-        name: for messages and profiles, for example ``"softmax(64, 10)"``.
+        name: used in messages and profiles, for example ``"softmax(64, 10)"``.
         size: number of parameters d.
         init: ``init(rng) -> (d,) float32``, the public initial parameters.
         loss: ``loss(params (d,), x (*shape,), y ()) -> ()`` of one sample, JAX-differentiable in ``params``.
         evaluate: ``evaluate(params (d,), x (samples, *shape), y (samples,)) -> {name: (samples,)}``, JAX-traceable:
-            what is measured of each sample. Always ``loss``; with classes also ``prediction``, a class number.
+            measurements of each sample. Always ``loss``; with classes also ``prediction``, a class number.
         classes: number of classes, labels are 0 … classes − 1; None for regression.
-        network: the layers behind ``loss``, if that is ``head`` of their outputs: per-sample clipping is then as
-            cheap as training without. A task without is clipped sample by sample.
+        network: the layers behind ``loss``, if that is ``head`` of their outputs: per-sample clipping then costs
+            little more than training without it. Other tasks are clipped sample by sample.
         head: ``head(outputs (samples, units), y (samples,)) -> (samples,)`` losses; goes with ``network``.
 
     Example:

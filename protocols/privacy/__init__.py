@@ -1,4 +1,4 @@
-"""What a run gives away, in numbers.
+"""Privacy accounting: from the record of releases to the privacy loss of every node.
 
 :mod:`~protocols.privacy.lineage` records every release while a run happens,
 :mod:`~protocols.privacy.linear_view` turns that record into rows of a linear map,

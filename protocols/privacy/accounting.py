@@ -6,8 +6,8 @@ theorem 8; Dong, Roth & Su 2022 for composition)::
 
     δ(ε) = Φ(μ/2 − ε/μ) − exp(ε) · Φ(−μ/2 − ε/μ)
 
-Conversions are rounded to the safe side: for what they return, δ(ε) is at most the δ that was asked for, as real
-numbers have it, and short of it by what double precision cannot tell.
+Conversions are rounded to the safe side: at the returned value, δ(ε) in exact arithmetic is at most the requested δ.
+The distance from it is about the precision of float64.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ UNITS = ("record", "node")
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _ULP = 2.0**-52
 _SAFE = 4e-14
-"""Relative: more than a root's tolerance and the rounding of a few operations on it together."""
+"""Relative safety margin: above the tolerance of a root and the rounding of a few operations on it."""
 
 
 def shift_factor(adjacency: str) -> float:
-    """How far neighbouring inputs move a sum of clipped vectors, in clipping norms.
+    """Return the factor from sensitivity to shift: the distance of neighbouring sums, in clipping norms.
 
     Args:
-        adjacency: ``"add-remove"`` (a record or node more or less), ``"zero-out"`` (its contribution becomes
-            zero) or ``"replace"`` (it becomes any other: two clipping norms apart).
+        adjacency: ``"add-remove"`` (one record or node more or fewer), ``"zero-out"`` (its contribution becomes
+            zero) or ``"replace"`` (it becomes any other contribution: two clipping norms apart).
 
     Raises:
         ConfigurationError: an unknown adjacency.
@@ -47,14 +47,14 @@ def shift_factor(adjacency: str) -> float:
 
 
 def epsilon_of(mu2: float, delta: float) -> float:
-    """The smallest ε for which a view of loss ``mu2`` is (ε, δ)-differentially private.
+    """Return the smallest ε for which a view of loss ``mu2`` is (ε, δ)-differentially private.
 
     Args:
         mu2: μ² ≥ 0, may be infinite.
         delta: 0 < δ < 1.
 
     Returns:
-        ε ≥ 0, rounded up: zero when δ alone covers the loss, infinite when ``mu2`` is.
+        ε ≥ 0, rounded up: zero where δ alone covers the loss, infinite where ``mu2`` is infinite.
 
     Raises:
         ConfigurationError: an argument outside its range.
@@ -67,7 +67,7 @@ def epsilon_of(mu2: float, delta: float) -> float:
     mu, target = math.sqrt(mu2), math.log(delta)
     if mu == 0 or _log_delta(-mu / 2, mu) <= target:
         return 0.0
-    # δ(ε) < Φ(μ/2 − ε/μ), so this is past the root of near = ε/μ − μ/2, but for what rounding may be.
+    # δ(ε) < Φ(μ/2 − ε/μ), so this lies above the root of near = ε/μ − μ/2, up to rounding.
     quantile = -float(ndtri(delta))
     past = quantile + _SAFE * (1 + abs(quantile))
     while _log_delta(past, mu) > target:
@@ -80,7 +80,7 @@ def epsilon_of(mu2: float, delta: float) -> float:
 
 
 def mu2_of(epsilon: float, delta: float) -> float:
-    """The largest loss μ² that is still (ε, δ)-differentially private; the inverse of :func:`epsilon_of`.
+    """Return the largest loss μ² that is still (ε, δ)-differentially private; the inverse of :func:`epsilon_of`.
 
     Args:
         epsilon: ε ≥ 0, may be infinite.
@@ -100,7 +100,7 @@ def mu2_of(epsilon: float, delta: float) -> float:
     low = 2 * math.sqrt(2) * float(erfinv(delta)) * (1 - _SAFE)  # μ at ε = 0
     if epsilon == 0:
         return low * low
-    # At ε = μ²/2 + μ·q the second term of δ(ε) is positive and the first is Φ(−q): below the target there.
+    # At ε = μ²/2 + μ·q the second term of δ(ε) is positive and the first is Φ(−q), so δ(ε) is below the target.
     quantile = max(-float(ndtri(delta)), 0.0)
     low = max(low, math.sqrt(quantile * quantile + 2 * epsilon) - quantile) / 2
     high, target = 2 * low, math.log(delta)
@@ -111,7 +111,7 @@ def mu2_of(epsilon: float, delta: float) -> float:
 
 
 def noise_multiplier_for(epsilon: float, delta: float, releases: int) -> float:
-    """The noise multiplier z (standard deviation / shift) at which ``releases`` releases cost (ε, δ).
+    """Return the noise multiplier z (standard deviation / shift) at which ``releases`` releases cost (ε, δ).
 
     The shift already contains the adjacency: for ``"replace"`` it is two clipping norms, so the standard
     deviation is z · :func:`shift_factor` · clip.
@@ -119,7 +119,7 @@ def noise_multiplier_for(epsilon: float, delta: float, releases: int) -> float:
     Args:
         epsilon: ε > 0.
         delta: 0 < δ < 1.
-        releases: how many Gaussian releases, each with full shift, are composed; at least 1.
+        releases: number of composed Gaussian releases, each with full shift; at least 1.
 
     Returns:
         z, rounded up.
@@ -140,15 +140,15 @@ def _check_delta(delta: float) -> None:
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where ``function`` changes sign, to 14 digits however small the root is."""
+    """Return where ``function`` changes sign, to 14 significant digits."""
     return float(brentq(function, low, high, xtol=1e-300, rtol=1e-14, maxiter=2000))
 
 
 def _log_delta(near: float, mu: float) -> float:
-    """ln δ at the ε for which ε/μ − μ/2 = ``near``, and on top of it what double precision may have lost.
+    """Return ln δ at the ε with ε/μ − μ/2 = ``near``, plus a bound on the rounding error of double precision.
 
-    exp(ε) φ(near + μ) = φ(near): with the scaled complementary error function a large ε cancels on paper
-    instead of in floating point. What is left of two nearly equal terms (small μ) is known to fewer digits.
+    exp(ε) φ(near + μ) = φ(near): with the scaled complementary error function a large ε cancels analytically
+    instead of in floating point. The difference of two nearly equal terms (small μ) has fewer correct digits.
     """
     first = float(log_ndtr(-near))
     log_mills = math.log(math.sqrt(math.pi / 2) * float(erfcx((near + mu) / math.sqrt(2))))
@@ -156,6 +156,6 @@ def _log_delta(near: float, mu: float) -> float:
     lost = 8 * _ULP * (4 + near * near + abs(first) + abs(log_mills))
     gap = second - first
     if gap >= 0:
-        return first + lost  # nothing is left that is known; the first term alone is an upper bound
+        return first + lost  # no correct digit remains; the first term alone is an upper bound
     left = -math.expm1(gap)
     return first + math.log(left) + lost / left

@@ -1,4 +1,4 @@
-"""How much a node can lose whose every round moves by a bounded amount, in any direction."""
+"""Bound on the loss of a node whose rounds each move by at most their shift, in any direction."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from protocols.privacy.record import Floats
 
 
-def supremum(gram: Floats) -> float:
-    """min(Σ|G|, T · λ_max(G)) over the rounds that were seen at all.
+def adaptive_bound(gram: Floats) -> float:
+    """Return min(Σ|G|, T · λ_max(G)) over the rounds with a positive entry on the diagonal.
 
     Two bounds of sup tr(GH) over positive semidefinite H with diagonal at most 1; the first is attained when G has no
     negative entry.

@@ -1,9 +1,9 @@
-"""A clipping norm that follows a quantile of the norms of updates, learnt from noised bits.
+"""Adaptive clipping: a clipping norm that follows a quantile of update norms, estimated from noised bits.
 
-Beside its clipped, noised update every client says whether its update was within the norm: b − 1/2 with b of 0 or 1,
-plus noise of standard deviation σ_b. The server moves the norm: C ← C exp(−η (mean of b − γ)), γ being the quantile.
-Both releases together cost what one of noise multiplier z would, if the update's own is
-z_Δ = (z⁻² − (2 σ_b)⁻²)^(−1/2).
+Each client sends, beside its clipped and noised update, one bit that says whether the update was within the norm:
+b − 1/2 with b in {0, 1}, plus noise of standard deviation σ_b. The server updates the norm:
+C ← C exp(−η (mean of b − γ)), with γ the target quantile. Both releases together cost as much as one release of noise
+multiplier z if the update's own noise multiplier is z_Δ = (z⁻² − (2 σ_b)⁻²)^(−1/2).
 
 Source: Andrew, Thakkar, McMahan and Ramaswamy 2021 (arXiv 1905.03871).
 """
@@ -18,19 +18,19 @@ from simulator.contract.node import Node
 from simulator.errors import ConfigurationError
 
 CLIP, BIT = "clip", "clip bit"
-"""Where a node's disk keeps the current norm, and what it has to say about it."""
+"""Keys on a node's disk: the current norm, and the node's noised bit."""
 
 
 @dataclass(frozen=True)
 class AdaptiveClip:
-    """How the norm moves.
+    """Update rule of the clipping norm.
 
     Args:
-        initial: C before the first update; positive.
+        initial: C before the first update, positive.
         quantile: γ, in (0, 1).
         rate: η, positive.
-        multiplier: z, of both releases together.
-        bit_sigma: σ_b, above z / 2.
+        multiplier: z, noise multiplier of both releases together.
+        bit_sigma: σ_b, standard deviation of a bit's noise; above z / 2.
 
     Raises:
         ConfigurationError: an argument outside its range.
@@ -54,20 +54,20 @@ class AdaptiveClip:
 
     @property
     def update_multiplier(self) -> float:
-        """z_Δ, of the updates' noise alone."""
+        """Return z_Δ, the noise multiplier of updates alone."""
         return 1.0 / math.sqrt(self.multiplier**-2 - (2 * self.bit_sigma) ** -2)
 
     def norm(self, node: Node) -> float:
-        """The norm that a node has been told."""
+        """Return the norm last received by a node."""
         found: float = node.disk.get(CLIP, self.initial)
         return found
 
     def bit(self, node: Node, round: int, within: bool) -> float:
-        """b − 1/2 with noise."""
+        """Return b − 1/2 plus noise."""
         return float(within) - 0.5 + self.bit_sigma * float(node.rng(BIT, round).standard_normal())
 
     def moved(self, norm: float, bits: Sequence[float]) -> float:
-        """The next norm, from the noised bits of those who answered; the same if nobody did."""
+        """Return the next norm, from the noised bits of the clients that answered; unchanged if there are none."""
         if not bits:
             return norm
         mean = 0.5 + math.fsum(bits) / len(bits)

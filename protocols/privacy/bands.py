@@ -1,8 +1,8 @@
-"""Noise that is correlated over rounds: banded matrix factorisation.
+"""Noise correlated across rounds: banded matrix factorisation.
 
 With C lower triangular and Toeplitz, its first column c with as many entries as there are bands, the noise of round
-t is (C⁻¹ z)_t, so that prefix sums of updates carry less noise than with independent draws. It needs the noises of
-the last few rounds: w_t = (z_t − Σ_{k ≥ 1} c_k w_{t−k}) / c_0.
+t is (C⁻¹ z)_t, so that prefix sums of updates carry less noise than with independent draws. Computing it needs the
+noise of the last few rounds: w_t = (z_t − Σ_{k ≥ 1} c_k w_{t−k}) / c_0.
 
 Sources: Choquette-Choo et al. 2023 (banded factorisation, DP-BandMF); Fichtenberger, Henzinger and Upadhyay 2023 (the
 square root of the prefix-sum matrix, whose entries are the coefficients used unless others are given).
@@ -21,15 +21,15 @@ from simulator.contract.compute import Vector
 from simulator.contract.node import Node
 
 MEMORY = "noises"
-"""Where a node's disk keeps its last noises, the latest first."""
+"""Key on a node's disk: its last noise vectors, the latest first."""
 
 
-class Remembered(NamedTuple):
-    """The noise of one round.
+class RoundNoise(NamedTuple):
+    """Noise of one round.
 
     Args:
         vector: w_t.
-        state: what it is in the lineage.
+        state: its number in the lineage.
     """
 
     vector: Vector
@@ -37,30 +37,30 @@ class Remembered(NamedTuple):
 
 
 def square_root_bands(bands: int) -> tuple[float, ...]:
-    """Coefficients of the square root of the prefix-sum matrix, cut off after some bands, of norm 1."""
+    """Return the coefficients of the square root of the prefix-sum matrix, truncated to the bands, of norm 1."""
     return normalised([math.comb(2 * k, k) / 4.0**k for k in range(bands)])
 
 
 def normalised(coefficients: Sequence[float]) -> tuple[float, ...]:
-    """The same of norm 1: a node that takes part once is as well protected as by independent noise."""
+    """Scale coefficients to norm 1: a node that takes part once is as well protected as by independent noise."""
     norm = math.sqrt(math.fsum(c * c for c in coefficients))
     return tuple(c / norm for c in coefficients)
 
 
-def remember(
+def correlate(
     node: Node, lineage: Lineage, round: int, coefficients: Sequence[float], drawn: Vector, sigma: float
-) -> Remembered:
-    """The noise of a round from a fresh draw and the noises before it; kept on the node's disk.
+) -> RoundNoise:
+    """Compute the noise of a round from a fresh draw and earlier noise, and keep it on the node's disk.
 
     Args:
-        node: whose.
-        lineage: of the run.
-        round: of the update.
-        coefficients: c.
-        drawn: z_t.
-        sigma: its standard deviation.
+        node: the node that adds the noise.
+        lineage: record of the run.
+        round: round of the update.
+        coefficients: c, one per band.
+        drawn: z_t, the fresh draw.
+        sigma: standard deviation of ``drawn``.
     """
-    before: list[Remembered] = node.disk.get(MEMORY, [])
+    before: list[RoundNoise] = node.disk.get(MEMORY, [])
     first, *others = coefficients
     vector = drawn.astype(np.float64)
     state = lineage.contribute(node.now_s, node.id, round, ORIGIN, gain=1.0, sigma=sigma, sensitivity=0.0)
@@ -68,6 +68,6 @@ def remember(
     for c, past in zip(others, before, strict=False):
         vector -= c * past.vector
         terms.append((-c / first, past.state))
-    made = Remembered((vector / first).astype(np.float32), lineage.combine(node.now_s, node.id, round, terms))
+    made = RoundNoise((vector / first).astype(np.float32), lineage.combine(node.now_s, node.id, round, terms))
     node.disk[MEMORY] = [made, *before][: len(others)]
     return made

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.privacy.correlated import correlated_columns, correlated_losses
 from protocols.privacy.exposure import Exposure, accumulate, loss_ratio
 from protocols.privacy.linear_view import sight_rows
 from protocols.privacy.record import Floats, Ints, Record
-from protocols.privacy.remembered import columns_that_remember, remembered_losses
 
 SAME_RATIO = 1e-9  # relative difference below which two coefficients are taken to differ by rounding only
 _UNSEEN, _KNOWN = -1, -2
@@ -18,13 +18,13 @@ _UNSEEN, _KNOWN = -1, -2
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Charges:
-    """Releases that are charged one by one, in no particular order.
+    """Releases that are charged one by one, in any order.
 
     Args:
-        t_s: when.
-        owner: whose.
+        t_s: time of each release, seconds.
+        owner: node that contributed it.
         shift: how far neighbouring inputs move it, in the units in which its noise was added.
-        variance: of the noise credited, in the same units.
+        variance: of the credited noise, in the same units squared.
     """
 
     t_s: Floats
@@ -33,11 +33,11 @@ class Charges:
     variance: Floats
 
 
-def local_charges(record: Record, exposure: Exposure, *, remembering: bool = True) -> Charges:
-    """What :func:`local_losses` adds up, and, if asked for, what remembers its noise as if it had none."""
+def local_charges(record: Record, exposure: Exposure, *, correlated: bool = True) -> Charges:
+    """Return the charges of :func:`local_losses`; with ``correlated`` also updates with such noise, as unnoised."""
     there = np.isfinite(exposure.reach.first_s)
-    if not remembering:
-        there[columns_that_remember(record)] = False
+    if not correlated:
+        there[correlated_columns(record)] = False
     shown = np.flatnonzero(there)
     return Charges(
         exposure.reach.first_s[shown],
@@ -48,42 +48,41 @@ def local_charges(record: Record, exposure: Exposure, *, remembering: bool = Tru
 
 
 def local_losses(record: Record, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
-    """Every contribution that can have influenced a sight, charged on its own: Σ (shift / σ)².
+    """Charge every contribution that can have influenced a sight on its own: Σ (shift / σ)².
 
     Guarantees:
-        Holds against adaptive training, whatever the schedule and whatever other nodes compute. Handing the
-        observers each noisy contribution of everybody but themselves, when it is first needed, lets them
-        compute all they saw; for the victim that is an adaptive composition of Gaussian mechanisms, one per
+        Holds against adaptive training, for any schedule and any computation of other nodes. Given each noisy
+        contribution of all nodes outside the coalition at the time it is first needed, the observers can compute
+        everything they saw; for the victim that is an adaptive composition of Gaussian mechanisms, one per
         contribution. Influence is followed through every recorded state, also ones with coefficient zero.
 
     Returns:
         Array [times, nodes].
     """
-    charged = local_charges(record, exposure, remembering=False)
+    charged = local_charges(record, exposure, correlated=False)
     loss = loss_ratio(charged.shift, np.sqrt(charged.variance))
     alone = accumulate(times_s, charged.t_s, charged.owner, loss, nodes)
-    return alone + remembered_losses(record, exposure, times_s, nodes)
+    return alone + correlated_losses(record, exposure, times_s, nodes)
 
 
 def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
-    """The local bound, except that a sum whose inputs are public to the observers is charged as a sum.
+    """Compute the local bound, except that a sum whose inputs are public to the observers is charged as a sum.
 
     Sights are taken in time order. The contributions a sight shows for the first time form a *sum* if (1)
     each was made at a state that is a combination of earlier sights and of what the observers know, and (2)
     the sight minus some such combination contains nothing but them. The sum then costs a victim (shift ·
-    Σ|a| over its own)² / Σ a²σ² once, and whatever later repeats the same sum costs nothing. A contribution
-    that stands in the way of (1) or (2), because it is used on its own somewhere, is *revealed*: its noisy
-    value is handed to the observers when it first had influence, at the local price, and its noise protects
-    nobody else. Noise that somebody beside its owner knows (that of pairs) is credited to nobody.
+    Σ|a| over its own)² / Σ a²σ² once; later repetitions of the same sum cost nothing. A contribution that
+    violates (1) or (2), because it is also used on its own, is *revealed*: its noisy value is handed to the
+    observers when it first had influence, at the local price, and its noise protects no other node. Noise that a
+    node beside its owner knows (that of pairs) is credited to no node.
 
     Guarantees:
-        Holds against adaptive training. The schedule does not depend on data, so it is fixed in advance which
-        contributions are handed over. With those, by (1) every gradient is a function of what the observers
-        already have and of the data, and by (2) every sight, given all earlier ones, is a Gaussian whose
-        noise is independent of them; the losses add up by adaptive composition, and more than the true view
-        is charged. Which contributions are revealed is decided with the whole record, so a figure at an
-        early time is a bound on the loss so far but may count what only later became necessary. Never above
-        the local bound.
+        Holds against adaptive training. The schedule does not depend on data, so the set of revealed contributions
+        is fixed in advance. Given those, by (1) every gradient is a function of what the observers already have and
+        of the data, and by (2) every sight, given all earlier ones, is a Gaussian whose noise is independent of
+        them; the losses add up by adaptive composition, and at least the true view is charged. Which contributions
+        are revealed is decided from the whole record, so a figure at an early time bounds the loss so far but may
+        include charges that become necessary only later. Never above the local bound.
 
     Returns:
         Array [times, nodes].
@@ -94,7 +93,7 @@ def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: 
 
 
 def charges(record: Record, rows: Floats, exposure: Exposure) -> Charges:
-    """What :func:`certified_losses` adds up, sum by sum."""
+    """Return the charges that :func:`certified_losses` adds up, sum by sum."""
     sums = _Sums(record, exposure)
     shown = sight_rows(rows, exposure.sights)
     for index, new in enumerate(exposure.reach.new):
@@ -109,7 +108,7 @@ def charges(record: Record, rows: Floats, exposure: Exposure) -> Charges:
 
 
 def shared_noise(record: Record) -> Ints:
-    """Columns of noise alone that were shown on their own: to the other end of a pair, or to take them out again."""
+    """Return columns of pure noise shown on their own: to the other end of a pair, or to be subtracted again."""
     states = [sight.parents[0] for _, sight in record.releases if len(sight.parents) == 1]
     columns = record.column[np.unique(np.array(states, dtype=np.int64))]
     columns = columns[columns >= 0]
@@ -118,7 +117,7 @@ def shared_noise(record: Record) -> Ints:
 
 
 class _Sums:
-    """Which contributions are known only as sums, and with which coefficients.
+    """Contributions known only as sums, with their coefficients.
 
     Sums are disjoint sets of columns, and a row is a combination of earlier sights exactly if it is
     proportional to each sum's coefficients on that sum's columns and zero on columns not seen yet.
@@ -139,7 +138,7 @@ class _Sums:
         self._starts: Ints = self.mixed
 
     def settle(self, rows: Floats) -> None:
-        """Reveal contributions until every row is a combination of what was seen."""
+        """Reveal contributions until every row is a combination of earlier sights."""
         if not len(rows):
             return
         unseen = np.flatnonzero(self._member == _UNSEEN)
@@ -176,7 +175,7 @@ class _Sums:
                 self._arrange(np.concatenate((self.mixed, fresh)))
 
     def charges(self) -> Charges:
-        """What everything shown is charged as."""
+        """Return the charges of everything shown."""
         record, shift = self._record, self._exposure.shift
         alone = np.flatnonzero(self._revealed)
         times = [self._exposure.reach.first_s[alone]]
@@ -192,7 +191,7 @@ class _Sums:
             along = np.zeros(len(whose))
             np.add.at(along, inverse, weight * shift[columns])
             noise = weight * record.sigma[columns]
-            # In the units of the noise as it was added: whoever sees a multiple of a sum sees the sum.
+            # In the units of the noise as it was added: a multiple of a sum shows the sum.
             unit = float(weight[noise > 0].max(initial=0.0)) or 1.0
             times.append(np.full(len(whose), self._open_s[name]))
             owners.append(whose)
@@ -218,7 +217,7 @@ class _Sums:
 
 
 def _minority(ratio: Floats) -> NDArray[np.bool_]:
-    """All entries but the largest group of equal ones."""
+    """Mark all entries outside the largest group of equal ones."""
     order = np.argsort(ratio, kind="stable")
     ordered = ratio[order]
     step = np.diff(ordered) > SAME_RATIO * np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1]))

@@ -1,7 +1,7 @@
-"""What coalitions lose on a record: Gaussian losses on every basis, or what a price says of each release.
+"""Losses of coalitions on a record: Gaussian losses on every basis, or ε priced release by release.
 
-Coalitions are accounted one by one, and then held to one another: who sees more learns at least as much, so a figure
-of a larger coalition bounds those of its parts.
+Coalitions are accounted one by one and then made monotone: a larger coalition learns at least as much, so its
+figure is an upper bound for each of its subsets.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from protocols.privacy.question import Limits
 from protocols.privacy.record import Floats, Record
 
 Price: TypeAlias = Callable[[Mapping[tuple[float, float], int]], float]
-"""From how often each (shift, variance) was released to ε."""
+"""Function from the number of releases of each (shift, variance) to ε."""
 Progress: TypeAlias = Callable[[float, str], None]
-"""Told how much of the accounting is done, from 0 to 1, and in words."""
+"""Callback for the fraction of the accounting that is done, 0 to 1, and a text."""
 WORTH_PROCESSES = 3_000_000
-"""Coalitions times states beyond which it pays to start processes."""
+"""Product of coalitions and states above which the work is divided among processes."""
 CERTIFIED, OPEN_LOOP, LDP_FALLBACK = "certified", "open-loop", "ldp-fallback"
 
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """What figures are asked for.
+    """Terms in which figures are computed.
 
     Args:
         factor: shift between neighbours, in units of the recorded sensitivity.
         times_s: checkpoints, seconds.
-        nodes: how many there are.
+        nodes: number of nodes.
     """
 
     factor: float
@@ -45,17 +45,17 @@ class Scope:
 
 
 def with_opener(record: Record, coalitions: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    """The same together with the one node that opened all sums, if it is one.
+    """Return the coalitions, and each of them joined with the one node that opened all sums, if there is one.
 
-    What a server's clients are told is made from its sums. Whoever sees all of those sees everything, so the larger
-    view is at times easier to bound: it still holds whole sums where a client has missed the model made from one.
+    The models sent by a server are made from its sums, and the opener of all sums sees everything, so the larger view
+    can be easier to bound: it still holds whole sums where a client has missed the model made from one.
     """
     openers = record.openers
     return [coalition | openers for coalition in coalitions] if len(openers) == 1 else []
 
 
 def never_above_larger(figures: Mapping[frozenset[int], Floats]) -> None:
-    """Lower every figure to that of any larger coalition: who sees more learns at least as much."""
+    """Lower every figure to that of any larger coalition, which learns at least as much."""
     ordered = sorted(figures, key=len, reverse=True)
     for index, larger in enumerate(ordered):
         for smaller in ordered[index + 1 :]:
@@ -74,16 +74,16 @@ def measured(
     limits: Limits,
     on_progress: Progress,
 ) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
-    """:func:`_figures` of all coalitions, divided among processes where it pays."""
+    """Compute :func:`_figures` of all coalitions, in several processes where that is faster."""
     jobs = limits.jobs
     if jobs == 1 or len(coalitions) * len(record.kinds) <= WORTH_PROCESSES:
         return _all_figures(record, rows, coalitions, scope, limits, on_progress)
-    # Several chunks a process, so that something is heard before the end.
+    # Several chunks per process, so that progress is reported before the end.
     count = min(8 * jobs, len(coalitions))
     chunks = [coalitions[start::count] for start in range(count)]
     done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
     for chunk in Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_all_figures)(record, rows, chunk, scope, limits, unheard) for chunk in chunks
+        delayed(_all_figures)(record, rows, chunk, scope, limits, no_progress) for chunk in chunks
     ):
         done |= chunk
         on_progress(
@@ -100,7 +100,7 @@ def _all_figures(
     limits: Limits,
     on_progress: Progress,
 ) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
-    """:func:`_figures` of several coalitions."""
+    """Compute :func:`_figures` of several coalitions."""
     found = {}
     for done, coalition in enumerate(coalitions):
         on_progress(done / len(coalitions), f"accounting {done + 1} of {len(coalitions)} sets of observers")
@@ -116,7 +116,7 @@ def _figures(
     scope: Scope,
     limits: Limits,
 ) -> tuple[dict[str, Floats], Floats]:
-    """By basis, arrays [times, nodes], NaN where a basis does not apply; and the lower bound of the open-loop one."""
+    """Return, by basis, arrays [times, nodes], NaN where a basis does not apply; and the open-loop lower bound."""
     times_s, nodes = scope.times_s, scope.nodes
     local = local_losses(record, exposure, times_s, nodes)
     certified = local.copy()
@@ -132,7 +132,7 @@ def _figures(
         lower[~fallback] = np.minimum(linear.same_direction, figures[OPEN_LOOP][~fallback])
     if fallback.any():
         figures[LDP_FALLBACK] = np.where(fallback[:, None], local, np.nan)
-    # A coalition's own nodes are no victims of it.
+    # A coalition's own nodes are not its victims.
     inside = [node for node in exposure.coalition if 0 <= node < nodes]
     for figure in figures.values():
         figure[:, inside] = np.nan
@@ -148,9 +148,9 @@ def by_release(
     price: Price,
     on_progress: Progress,
 ) -> dict[frozenset[int], Floats]:
-    """ε by coalition, arrays [times, nodes], where releases are charged one by one, by a law that is not Gaussian.
+    """Return ε by coalition, arrays [times, nodes], where releases are charged one by one and are not Gaussian.
 
-    What many victims, observers and times have in common is priced once.
+    Equal sets of charges of several victims, observers and times are priced once.
     """
     asked: dict[tuple[frozenset[int], int, int], frozenset[tuple[tuple[float, float], int]]] = {}
     for coalition in coalitions:
@@ -175,5 +175,5 @@ def by_release(
     return found
 
 
-def unheard(fraction: float, text: str) -> None:
-    """Nobody is told."""
+def no_progress(fraction: float, text: str) -> None:
+    """Report no progress."""

@@ -1,7 +1,7 @@
 """Entries of the record of releases: one class a kind, and their codec to the columns of releases.parquet.
 
-A *state* is a model, numbered as it is made; state 0 is the public initial model. Secure sums (openings and sessions)
-have numbers of their own. What an entry says happened at ``t_s``, in ``round`` of ``node``.
+A *state* is a model, numbered in the order of creation; state 0 is the public initial model. Secure sums (openings
+and sessions) have numbers of their own. An entry describes an event at ``t_s``, in ``round`` of ``node``.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class Row(NamedTuple):
 
 
 Holds: TypeAlias = tuple[str, str, str, str]
-"""What id, node, parents and coefs of a row are; "" for nothing."""
+"""Meaning of id, node, parents and coefs of a row; "" where a kind does not use one."""
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):
-    """What every kind of entry has.
+    """Fields common to all kinds of entry.
 
     Structs without garbage collection, since a run has several entries a message.
 
     Args:
         t_s: seconds.
-        node: who did it or received it.
+        node: node that acted or received.
         round: of that node.
     """
 
@@ -67,7 +67,7 @@ class Contribution(_Entry, frozen=True, gc=False):
         parent: the state it is added to.
         gain: factor.
         sigma: standard deviation of z per coordinate; 0 if the noise is a state.
-        sensitivity: most by which ‖g‖ changes between zero-out (add/remove) neighbours.
+        sensitivity: largest change of ‖g‖ between zero-out (add/remove) neighbours.
         noise: a state that is added ``noise_gain`` times: noise that depends on earlier rounds.
         noise_gain: 0 without such a state.
     """
@@ -90,12 +90,12 @@ class Contribution(_Entry, frozen=True, gc=False):
 
     @property
     def parents(self) -> tuple[int, ...]:
-        """States it is made from."""
+        """Return the states it is made from."""
         return (self.parent,) if self.noise is None else (self.parent, self.noise)
 
     @property
     def coefs(self) -> tuple[float, ...]:
-        """The gain, and that of the noise if it is a state."""
+        """Return the gain, and that of the noise if it is a state."""
         return (self.gain,) if self.noise is None else (self.gain, self.noise_gain)
 
     def row(self) -> Row:
@@ -146,7 +146,7 @@ class OpaqueStep(_Entry, frozen=True, gc=False):
 
     @property
     def coefs(self) -> tuple[float, ...]:
-        """None."""
+        """Return no coefficients: the step is not linear."""
         return ()
 
     def row(self) -> Row:
@@ -167,7 +167,7 @@ class Release(_Entry, frozen=True, gc=False):
     Args:
         parents: states.
         coefs: their factors.
-        of_sum: whether it is a sum that was opened, not a state as it is.
+        of_sum: whether it is an opened sum rather than a single state.
     """
 
     kind: ClassVar[str] = "release"
@@ -300,7 +300,7 @@ class Holding(_Entry, frozen=True, gc=False):
 
 
 class Answer(_Entry, frozen=True, gc=False):
-    """The aggregator of session ``number`` received what ``node`` adds to open the sum over ``members``."""
+    """The aggregator of session ``number`` received the answer of ``node`` for the sum over ``members``."""
 
     kind: ClassVar[str] = "revealed"
     holds: ClassVar[Holds] = ("sum", "holder", "nodes", "")
@@ -404,7 +404,7 @@ def entries_of(rows: Iterable[Sequence[Any]]) -> list[Entry]:
 def record_end_s(entries: Sequence[Entry], end_s: float) -> float:
     """Return the time by which everything in a record has happened, seconds: no release is later.
 
-    A figure about a whole run is one up to this time, however long after its last program messages still came.
+    Figures about a whole run are up to this time: messages may arrive after the last program has ended.
 
     Args:
         entries: of the record, in any order.

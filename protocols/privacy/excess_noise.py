@@ -1,11 +1,10 @@
-"""Noise that dropouts might have made necessary, taken out of a sum again when they did not happen.
+"""Removable noise: noise added for tolerated dropouts and subtracted from a sum when they did not happen.
 
-Nobody knows the survivors when noise is added, so members add what would be enough after the most dropouts that are
-tolerated, and a sum without dropouts holds more noise than it needs. Here each member adds its noise in parts, each
-from a seed of its own. When it is known how many dropped out, the survivors reveal the seeds of the parts that turned
-out to be surplus, and whoever opened the sum subtracts them. What a part is worth: with n members of whom c
-collude and k drop out, noise of variance s² / (n − c − k) from each makes s² in all, so part k is the difference
-to k − 1.
+The survivors are unknown when noise is added, so members add enough for the largest tolerated number of dropouts, and
+a sum with fewer dropouts holds more noise than it needs. Here each member adds its noise in parts, each drawn from
+its own seed. Once the number of dropouts is known, the survivors reveal the seeds of the excess parts, and the
+aggregator subtracts them. Variances of the parts: with n members of whom c collude and k drop out, noise of variance
+s² / (n − c − k) from each gives s² in total, so part k is the difference to k − 1.
 
 Source: Jiang, Wang and Chen 2024 (Dordis, EuroSys), add-then-remove noise enforcement.
 """
@@ -21,10 +20,10 @@ from simulator.errors import ConfigurationError
 
 
 def part_variances(member_variance: float, counted: int, tolerated_dropouts: int) -> tuple[float, ...]:
-    """The variances of a member's parts; together ``member_variance``.
+    """Return the variances of a member's parts; they sum to ``member_variance``.
 
     Args:
-        member_variance: what each member adds in all: s² / ``counted``. Not negative.
+        member_variance: variance of a member's noise in total: s² / ``counted``. Not negative.
         counted: members that are honest and stay even after all tolerated dropouts, h ≥ 1.
         tolerated_dropouts: T ≥ 0.
 
@@ -51,20 +50,20 @@ def part_variances(member_variance: float, counted: int, tolerated_dropouts: int
 
 
 def removable(dropouts: int, parts: int) -> range:
-    """The parts that are surplus after so many dropouts.
+    """Return the parts that are excess noise after a number of dropouts.
 
     Args:
-        dropouts: of those who were asked; negative counts as none.
-        parts: how many there are, part 0 included.
+        dropouts: number of asked members without an answer; a negative number counts as 0.
+        parts: number of parts, part 0 included.
     """
     return range(max(0, dropouts) + 1, parts)
 
 
 def generator(seed: bytes) -> np.random.Generator:
-    """What a part is drawn from: the same for its member and for whoever learns the seed."""
+    """Return the generator of a part: the same for its member and for the aggregator that learns the seed."""
     return np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
 
 
 def remaining_variance(parts: Sequence[float], honest: int, dropouts: int) -> float:
-    """Variance of the noise of ``honest`` members that stay, when surplus parts are gone."""
+    """Return the variance left from ``honest`` surviving members after the excess parts are removed."""
     return honest * math.fsum(parts[: max(0, dropouts) + 1])

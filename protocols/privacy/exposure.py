@@ -1,4 +1,4 @@
-"""What a coalition saw, and adding up losses over time."""
+"""The view of a coalition, and accumulation of losses over time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from protocols.privacy.sessions import Sight
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Exposure:
-    """What one coalition saw.
+    """View of one coalition.
 
     Args:
         coalition: the observers and the uncredited nodes.
         sights: in time order.
-        reach: what can have influenced them.
+        reach: contributions that can have influenced the sights.
         shift: for every column, how far neighbouring inputs move it: shift factor × sensitivity.
     """
 
@@ -29,11 +29,11 @@ class Exposure:
 
 
 def expose(record: Record, coalition: frozenset[int], factor: float) -> Exposure:
-    """Collect what a coalition saw.
+    """Collect the view of a coalition.
 
     Args:
         record: the parsed record.
-        coalition: nodes that pool everything.
+        coalition: nodes that pool everything they receive and know.
         factor: the adjacency's :func:`~protocols.privacy.accounting.shift_factor`.
     """
     sights = tuple(sights_of(record, coalition))
@@ -41,13 +41,13 @@ def expose(record: Record, coalition: frozenset[int], factor: float) -> Exposure
 
 
 def loss_ratio(shift: Floats, sigma: Floats) -> Floats:
-    """(shift / sigma)², infinite without noise unless there is nothing to hide."""
+    """Return (shift / sigma)²; infinite for sigma = 0, but 0 where the shift is 0 too."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(shift == 0, 0.0, (shift / sigma) ** 2)
 
 
 def accumulate(times_s: Floats, when_s: Floats, whose: Ints, loss: Floats, nodes: int) -> Floats:
-    """Losses per node added up to each time: array [times, nodes]."""
+    """Add up losses per node up to each time: array [times, nodes]."""
     total = np.zeros((len(times_s), nodes))
     for row, t_s in zip(total, times_s, strict=True):
         shown = when_s <= t_s

@@ -1,16 +1,17 @@
-"""What is claimed of a mechanism that is not quite the one that was accounted: with a small probability it fails.
+"""Cost in ε and δ of a mechanism that differs, with a small probability, from the one that was accounted.
 
-A secure sum is accounted as the sum of all its members' noised vectors. A member whose own vector lies where it
-cannot be encoded, or proven to be short, sends none; that this happened says something about its vector, whose noise
-is only a share of the sum's. Ranges are chosen so that it hardly ever happens, and the rest is paid for here.
+A secure sum is accounted as the sum of all its members' noised vectors. A member sends nothing if its own vector lies
+outside the range that can be encoded or proven short; that event depends on its vector, whose own noise is only a
+part of the noise of the sum. Ranges are chosen so that the event is rare; this module accounts for the remaining
+probability.
 
-Let a mechanism equal an (ε, δ(ε))-private one except on an event that has probability at most p under either of two
-neighbouring data sets. Leaving the event out, and taking it in again on the other side, costs p each time::
+Let a mechanism equal an (ε, δ(ε))-private one except on an event of probability at most p under either of two
+neighbouring data sets. Removing the event on one side and adding it on the other costs p each::
 
     P(M(D) ∈ S)  ≤  P(ideal(D) ∈ S) + p  ≤  e^ε P(ideal(D′) ∈ S) + δ(ε) + p
                  ≤  e^ε (P(M(D′) ∈ S) + p) + δ(ε) + p,
 
-so it is (ε, δ(ε) + (1 + e^ε) p)-private, the usual price of being near to a private mechanism in total variation.
+so it is (ε, δ(ε) + (1 + e^ε) p)-private, as for any mechanism within total variation p of a private one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _TRIES = 60
 
 
 def refusal_probability(vectors: int, coordinates: int, sigmas: float, *, proven: bool) -> float:
-    """How likely it is that any honest member of a run withholds a vector, or finds no proof for one.
+    """Bound the probability that any honest member of a run withholds a vector or finds no proof for one.
 
     Each coordinate of an offered vector is a number within its range plus Gaussian noise, and there is room for
     ``sigmas`` standard deviations of it on either side. A norm proof has room for (√d + ``sigmas``) of them:
@@ -41,10 +42,10 @@ def refusal_probability(vectors: int, coordinates: int, sigmas: float, *, proven
     1-Lipschitz, and its mean at most √d).
 
     Args:
-        vectors: offered in the whole run, by all members together; each is encoded once.
+        vectors: number offered in the whole run by all members together; each is encoded once.
         coordinates: d, of a vector.
         sigmas: standard deviations of the noise of one coordinate that the range leaves room for.
-        proven: whether norms are proven too.
+        proven: whether norms are proven as well.
 
     Returns:
         A union bound, at most 1. Never below the smallest normal float64, about 2e-308, unless nothing is offered.
@@ -66,24 +67,24 @@ def refusal_probability(vectors: int, coordinates: int, sigmas: float, *, proven
 
 
 def with_failure_probability(epsilon_at: Callable[[float], float], probability: float, delta: float) -> float:
-    """The smallest ε with δ(ε) + (1 + e^ε) p ≤ δ.
+    """Return the smallest ε with δ(ε) + (1 + e^ε) p ≤ δ.
 
     Args:
         epsilon_at: of the mechanism that never fails: the ε that belongs to a δ, from Gaussian losses, Rényi curves
             or privacy loss distributions. Must not rise with δ.
-        probability: p, with which the real one differs from it, at most, under either data set.
+        probability: p, largest probability under either data set that the real mechanism differs from it.
         delta: δ of the claim.
 
     Returns:
-        ε at ``delta``, never too small, and too large by far less than it says where p is far below δ; infinite where
-        (1 + e^ε) p leaves nothing of δ. With p = 0, ``epsilon_at(delta)``.
+        ε at ``delta``, rounded up, by far less than ε itself where p is far below δ; infinite where
+        (1 + e^ε) p uses up δ. With p = 0, ``epsilon_at(delta)``.
 
     Raises:
         ConfigurationError: a probability outside [0, 1], or δ outside (0, 1).
 
     Guarantees:
-        (ε, δ) for everything that the real mechanism shows, its failures among it, if they are as unlikely as is said
-        whatever observers chose before. Adjacency, unit and observer are those of ``epsilon_at``.
+        (ε, δ) for the whole output of the real mechanism, failures included, if their probability is at most p for
+        every earlier choice of the observers. Adjacency, unit and observer are those of ``epsilon_at``.
     """
     if not 0 <= probability <= 1:
         raise ConfigurationError(f"a probability of failures must lie between 0 and 1, got {probability}")
@@ -92,8 +93,8 @@ def with_failure_probability(epsilon_at: Callable[[float], float], probability: 
     epsilon = epsilon_at(delta)
     if probability == 0:
         return epsilon
-    # From below: with a larger ε less of δ is left, so more is needed, until it is enough or nothing is left. The
-    # margin doubles, so that this ends, and what is returned has been checked.
+    # From below: a larger ε leaves less of δ, so ε grows until it suffices or δ is used up. The margin doubles, so
+    # the loop ends, and the returned value has been checked.
     margin = _FIRST_MARGIN
     for _ in range(_TRIES):
         left = remaining_delta(delta, probability, epsilon)
@@ -108,7 +109,7 @@ def with_failure_probability(epsilon_at: Callable[[float], float], probability: 
 
 
 def remaining_delta(delta: float, probability: float, epsilon: float) -> float:
-    """δ − (1 + e^ε) p, what a failure probability leaves of δ at an ε: rounded down, not positive for nothing."""
+    """Return δ − (1 + e^ε) p, rounded down: the δ that a failure probability leaves at ε; not positive if none."""
     if probability == 0:
         return delta
     rising = epsilon + math.log(probability)
@@ -120,15 +121,15 @@ def remaining_delta(delta: float, probability: float, epsilon: float) -> float:
 def handed_over(
     record: Record, victim: int, factor: float, adjacency: str, delta: float, rate: float = 1.0
 ) -> tuple[float, float | None]:
-    """ε and loss μ² if each noised contribution of a node were shown to everybody, as it is made.
+    """Return ε and loss μ² if each noised contribution of a node were shown to all other nodes when it is made.
 
     Args:
         record: of a run with Gaussian noise.
-        victim: whose.
+        victim: node whose loss is computed.
         factor: the adjacency's :func:`~protocols.privacy.accounting.shift_factor`.
-        adjacency: as everywhere.
+        adjacency: name of the adjacency, as in :func:`~protocols.privacy.accounting.shift_factor`.
         delta: δ.
-        rate: with what probability a record takes part in a contribution, where that amplifies; there is no μ² then.
+        rate: probability that a record takes part in a contribution, where that amplifies; there is no μ² then.
 
     Guarantees:
         Holds against adaptive training, towards any observers, whatever the run shows of the victim. What a node

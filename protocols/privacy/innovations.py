@@ -1,12 +1,12 @@
-"""What each sight adds to those before it, by filtering along the record: no dense rows, however long the run.
+"""Innovations of sights by filtering along the record: no dense rows, so the length of a run is not limited.
 
-The filter carries the covariance P of those states that something later still refers to, given all sights so far. A
-contribution adds its variance, a mix is one sparse product, and a sight h is an observation: its innovation has the
+The filter carries the covariance P of those states that a later entry still refers to, given all sights so far. A
+contribution adds its variance, a mix is one sparse product, and a sight h is an observation: its innovation has
 variance S = h P hᵀ, moves by δ = h D when contributions move the states by D, and leaves P − P hᵀ h P / S and
 D − P hᵀ δ / S behind. The innovations are independent, so a loss is Σ δ² / S. Memory is quadratic in the states
-alive at a time, about one per node and message under way, instead of states × contributions.
+alive at a time, about one per node and message in transit, instead of states × contributions.
 
-Which states lie where, S and the gains depend on the observer and not on what moves. :func:`follow` computes them
+The places of states, S and the gains depend on the observer and not on what moves. :func:`follow` computes them
 once, :meth:`Filter.shifts` replays them for as many contributions at a time as memory allows.
 
 Covariances are differences of large numbers. A sight whose variance falls below :data:`TOLERANCE` of what it was
@@ -32,20 +32,20 @@ from protocols.privacy.record import Floats, Ints, Record
 from protocols.privacy.sessions import Sight
 
 TOLERANCE = 1e-8
-"""Variance of a sight, relative to a bound on what it was before anything was seen, below which it is nothing new."""
+"""Variance of a sight, relative to a bound on its prior variance, below which it carries no new noise."""
 VISIBLE = 1e-11
-"""What moves a sight without noise by more than this, relative to that bound's root, is exposed."""
+"""Shift of a sight without noise, relative to the root of that bound, above which a contribution is exposed."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Step:
-    """States are made: ``mixing`` (new alive × old alive; None if rows keep their places) and then injections.
+    """Creation of states: ``mixing`` (new alive × old alive; None if rows keep their places), then injections.
 
     Args:
         mixing: takes the vector of states alive to the next one.
-        rows: where contributions enter.
-        columns: which.
-        gains: how strongly.
+        rows: places where contributions enter.
+        columns: contributions that enter.
+        gains: their factors.
     """
 
     mixing: sparse.csr_array | None
@@ -56,11 +56,11 @@ class _Step:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Look:
-    """A sight.
+    """One sight.
 
     Args:
         rows: the states in it.
-        coefs: how strongly.
+        coefs: their coefficients.
         variance: of its innovation; 0 if it carries no new noise.
         scale: bound on its standard deviation before anything was seen.
         gain: P hᵀ / S, by state.
@@ -75,12 +75,12 @@ class _Look:
 
 @dataclass(eq=False, slots=True)
 class Filter:
-    """What one observer's sights do to the states of a record.
+    """Effect of one observer's sights on the states of a record.
 
     Args:
         operations: steps and looks, in order.
-        width: most states alive at a time.
-        count: sights.
+        width: largest number of states alive at a time.
+        count: number of sights.
         owner: node of every column.
     """
 
@@ -90,7 +90,7 @@ class Filter:
     owner: Ints
 
     def shifts(self, columns: Ints) -> Whitened:
-        """How a unit change of each of these contributions moves each innovation.
+        """Return how a unit change of each of these contributions moves each innovation.
 
         Args:
             columns: ascending.
@@ -100,11 +100,11 @@ class Filter:
         return self._replay(place, np.ones(len(self.owner)), len(columns))
 
     def along(self, shift: Floats, nodes: int) -> Whitened:
-        """How each innovation moves when all of a node's contributions move by their shifts in one direction.
+        """Return how each innovation moves when all of a node's contributions shift in one direction.
 
         Args:
-            shift: of every column; 0 for those that nobody asks about.
-            nodes: how many.
+            shift: of every column; 0 for columns that are not asked about.
+            nodes: number of nodes.
         """
         return self._replay(np.where(shift > 0, self.owner, -1), shift, nodes)
 
@@ -141,8 +141,8 @@ def follow(record: Record, sights: Sequence[Sight], known: NDArray[np.bool_]) ->
     """Filter a record along one observer's sights.
 
     Args:
-        record: what happened.
-        sights: what was seen, in time order.
+        record: parsed record of the run.
+        sights: in time order.
         known: for every column, whether the observer knows it; such ones have no noise and do not move.
     """
     walk = _Walk(record, sights, known)
@@ -181,7 +181,7 @@ class _Walk:
         self._bound = np.zeros(0)
 
     def make(self, last: int) -> None:
-        """Make all states up to this one, those that do not need one another at once."""
+        """Make all states up to this one; states that do not depend on one another are made in one step."""
         start = self._next
         while self._next < len(self._pending) and self._pending[self._next] <= last:
             self._next += 1
@@ -216,7 +216,7 @@ class _Walk:
         self._used(sight.parents)
 
     def _step(self, states: list[int]) -> None:
-        """Make states that do not need one another."""
+        """Make states that do not depend on one another."""
         record = self.record
         parents = [record.parents[state] for state in states]
         for those in parents:
@@ -248,7 +248,7 @@ class _Walk:
         self.operations.append(_Step(mixing, rows, columns, gains))
 
     def _mixing(self, states: list[int], parents: Sequence[Sequence[int]]) -> sparse.csr_array:
-        """From the states alive to those still needed and the new ones."""
+        """Return the matrix from the states alive to those still needed and the new ones."""
         record, before = self.record, len(self._row)
         kept = [(state, row) for state, row in self._row.items() if self._uses[state] > 0]
         old = self._row

@@ -1,4 +1,4 @@
-"""What an opened sum of integers with integer noise costs in privacy, by Rényi divergences.
+"""Privacy cost of an opened sum of integers with integer noise, by Rényi divergences.
 
 For continuous Gaussian noise the loss of linear views is exact (:mod:`protocols.privacy.accounting`). Noise made of
 integers costs a little more. Its bounds are Rényi divergences of many orders: a *curve* over a fixed grid of orders.
@@ -35,21 +35,21 @@ def _grid() -> NDArray[np.float64]:
 
 
 ORDERS = _grid()
-"""The orders of curves unless told otherwise: integers, as the bound for Skellam noise is for those."""
+"""Default orders of curves: integers, as the bound for Skellam noise holds for integers only."""
 
 _FROM, _TO = 2.0**-100, 2.0**200
 _LOST = 16 * 2.0**-52
-"""What a few operations in double precision may lose, relative; curves and ε are rounded up by it."""
+"""Relative error that a few operations in double precision may cause; curves and ε are rounded up by it."""
 
 
 def skellam_rdp(orders: NDArray[np.floating[Any]], l2: float, l1: float, variance: float) -> Curve:
-    """The Rényi divergences of an integer sum with Skellam noise from its neighbours.
+    """Bound the Rényi divergences between neighbouring integer sums with Skellam noise.
 
     Args:
         orders: α, integers from 2.
         l2: bound on the Euclidean norm of what neighbouring inputs change in the sum, in words.
         l1: bound on the sum of absolute changes, in words.
-        variance: μ, of the noise in each coordinate of the sum, from all members that are counted on. Positive.
+        variance: μ, of the noise in each coordinate of the sum, from all counted members. Positive.
 
     Returns:
         α l2² / 2μ + min(((2α − 1) l2² + 6 l1) / 4μ², 3 l1 / 2μ), float64 of the shape of ``orders``.
@@ -58,10 +58,10 @@ def skellam_rdp(orders: NDArray[np.floating[Any]], l2: float, l1: float, varianc
         ConfigurationError: an argument outside its range, or an order that is no integer.
 
     Guarantees:
-        An upper bound for one release towards everybody who sees the opened sum, for integer vectors of any
+        An upper bound for one release towards every observer of the opened sum, for integer vectors of any
         dimension and noise drawn anew and unknown to the observer. Reduction modulo M is post-processing, so
-        it holds whether or not sums wrap. Members' noises add up to exactly this law, for every set of survivors
-        whose variances add up to ``variance`` or more.
+        it holds whether or not sums wrap. The sum of the members' noises has exactly this law, for every set of
+        survivors whose variances add up to ``variance`` or more.
     """
     orders = np.asarray(orders, np.float64)
     if not (np.all(orders >= 2) and np.all(orders == np.floor(orders))):
@@ -77,13 +77,13 @@ def skellam_rdp(orders: NDArray[np.floating[Any]], l2: float, l1: float, varianc
 def distributed_discrete_gaussian_rdp(
     orders: NDArray[np.floating[Any]], l2: float, l1: float, members: int, sigma: float, dimension: int
 ) -> Curve:
-    """The Rényi divergences of an integer sum with noise from several discrete Gaussians from its neighbours.
+    """Bound the Rényi divergences between neighbouring integer sums with noise from several discrete Gaussians.
 
     Args:
         orders: α > 1.
         l2: bound on the Euclidean norm of what neighbouring inputs change in the sum, in words.
         l1: bound on the sum of absolute changes, in words.
-        members: n, whose noises are counted on, each drawn alike; at least 1.
+        members: n, number of members whose noise is counted, each with the same law; at least 1.
         sigma: parameter σ of one member's noise, in words. Positive.
         dimension: d, coordinates of the sum, at least 1.
 
@@ -114,10 +114,10 @@ def distributed_discrete_gaussian_rdp(
 
 
 def sum_gap(members: int, sigma: float) -> float:
-    """τ: how far, in logarithms of probabilities, a sum of discrete Gaussians is from being one.
+    """Return τ: the distance, in log-probabilities, of a sum of discrete Gaussians from a discrete Gaussian.
 
     Args:
-        members: n, summands drawn alike; at least 1.
+        members: n, identically distributed summands; at least 1.
         sigma: parameter σ of one of them, in words. Positive.
 
     Returns:
@@ -134,7 +134,7 @@ def sum_gap(members: int, sigma: float) -> float:
 
 
 def rdp_epsilon(curve: Curve, delta: float, orders: NDArray[np.floating[Any]] = ORDERS) -> float:
-    """The ε of a curve of Rényi divergences: the best of its orders.
+    """Return the ε of a curve of Rényi divergences: the smallest over its orders.
 
     Args:
         curve: the sum of the curves of all releases, one number per order. Not negative; may be infinite.
@@ -146,11 +146,12 @@ def rdp_epsilon(curve: Curve, delta: float, orders: NDArray[np.floating[Any]] = 
         R(α) is. Zero also where the divergence is so small that δ covers the total variation, 1 − exp(−R) < δ².
 
     Raises:
-        ConfigurationError: δ outside its range, or a curve that is no curve over these orders.
+        ConfigurationError: δ outside its range, or a curve with another shape than ``orders``, or with negative
+        values.
 
     Guarantees:
-        All releases that were added up together are (ε, δ)-differentially private for the adjacency of their
-        sensitivities. δ must also pay for what is not in the curve, such as the distance of sampled noise from its
+        All releases that were added up are together (ε, δ)-differentially private for the adjacency of their
+        sensitivities. δ must also cover what is not in the curve, such as the distance of sampled noise from its
         law.
     """
     curve, orders = np.asarray(curve, np.float64), np.asarray(orders, np.float64)
@@ -177,20 +178,20 @@ def variance_for(
     cost: Callable[[float], Curve],
     orders: NDArray[np.floating[Any]] = ORDERS,
 ) -> float:
-    """The least variance of noise at which a number of releases are (ε, δ)-differentially private.
+    """Return the least variance of noise at which a number of releases are (ε, δ)-differentially private.
 
     Args:
         epsilon: ε > 0, finite.
         delta: 0 < δ < 1.
-        releases: how many sums are opened, each with noise drawn anew; at least 1.
+        releases: number of opened sums, each with noise drawn anew; at least 1.
         cost: the curve of one release for a variance of its noise; must not rise with the variance.
         orders: the grid of its curves.
 
     Returns:
-        The variance, to 12 digits and never too little.
+        The variance, to 12 digits, rounded up.
 
     Raises:
-        ConfigurationError: an argument outside its range, or no variance between 2^-100 and 2^200 is right.
+        ConfigurationError: an argument outside its range, or no variance between 2^-100 and 2^200 suffices.
     """
     if not 0.0 < epsilon < math.inf:
         raise ConfigurationError(f"calibration needs a finite epsilon above 0, got {epsilon}")
@@ -218,17 +219,17 @@ def variance_for(
 
 
 def skellam_variance_for(epsilon: float, delta: float, releases: int, l2: float, l1: float) -> float:
-    """The variance of Skellam noise a *sum* must have so that ``releases`` sums cost at most (ε, δ).
+    """Return the variance of Skellam noise a *sum* must have so that ``releases`` sums cost at most (ε, δ).
 
     Args:
         epsilon: ε > 0, finite.
         delta: 0 < δ < 1.
-        releases: how many sums are opened; at least 1.
-        l2: bound on what neighbouring inputs change in each sum, Euclidean, in words. Positive.
-        l1: the same in absolute values.
+        releases: number of opened sums; at least 1.
+        l2: Euclidean bound on the change of each sum between neighbouring inputs, in words. Positive.
+        l1: the same bound for the sum of absolute values.
 
     Returns:
-        In squared words; :func:`protocols.privacy.integer_noise.member_variance` says what each member adds.
+        In squared words; :func:`protocols.privacy.integer_noise.member_variance` gives each member's part.
 
     Raises:
         ConfigurationError: an argument outside its range.
@@ -240,15 +241,15 @@ def skellam_variance_for(epsilon: float, delta: float, releases: int, l2: float,
 def discrete_gaussian_variance_for(
     epsilon: float, delta: float, releases: int, l2: float, l1: float, members: int, dimension: int
 ) -> float:
-    """The σ² of *one member's* discrete Gaussian noise so that ``releases`` sums cost at most (ε, δ).
+    """Return σ² of *one member's* discrete Gaussian noise so that ``releases`` sums cost at most (ε, δ).
 
     Args:
         epsilon: ε > 0, finite.
         delta: 0 < δ < 1.
-        releases: how many sums are opened; at least 1.
-        l2: bound on what neighbouring inputs change in each sum, Euclidean, in words. Positive.
-        l1: the same in absolute values.
-        members: whose noises are counted on (:func:`protocols.privacy.integer_noise.counted_members`).
+        releases: number of opened sums; at least 1.
+        l2: Euclidean bound on the change of each sum between neighbouring inputs, in words. Positive.
+        l1: the same bound for the sum of absolute values.
+        members: number whose noise is counted (:func:`protocols.privacy.integer_noise.counted_members`).
         dimension: coordinates of a sum.
 
     Returns:

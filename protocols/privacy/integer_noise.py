@@ -1,12 +1,12 @@
-"""Noise made of integers, to be added to words before they are masked or shared.
+"""Integer noise, added to words before they are masked or shared.
 
 Two laws, both symmetric about zero. **Skellam** noise is the difference of two Poisson numbers. A sum of independent
-Skellams is a Skellam whose variance is the sum of theirs, so that whichever members survive, the noise in an opened
-sum has a law that is known. The **discrete Gaussian**, P(x) ∝ exp(−x²/2σ²), is closed under sums only nearly; what is
-missing is part of its accounting.
+Skellams is a Skellam whose variance is the sum of theirs, so the noise in an opened sum has a known law for every set
+of survivors. The **discrete Gaussian**, P(x) ∝ exp(−x²/2σ²), is only approximately closed under sums; the difference
+is part of its accounting.
 
-Both are drawn by rejection from the discrete Laplace law, which is drawn from uniform integers. Nothing rests on the
-spacing of floats at large numbers: floats only decide, with 53 random bits, whether a proposal is kept.
+Both are drawn by rejection from the discrete Laplace law, which is drawn from uniform integers. The spacing of floats
+at large numbers has no effect: floats only decide, with 53 random bits, whether a proposal is kept.
 
 Sources: Canonne, Kamath and Steinke 2020 (arXiv 2004.00010: discrete Gaussian from discrete Laplace, its tails);
 Agarwal, Kairouz and Liu 2021 (arXiv 2110.04995: Skellam); Kairouz, Liu and Steinke 2021 (arXiv 2102.06387: scale).
@@ -31,25 +31,25 @@ Reals: TypeAlias = NDArray[np.float64]
 LogWeight: TypeAlias = Callable[[Reals], Reals]
 
 LARGEST_VARIANCE = 2.0**80
-"""Beyond it, proposals of 37 standard deviations would not be exact in float64."""
+"""Largest variance: beyond it, proposals of 37 standard deviations would not be exact in float64."""
 LARGEST_SCALE = 1e6
-"""Finer scales are not chosen by :func:`heuristic_scale`: they gain nothing."""
+"""Finest scale of :func:`heuristic_scale`: finer ones have no benefit."""
 
 _SERIES_FROM = 4000.0
-"""From this variance on Debye's expansion to the third term is as exact as float64."""
+"""Variance from which Debye's expansion to the third term is as exact as float64."""
 _MOST_WIDTHS = 38
-"""A proposal is less than 37 times the width of its law, as 53 random bits cannot say less than e^-37."""
+"""Bound on a proposal, in widths of its law: 53 random bits cannot represent probabilities below e^-37."""
 _BATCH = 2**15
-"""Numbers drawn at a time; intermediate results stay in the processor's cache."""
+"""Numbers drawn at a time, so that intermediate results fit the processor's cache."""
 
 
 def skellam(variance: float, size: int, rng: np.random.Generator) -> Integers:
-    """Independent Skellam numbers.
+    """Draw independent Skellam numbers.
 
     Args:
         variance: in squared words, 0 … 2^80. Each of the two Poisson numbers has half of it as its mean.
-        size: how many.
-        rng: the generator; how many of its numbers are used depends on them.
+        size: number of draws.
+        rng: the generator; how many of its numbers are used depends on the draws.
 
     Returns:
         int64, shape (size,).
@@ -77,13 +77,13 @@ def skellam(variance: float, size: int, rng: np.random.Generator) -> Integers:
 
 
 def discrete_gaussian(variance: float, size: int, rng: np.random.Generator) -> Integers:
-    """Independent discrete Gaussian numbers.
+    """Draw independent discrete Gaussian numbers.
 
     Args:
         variance: the parameter σ² in squared words, 0 … 2^80; the variance of the numbers is slightly less
             where σ is below 1.
-        size: how many.
-        rng: the generator; how many of its numbers are used depends on them.
+        size: number of draws.
+        rng: the generator; how many of its numbers are used depends on the draws.
 
     Returns:
         int64, shape (size,).
@@ -102,20 +102,20 @@ def discrete_gaussian(variance: float, size: int, rng: np.random.Generator) -> I
 
 
 def counted_members(members: int, colluders: int, tolerated_dropouts: int) -> int:
-    """How many members' noise can be relied on, whoever drops out.
+    """Return the number of members whose noise can be relied on for every tolerated set of dropouts.
 
-    Nobody knows the survivors when noise is added, so the number is fixed before anything is sent.
+    The survivors are unknown when noise is added, so the number is fixed before anything is sent.
 
     Args:
         members: size of the smallest sum that is opened when nobody drops out.
-        colluders: members that know their own noise and side with the aggregator.
-        tolerated_dropouts: how many members may be missing from a sum that is still opened.
+        colluders: members that know their own noise and collude with the aggregator.
+        tolerated_dropouts: number of members that may be missing from a sum that is still opened.
 
     Returns:
         members − colluders − tolerated_dropouts, at least 1.
 
     Raises:
-        ConfigurationError: a negative number, or nobody is left.
+        ConfigurationError: a negative number, or no member left.
     """
     counted = members - colluders - tolerated_dropouts
     if colluders < 0 or tolerated_dropouts < 0 or counted < 1:
@@ -127,7 +127,7 @@ def counted_members(members: int, colluders: int, tolerated_dropouts: int) -> in
 
 
 def member_variance(total: float, counted: int) -> float:
-    """The variance of the noise each member adds, for its share of a sum's noise.
+    """Return the variance of the noise each member adds as its part of the noise of a sum.
 
     Args:
         total: variance the noise of a sum must have, per coordinate. Not negative.
@@ -152,7 +152,7 @@ def member_variance(total: float, counted: int) -> float:
 
 
 def skellam_tail(limit: float, variance: float) -> float:
-    """A bound on the probability that Skellam noise exceeds a limit in absolute value (Chernoff's).
+    """Bound the probability that Skellam noise exceeds a limit in absolute value (Chernoff's bound).
 
     Args:
         limit: in words, not negative.
@@ -172,7 +172,7 @@ def skellam_tail(limit: float, variance: float) -> float:
 
 
 def discrete_gaussian_tail(limit: float, variance: float) -> float:
-    """A bound on the probability that (a sum of) discrete Gaussian noise exceeds a limit in absolute value.
+    """Bound the probability that (a sum of) discrete Gaussian noise exceeds a limit in absolute value.
 
     Args:
         limit: in words, not negative.
@@ -199,11 +199,11 @@ def heuristic_scale(
     sigmas: float = 4.0,
     flatness: float = 1.0,
 ) -> float:
-    """A scale at which rotated vectors and noise fit a ring, most of the time.
+    """Return a scale at which rotated vectors and noise fit a ring with high probability.
 
-    The bound of :func:`protocols.sharing.codec.codec_for` is safe for every vector. This one takes a coordinate of
-    a sum of rotated vectors for Gaussian, of variance flatness · clip² members² / d, and leaves room for a number
-    of standard deviations of it, the noise and the rounding together: finer, and sums do wrap now and then.
+    The bound of :func:`protocols.sharing.codec.codec_for` holds for every vector. This one models a coordinate of a
+    sum of rotated vectors as Gaussian, of variance flatness · clip² members² / d, and leaves room for a number of
+    standard deviations of it, the noise and the rounding together. The scale is finer, and a sum can wrap.
 
     Args:
         bits: of a word, in a ring; 1 … 64.
@@ -246,7 +246,7 @@ def heuristic_scale(
 def _from_laplace(
     log_weight: LogWeight, width: int, top: float, near: int, size: int, rng: np.random.Generator
 ) -> Integers:
-    """Independent integers y with probabilities in proportion to exp(log_weight(|y|)).
+    """Draw independent integers y with probabilities proportional to exp(log_weight(|y|)).
 
     Rejection from P(y) ∝ exp(−|y| / width). The weight must be log-concave, so that the ratio of the two rises up
     to ``top`` and falls from there on; its largest value is at most ``near`` integers from ``top``.
@@ -268,10 +268,10 @@ def _from_laplace(
 
 
 def _laplace(width: int, tries: int, rng: np.random.Generator) -> Integers:
-    """Up to ``tries`` independent integers with P(y) ∝ exp(−|y| / width).
+    """Draw up to ``tries`` independent integers with P(y) ∝ exp(−|y| / width).
 
     |y| = u + width · v, with u uniform below ``width`` and kept with probability exp(−u / width), and v geometric;
-    zero comes with either sign and must not count twice.
+    zero can have either sign and must not count twice.
     """
     signed = rng.integers(0, 2 * width, tries)
     below = signed >> 1
@@ -286,7 +286,7 @@ def _laplace(width: int, tries: int, rng: np.random.Generator) -> Integers:
 
 @lru_cache(maxsize=32)
 def _skellam_table(variance: float, size: int) -> Reals:
-    """ln of the probabilities of 0, 1, … ; −∞ where float64 knows none."""
+    """Return ln of the probabilities of 0, 1, …; −∞ where they are below the range of float64."""
     with np.errstate(divide="ignore"):
         table: Reals = np.log(ive(np.arange(size, dtype=np.float64), variance))
     table.setflags(write=False)
@@ -294,7 +294,7 @@ def _skellam_table(variance: float, size: int) -> Reals:
 
 
 def _log_skellam(y: Reals, variance: float) -> Reals:
-    """ln of the probability of y, up to a constant: Debye's expansion of the Bessel function I_y(variance).
+    """Return ln of the probability of y, up to a constant: Debye's expansion of the Bessel function I_y(variance).
 
     With w = √(y² + v²): w − v − y · asinh(y / v) − ln(w / v) / 2 + ln(1 + u₁ + u₂ + u₃).
     """
@@ -311,7 +311,7 @@ def _log_skellam(y: Reals, variance: float) -> Reals:
 
 
 def _legendre(limit: float, variance: float) -> float:
-    """min over t of variance · (cosh t − 1) − t · limit; (w − v) is written so that nothing cancels."""
+    """Return min over t of variance · (cosh t − 1) − t · limit; (w − v) is written so that no digits cancel."""
     w = math.hypot(limit, variance)
     return limit * limit / (w + variance) - limit * math.asinh(limit / variance)
 

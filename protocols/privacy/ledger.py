@@ -1,16 +1,16 @@
-"""Privacy loss per victim and set of observers, on the trace that really happened.
+"""Privacy loss per victim and set of observers, computed from the trace of one run.
 
-Two answers for every victim, set of observers and point in time, both from the record of releases alone.
+Two figures for every victim, set of observers and point in time, both from the record of releases alone.
 
-``certified`` holds against adaptive training. Its base is the *local bound*: every contribution of the victim
-that can have influenced anything the observers saw is charged as if it had been handed over on its own. Where
-the observers already know the state a gradient was computed at, a sum is charged as a sum
+``certified`` holds against adaptive training. Its base is the *local bound*: every contribution of the victim that
+can have influenced anything the observers saw is charged as if it had been released on its own. Where the observers
+already know the state at which a gradient was computed, a sum is charged as a sum
 (:mod:`protocols.privacy.certified`).
 
 ``open-loop`` is exact for the linear map that the record describes, with all gradients held fixed
 (:mod:`protocols.privacy.open_loop`). It is **not** a bound for adaptive training: on the path u - w - a with
 quadratic loss at w, node a's open-loop figure for u is 0.100 while the true loss is 4/13 (step · curvature = 3),
-because the gradient of w repeats, amplified, what w learnt from u. It never stands alone as "the ε".
+because the gradient of w repeats, amplified, what w learnt from u. It is never reported alone as "the ε".
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from protocols.privacy.coalitions import (
     by_release,
     measured,
     never_above_larger,
-    unheard,
+    no_progress,
     with_opener,
 )
 from protocols.privacy.entries import Entry
@@ -51,21 +51,21 @@ from protocols.privacy.sum_law import SumLaw
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One statement about one victim.
+    """One privacy statement about one victim.
 
     Args:
-        t_s: up to when releases are counted, seconds.
-        victim: whose data.
-        observers: who looks, together: ``"3"``, ``"3,7"`` or ``"public"``.
-        adjacency: what neighbouring data sets are.
+        t_s: time up to which releases are counted, seconds.
+        victim: node whose data are protected.
+        observers: nodes that pool their views: ``"3"``, ``"3,7"`` or ``"public"``.
+        adjacency: relation of neighbouring data sets.
         unit: what is protected, ``"record"`` or ``"node"``.
-        mu2: Gaussian loss μ²; infinite if something was shown without noise, None where noise is not Gaussian.
+        mu2: Gaussian loss μ²; infinite if anything was shown without noise, None where noise is not Gaussian.
         epsilon: ε at ``delta``.
         delta: δ.
         basis: ``"certified"``, ``"open-loop"`` or ``"ldp-fallback"``.
-        mu2_lower: beside an open-loop μ², the loss for full shifts in one direction in all rounds: a lower bound of
-            what that one bounds from above, and never an ε.
-        reason: of an infinite ε, which release or assumption leaves nothing to claim; None otherwise.
+        mu2_lower: for open-loop claims, the loss for full shifts in one direction in all rounds: a lower bound of
+            the quantity that ``mu2`` bounds from above; never converted to ε.
+        reason: for an infinite ε, the release or assumption that allows no claim; None otherwise.
     """
 
     t_s: float
@@ -92,16 +92,16 @@ def account(
 
     Args:
         entries: the record of a run, in the order it was made.
-        question: whose loss towards whom, in which terms.
-        facts: what the record does not hold.
-        limits: of what is computed.
+        question: victims, observers and terms.
+        facts: properties of the run that the record does not hold.
+        limits: of the computation.
         on_progress: called with (fraction done, text).
 
     Returns:
-        For every set of observers, victim and time a ``certified`` claim, and beside it an ``open-loop``
-        claim or, from the moment something non-linear was seen, an ``ldp-fallback`` claim with the local
-        bound. Observers never lose to a larger set that was asked about, nor, where a single node opens all sums, to
-        themselves together with that node: what bounds the larger view bounds theirs.
+        For every set of observers, victim and time a ``certified`` claim, and in addition an ``open-loop``
+        claim or, from the time anything non-linear was seen, an ``ldp-fallback`` claim with the local bound. A
+        figure is never above that of a larger set that was asked about, nor, where a single node opens all sums,
+        above that of the set joined with that node: a bound on the larger view bounds the smaller one.
 
     Raises:
         ContractError: a record that contradicts itself.
@@ -110,20 +110,20 @@ def account(
         Threat model: the observers and the uncredited nodes are one adversary that keeps everything
         delivered to any of them, used or not, and knows their own data, contributions, noises and masks.
         Noise of any of them is never credited. Byzantine nodes may send anything computed from what this
-        adversary knows: their own states are combinations of its view, so whatever they put in their place
-        moves later rows only by known values and leaves the span of the view, and with it every figure,
+        adversary knows: their own states are combinations of its view, so values sent in their place
+        move later rows only by known amounts and leave the span of the view, and with it every figure,
         unchanged.
 
         Neighbouring data sets differ in one unit of the victim, in all rounds at once; numbers of samples are
-        public; everybody else's data are the same.
+        public; the data of all other nodes are the same.
 
         Assumed: a gradient depends on its own node's data, on the state it was computed at (the recorded
         parent) and on public randomness; noises are independent Gaussians; topology, weights, timing, losses
-        and who answers whom do not depend on data; opaque steps depend on data through their parents only;
+        and the schedule of answers do not depend on data; opaque steps depend on data through their parents only;
         arithmetic is that of real numbers, with coefficients that agree to 1e-9 taken as equal.
     """
     record = read_record(entries)
-    case = _Case(record, question, facts, on_progress or unheard)
+    case = _Case(record, question, facts, on_progress or no_progress)
     try:
         rows = state_rows(record, limits.max_cells)
     except ViewTooLarge:
@@ -141,7 +141,7 @@ def account(
 
 @dataclass(frozen=True)
 class _Case:
-    """One record and what is asked about it."""
+    """One record, and the question about it."""
 
     record: Record
     question: Question
@@ -150,49 +150,49 @@ class _Case:
 
     @property
     def rate(self) -> float:
-        """Of sampling, for the unit that it hides."""
+        """Return the sampling rate, for the unit that sampling hides."""
         return self.facts.rate if self.question.unit == "record" else 1.0
 
     @cached_property
     def scope(self) -> Scope:
-        """Shift, times and nodes."""
+        """Return shift factor, times and number of nodes."""
         question = self.question
         nodes = 1 + max([*question.victims, *self.record.owner.tolist()], default=-1)
         return Scope(question.factor, np.asarray(question.times_s, dtype=np.float64), nodes)
 
     @cached_property
     def asked(self) -> list[frozenset[int]]:
-        """Sets of observers with the nodes that are not credited."""
+        """Return the sets of observers, each with the nodes that are not credited."""
         return list(dict.fromkeys(self.coalition(group) for group in self.question.observers))
 
     @cached_property
     def coalitions(self) -> list[frozenset[int]]:
-        """Those, and larger ones whose figures bound theirs."""
+        """Return the sets asked about, and larger ones whose figures bound theirs."""
         return list(dict.fromkeys([*self.asked, *with_opener(self.record, self.asked)]))
 
     def coalition(self, group: tuple[int, ...]) -> frozenset[int]:
-        """Who pools what is seen by a set of observers."""
+        """Return the nodes that pool their views for a set of observers."""
         return frozenset(group) | self.facts.uncredited
 
     def paid(self, epsilon_at: Callable[[float], float]) -> float:
-        """ε at δ, with what refusals cost."""
+        """Return ε at δ, the cost of refusals included."""
         return with_failure_probability(
             epsilon_at, probability=self.facts.failure_probability, delta=self.question.delta
         )
 
 
 _Figures: TypeAlias = "Mapping[frozenset[int], list[_Figure]]"
-"""By set of observers, one figure a basis."""
+"""One figure per basis, by set of observers."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Figure:
-    """What one coalition's claims on one basis say: arrays [times, nodes], NaN where the basis does not apply.
+    """Losses of one coalition on one basis: arrays [times, nodes], NaN where the basis does not apply.
 
     Args:
         basis: of all of them.
-        mu2: Gaussian losses; None, or NaN, where the noise that counts is not Gaussian.
-        epsilon: at the δ that was asked for.
+        mu2: Gaussian losses; None, or NaN, where the credited noise is not Gaussian.
+        epsilon: at the δ of the question.
         lower: lower bounds beside open-loop losses.
     """
 
@@ -202,20 +202,20 @@ class _Figure:
     lower: Floats | None = None
 
     def loss(self, at: int, victim: int) -> float | None:
-        """μ² of a victim at one time; None where there is none."""
+        """Return μ² of a victim at one time; None where there is none."""
         if self.mu2 is None or math.isnan(self.mu2[at, victim]):
             return None
         return float(self.mu2[at, victim])
 
     def at_most(self, epsilon: Floats, mu2: Floats | None = None) -> _Figure:
-        """This, or what the local bound says in another way, which holds on every basis, where that is less."""
+        """Return the minimum of this figure and another form of the local bound, which holds on every basis."""
         less = epsilon < self.epsilon
         kept = None if self.mu2 is None else np.where(less, np.nan if mu2 is None else mu2, self.mu2)
         return replace(self, mu2=kept, epsilon=np.where(less, epsilon, self.epsilon))
 
 
 def _of_gaussians(case: _Case, rows: Floats | None, limits: Limits) -> _Figures:
-    """Figures by Gaussian losses."""
+    """Compute figures from Gaussian losses."""
     losses = measured(case.record, rows, case.coalitions, case.scope, limits, case.told)
     for basis in (CERTIFIED, OPEN_LOOP):
         never_above_larger({who: by[basis] for who, (by, _) in losses.items() if basis in by})
@@ -234,7 +234,7 @@ def _of_gaussians(case: _Case, rows: Floats | None, limits: Limits) -> _Figures:
 
 
 def _of_integers(case: _Case, law: SumLaw, rows: Floats | None) -> _Figures:
-    """Figures of sums with noise of integers."""
+    """Compute figures of sums with integer noise."""
     price = _priced_by(law, case.question.unit, case.question.adjacency, case.paid)
     priced = by_release(
         case.record, rows, case.question.victims, case.coalitions, case.scope, price, case.told
@@ -244,9 +244,9 @@ def _of_integers(case: _Case, law: SumLaw, rows: Floats | None) -> _Figures:
 
 
 def _amplified(case: _Case, figures: _Figures) -> _Figures:
-    """Figures, or the local bound amplified by sampling where that is less.
+    """Lower figures to the local bound amplified by sampling, where that is less.
 
-    Contribution by contribution: several of one node in a sum are not one sample of its records.
+    Charged contribution by contribution: several of one node in a sum are not one sample of its records.
     """
 
     def price(charged: Mapping[tuple[float, float], int]) -> float:
@@ -259,7 +259,7 @@ def _amplified(case: _Case, figures: _Figures) -> _Figures:
 
 
 def _handed_over(case: _Case, figures: _Figures) -> _Figures:
-    """Figures, or what is lost if every contribution of the victim is shown, where that is less."""
+    """Lower figures to the loss if every contribution of the victim is shown, where that is less."""
     question, scope = case.question, case.scope
     epsilon, mu2 = np.full(scope.nodes, np.inf), np.full(scope.nodes, np.nan)
     for victim in question.victims:
@@ -271,7 +271,7 @@ def _handed_over(case: _Case, figures: _Figures) -> _Figures:
 
 
 def _claims(case: _Case, figures: _Figures) -> Iterator[Claim]:
-    """Claims about every set of observers, victim and time, on every basis that has a figure there."""
+    """Yield the claims about every set of observers, victim and time, on every basis that has a figure there."""
     question = case.question
     for group in question.observers:
         coalition = case.coalition(group)
@@ -303,7 +303,7 @@ def _claims(case: _Case, figures: _Figures) -> Iterator[Claim]:
 
 
 def _converted(mu2: Floats, paid: Callable[[Callable[[float], float]], float]) -> Floats:
-    """ε of Gaussian losses, each of them converted once."""
+    """Convert Gaussian losses to ε, each distinct loss once."""
     values, places = np.unique(mu2, return_inverse=True)
     epsilon = np.array([v if math.isnan(v) else paid(partial(epsilon_of, v)) for v in values.tolist()])
     converted: Floats = epsilon[places].reshape(mu2.shape)
@@ -313,7 +313,7 @@ def _converted(mu2: Floats, paid: Callable[[Callable[[float], float]], float]) -
 def _priced_by(
     law: SumLaw, unit: str, adjacency: str, paid: Callable[[Callable[[float], float]], float]
 ) -> Price:
-    """ε of sums with noise of integers."""
+    """Return the function that prices sums with integer noise."""
     curves: dict[tuple[float, float], Floats] = {}
 
     def price(charged: Mapping[tuple[float, float], int]) -> float:
@@ -328,5 +328,5 @@ def _priced_by(
 
 
 def label_of(group: Sequence[int]) -> str:
-    """What a set of observers is called in claims."""
+    """Return the name of a set of observers in claims."""
     return ",".join(NAMES.get(node, str(node)) for node in group)

@@ -2,9 +2,8 @@
 
 Every model a node holds is a linear combination of *contributions*. Contribution ``c`` enters as
 ``gain · (g_c + z_c)``: ``g_c`` is the clipped data-dependent sum of one node in one round, ``z_c`` its noise.
-States form a directed acyclic graph: a state refers to its parents by number, so the record stays small
-however dense the combinations become, and privacy can be accounted again later without running the protocol
-again.
+States form a directed acyclic graph: a state refers to its parents by number, so the size of the record does not grow
+with the density of the combinations, and privacy can be accounted again later without running the protocol again.
 
 State 0 is the public initial model. The ledger (:mod:`protocols.privacy.ledger`) turns the record into
 losses.
@@ -38,27 +37,27 @@ from protocols.privacy.entries import (
 
 ORIGIN = 0
 PUBLIC, WIRE = -1, -2
-"""Observers that are no nodes: everybody who is told all opened sums, and a wiretap on links in the clear."""
+"""Observers that are not nodes: the public, which is told all opened sums, and a wiretap on links in the clear."""
 NAMES = {PUBLIC: "public", WIRE: "wire"}
 
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """Attached to a message whose receiver reads state ``state`` itself."""
+    """Tag of a message whose receiver reads state ``state`` itself."""
 
     state: int
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Attached to a masked message: the shares of all ``members`` reveal Σ of their terms, fewer nothing.
+    """Tag of a masked message: the shares of all ``members`` reveal Σ of their terms; fewer reveal nothing.
 
     Args:
         key: names one opening, for example (aggregator, round, attempt).
-        member: who sent this share.
-        members: everybody whose share is needed.
+        member: sender of this share.
+        members: all nodes whose share is needed.
         state: the member's state in the sum.
-        coef: the weight it was multiplied by before it was encoded.
+        coef: its weight before encoding.
     """
 
     key: tuple[int, ...]
@@ -70,15 +69,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Masked:
-    """Attached to a vector that only a reconstruction opens: masked by seeds that are shared, or shared itself.
+    """Tag of a vector that only reconstruction opens: masked by seeds that are shared, or shared itself.
 
     Args:
         key: names the sum, its aggregator first.
-        member: whose vector.
-        state: what it is in the lineage.
-        coef: the weight it was multiplied by.
-        partners: with whom alone it shares masks, where that is not everybody in the sum: whoever knows all masks
-            between two parts of the members opens the sums of the parts, not only that of all.
+        member: owner of the vector.
+        state: its number in the lineage.
+        coef: its weight in the sum.
+        partners: members with which it shares masks, where these are not all members: an observer that knows all
+            masks between two parts of the members opens the sums of the parts, not only that of all.
     """
 
     key: tuple[int, ...]
@@ -90,13 +89,13 @@ class Masked:
 
 @dataclass(frozen=True, slots=True)
 class Entrusted:
-    """Attached to a vector as it is, for an aggregator that is trusted not to look at it.
+    """Tag of an unprotected vector, for an aggregator that is trusted not to look at it.
 
-    Byzantine aggregators do, and so does a wiretap on a link in the clear.
+    Byzantine aggregators do look at it, and so does a wiretap on a link in the clear.
 
     Args:
-        state: what it is in the lineage.
-        coef: the weight it was multiplied by.
+        state: its number in the lineage.
+        coef: its weight in the sum.
     """
 
     state: int
@@ -105,14 +104,14 @@ class Entrusted:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Attached to shares on their way to their holder.
+    """Tag of a message that carries shares to their holder.
 
     Args:
         key: names the sum, its aggregator first.
-        dealers: whose secrets the receiver holds a share of from now on.
+        dealers: nodes of whose secrets the receiver now holds a share.
         threshold: the smallest number of shares of one secret that may reveal anything.
-        terms: (state, coef) of every dealer if it is its vector that is shared, so that enough holders read it by
-            themselves; None if it is the seed of its mask, which is of use to who has the masked vector.
+        terms: (state, coef) of every dealer if its vector is shared, so that enough holders can read it without the
+            aggregator; None if the seed of its mask is shared, which also needs the masked vector.
     """
 
     key: tuple[int, ...]
@@ -123,12 +122,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Revealed:
-    """Attached to a holder's answer, which helps to open the sum over ``members`` and nothing else.
+    """Tag of a holder's answer, which helps to open the sum over ``members`` and nothing else.
 
     Args:
         key: names the sum, its aggregator first.
-        holder: whose answer.
-        members: whose vectors are in the sum.
+        holder: sender of the answer.
+        members: nodes whose vectors are in the sum.
         threshold: the smallest number of answers that may reveal anything.
     """
 
@@ -140,7 +139,7 @@ class Revealed:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Attached to a sum its receiver is told.
+    """Tag of a message that tells its receiver a sum.
 
     Args:
         terms: (coefficient, state) of each of its terms.
@@ -151,8 +150,8 @@ class Opened:
 
 @dataclass
 class _Session:
-    """What has been delivered, or read off a link, of a sum that opens by threshold; ``early`` before its threshold
-    was known."""
+    """State of a sum that opens by threshold: what was delivered, or read off a link; ``early``: what came before
+    its threshold was known."""
 
     number: int
     threshold: int = 0
@@ -166,10 +165,10 @@ class _Session:
 
 @dataclass
 class Lineage:
-    """Collects the record of one run: protocols write states, the world reports deliveries."""
+    """Collector of the record of one run: protocols write states, the world reports deliveries."""
 
     distrusted: frozenset[int] = frozenset()
-    """Byzantine nodes: what is entrusted to them is shown to them."""
+    """Byzantine nodes, which see vectors entrusted to them."""
     entries: list[Entry] = field(default_factory=list)
     """All entries in the order in which they were reported."""
     _next: int = 1
@@ -180,7 +179,7 @@ class Lineage:
     _begun: set[tuple[int, int]] = field(default_factory=set)
 
     def record(self) -> list[Entry]:
-        """All entries in order of time: deliveries may be reported after what happened later elsewhere."""
+        """Return all entries in order of time: a delivery may be reported after a later event elsewhere."""
         return sorted(self.entries, key=attrgetter("t_s"))
 
     def contribute(
@@ -195,10 +194,10 @@ class Lineage:
         sensitivity: float,
         noise: int | None = None,
     ) -> int:
-        """A node adds its clipped, noised contribution of ``round`` to a state; returns the new state.
+        """Record the clipped, noised contribution of ``round`` that a node adds to a state; return the new state.
 
         Args:
-            noise: a state that is its noise, in place of ``sigma``.
+            noise: state that is added as its noise, in place of ``sigma``.
         """
         state = self._next
         self._next = state + 1
@@ -209,13 +208,13 @@ class Lineage:
         return state
 
     def begin(self, t_s: float, node: int, round: int) -> None:
-        """A node is about to make its update of ``round``; a second time with the same noise, after a lost disk."""
+        """Note that a node starts its update of ``round``; a repetition, after a lost disk, has the same noise."""
         if (node, round) in self._begun:
             self.entries.append(Repetition(t_s, node, round))
         self._begun.add((node, round))
 
     def combine(self, t_s: float, node: int, round: int, terms: Sequence[tuple[float, int]]) -> int:
-        """A node mixes states; returns the new state."""
+        """Record that a node mixes states; return the new state."""
         state = self._next
         self._next = state + 1
         coefs, parents = tuple([c for c, _ in terms]), tuple([p for _, p in terms])
@@ -223,14 +222,14 @@ class Lineage:
         return state
 
     def opaque(self, t_s: float, node: int, round: int, parents: Sequence[int]) -> int:
-        """A node computes something non-linear from states; returns the new state."""
+        """Record that a node computes something non-linear from states; return the new state."""
         state = self._next
         self._next = state + 1
         self.entries.append(OpaqueStep(t_s, node, round, state, tuple(parents)))
         return state
 
     def delivered(self, t_s: float, observer: int, round: int, tag: Any) -> None:
-        """A message carrying ``tag``, or a tuple of them, was delivered to ``observer``; charged used or not."""
+        """Record that a message with ``tag``, or a tuple of tags, reached ``observer``; charged used or not."""
         if isinstance(tag, Visible):
             self.entries.append(Release(t_s, observer, round, (tag.state,), (1.0,), False))
         elif isinstance(tag, tuple):
@@ -257,10 +256,10 @@ class Lineage:
             self._threshold(t_s, observer, round, tag)
 
     def overheard(self, t_s: float, round: int, tag: Any) -> None:
-        """A message carrying ``tag`` passed a wiretap on a link in the clear.
+        """Record that a message with ``tag`` passed a wiretap on a link in the clear.
 
-        What is sealed for its receiver stays so. Of sums that open by threshold the wire is taken to see what their
-        aggregator does, and what was on its way there and got lost
+        What is sealed for its receiver stays hidden. Of sums that open by threshold the wiretap is assumed to see
+        what their aggregator sees, and also what was sent to the aggregator and lost
         (:func:`~protocols.privacy.linear_view.sights_of`).
         """
         if isinstance(tag, tuple):
@@ -277,7 +276,7 @@ class Lineage:
                 self._answer(TappedAnswer, t_s, round, session, tag)
 
     def _threshold(self, t_s: float, observer: int, round: int, tag: Masked | Held | Revealed) -> None:
-        """Deliveries of sums that open by threshold; what comes twice counts once."""
+        """Record deliveries of sums that open by threshold; a repeated delivery counts once."""
         if isinstance(tag, Masked):
             session = self._session(t_s, round, tag.key, 0)
             self._term(Term, t_s, round, session, tag)
@@ -291,7 +290,7 @@ class Lineage:
                 if tag.terms is not None:
                     for dealer, (state, coef) in zip(tag.dealers, tag.terms, strict=True):
                         self._term(Term, t_s, round, session, Masked(tag.key, dealer, state, coef))
-                    for answered_for in session.answers:  # which may have come before the vectors were shared
+                    for answered_for in session.answers:  # answers may arrive before the vectors were shared
                         self._open(t_s, tag.key[0], round, session, answered_for)
                 vectors = tag.terms is not None
                 self.entries.append(Holding(t_s, observer, round, session.number, tag.dealers, vectors))
@@ -310,14 +309,14 @@ class Lineage:
     def _open(
         self, t_s: float, observer: int, round: int, session: _Session, members: frozenset[int]
     ) -> None:
-        """A sum is released as soon as enough answers and all of its terms are there."""
+        """Release a sum as soon as all of its terms and enough answers have arrived."""
         enough = len(session.answers[members]) >= session.threshold
         if enough and members not in session.opened and members <= session.terms.keys():
             session.opened.add(members)
             self._release(t_s, observer, round, tuple(session.terms[m] for m in sorted(members)))
 
     def _session(self, t_s: float, round: int, key: tuple[int, ...], threshold: int) -> _Session:
-        """The session of a sum; it is on record once its threshold is known."""
+        """Return the session of a sum; it enters the record once its threshold is known."""
         session = self._sessions.get(key)
         if session is None:
             session = self._sessions[key] = _Session(-1)
@@ -331,7 +330,7 @@ class Lineage:
         return session
 
     def _term(self, kind: type[Term], t_s: float, round: int, session: _Session, tag: Masked) -> None:
-        """A protected vector is there, or was read off a link; the first of a member counts."""
+        """Record a protected vector that arrived or was read off a link; the first of each member counts."""
         if kind is TappedTerm:
             if tag.member in session.tapped:
                 return
@@ -351,8 +350,8 @@ class Lineage:
             self.entries.append(Partners(t_s, tag.member, round, session.number, tag.partners))
 
     def _share(self, t_s: float, observer: int, round: int, tag: Share) -> None:
-        # Masks are bound to the member list, so shares for different lists belong to different sums. Who reads a
-        # share does not matter: what a wiretap lacks of a sum its accomplice may have received.
+        # Masks are bound to the member list, so shares for different lists belong to different sums. The reader of a
+        # share does not matter: a share that a wiretap lacks may have been received by a node that colludes with it.
         opening = (tag.key, tag.members)
         number = self._openings.get(opening)
         if number is None:

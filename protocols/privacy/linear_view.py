@@ -1,4 +1,4 @@
-"""From the record of a run to the linear map an observer sees.
+"""From the record of a run to the linear map that an observer sees.
 
 A *column* is one contribution (a node's clipped, noised sum of one round), in the order they were made. A
 *row* holds the coefficient, gain included, with which every contribution enters a state or a release. The
@@ -21,19 +21,19 @@ from protocols.privacy.sessions import Sight
 from simulator.errors import SottovoceError
 
 MAX_CELLS = 60_000_000  # half a gigabyte of float64
-TOLERANCE = 1e-11  # innovation of a release, relative to its own norm, below which it says nothing new
+TOLERANCE = 1e-11  # innovation of a release, relative to its own norm, below which it carries no new noise
 
 
 class ViewTooLarge(SottovoceError):
-    """The dense rows would not fit in the stated number of cells."""
+    """Raised when the dense rows would not fit in the stated number of cells."""
 
 
 def state_rows(record: Record, max_cells: int = MAX_CELLS) -> Floats:
-    """Coefficients of every contribution in every state; an opaque state has a row of zeros.
+    """Return the coefficients of every contribution in every state; an opaque state has a row of zeros.
 
     Args:
-        record: what :func:`~protocols.privacy.record.read_record` made.
-        max_cells: largest states × columns to allocate.
+        record: result of :func:`~protocols.privacy.record.read_record`.
+        max_cells: largest allowed states × columns.
 
     Returns:
         Array [states, columns].
@@ -48,7 +48,7 @@ def state_rows(record: Record, max_cells: int = MAX_CELLS) -> Floats:
             "account a shorter run or fewer nodes, or raise max_cells"
         )
     rows = np.zeros((states, columns))
-    # Columns are numbered as they are made, so a state can only hold the ones made before it.
+    # Columns are numbered in the order of creation, so a state can only hold earlier ones.
     width = 0
     for state in range(1, states):
         parents, kind = record.parents[state], record.kinds[state]
@@ -64,12 +64,12 @@ def state_rows(record: Record, max_cells: int = MAX_CELLS) -> Floats:
 
 
 def sights_of(record: Record, coalition: frozenset[int]) -> list[Sight]:
-    """Everything a coalition saw together, in time order.
+    """Return everything a coalition saw together, in time order.
 
-    A secure sum opens towards a coalition as soon as all its members *outside* the coalition have delivered:
-    members inside know their own term and masks, whether or not their share ever arrived. The public is told every
-    sum that any node opens. A wiretap sees what passes it in the clear, delivered or not, and of sums that open by
-    threshold, to be on the safe side, all that is opened; with an aggregator it has what either has.
+    A secure sum opens towards a coalition as soon as all its members *outside* the coalition have delivered: members
+    inside know their own term and masks, whether or not their share arrived. The public is told every sum that any
+    node opens. A wiretap sees what passes it in the clear, delivered or not. Of sums that open by threshold it is
+    assumed, as an upper bound, to see all that is opened; together with an aggregator it has the views of both.
     """
     sights = [sight for node, sight in record.releases if node in coalition]
     if PUBLIC in coalition or (WIRE in coalition and record.sessions):
@@ -93,14 +93,14 @@ def sights_of(record: Record, coalition: frozenset[int]) -> list[Sight]:
         if not missing:
             states, coefs = zip(*terms[share.number].values(), strict=True)
             sights.append(Sight(share.t_s, states, coefs))
-    # At one instant parts of a sum come before the whole, which is then nothing new.
+    # At one instant, parts of a sum come before the whole, which then carries nothing new.
     parts = [sight for session in record.sessions for sight in session.seen_by(coalition, wire=wire)]
     return sorted(parts + sights, key=lambda sight: sight.t_s)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reach:
-    """What can have influenced a sequence of sights, coefficients ignored.
+    """Contributions that can have influenced a sequence of sights, coefficients ignored.
 
     Args:
         new: for every sight, the columns it shows for the first time, ascending.
@@ -116,7 +116,7 @@ class Reach:
 
 
 def reach(record: Record, sights: Sequence[Sight]) -> Reach:
-    """Follow every sight back through all the states it came from."""
+    """Follow every sight back through all states it was made from."""
     seen = bytearray(len(record.kinds))
     first_s = np.full(len(record.owner), np.inf)
     new: list[Ints] = []
@@ -138,7 +138,7 @@ def reach(record: Record, sights: Sequence[Sight]) -> Reach:
 
 
 def ancestors(record: Record, states: Sequence[int], seen: bytearray) -> list[int]:
-    """``states`` and all their ancestors that are not in ``seen`` yet; marks them."""
+    """Return ``states`` and all their ancestors that are not in ``seen`` yet, and mark them."""
     found: list[int] = []
     stack = list(states)
     while stack:
@@ -151,7 +151,7 @@ def ancestors(record: Record, states: Sequence[int], seen: bytearray) -> list[in
 
 
 def sight_rows(rows: Floats, sights: Sequence[Sight]) -> Floats:
-    """Rows of what was seen, in time order: array [sights, columns]."""
+    """Return the rows of the sights, in time order: array [sights, columns]."""
     seen = np.zeros((len(sights), rows.shape[1]))
     for index, sight in enumerate(sights):
         seen[index] = np.asarray(sight.coefs) @ rows[list(sight.parents)]
@@ -160,13 +160,13 @@ def sight_rows(rows: Floats, sights: Sequence[Sight]) -> Floats:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Whitened:
-    """Sights turned into independent unit-variance ones, in time order.
+    """Sights transformed into independent ones of unit variance, in time order.
 
     Args:
         shifts: array [innovations, columns], how a unit change of each contribution moves each innovation.
         sight: for every innovation, the index of the sight that brought it.
-        exposed_from: for every column, the index of the first sight that showed a combination with it and no
-            noise at all; the number of sights if none did.
+        exposed_from: for every column, the index of the first sight that showed a combination with it without
+            noise; the number of sights if none did.
     """
 
     shifts: Floats
@@ -175,19 +175,18 @@ class Whitened:
 
 
 def whiten(seen: Floats, sigma: Floats, block: int = 48) -> Whitened:
-    """Sequential whitening: what each sight adds to those before it.
+    """Whiten sights sequentially: each innovation is what a sight adds to those before it.
 
     Rows are scaled by the noise of their columns and orthogonalised in time order (block Gram-Schmidt, every
     projection done twice), so the innovations of the first k sights are a prefix of those of all of them.
 
-    A sight whose innovation is smaller than :data:`TOLERANCE` times its own norm carries no new noise. If,
-    with what was seen before taken out, it still moves when some contribution does, that contribution is
-    exposed.
+    A sight whose innovation is smaller than :data:`TOLERANCE` times its own norm carries no new noise. If the rest,
+    after earlier sights are projected out, still moves with some contribution, that contribution is exposed.
 
     Args:
         seen: array [sights, columns], columns known to the observer left out.
         sigma: noise of every column; zero is allowed.
-        block: sights projected together.
+        block: number of sights projected together.
     """
     count, columns = seen.shape
     noisy, bare = np.flatnonzero(sigma > 0), np.flatnonzero(sigma == 0)
@@ -209,7 +208,7 @@ def whiten(seen: Floats, sigma: Floats, block: int = 48) -> Whitened:
         if len(rows) <= min(width, len(basis) - rank) and (entered > 0.1 * norms).all():
             directions, along = np.linalg.qr(rows[:, :width].T)
             if (np.abs(along.diagonal()) > 0.1 * entered).all():
-                # Nothing nearly repeats: the whole block at once.
+                # No row nearly repeats an earlier one: take the whole block at once.
                 rank += len(rows)
                 basis[before:rank, :width] = directions.T
                 moved[before:rank] = np.linalg.solve(along.T, plain)
@@ -244,7 +243,7 @@ def whiten(seen: Floats, sigma: Floats, block: int = 48) -> Whitened:
 
 
 def _project(rows: Floats, plain: Floats, basis: Floats, moved: Floats, width: int) -> None:
-    """Take the span of ``basis`` out of ``rows``, and the same combinations of ``moved`` out of ``plain``."""
+    """Project the span of ``basis`` out of ``rows``, and the same combinations of ``moved`` out of ``plain``."""
     if len(basis):
         for _ in range(2):
             along = rows[:, :width] @ basis.T

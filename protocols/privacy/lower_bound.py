@@ -1,7 +1,7 @@
-"""What an attack proves: lower bounds on ε from the error counts of a distinguishing game.
+"""Lower bounds on ε from the error counts of a distinguishing game.
 
-The attacker is shown runs with and without the canary and guesses. Any (ε, δ)-private mechanism forces errors;
-errors seen less often than that, with confidence, give a lower bound on ε.
+The attacker is shown runs with and without the canary and guesses. Any (ε, δ)-private mechanism forces a rate of
+errors; a lower observed rate, with confidence, gives a lower bound on ε.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from protocols.privacy.accounting import epsilon_of
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
-"""Of every bound and verdict, unless another is asked for."""
+"""Default confidence of every bound and verdict."""
 DELTAS = (1e-2, 0.05, 0.1, 0.2, 0.4)
-"""Where a claim that is no Gaussian one is looked at, beside its own δ: an attack that errs now and then says nothing
-about ε at a tiny δ, and much about ε at a large one."""
+"""Values of δ, beside its own, at which a claim that is not Gaussian is tested: an attack with occasional errors
+gives no bound on ε at a tiny δ, and a useful one at a large δ."""
 
 
 class Counts(NamedTuple):
-    """Errors of an attack whose threshold was chosen on other runs.
+    """Error counts of an attack whose threshold was chosen on other runs.
 
     Args:
         false_positives, negatives: guesses "present" among runs without the canary.
@@ -40,11 +40,11 @@ class Counts(NamedTuple):
 
 
 def epsilon_from_errors(counts: Counts, delta: float, alpha: float = 1 - CONFIDENCE) -> float:
-    """Lower bound on ε at δ that holds for any mechanism, with confidence 1 − alpha.
+    """Return a lower bound on ε at δ that holds for any mechanism, with confidence 1 − alpha.
 
     Clopper–Pearson upper limits of both error rates at alpha/2 each; then
     ε ≥ max(ln((1 − δ − FNR)/FPR), ln((1 − δ − FPR)/FNR), 0) (Kairouz, Oh and Viswanath 2015). With m perfect
-    guesses an arm it cannot exceed about ln(m / 3.7): few trials prove little.
+    guesses in each arm it cannot exceed about ln(m / 3.7), so few trials give a small bound.
     """
     fpr, fnr = upper_rates(counts, alpha)
     bounds = [log((1 - delta - b) / a) for a, b in ((fpr, fnr), (fnr, fpr)) if 1 - delta - b > 0]
@@ -52,10 +52,10 @@ def epsilon_from_errors(counts: Counts, delta: float, alpha: float = 1 - CONFIDE
 
 
 def epsilon_if_gaussian(counts: Counts, delta: float, alpha: float = 1 - CONFIDENCE) -> float:
-    """Lower bound on ε at δ, valid only if the mechanism's trade-off curve is Gaussian.
+    """Return a lower bound on ε at δ, valid only if the mechanism's trade-off curve is Gaussian.
 
     μ ≥ Φ⁻¹(1 − FPR) − Φ⁻¹(FNR) at the same upper limits (Nasr et al. 2023, arXiv 2302.07956), converted exactly.
-    True of full-batch Gaussian releases whose view is linear; not of subsampled ones.
+    Valid for full-batch Gaussian releases whose view is linear; not for subsampled ones.
     """
     fpr, fnr = upper_rates(counts, alpha)
     mu = float(gaussian_loss(np.float64(fpr), np.float64(fnr)))  # type: ignore[arg-type]
@@ -63,24 +63,24 @@ def epsilon_if_gaussian(counts: Counts, delta: float, alpha: float = 1 - CONFIDE
 
 
 def upper_limit(errors: Floats, trials: int, alpha: float = 1 - CONFIDENCE) -> Floats:
-    """Clopper–Pearson upper limits at alpha/2 of rates that showed so many errors in so many trials."""
+    """Return Clopper–Pearson upper limits at alpha/2 of error rates, from counts of errors in a number of trials."""
     left = np.maximum(trials - np.asarray(errors, np.float64), 0.0)
     with np.errstate(invalid="ignore"):
         return np.where(left > 0, beta.ppf(1 - alpha / 2, errors + 1, left), 1.0)
 
 
 def upper_rates(counts: Counts, alpha: float = 1 - CONFIDENCE) -> tuple[float, float]:
-    """Upper limits of both error rates, which hold together with confidence 1 − alpha."""
+    """Return upper limits of both error rates that hold together with confidence 1 − alpha."""
     fpr = upper_limit(np.float64(counts.false_positives), counts.negatives, alpha)  # type: ignore[arg-type]
     fnr = upper_limit(np.float64(counts.false_negatives), counts.positives, alpha)  # type: ignore[arg-type]
     return float(fpr), float(fnr)
 
 
 class Tested(Protocol):
-    """A claim that errors of an attack can refute."""
+    """Base of claims that the errors of an attack can refute."""
 
     def excess(self, fpr: Floats, fnr: Floats) -> Floats:
-        """By how much less than the claim allows an attack errs with these rates; above 0 it refutes the claim.
+        """Return how far the error rates lie below what the claim allows; above 0 they refute the claim.
 
         With upper limits of both rates that hold together with some confidence, a refutation has that confidence.
         """
@@ -89,20 +89,20 @@ class Tested(Protocol):
 
 @dataclass(frozen=True)
 class GaussianClaim:
-    """The claim that no attack errs less than one on a single Gaussian release of loss μ.
+    """The claim that every attack errs at least as much as the best one on a Gaussian release of loss μ.
 
     Args:
         mu2: μ².
 
     Guarantees:
-        Adaptive compositions of Gaussian releases and everything made of them keep to it, linear or not (Dong, Roth
-        and Su 2022), so a refutation is valid for every full-batch run.
+        Holds for adaptive compositions of Gaussian releases and all functions of them, linear or not (Dong, Roth and
+        Su 2022), so a refutation is valid for every full-batch run.
     """
 
     mu2: float
 
     def excess(self, fpr: Floats, fnr: Floats) -> Floats:
-        """μ of the attack, less μ of the claim."""
+        """Return μ of the attack minus μ of the claim."""
         return gaussian_loss(fpr, fnr) - float(np.sqrt(self.mu2))
 
 
@@ -122,11 +122,11 @@ class ProfileClaim:
 
     @classmethod
     def of(cls, epsilon_at: Callable[[float], float], deltas: Sequence[float]) -> ProfileClaim:
-        """The claim at these δ."""
+        """Build the claim at these δ."""
         return cls(tuple((delta, epsilon_at(delta)) for delta in sorted(set(deltas))))
 
     def excess(self, fpr: Floats, fnr: Floats) -> Floats:
-        """1 − δ − (e^ε · one rate + the other), where that is most."""
+        """Return the largest value of 1 − δ − (e^ε · one rate + the other) over all δ."""
         best = np.full(np.shape(fpr), -1.0)
         for delta, epsilon in self.epsilons:
             if isfinite(epsilon):
@@ -137,7 +137,7 @@ class ProfileClaim:
 
 @dataclass(frozen=True)
 class AnyClaim:
-    """No claim: what is most is the bound on ε itself that holds for any mechanism.
+    """No claim: the excess is the lower bound on ε itself that holds for any mechanism.
 
     Args:
         delta: δ.
@@ -146,7 +146,7 @@ class AnyClaim:
     delta: float
 
     def excess(self, fpr: Floats, fnr: Floats) -> Floats:
-        """ε of :func:`epsilon_from_errors`, or below 0."""
+        """Return ε of :func:`epsilon_from_errors`; it may be below 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             one, other = 1 - self.delta - fnr, 1 - self.delta - fpr
             bounds = np.maximum(
@@ -156,26 +156,26 @@ class AnyClaim:
 
 
 def gaussian_loss(fpr: Floats, fnr: Floats) -> Floats:
-    """μ = Φ⁻¹(1 − FPR) − Φ⁻¹(FNR): the Gaussian release on which the best attack errs just so."""
+    """Return μ = Φ⁻¹(1 − FPR) − Φ⁻¹(FNR): the Gaussian release on which the best attack has these error rates."""
     return np.asarray(norm.ppf(1 - fpr) - norm.ppf(fnr))
 
 
 def epsilon_one_run(
     canaries: int, guesses: int, right: int, delta: float, alpha: float = 1 - CONFIDENCE
 ) -> float:
-    """Lower bound on ε at δ from a single run in which every canary was put in with probability 1/2, independently.
+    """Return a lower bound on ε at δ from one run that included each canary independently with probability 1/2.
 
-    Of ``guesses`` canaries the attacker says which were in, ``right`` of them correctly; it abstains on the others.
-    Under (ε, δ) that many right guesses have probability at most
+    The attacker guesses for ``guesses`` canaries whether they were included, ``right`` of them correctly; it abstains
+    on the others. Under (ε, δ) that many right guesses have probability at most
     P[Bin(r, q) ≥ v] + 2 m δ max_i P[v − i ≤ Bin(r, q) < v] / i with q = e^ε / (1 + e^ε);
     the result is the largest ε for which that is below ``alpha``.
 
     Source: Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846), theorem 5.2 and algorithm 2.
 
     Args:
-        canaries: m.
-        guesses: r.
-        right: v.
+        canaries: m, number of canaries.
+        guesses: r, number of guesses.
+        right: v, number of correct guesses.
         delta: δ.
         alpha: one minus the confidence.
     """

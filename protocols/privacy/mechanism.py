@@ -1,4 +1,4 @@
-"""How much noise one member of a secure sum must add."""
+"""Noise that one member of a secure sum must add."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def member_sigma(
     colluders: int,
     minimum_members: int,
 ) -> float:
-    """The standard deviation a member adds to its own contribution before sharing it with any aggregator.
+    """Return the standard deviation a member adds to its own contribution before sharing it with any aggregator.
 
     A sum over ``minimum_members`` members, of whom ``colluders`` know their own noise, is protected by at
     least h = ``minimum_members`` − ``colluders`` noises. Neither the survivors nor the colluders are known
@@ -26,9 +26,9 @@ def member_sigma(
         clip: clipping norm C > 0.
         weights: for every neighbourhood the member belongs to, the mixing weights of all its members (the
             aggregator excluded, this member included), each positive.
-        colluders: how many members may side with the aggregator.
+        colluders: number of members that may collude with the aggregator.
         minimum_members: the shortest member list that members answer to. Neighbourhoods with fewer members
-            are never opened and ask for nothing.
+            are never opened and need no noise.
 
     Returns:
         max over neighbourhoods v of z·C · max_u W_vu / √(sum of the h smallest W_vw²).
@@ -40,7 +40,7 @@ def member_sigma(
         If all members use the value computed for their own neighbourhoods, every sum that is opened
         carries, from members who do not collude, noise of standard deviation at least z·C·max_u W_vu: one
         round costs any member at most (shift factor / z)², towards the aggregator and up to ``colluders``
-        members. Losses that add up over rounds and neighbourhoods are the ledger's business.
+        members. Losses that add up over rounds and neighbourhoods are accounted by the ledger.
     """
     if noise_multiplier < 0 or not 0 < clip < math.inf:
         raise ConfigurationError(

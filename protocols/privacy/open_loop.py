@@ -1,4 +1,4 @@
-"""The exact loss of the recorded linear view, all gradients held fixed. No bound for adaptive training."""
+"""Exact loss of the recorded linear view, all gradients held fixed. Not a bound for adaptive training."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.privacy.adaptive_bound import supremum
+from protocols.privacy.adaptive_bound import adaptive_bound
 from protocols.privacy.exposure import Exposure
 from protocols.privacy.innovations import Filter, follow
 from protocols.privacy.linear_view import ViewTooLarge, Whitened, sight_rows, state_rows, whiten
 from protocols.privacy.record import Floats, Ints, Record
 
 MAX_WORK = 2e11
-"""Multiplications for one observer's losses over all rounds, some ten to a hundred seconds."""
+"""Limit on multiplications for one observer's losses over all rounds: ten to a hundred seconds."""
 BATCH_CELLS = 30_000_000
-"""Numbers kept at a time while contributions are followed: a quarter of a gigabyte."""
+"""Numbers kept in memory while contributions are followed: a quarter of a gigabyte."""
 
 
 class OpenLoop(NamedTuple):
     """Losses of the linear view.
 
     Args:
-        upper: for any shifts in all rounds; None if it would take too long.
+        upper: for any shifts in all rounds; None if the computation would exceed its limit.
         same_direction: for full shifts in one direction in all rounds, which is a lower bound of the former.
     """
 
@@ -40,25 +40,25 @@ def open_loop_losses(
     max_cells: int,
     max_work: float = MAX_WORK,
 ) -> OpenLoop:
-    """The loss of the linear view, other nodes' gradients held fixed.
+    """Compute the loss of the linear view, other nodes' gradients held fixed.
 
     With G the victim's block of Aᵀ Σ⁺ A in units of its shifts, a victim whose every round moves by at most
     its shift, in any direction, loses at most min(Σ|G|, T · λ_max(G)): two bounds of sup tr(GH) over positive
     semidefinite H with diagonal at most 1. The first is attained when G has no negative entry.
 
     Args:
-        record: what happened.
-        exposure: what was seen.
-        times_s: checkpoints.
-        nodes: how many there are.
-        max_cells: of dense rows, which are made where the filter finds something shown without noise.
+        record: parsed record of the run.
+        exposure: view of the observers.
+        times_s: checkpoints, seconds.
+        nodes: number of nodes.
+        max_cells: of dense rows, which are built where the filter finds something shown without noise.
         max_work: multiplications for the upper bound.
 
     Guarantees:
-        Exact up to that supremum for a fixed sequence of gradients of all other nodes (and of the victim,
+        Exact up to that bound for a fixed sequence of gradients of all other nodes (and of the victim,
         apart from its shifts). **No bound for adaptive training**; for an example see
         :mod:`protocols.privacy.ledger`. A combination
-        of contributions shown without any noise is an infinite loss for everybody in it.
+        of contributions shown without any noise is an infinite loss for every node in it.
 
     Returns:
         Arrays [times, nodes].
@@ -88,7 +88,7 @@ def open_loop_losses(
 def _dense(
     record: Record, exposure: Exposure, known: NDArray[np.bool_], max_cells: int
 ) -> tuple[Ints, Whitened] | None:
-    """All contributions at once, from dense rows, if there is room for them."""
+    """Yield all contributions at once, from dense rows, if there is room for them."""
     hidden = np.flatnonzero(~known & np.isfinite(exposure.reach.first_s))
     try:
         rows = state_rows(record, max_cells)
@@ -98,7 +98,7 @@ def _dense(
 
 
 def _batches(filtered: Filter, owner: Ints, asked: Ints) -> Iterator[tuple[Ints, Whitened]]:
-    """The same from the filter, some victims at a time."""
+    """Yield the same from the filter, some victims at a time."""
     room = max(1, BATCH_CELLS // (filtered.width + filtered.count + 1))
     batch: list[Ints] = []
     for victim in np.unique(owner[asked]).tolist():
@@ -121,7 +121,7 @@ def _both(
     times_s: Floats,
     nodes: int,
 ) -> OpenLoop:
-    """Losses from how every contribution moves every innovation."""
+    """Compute losses from the effect of every contribution on every innovation."""
     upper, same = np.zeros((len(times_s), nodes)), np.zeros((len(times_s), nodes))
     order = np.argsort(times_s, kind="stable")
     seen = np.searchsorted(when, times_s[order], side="right")
@@ -143,11 +143,11 @@ def _both(
                     continue
                 if (
                     at == order[-1]
-                ):  # in one product, so that no figure depends on which times were asked for before
+                ):  # in one product, so that no figure depends on the times of earlier questions
                     gram = moves[:end].T @ moves[:end]
                 else:
                     gram += moves[start:end].T @ moves[start:end]
                 start = end
-                upper[at, victim] = supremum(gram)
+                upper[at, victim] = adaptive_bound(gram)
                 same[at, victim] = max(0.0, float(gram.sum()))
     return OpenLoop(upper, same)

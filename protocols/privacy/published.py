@@ -1,9 +1,9 @@
-"""Accounting as published, shown beside exact losses: no bound for them.
+"""Published per-message accounting, shown beside exact losses: not a bound for them.
 
-Network privacy of gossip averaging has been stated message by message: Σ over messages of (what of it is the
-victim's)² over its noise (Cyffers, Even, Bellet and Massoulié 2022, Muffliato; there for one noise draw at the
-start). Messages of a run carry the same noise again and again, so their losses do not add up like this: an observer
-who solves for them may learn everything where the formula sees almost nothing.
+Network privacy of gossip averaging has been stated message by message: Σ over messages of (coefficient of the
+victim in it)² over its noise variance (Cyffers, Even, Bellet and Massoulié 2022, Muffliato; there for one noise draw
+at the start). Messages of a run carry the same noise repeatedly, so their losses do not add up like this: an observer
+that solves for the inputs may learn them exactly where the formula gives a small loss.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from protocols.privacy.record import Floats, Record
 
 
 def per_message_losses(weights: NDArray[np.float64], observer: int, steps: int) -> Floats:
-    """Σ_t Σ_w (W^t)_wu² / ‖(W^t)_w‖² over the observer's neighbours w, from the messages at t = 0 on.
+    """Return Σ_t Σ_w (W^t)_wu² / ‖(W^t)_w‖² over the observer's neighbours w, from the messages at t = 0 on.
 
     Args:
         weights: (n, n), row = receiver.
-        observer: whose neighbours speak.
-        steps: messages of each.
+        observer: node whose neighbours send.
+        steps: number of messages of each neighbour.
 
     Returns:
         By node, in units of (shift / σ)².
@@ -38,12 +38,12 @@ def per_message_losses(weights: NDArray[np.float64], observer: int, steps: int) 
 
 
 def as_if_fresh(record: Record, exposure: Exposure, nodes: int, max_cells: int) -> Floats:
-    """The same from a record: every sight as a release with noise of its own.
+    """Return the same from a record: every sight is taken as a release with independent noise.
 
     As published, the noise of the observers themselves counts, although they know it.
 
     Returns:
-        By node, μ²; infinite where a sight has no noise at all.
+        By node, μ²; infinite where a sight has no noise.
 
     Raises:
         ViewTooLarge: the dense rows would have more than ``max_cells`` cells.

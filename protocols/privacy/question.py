@@ -1,4 +1,4 @@
-"""What the ledger is asked, what it is told about the run, and how much it may compute."""
+"""Input of the ledger: the question, facts about the run, and limits of the computation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from simulator.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Question:
-    """Whose loss towards whom, in which terms.
+    """Question to the ledger: victims, observers and terms.
 
     Args:
-        victims: nodes whose loss is asked for; nodes that are not credited are passed over.
-        observers: sets of curious nodes that pool what they see and know; with them, or alone, the public and the
-            wire (:data:`~protocols.privacy.lineage.NAMES`).
+        victims: nodes whose loss is accounted; nodes that are not credited are left out.
+        observers: sets of honest-but-curious nodes that pool what they see and know; with them, or alone, the public
+            and the wire (:data:`~protocols.privacy.lineage.NAMES`).
         unit: ``"record"`` or ``"node"``; must be what the recorded sensitivities were clipped for.
         adjacency: ``"add-remove"``, ``"zero-out"`` or ``"replace"``.
         delta: δ of the reported ε.
@@ -52,18 +52,18 @@ class Question:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the record of releases does not hold.
+    """Facts about a run that the record of releases does not hold.
 
     Args:
-        uncredited: Byzantine nodes. Nothing is known about what they add or send, so they are taken to side
-            with every observer: their view is joined to it and their contributions count as known.
+        uncredited: Byzantine nodes. They may add and send anything, so they are assumed to collude with every
+            observer: their view is joined to the observer's and their contributions count as known.
         law: of the noise, where it is made of integers and added to sums. Every sum then has a curve of Rényi
-            divergences of its own, and there is no μ². There are certified claims alone: a linear view of integers
-            is no Gaussian one, so nothing is said of sums that hold parts of one another.
-        rate: with what probability a record takes part in a contribution, drawn by chance that nobody sees. The
-            local bound of the unit ``"record"`` is amplified by it; a claim that it improves has no μ².
-        failure_probability: bound on the probability that an honest member refuses to take part in a sum for what is
-            in its vector; under any data, whatever others do. Every ε pays for it
+            divergences of its own, and there is no μ². Only certified claims are made: a linear view of integers is
+            not Gaussian, so there is no figure for sums that share terms.
+        rate: probability that a record takes part in a contribution, by a draw that no observer sees. The local
+            bound of the unit ``"record"`` is amplified by it; a claim that it improves has no μ².
+        failure_probability: bound on the probability that an honest member refuses to take part in a sum because of
+            its own vector; under any data, for any behaviour of others. Every ε includes its cost
             (:func:`~protocols.privacy.failure.with_failure_probability`), but for those of the local bound over
             everything the victim has contributed in the whole run, which is claimed where it is less.
     """
@@ -76,13 +76,13 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much may be computed.
+    """Limits of the computation.
 
     Args:
         max_cells: largest dense view (states × columns). Beyond it the certified figure is the local bound.
-        max_work: largest number of multiplications for one observer's open-loop figures; beyond it there are
-            none.
-        jobs: processes among which observers are divided, where there is work for them.
+        max_work: largest number of multiplications for one observer's open-loop figures; beyond it none are
+            computed.
+        jobs: number of processes among which observers are divided.
     """
 
     max_cells: int = MAX_CELLS

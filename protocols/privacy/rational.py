@@ -1,4 +1,4 @@
-"""The loss of one release a node in exact rational arithmetic: what rank decisions should be, for small cases."""
+"""Loss of one release per node in exact rational arithmetic: reference for rank decisions in small cases."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from protocols.privacy.entries import COMBINE, CONTRIBUTE
 from protocols.privacy.exposure import expose
 from protocols.privacy.record import Record
 
-Row = list[Fraction]
+Coefficients = list[Fraction]
 
 
 def exact_losses(
     record: Record, coalition: frozenset[int], denominator: int | None = None
 ) -> dict[int, Fraction | None]:
-    """Σ of a node's losses when all its contributions move by their shifts in one direction; None where infinite.
+    """Return Σ of a node's losses when all its contributions shift in one direction; None where it is infinite.
 
-    Orthogonalises what was seen, one sight after another, without rounding. Costs the square of sights times
-    contributions in big integers: for some dozens of each.
+    Orthogonalises the sights one after another, without rounding. Costs the square of sights times contributions in
+    big integers: suitable for some dozens of each.
 
     Args:
         record: coefficients, noises and sensitivities are taken as the rational numbers that the floats are.
-        coalition: who looks.
-        denominator: coefficients are meant as the nearest fractions with denominators up to this, so that a third is
-            a third; None takes floats as they are.
+        coalition: nodes that pool their views.
+        denominator: largest denominator; each coefficient is replaced by the nearest such fraction, so that a third
+            is exact. None takes floats as they are.
 
     Returns:
         By node outside the coalition.
@@ -39,7 +39,7 @@ def exact_losses(
         node: [Fraction(float(exposure.shift[i])) * (record.owner[i] == node) for i in hidden]
         for node in nodes
     }
-    basis: list[tuple[Row, Fraction]] = []
+    basis: list[tuple[Coefficients, Fraction]] = []
     losses: dict[int, Fraction | None] = dict.fromkeys(nodes, Fraction(0))
     for sight in exposure.sights:
         row = _combined(
@@ -59,8 +59,8 @@ def exact_losses(
     return losses
 
 
-def _states(record: Record, place: dict[int, int], denominator: int | None) -> list[Row]:
-    states: list[Row] = [[Fraction(0)] * len(place)]
+def _states(record: Record, place: dict[int, int], denominator: int | None) -> list[Coefficients]:
+    states: list[Coefficients] = [[Fraction(0)] * len(place)]
     for state in range(1, len(record.kinds)):
         parents, coefs = record.parents[state], record.coefs[state]
         if record.kinds[state] == CONTRIBUTE:
@@ -82,7 +82,7 @@ def _states(record: Record, place: dict[int, int], denominator: int | None) -> l
     return states
 
 
-def _combined(terms: list[tuple[Fraction, Row]]) -> Row:
+def _combined(terms: list[tuple[Fraction, Coefficients]]) -> Coefficients:
     return [
         sum((c * entry for c, entry in zip([c for c, _ in terms], column, strict=True)), Fraction(0))
         for column in zip(*[row for _, row in terms], strict=True)

@@ -1,23 +1,23 @@
-"""Why a figure is infinite: which release, or which assumption, leaves nothing that could be claimed."""
+"""Reasons for an infinite figure: the release or the assumption that allows no claim."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from protocols.privacy.correlated import correlated_columns
 from protocols.privacy.exposure import Exposure
 from protocols.privacy.record import Ints, Record
-from protocols.privacy.remembered import columns_that_remember
 
 
 def why_infinite(record: Record, exposure: Exposure, victim: int, t_s: float, *, integers: bool) -> str:
-    """One sentence about the first thing that makes a victim's loss infinite.
+    """Return one sentence about the first cause of a victim's infinite loss.
 
     Args:
-        record: what happened.
-        exposure: what the observers saw.
-        victim: whose loss.
-        t_s: up to when, seconds.
-        integers: noise is made of integers, in words of sums.
+        record: parsed record of the run.
+        exposure: view of the observers.
+        victim: node whose loss is infinite.
+        t_s: time up to which releases count, seconds.
+        integers: whether noise is made of integers, in words of sums.
     """
     shown = (record.owner == victim) & (exposure.shift > 0) & (exposure.reach.first_s <= t_s)
     columns = np.flatnonzero(shown)
@@ -33,7 +33,7 @@ def why_infinite(record: Record, exposure: Exposure, victim: int, t_s: float, *,
                 "same noise: both updates together show their difference without any"
             )
     bare = columns[record.sigma[columns] == 0]
-    bare = bare[~np.isin(bare, columns_that_remember(record))]
+    bare = bare[~np.isin(bare, correlated_columns(record))]
     if integers and len(bare):
         return (
             f"{_update(record, exposure, bare)} cannot be charged as part of the sum its noise was added to: "
@@ -45,7 +45,7 @@ def why_infinite(record: Record, exposure: Exposure, victim: int, t_s: float, *,
 
 
 def _update(record: Record, exposure: Exposure, columns: Ints) -> str:
-    """The first of some contributions, in words."""
+    """Describe the first of some contributions."""
     first = int(columns[0])
     return (
         f"the update of node {record.owner[first]} in round {record.round[first]}, seen at "

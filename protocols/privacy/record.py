@@ -45,8 +45,8 @@ class Record:
     Args:
         kinds: kind of every state; state 0 is the public initial model.
         parents: states each state was made from.
-        coefs: with which coefficients; the gain for a contribution (and that of its noise, if that is a state),
-            nothing for an opaque state.
+        coefs: their coefficients; the gain for a contribution (and that of its noise, if that is a state),
+            empty for an opaque state.
         column: column of the contribution that made a state, −1 for other states.
         owner: node of every column.
         round: round of every column.
@@ -54,13 +54,13 @@ class Record:
         sigma: standard deviation of every column's noise; 0 where the same noise was used for two contributions,
             whose difference is then shown without any.
         sensitivity: zero-out sensitivity of every column.
-        releases: (observer, what it saw), in time order; openings as whole sums.
+        releases: (observer, sight), in time order; openings as whole sums.
         sums: those among them that nodes have opened.
-        openers: the nodes that have opened any.
+        openers: nodes that have opened any.
         members: for every opening of a secure sum, its aggregator and whose shares it needs.
         arrivals: shares, in time order.
         sessions: secure sums that open by threshold.
-        repeated: (node, round) of updates that were made twice with the same noise, and when the second time was.
+        repeated: (node, round) of updates that were made twice with the same noise, and the time of the second.
     """
 
     kinds: tuple[str, ...]
@@ -89,7 +89,7 @@ def read_record(entries: Iterable[Entry]) -> Record:
             whose coefficients, noise or sensitivity are not what its kind needs.
     """
     reader, entries = _Reader(), list(entries)
-    for entry in entries:  # announced by what was reported first, which need not be what happened first
+    for entry in entries:  # a session may be reported after an entry that refers to it
         reader.announced(entry)
     for index, entry in enumerate(entries):
         try:
@@ -101,7 +101,7 @@ def read_record(entries: Iterable[Entry]) -> Record:
 
 @dataclass
 class _Reader:
-    """A record while it is read."""
+    """Parser state while a record is read."""
 
     kinds: list[str] = field(default_factory=lambda: ["origin"])
     parents: list[tuple[int, ...]] = field(default_factory=lambda: [()])
@@ -117,7 +117,7 @@ class _Reader:
     repeated: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def announced(self, entry: Entry) -> None:
-        """Note the sums and repetitions that other entries are about, wherever in the record they are."""
+        """Note the sums and repetitions that other entries refer to, wherever they stand in the record."""
         if isinstance(entry, Opening):
             self.members[entry.number] = (entry.node, frozenset(entry.members))
         elif isinstance(entry, SessionStart):
@@ -126,7 +126,7 @@ class _Reader:
             self.repeated.setdefault((entry.node, entry.round), entry.t_s)
 
     def known(self, entry: Entry) -> None:
-        """Take nothing more from an entry that :meth:`announced` has read."""
+        """Add nothing: :meth:`announced` has read this entry."""
 
     def contribution(self, entry: Contribution) -> None:
         """Add a state and its column."""
@@ -153,7 +153,7 @@ class _Reader:
         self._add(entry, -1)
 
     def release(self, entry: Release) -> None:
-        """Add what a node saw."""
+        """Add a sight of a node."""
         self._refer(entry.parents, entry.coefs)
         sight = Sight(entry.t_s, entry.parents, entry.coefs)
         self.releases.append((entry.node, sight))
@@ -165,7 +165,7 @@ class _Reader:
         """Add a share of an opening."""
         self._refer((entry.state,), (entry.coef,))
         if entry.number not in self.members:
-            raise ContractError(f"is a share of opening {entry.number}, announced nowhere")
+            raise ContractError(f"is a share of opening {entry.number}, which no entry announces")
         self.arrivals.append(entry)
 
     def term(self, entry: Term) -> None:
@@ -175,11 +175,11 @@ class _Reader:
         session.note(entry)
 
     def of_session(self, entry: Holding | Answer | Partners) -> None:
-        """Add what else belongs to a session."""
+        """Add another entry of a session."""
         self._session(entry).note(entry)
 
     def record(self) -> Record:
-        """Return what was read."""
+        """Return the parsed record."""
         made = self.columns
         return Record(
             kinds=tuple(self.kinds),
@@ -205,7 +205,7 @@ class _Reader:
 
     def _session(self, entry: OfSession) -> Session:
         if entry.number not in self.sessions:
-            raise ContractError(f"belongs to session {entry.number}, announced nowhere")
+            raise ContractError(f"belongs to session {entry.number}, which no entry announces")
         return self.sessions[entry.number]
 
     def _refer(self, parents: Sequence[int], coefs: Sequence[float]) -> None:

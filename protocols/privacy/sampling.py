@@ -1,14 +1,14 @@
-"""Amplification by Poisson sampling, for record-level sums whose every release is charged on its own.
+"""Amplification by Poisson sampling, for record-level sums in which every release is charged on its own.
 
-A step that takes each record with probability q, by chance that nobody sees, and adds Gaussian noise to the sum of
-what it took, is a Poisson-subsampled Gaussian mechanism. Steps compose adaptively, so a trace that is charged
-contribution by contribution (the local bound) costs what their composition does. The linear view has no room for it:
-what several releases show of one step depends on whether the record was in it at all.
+A step that takes each record with probability q, by a draw that no observer sees, and adds Gaussian noise to the sum
+of the records taken, is a Poisson-subsampled Gaussian mechanism. Steps compose adaptively, so a trace that is charged
+contribution by contribution (the local bound) costs what their composition costs. The linear view cannot be
+amplified: what several releases show of one step depends on whether the record was in it at all.
 
-Composition is by privacy loss distributions of dp-accounting, rounded to the side of more loss. Their grid is as wide
-as the noise, the rate and the number of steps need for the work to stay bounded: a wider one costs accuracy, never
-the bound. Sampling never costs anything, so the exact loss without it is an upper bound as well, and the smaller of
-both is what is charged.
+Composition is by privacy loss distributions of dp-accounting, rounded towards more loss. The width of their grid
+follows from the noise, the rate and the number of steps, so that the work stays bounded: a wider grid costs accuracy,
+never the bound. Sampling never increases the loss, so the exact loss without it is an upper bound as well, and the
+smaller of both is charged.
 """
 
 from __future__ import annotations
@@ -23,37 +23,38 @@ import numpy as np
 from protocols.privacy.accounting import epsilon_of
 
 SAMPLED_DIGITS = 9
-"""Significant digits of a noise multiplier, rounded down: releases that differ beyond them are charged alike."""
+"""Significant digits of a noise multiplier, rounded down: releases that agree in them are charged alike."""
 MOST_NOISES = 16
-"""How many noise multipliers a composition tells apart; of more, neighbours are charged as the least of them."""
+"""Largest number of distinct noise multipliers in a composition; beyond it, groups are charged at their smallest."""
 STEP_POINTS, SUM_POINTS = 2**16, 2**20
-"""About how many points the losses of one step, and of all steps together, may have."""
+"""Approximate number of grid points for the losses of one step, and of all steps together."""
 FINEST, USUAL = 1e-7, 1e-4
-"""Least and usual distance of two points, in units of ε."""
+"""Least and usual distance of two grid points, in units of ε."""
 TAIL = 12.0
-"""Standard deviations of a loss that its grid is made for."""
-HOPELESS, MOST_STEPS = 1e9, 10**6
-"""A loss, and a number of steps, beyond which what sampling saves is not counted."""
+"""Standard deviations of a loss that the grid covers."""
+LARGEST_LOSS, MOST_STEPS = 1e9, 10**6
+"""Loss, and number of steps, above which amplification is not computed."""
 
 
 def sampled_epsilon(
     rate: float, charged: Mapping[tuple[float, float], int], factor: float, adjacency: str, delta: float
 ) -> float:
-    """ε at δ of subsampled Gaussian releases.
+    """Return ε at δ of subsampled Gaussian releases.
 
     Args:
         rate: q, the probability that a record takes part in a step.
-        charged: how many releases there are of each (shift, variance), the shift with the adjacency's factor in it.
-        factor: that factor; noise multipliers are over the clipping norm alone.
-        adjacency: as everywhere.
+        charged: number of releases of each (shift, variance), the shift with the adjacency's factor in it.
+        factor: that factor; noise multipliers are relative to the clipping norm alone.
+        adjacency: name of the adjacency.
         delta: δ.
 
     Returns:
-        Infinite if something was released without noise.
+        ε, infinite if anything was released without noise.
 
     Guarantees:
         An upper bound for adaptive composition, if records are drawn independently of each other, of data and of
-        other steps, and nobody sees who was drawn. ``replace`` is composed as a replacement, not as two removals.
+        other steps, and no observer sees which were drawn. ``replace`` is composed as a replacement, not as two
+        removals.
         It holds for every noise, rate and number of steps; what a wide grid or fewer noise multipliers lose is
         added to ε.
     """
@@ -70,14 +71,14 @@ def sampled_epsilon(
     if not counts:
         return 0.0
     without = epsilon_of(plain, delta)
-    if rate == 1 or plain > HOPELESS or sum(counts.values()) > MOST_STEPS:
+    if rate == 1 or plain > LARGEST_LOSS or sum(counts.values()) > MOST_STEPS:
         return without
     return min(_composed(rate, _grouped(counts), adjacency, delta), without)
 
 
 @lru_cache(maxsize=4096)
 def _composed(rate: float, counts: tuple[tuple[float, int], ...], adjacency: str, delta: float) -> float:
-    """Infinite where floating point ends before the losses do."""
+    """Return the composed ε, infinite where floating point overflows."""
     try:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
             return float(_accountant(rate, counts, adjacency).get_epsilon(delta))
@@ -87,8 +88,8 @@ def _composed(rate: float, counts: tuple[tuple[float, int], ...], adjacency: str
 
 @lru_cache(maxsize=64)
 def _accountant(rate: float, counts: tuple[tuple[float, int], ...], adjacency: str) -> Any:
-    """What was composed; asked for several deltas where a claim pays for failures."""
-    import dp_accounting  # two seconds to import: only where somebody asks
+    """Return the accountant of a composition; cached, since a claim that pays for failures asks for several δ."""
+    import dp_accounting  # takes two seconds to import
     from dp_accounting import pld
 
     relations = dp_accounting.NeighboringRelation
@@ -102,12 +103,12 @@ def _accountant(rate: float, counts: tuple[tuple[float, int], ...], adjacency: s
 
 
 def _distance(rate: float, counts: tuple[tuple[float, int], ...], shift: float) -> float:
-    """How far apart the points of a grid are: a guess at how wide losses are decides the work, not the bound.
+    """Return the distance of grid points, from an estimate of the width of losses; it affects only the work.
 
     Args:
         rate: q.
         counts: (noise multiplier, steps).
-        shift: what a record moves, in clipping norms.
+        shift: change by one record, in clipping norms.
     """
     widest = total = variance = 0.0
     finest = USUAL
@@ -126,7 +127,7 @@ def _distance(rate: float, counts: tuple[tuple[float, int], ...], shift: float) 
 
 
 def _grouped(counts: Mapping[float, int]) -> tuple[tuple[float, int], ...]:
-    """At most :data:`MOST_NOISES` noise multipliers, in order: the least of each of as many equal ratios."""
+    """Return at most :data:`MOST_NOISES` noise multipliers, ascending: the smallest of each group of equal ratio."""
     least, most = min(counts), max(counts)
     if len(counts) <= MOST_NOISES:
         return tuple(sorted(counts.items()))

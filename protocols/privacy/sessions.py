@@ -1,4 +1,4 @@
-"""Secure sums that open by threshold, as the record has them: who holds what, and what a coalition reads from it."""
+"""Secure sums that open by threshold, as recorded: their shares, and the sums that a coalition can compute."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Sight:
 
 @dataclass
 class Session:
-    """One sum.
+    """One sum that opens by threshold.
 
     Args:
-        aggregator: who collects.
+        aggregator: node that collects.
         threshold: the smallest number of shares of one secret that may reveal it.
-        terms: by member, when its protected vector was there, its state and its weight.
-        held: (when, holder, dealers, whether their vectors themselves are shared).
-        answers: by members of a sum, when which holder helped to open it.
-        tapped_terms, tapped_answers: the same, as a wiretap read them.
-        partners: by member, with whom it shares masks, where that is not everybody.
+        terms: by member, when its protected vector arrived, its state and its weight.
+        held: (time, holder, dealers, whether their vectors themselves are shared).
+        answers: by members of a sum, the time of each holder's answer.
+        tapped_terms, tapped_answers: the same, as read by a wiretap.
+        partners: by member, the members it shares masks with, where these are not all.
     """
 
     aggregator: int
@@ -45,7 +45,7 @@ class Session:
     partners: dict[int, frozenset[int]] = field(default_factory=dict)
 
     def note(self, entry: OfSession) -> None:
-        """Take in an entry of the record."""
+        """Add an entry of the record."""
         if isinstance(entry, Term):
             terms = self.tapped_terms if isinstance(entry, TappedTerm) else self.terms
             terms.setdefault(entry.node, (entry.t_s, entry.state, entry.coef))
@@ -58,13 +58,14 @@ class Session:
             answers.setdefault(entry.members, {}).setdefault(entry.node, entry.t_s)
 
     def seen_by(self, coalition: frozenset[int], *, wire: bool = False) -> Iterator[Sight]:
-        """What a coalition reads beyond what its nodes opened.
+        """Yield what a coalition reads beyond the sums its nodes opened.
 
-        By shares and terms of its own, by masks that it knows, by what a wiretap read.
+        From shares and terms of its own, masks it knows, and traffic read by a wiretap.
 
         Args:
-            coalition: who pools what was delivered.
-            wire: whether a wiretap on links in the clear is with them. It is taken to have what the aggregator has.
+            coalition: nodes that pool what was delivered to them.
+            wire: whether a wiretap on links in the clear belongs to it. It is assumed to have what the aggregator
+                has.
 
         A coalition with enough holders reads every vector whose seed (with the aggregator) or whose elements it
         holds shares of. With fewer, its own shares and the answers that were sent to an aggregator of it together
@@ -85,14 +86,14 @@ class Session:
             if dealer in terms and (collects or whole):
                 term_s, state, coef = terms[dealer]
                 yield Sight(max(term_s, enough_s), (state,), (coef,))
-        # Members in the coalition need not have sent their terms for it to know them.
+        # The terms of members in the coalition are known to it whether or not they were sent.
         if collects:
             yield from self._sums(inside, coalition, recovered, terms, answers, wire)
 
     def _recovered(
         self, inside: list[tuple[float, int, tuple[int, ...], bool]], coalition: frozenset[int]
     ) -> dict[int, tuple[float, bool]]:
-        """By dealer whose secrets a coalition has enough shares of, since when, and whether they are the vector."""
+        """Return, by recoverable dealer, since when its secrets are known and whether they are the vector."""
         if len({holder for _, holder, _, _ in inside}) < self.threshold:
             return {}
         shares: dict[int, dict[int, float]] = {}
@@ -116,7 +117,7 @@ class Session:
         answers: Mapping[tuple[int, ...], Mapping[int, float]],
         wire: bool,
     ) -> Iterator[Sight]:
-        # A mask key that shares recover opens a member's masks to others too, as if it were one of the coalition.
+        # A mask key recovered from shares exposes all masks of its member, as if it were in the coalition.
         known_s = {dealer: since_s for dealer, (since_s, _) in recovered.items()} if self.partners else {}
         own: dict[int, float] = {}
         for t_s, holder, _, _ in inside:
@@ -126,7 +127,7 @@ class Session:
             since_s = max((known_s[member] for member in outside if member in known_s), default=0.0)
             parts = self._parts([member for member in outside if member not in known_s])
             if not (own or wire or len(outside) < len(members) or len(parts) > 1):
-                continue  # nothing but what its aggregator opened, which is a release of its own
+                continue  # only the sum opened by its aggregator, which is recorded as a release
             when = own | {holder: t_s for holder, t_s in answered.items() if holder not in own}
             if len(when) < self.threshold:
                 continue
@@ -138,7 +139,7 @@ class Session:
                     yield Sight(t_s, tuple(term[1] for term in shown), tuple(term[2] for term in shown))
 
     def _parts(self, members: Collection[int]) -> list[list[int]]:
-        """Members that masks hold together, ascending: those between two of them are known to nobody else."""
+        """Group members connected by masks, ascending: only the two members of a mask know it."""
         if not self.partners:
             return [list(members)] if members else []
         left = dict.fromkeys(members)
@@ -164,7 +165,7 @@ class Session:
 def _earliest(
     one: Mapping[_Key, _Value], other: Mapping[_Key, _Value], when: Callable[[_Value], float]
 ) -> dict[_Key, _Value]:
-    """Both, and of what is in both what came first."""
+    """Merge two mappings, keeping the earlier of common entries."""
     merged = dict(one)
     for key, value in other.items():
         if key not in merged or when(value) < when(merged[key]):

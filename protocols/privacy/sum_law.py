@@ -1,4 +1,4 @@
-"""What one opened integer sum costs: the law of its noise, and what rounding does to its sensitivity."""
+"""Privacy cost of one opened integer sum: the law of its noise, and the effect of rounding on its sensitivity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from protocols.sharing.rounding import Sensitivity, record_sensitivity, rounded_
 
 Curve = NDArray[np.float64]
 SLACK = 1e-6
-"""Relative: variances of sums are added up in floating point, so a claim counts on a little less."""
+"""Relative margin: variances of sums are added up in floating point, so claims count slightly less."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class SumLaw:
         unit: what was clipped, ``"record"`` or ``"node"``.
 
     Guarantees:
-        ``curve`` bounds the Rényi divergences of one integer sum from its neighbours, for the sum's honest noise
-        alone. Only the law that was drawn from is accounted; drawing it in floating point, and sums that wrap, are
-        not (wrapping is post-processing, and costs accuracy only).
+        ``curve`` bounds the Rényi divergences between neighbouring integer sums, for the sum's honest noise
+        alone. The accounted law is that of exact draws; the error of drawing in floating point is not included.
+        Wrapping of sums is not either: it is post-processing, and affects accuracy only.
     """
 
     law: Literal["skellam", "discrete-gaussian"]
@@ -47,28 +47,28 @@ class SumLaw:
     unit: str
 
     def sensitivity(self, shift: float, unit: str, adjacency: str) -> Sensitivity:
-        """How far neighbouring inputs move the words of a sum.
+        """Return how far neighbouring inputs move the words of a sum.
 
         Args:
             shift: how far they move the sum of vectors before rounding, in its units, adjacency counted in.
-            unit: what is asked about.
-            adjacency: as everywhere.
+            unit: protected unit of the question.
+            adjacency: name of the adjacency.
         """
         if unit == "node" and self.unit == "node":
-            # The whole vector of a node, whose norm after rounding is bounded whatever it is.
+            # The whole vector of a node, whose norm after rounding is bounded for any input.
             limit = rounded_norm(self.scale * self.norm, self.dimension, "conditional")
             return vector_sensitivity(limit, self.dimension, adjacency)
-        # Both neighbours give a whole vector, and each is rounded.
+        # Both neighbours contribute a whole vector, and each is rounded.
         return record_sensitivity(self.scale * shift, self.dimension, "stochastic")
 
     def curve(self, shift: float, variance: float, unit: str, adjacency: str) -> Curve:
-        """The Rényi divergences of one sum over :data:`~protocols.privacy.integer_accounting.ORDERS`.
+        """Return the Rényi divergences of one sum over :data:`~protocols.privacy.integer_accounting.ORDERS`.
 
         Args:
             shift: as in :meth:`sensitivity`.
             variance: of the noise credited, per coordinate, in squared units of the vectors.
-            unit: what is asked about.
-            adjacency: as everywhere.
+            unit: protected unit of the question.
+            adjacency: name of the adjacency.
         """
         if shift == 0:
             return np.zeros(len(ORDERS))
@@ -85,9 +85,9 @@ class SumLaw:
         return distributed_discrete_gaussian_rdp(ORDERS, change.l2, change.l1, members, sigma, self.dimension)
 
     def epsilon(self, curve: Curve, delta: float) -> float:
-        """ε at δ of curves that were added up."""
+        """Return ε at δ of a sum of curves."""
         return rdp_epsilon(curve, delta)
 
     def facts(self) -> dict[str, Any]:
-        """What a run's manifest says of it, so that the run can be accounted again."""
+        """Return the entries of a run's manifest from which the run can be accounted again."""
         return asdict(self)

@@ -1,1 +1,1 @@
-"""Aggregation that a few wrong inputs cannot move far: pure functions of stacked vectors."""
+"""Robust aggregation with a bounded effect of a few wrong inputs: pure functions of stacked vectors."""

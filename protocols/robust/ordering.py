@@ -1,9 +1,9 @@
-"""Sorting a few vectors against each other, position by position, at the price of reading them.
+"""Sorting of a few vectors against each other, position by position, in one pass over memory.
 
 Compilers sort long arrays well and many short ones badly. Here the length of a sort is the number of vectors, known
 when a rule is compiled, so it is a fixed network of minima and maxima over whole vectors (Batcher's odd-even merge
-sort), which is fused into one pass over memory. Many vectors are left to the compiler's own sort: networks grow too
-large to compile.
+sort), which is fused into one pass over memory. For many vectors the compiler's own sort is used, since networks
+become too large to compile.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import jax
 import jax.numpy as jnp
 
 MOST = 40
-"""Vectors beyond which the compiler's own sort is used."""
+"""Number of vectors above which the compiler's own sort is used."""
 
 
 def sorted_rows(x: jax.Array) -> list[jax.Array]:
-    """The rows of x, ordered position by position.
+    """Sort the rows of x, position by position.
 
     Args:
         x: (n, …).
 
     Returns:
-        n arrays, smallest first. NaN spoils its position.
+        n arrays, smallest first. NaN makes its position NaN.
     """
     count = x.shape[0]
     if count > MOST:
@@ -37,7 +37,7 @@ def sorted_rows(x: jax.Array) -> list[jax.Array]:
 
 @lru_cache(maxsize=64)
 def comparators(count: int) -> tuple[tuple[int, int], ...]:
-    """Batcher's odd-even merge sort for any number of inputs (Knuth, volume 3, algorithm 5.2.2M)."""
+    """Return Batcher's odd-even merge sort for any number of inputs (Knuth, volume 3, algorithm 5.2.2M)."""
     found: list[tuple[int, int]] = []
     if count < 2:
         return ()

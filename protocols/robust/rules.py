@@ -1,10 +1,10 @@
-"""Rules that aggregate stacked vectors although some of them may be anything.
+"""Rules that aggregate stacked vectors of which some may be arbitrary.
 
-Every rule is a function of x (n, d), one vector a row, and of what it is told; ``f`` is how many of *these rows* may
-be wrong. Whether a receiver's own vector is among them is up to the caller, and part of what f then counts. All are
-traceable by JAX and batched over receivers with :func:`jax.vmap`; ties go to the row that comes first. Infinite and
-NaN inputs are the caller's to reject: a rule that sorts puts infinities at its ends, one that measures distances may
-return NaN.
+Every rule is a function of x (n, d), one vector per row, and of its parameters; ``f`` is how many of *these rows* may
+be wrong. The caller decides whether a receiver's own vector is among them, and f counts accordingly. All are
+traceable by JAX and batched over receivers with :func:`jax.vmap`; ties go to the row that comes first. The caller
+must reject
+infinite and NaN inputs: a rule that sorts puts infinities at its ends, one that measures distances may return NaN.
 
 Sources: Yin et al. 2018 (median, trimmed mean); Xie et al. 2018 (mean around median); Blanchard et al. 2017 (Krum);
 Pillutla et al. 2022 (smoothed Weiszfeld); El Mhamdi et al. 2018 (minimum diameter averaging); Karimireddy et al. 2021
@@ -27,23 +27,23 @@ from protocols.robust.ordering import sorted_rows
 from simulator.errors import ConfigurationError
 
 MOST_SUBSETS = 200_000
-"""Subsets beyond which looking at all of them is refused."""
+"""Number of subsets above which an exhaustive search is refused."""
 Scores = Literal["others", "blanchard"]
 
 
 def mean(x: jax.Array) -> jax.Array:
-    """No rule at all: one wrong vector moves it anywhere."""
+    """Return the mean: no rule, one wrong vector moves it anywhere."""
     return jnp.mean(x, axis=0)
 
 
 def median(x: jax.Array) -> jax.Array:
-    """Position by position; of an even number the mean of the middle two."""
+    """Return the median position by position; for an even number the mean of the middle two."""
     rows = sorted_rows(x)
     return (rows[(len(rows) - 1) // 2] + rows[len(rows) // 2]) / 2
 
 
 def trimmed_mean(x: jax.Array, f: int) -> jax.Array:
-    """Position by position the mean without the f smallest and the f largest.
+    """Return, position by position, the mean without the f smallest and the f largest values.
 
     Raises:
         ConfigurationError: 2 f is not below n.
@@ -57,9 +57,9 @@ def trimmed_mean(x: jax.Array, f: int) -> jax.Array:
 
 
 def mean_around_median(x: jax.Array, f: int) -> jax.Array:
-    """Position by position the mean of the n − f values nearest the median.
+    """Return, position by position, the mean of the n − f values nearest the median.
 
-    They are neighbours in order of size, so of the f + 1 such windows the one whose further end is nearest is taken,
+    They are consecutive in sorted order, so of the f + 1 such windows the one whose further end is nearest is taken,
     the lower one of equals.
 
     Raises:
@@ -87,19 +87,19 @@ def mean_around_median(x: jax.Array, f: int) -> jax.Array:
 
 
 def distances(x: jax.Array) -> jax.Array:
-    """Squared, (n, n), from differences: exact zeros for equal rows, at n² d operations."""
+    """Return squared distances, (n, n), from differences: exact zeros for equal rows, at n² d operations."""
     return jax.vmap(lambda row: jnp.sum((x - row) ** 2, axis=1))(x)
 
 
 def krum(x: jax.Array, f: int, chosen: int = 1, scores: Scores = "others") -> jax.Array:
-    """The mean of the vectors that are nearest to their nearest neighbours (Multi-Krum; Krum with one).
+    """Return the mean of the vectors nearest to their nearest neighbours (Multi-Krum; Krum with one).
 
     Args:
         x: (n, d).
-        f: how many may be wrong.
-        chosen: how many are averaged.
-        scores: a vector's score sums its squared distances to its n − f − 1 nearest others (``others``, all that are
-            right), or to n − f − 2 (``blanchard``, as the paper has it). The two may choose differently.
+        f: number of vectors that may be wrong.
+        chosen: number of vectors that are averaged.
+        scores: a vector's score sums its squared distances to its n − f − 1 nearest others (``others``, as many as
+            are surely right), or to n − f − 2 (``blanchard``, as in the paper). The two may choose differently.
 
     Raises:
         ConfigurationError: no distance is left for a score, or ``chosen`` is not 1 … n.
@@ -113,7 +113,7 @@ def krum(x: jax.Array, f: int, chosen: int = 1, scores: Scores = "others") -> ja
 
 
 def smoothed_geometric_median(x: jax.Array, nu: float, steps: int) -> jax.Array:
-    """Smoothed Weiszfeld from zero with a given number of steps, converged or not."""
+    """Run smoothed Weiszfeld from zero with a given number of steps, converged or not."""
 
     def step(_: int, z: jax.Array) -> jax.Array:
         weight = 1.0 / jnp.maximum(jnp.linalg.norm(x - z, axis=1), nu)
@@ -124,12 +124,12 @@ def smoothed_geometric_median(x: jax.Array, nu: float, steps: int) -> jax.Array:
 
 
 def geometric_median(x: jax.Array, tolerance: float = 1e-6, most: int = 1000) -> jax.Array:
-    """The point with the least sum of distances, by Weiszfeld's steps from the mean, until they are short.
+    """Return the point with the least sum of distances, by Weiszfeld's steps from the mean until they are short.
 
     Args:
         x: (n, d).
-        tolerance: length of a step, relative to the spread of x, that ends it.
-        most: steps at most.
+        tolerance: length of a step, relative to the spread of x, at which the iteration ends.
+        most: largest number of steps.
     """
     start = jnp.mean(x, axis=0)
     spread = jnp.sqrt(jnp.mean(jnp.sum((x - start) ** 2, axis=1)))
@@ -150,16 +150,16 @@ def geometric_median(x: jax.Array, tolerance: float = 1e-6, most: int = 1000) ->
 
 
 def minimum_diameter_mean(x: jax.Array, f: int) -> jax.Array:
-    """The mean of the n − f vectors whose largest distance is least; of several sets the first in order.
+    """Return the mean of the n − f vectors whose largest distance is least; of several sets the first in order.
 
     Raises:
-        ConfigurationError: f is not below n, or there are too many sets to look at.
+        ConfigurationError: f is not below n, or there are too many sets to search.
     """
     count = x.shape[0]
     _check(x, f, f < count, "f must be below n")
     if comb(count, f) > MOST_SUBSETS:
         raise ConfigurationError(
-            f"{comb(count, f)} sets of {count - f} of {count} vectors are too many to look at all"
+            f"{comb(count, f)} sets of {count - f} of {count} vectors are too many to search"
         )
     sets = np.array(list(combinations(range(count), count - f)), np.int32)
     away = distances(x)
@@ -170,13 +170,13 @@ def minimum_diameter_mean(x: jax.Array, f: int) -> jax.Array:
 
 
 def centred_clipping(x: jax.Array, start: jax.Array, radius: float, steps: int) -> jax.Array:
-    """From a start, the mean of what leads to all vectors, each cut to a radius; repeated.
+    """Move from a start by the mean difference to all vectors, each clipped to a radius; repeat.
 
     Args:
         x: (n, d).
         start: (d,), the last result, or a receiver's own vector.
-        radius: τ.
-        steps: L.
+        radius: τ, largest length of a difference.
+        steps: L, number of repetitions.
     """
 
     def step(_: int, v: jax.Array) -> jax.Array:
@@ -187,7 +187,7 @@ def centred_clipping(x: jax.Array, start: jax.Array, radius: float, steps: int) 
 
 
 def nearest_mean(x: jax.Array, f: int, pivot: int) -> jax.Array:
-    """The mean of the n − f vectors nearest one of them, itself included (MoNNA, NNA).
+    """Return the mean of the n − f vectors nearest one of them, itself included (MoNNA, NNA).
 
     Raises:
         ConfigurationError: f is not below n.
@@ -197,17 +197,17 @@ def nearest_mean(x: jax.Array, f: int, pivot: int) -> jax.Array:
     return jnp.mean(x[jnp.argsort(away, stable=True)[: x.shape[0] - f]], axis=0)
 
 
-# What is done to vectors before a rule.
+# Transformations of vectors before a rule.
 
 
 def clipped(x: jax.Array, radius: jax.Array | float) -> jax.Array:
-    """Rows longer than a radius are cut to it."""
+    """Shorten rows longer than a radius to it."""
     norms = jnp.linalg.norm(x, axis=1, keepdims=True)
     return x * jnp.where(norms > radius, radius / norms, 1.0)
 
 
 def adaptively_clipped(x: jax.Array, f: int) -> jax.Array:
-    """The int(2 f / n · (n − f)) longest rows are cut to the length of the next one (ARC).
+    """Shorten the int(2 f / n · (n − f)) longest rows to the length of the next one (ARC).
 
     Raises:
         ConfigurationError: f is not below n.
@@ -221,7 +221,7 @@ def adaptively_clipped(x: jax.Array, f: int) -> jax.Array:
 
 
 def nearest_mixed(x: jax.Array, f: int) -> jax.Array:
-    """Each vector replaced by the mean of its n − f nearest, itself included (NNM).
+    """Replace each vector by the mean of its n − f nearest, itself included (NNM).
 
     Raises:
         ConfigurationError: f is not below n.
@@ -234,12 +234,12 @@ def nearest_mixed(x: jax.Array, f: int) -> jax.Array:
 
 
 def bucketed(x: jax.Array, order: jax.Array, size: int) -> jax.Array:
-    """Means of buckets of vectors in a given order; the last bucket may be smaller, and counts as much.
+    """Return means of buckets of vectors in a given order; a smaller last bucket counts as much as the others.
 
     Args:
         x: (n, d).
         order: a permutation of the rows.
-        size: of a bucket.
+        size: number of vectors in a bucket.
     """
     count = x.shape[0]
     buckets = -(-count // size)
@@ -250,7 +250,7 @@ def bucketed(x: jax.Array, order: jax.Array, size: int) -> jax.Array:
 
 
 def batched(rule: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
-    """A rule for many receivers at once, (receivers, n, d) -> (receivers, d), compiled."""
+    """Compile a rule for many receivers at once, (receivers, n, d) -> (receivers, d)."""
     return jax.jit(jax.vmap(rule))
 
 

@@ -1,4 +1,4 @@
-"""Robust rules of gossip: a receiver's own vector is trusted, and links have weights.
+"""Robust rules for gossip: a receiver's own vector is trusted, and links have weights.
 
 Every rule is a function of x (n, d), the receiver's own vector first, and of w (n,), the mixing weights of these
 rows, which sum to 1. A *budget* b is the largest total weight of wrong rows, never of the own one. Traceable by JAX;
@@ -17,21 +17,21 @@ from protocols.robust.rules import clipped
 from simulator.errors import ConfigurationError
 
 NEARLY = 1.0 + 1e-5
-"""Sums of weights this close to a budget have not passed it: they are sums of rounded numbers."""
+"""Tolerance of comparisons with a budget: sums of rounded weights this close have not exceeded it."""
 
 
 def weighted_mean(x: jax.Array, w: jax.Array) -> jax.Array:
-    """Plain gossip."""
+    """Return the weighted mean of plain gossip."""
     return w @ x
 
 
 def clipped_gossip(x: jax.Array, w: jax.Array, radius: jax.Array | float) -> jax.Array:
-    """The own vector, moved by the weighted sum of all differences to it, each cut to a radius."""
+    """Move the own vector by the weighted sum of all differences to it, each clipped to a radius."""
     return x[0] + w[1:] @ clipped(x[1:] - x[0], radius)
 
 
 def second_furthest(x: jax.Array) -> jax.Array:
-    """The second largest distance of a neighbour, a radius that follows the models; the largest of one, 0 of none."""
+    """Return the second largest distance of a neighbour: the largest if there is one neighbour, 0 if none."""
     if x.shape[0] == 1:
         return jnp.zeros((), x.dtype)
     away = jnp.sort(_away(x))
@@ -39,9 +39,9 @@ def second_furthest(x: jax.Array) -> jax.Array:
 
 
 def oracle_radius(x: jax.Array, w: jax.Array, honest: jax.Array) -> jax.Array:
-    """The radius for which clipped gossip is proven: √(Σ w_j |x_j − x_0|² over honest rows / weight of the others).
+    """Return the radius for which clipped gossip is proven: √(Σ w_j |x_j − x_0|² over honest rows / wrong weight).
 
-    No node can compute it, as none knows who is honest (n,). Without wrong rows nothing is cut.
+    No node can compute it, as honest (n,) is unknown to nodes. Without wrong rows nothing is clipped.
     """
     good = w[1:] * honest[1:]
     wrong = jnp.sum(w[1:] * (1.0 - honest[1:]))
@@ -50,9 +50,9 @@ def oracle_radius(x: jax.Array, w: jax.Array, honest: jax.Array) -> jax.Array:
 
 
 def budget_radius(x: jax.Array, w: jax.Array, budget: float) -> jax.Array:
-    """The same radius from a budget instead of an oracle: the furthest rows are taken for the wrong ones.
+    """Return the same radius from a budget instead of an oracle: the furthest rows are taken for the wrong ones.
 
-    Rows count as wrong, from the furthest on, as long as those before them do not weigh more than the budget.
+    Rows count as wrong, from the furthest on, as long as those before them do not exceed the budget in weight.
     """
     away, before, order = _from_furthest(x, w)
     kept = before > budget * NEARLY
@@ -60,14 +60,14 @@ def budget_radius(x: jax.Array, w: jax.Array, budget: float) -> jax.Array:
 
 
 def clipped_sum(x: jax.Array, w: jax.Array, budget: float) -> jax.Array:
-    """Clipped gossip with the largest distance beyond which twice the budget lies (CS+)."""
+    """Apply clipped gossip with the largest distance beyond which twice the budget lies (CS+)."""
     away, before, _ = _from_furthest(x, w)
     far = before * NEARLY >= 2.0 * budget
     return clipped_gossip(x, w, jnp.max(jnp.where(far, away, 0.0), initial=0.0))
 
 
 def trimmed_sum(x: jax.Array, w: jax.Array, budget: float) -> jax.Array:
-    """Gossip without the furthest rows, up to the weight of the budget; the last one is cut in part (GTS).
+    """Gossip without the furthest rows, up to the weight of the budget; the last one is clipped in part (GTS).
 
     With equal weights w and a budget of f w these are the f furthest: nearest-neighbour averaging by weight.
     """
@@ -79,7 +79,7 @@ def trimmed_sum(x: jax.Array, w: jax.Array, budget: float) -> jax.Array:
 
 
 def without_furthest(x: jax.Array, w: jax.Array, f: int) -> jax.Array:
-    """Gossip without the f rows that are furthest from the own one, whose weight falls to it.
+    """Gossip without the f rows furthest from the own one, which takes their weight.
 
     Raises:
         ConfigurationError: there are fewer others than f.
@@ -90,7 +90,7 @@ def without_furthest(x: jax.Array, w: jax.Array, f: int) -> jax.Array:
 
 
 def outliers_cut(x: jax.Array, w: jax.Array, f: int) -> jax.Array:
-    """f times the row furthest from the weighted mean is left out, never the own one (IOS).
+    """Leave out, f times, the row furthest from the weighted mean, never the own one (IOS).
 
     Raises:
         ConfigurationError: there are fewer others than f.
@@ -111,12 +111,12 @@ def outliers_cut(x: jax.Array, w: jax.Array, f: int) -> jax.Array:
 
 
 def useful_mean(x: jax.Array, losses: jax.Array, keep: int, own_share: float) -> jax.Array:
-    """Of the nearest neighbours, the mean of those no worse than the own vector; the single nearest if none (UBAR).
+    """Return the mean of the nearest neighbours no worse than the own vector; the single nearest if none (UBAR).
 
     Args:
         x: (n, d), the own vector first.
         losses: (n,), of every row on the receiver's own samples.
-        keep: how many of the nearest neighbours are looked at.
+        keep: number of nearest neighbours that are considered.
         own_share: weight of the own vector in the result.
 
     Raises:
@@ -138,7 +138,7 @@ def _away(x: jax.Array) -> jax.Array:
 
 
 def _from_furthest(x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Distances of the other rows, falling, what the rows before each weigh together, and their order."""
+    """Return distances of the other rows, descending, the total weight before each of them, and their order."""
     away = _away(x)
     order = jnp.argsort(-away, stable=True)
     weights = w[1:][order]

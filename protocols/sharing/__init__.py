@@ -1,1 +1,1 @@
-"""How a real vector becomes ring elements that can be shared or masked, and back."""
+"""Encoding of real vectors as ring or field elements, sharing of these, and decoding."""

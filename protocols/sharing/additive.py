@@ -1,7 +1,7 @@
 """Additive n-of-n sharing: all shares together are the secret, any fewer are uniformly random.
 
-Threat model and proof are those of the one-time pad. A missing share loses the secret, a wrong one shifts it, and
-nobody notices; Shamir's scheme (:mod:`protocols.sharing.shamir`) does better on both.
+Threat model and proof are those of the one-time pad. A missing share loses the secret, and a wrong one shifts it
+undetected; Shamir's scheme (:mod:`protocols.sharing.shamir`) handles both.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from simulator.errors import ConfigurationError
 
 
 def deal(modulus: Modulus, secret: Words, holders: int, key: bytes) -> Words:
-    """Shares for so many holders.
+    """Split a secret into shares.
 
     Args:
         modulus: any ring or field.
-        secret: (d,) words.
+        holders: n, number of shares, at least 2.
         holders: n, at least 2.
         key: 32 secret bytes, used for this dealing only.
 
     Returns:
-        (n, d): the first n − 1 uniform, the last what is left.
+        (n, d): the first n − 1 uniform, the last the remainder.
 
     Raises:
         ConfigurationError: fewer than two holders.
@@ -45,7 +45,7 @@ def deal(modulus: Modulus, secret: Words, holders: int, key: bytes) -> Words:
 
 
 def recover(modulus: Modulus, shares: Sequence[Words]) -> Words:
-    """The secret, or the sum of secrets if shares were added up holder by holder.
+    """Return the secret, or the sum of secrets if shares were added up holder by holder.
 
     Args:
         modulus: that of the dealing.

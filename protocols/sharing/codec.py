@@ -1,4 +1,4 @@
-"""Fixed point modulo M: how a real vector becomes words that can be masked or shared, and summed exactly.
+"""Fixed-point encoding modulo M: real vectors as words that can be masked or shared, and summed exactly.
 
 A member ``w`` of the neighbourhood of ``v`` sends its model ``x_w`` with weight ``W_vw``. Mixing weights
 are not integers, so the weight is applied **before** encoding: the word of a coordinate is
@@ -12,7 +12,7 @@ The sum of words decodes to the sum of weighted coordinates as long as the *inte
 the words, so that it is except with a stated probability (:func:`wrap_probability`).
 
 Sources: stochastic rounding and the no-wrap condition as in Kairouz, Liu and Steinke 2021 (arXiv 2102.06387).
-What the range must hold: :mod:`protocols.aggregation.public_range`.
+Required range: :mod:`protocols.aggregation.public_range`.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from simulator.errors import ConfigurationError, SottovoceError
 MODULUS_BITS = 32
 """Bits of a word of the default modulus."""
 NOISE_SIGMAS = 8.0
-"""For how many standard deviations of integer noise a codec leaves room unless told otherwise."""
+"""Default room of a codec for integer noise, in standard deviations."""
 
 _MOST_MEMBERS = 2**20
 _LARGEST_PRODUCT = 2.0**960
-"""Of scale and bound: leaves float64 the 32 binary digits that rounding looks at."""
+"""Bits that scale and bound leave free in float64: rounding uses 32 binary digits."""
 _BLOCK = 2**14
-"""Coordinates rounded at a time: intermediate results stay in the processor's cache."""
+"""Coordinates rounded at a time, so that intermediate results stay in the processor's cache."""
 _FRACTION = 2.0**32
 
 
 class OutOfRange(SottovoceError):
-    """A vector exceeds the range its encoding was sized for. Nothing was encoded: withhold it and count it.
+    """Raised for a vector beyond the range of its encoding. Nothing was encoded: withhold the vector and count it.
 
     Args:
         largest: the largest |coordinate|; NaN if a coordinate is not a number.
@@ -68,7 +68,7 @@ class Codec:
     Args:
         scale: words per unit; a power of two, so that scaling a float is exact.
         bound: largest |coordinate| of a member's vector, before its weight. Positive, finite.
-        modulus: what words are reduced by.
+        modulus: modulus of the words.
 
     Raises:
         ConfigurationError: an argument outside its range, or scale · bound beyond 2^960.
@@ -93,12 +93,12 @@ class Codec:
 
     @property
     def modulus_bits(self) -> int:
-        """Bits of a word."""
+        """Return the bits of a word."""
         return self.modulus.bits
 
     @property
     def quantum(self) -> float:
-        """The value of one word. A sum of k encoded vectors is off by less than k quanta per coordinate."""
+        """Return the value of one word. A sum of k encoded vectors is off by less than k quanta per coordinate."""
         return 1.0 / self.scale
 
 
@@ -110,23 +110,23 @@ def codec_for(
     noise_sigma: float = 0.0,
     noise_sigmas: float = NOISE_SIGMAS,
 ) -> Codec:
-    """The finest codec whose sums do not wrap, whatever the members hold within the bound.
+    """Return the finest codec whose sums do not wrap for any vectors within the bound.
 
     Stochastic rounding moves a number by less than one word, so the sum over a neighbourhood is at most Σ_w
     (scale · W_vw · bound + 1) ≤ scale · heaviest · bound + members words. The scale is the largest power of
     two for which that, and ``noise_sigmas`` standard deviations of the members' noise together, is below
-    M/2 − 1. Without noise this is a deterministic condition, no probability of wrapping is left. (The one word
-    kept back, more where M is beyond 2^32, covers the float64 rounding of the products and of ``heaviest``.)
+    M/2 − 1. Without noise this condition is deterministic: wrapping is impossible. (The one word kept in reserve,
+    more where M is beyond 2^32, covers the float64 rounding of the products and of ``heaviest``.)
 
     Args:
         bound: largest |coordinate| of any member's vector. Positive, finite.
         heaviest: largest over neighbourhoods of Σ_w W_vw, the sum of the weights of its members; the
             aggregator's own term never enters the ring. Positive, finite; at most 1 for stochastic rows.
         members: number of members of the largest neighbourhood, 1 … 2^20.
-        modulus: what words are reduced by.
+        modulus: modulus of the words.
         noise_sigma: standard deviation of the integer noise that one member adds to each of its words, in the
             units of the weighted vectors (that is, words / scale). 0 if none is added to words.
-        noise_sigmas: for how many standard deviations of the members' noise there is room. Positive, finite.
+        noise_sigmas: room for the members' noise, in standard deviations. Positive, finite.
 
     Returns:
         The codec. Its ``quantum`` is the resolution of the opened sum.
@@ -169,10 +169,10 @@ def codec_for(
 
 
 def wrap_probability(codec: Codec, heaviest: float, members: int, noise_sigma: float) -> float:
-    """The probability that noise makes one coordinate of one sum wrap, in the Gaussian approximation.
+    """Return the probability that noise makes one coordinate of one sum wrap, in the Gaussian approximation.
 
-    The scale of a codec is a power of two, so there is mostly more room than was asked for; this is
-    2Φ(−k) for the k standard deviations there are.
+    The scale of a codec is a power of two, so there is usually more room than required; this is 2Φ(−k) for the actual
+    room of k standard deviations.
 
     Args:
         codec: from :func:`codec_for`, with the same ``heaviest``, ``members`` and ``noise_sigma``.
@@ -192,7 +192,7 @@ def wrap_probability(codec: Codec, heaviest: float, members: int, noise_sigma: f
 
 
 def encode(values: NDArray[np.floating[Any]], weight: float, codec: Codec, rng: np.random.Generator) -> Words:
-    """The words of ``weight · values``, each rounded without bias: one row of :func:`encode_rows`.
+    """Return the words of ``weight · values``, each rounded without bias: one row of :func:`encode_rows`.
 
     Args:
         values: a member's vector, any shape, float32 or float64.
@@ -241,7 +241,7 @@ def encode_rows(
     rng: np.random.Generator,
     saturate: bool = False,
 ) -> Words | tuple[Words, int]:
-    """The words of one vector for several aggregators, each with its own weight and its own rounding.
+    """Return the words of one vector for several aggregators, each with its own weight and its own rounding.
 
     Args:
         values: a member's vector, shape (d,), float32 or float64.
@@ -249,23 +249,24 @@ def encode_rows(
         codec: the representation all members of the neighbourhoods share.
         rng: source of the rounding; 32 bits per word, drawn row by row. A single row is
             :func:`encode` with the same generator.
-        saturate: what to do with coordinates beyond the codec's bound: refuse the vector, or move them to the
-            bound and say how many there were.
+        saturate: treatment of coordinates beyond the codec's bound: refuse the vector, or clip them to the bound
+            and count them.
 
     Returns:
-        Words of shape (k, d); with ``saturate`` also the number of coordinates of ``values`` that were moved,
+        Words of shape (k, d); with ``saturate`` also the number of coordinates of ``values`` that were clipped,
         to be counted by the caller: the sum is no longer that of the vectors.
 
     Raises:
         OutOfRange: some |value| is above the bound (unless ``saturate``), or not finite (always: a vector that
-            has diverged has no nearest one to send).
+            has diverged cannot be clipped to a meaningful one).
         ConfigurationError: ``values`` has not one axis, or a weight is negative, not finite, or so large that
             one term alone could wrap.
 
     Guarantees:
         Each word, as an integer, is one of the two nearest to ``scale · weight · value`` (that integer itself,
-        if it is one), and its mean differs from it by less than 2^-32 words, which is how finely probabilities are
-        drawn, beside the float64 rounding of the product. Rounding is *not* a privacy mechanism, and a sum
+        if it is one), and its mean differs from it by less than 2^-32 words, the resolution of the random
+        probabilities, apart from the float64 rounding of the product. Rounding is *not* a privacy mechanism, and a
+        sum
         of rounded vectors is not post-processing of their noisy real-valued sum: accounting of continuous noise
         added before encoding holds for real arithmetic.
     """
@@ -288,7 +289,7 @@ def encode_rows(
 
 
 def decode(total: Words, codec: Codec) -> NDArray[np.float64]:
-    """The real numbers a sum of words stands for.
+    """Return the real numbers that a sum of words represents.
 
     Args:
         total: the sum modulo M of encoded vectors, any shape.
@@ -314,9 +315,9 @@ def decode(total: Words, codec: Codec) -> NDArray[np.float64]:
 
 
 def _room(modulus: Modulus, members: int) -> float:
-    """Words on either side of zero that are left for vectors and noise, besides what rounding needs.
+    """Return the words on either side of zero that are left for vectors and noise, besides those for rounding.
 
-    What float64 loses in products and in a sum of ``members`` weights is at most (members + 4) · 2^-52 of the
+    The float64 error of products and of a sum of ``members`` weights is at most (members + 4) · 2^-52 of the
     sum: half a word modulo 2^32, and more beyond.
     """
     half = modulus.value / 2.0
@@ -339,7 +340,7 @@ def _round_rows(
     modulus: Modulus,
     rng: np.random.Generator,
 ) -> Words:
-    """Stochastic rounding of every ``weight · scaled``, block by block; ``scaled`` is used up."""
+    """Round every ``weight · scaled`` stochastically, block by block; ``scaled`` is overwritten."""
     count = len(weights) * scaled.size
     bits = rng.integers(0, 2**64 - 1, -(-count // 2), dtype=np.uint64, endpoint=True)
     chances = bits.astype("<u8", copy=False).view("<u4")[:count].reshape(len(weights), scaled.size)
@@ -354,7 +355,7 @@ def _round_narrow(
     modulus: Modulus,
     chances: NDArray[np.uint32],
 ) -> Words:
-    """Up where the 32 digits after the point, plus 32 random ones, carry; words replace the random bits.
+    """Round up where the 32 digits after the point, plus 32 random ones, carry; words replace the random bits.
 
     With u uniform on [0, 1), −⌊u − x⌋ is x rounded up with probability its fractional part. Integers below 2^31
     and 32 binary digits after the point fit in an int64, and the upper half of it is the floor.
@@ -385,7 +386,7 @@ def _round_wide(
     modulus: Modulus,
     chances: NDArray[np.uint32],
 ) -> Words:
-    """The same law for words of 64 bits: integer and fraction apart, as they do not fit in one int64."""
+    """Round by the same law for words of 64 bits: integer and fraction apart, as they do not fit in one int64."""
     words = np.empty(chances.shape, np.uint64)
     for row, weight, bits in zip(words, weights, chances, strict=True):
         for start in range(0, scaled.size, _BLOCK):

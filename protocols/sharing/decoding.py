@@ -1,9 +1,9 @@
-"""Wrong shares among right ones: Berlekamp–Welch.
+"""Detection of wrong shares: Berlekamp–Welch decoding.
 
 Shares of a polynomial of fewer than k coefficients at r points are a Reed–Solomon codeword; up to (r − k) / 2 wrong
-ones can be told from the right ones. For vectors it is done once, on a random combination of their elements: whoever
-sent a wrong share is found unless the combination of its errors happens to vanish, one chance in p. The right shares
-then recover as usual.
+ones can be told from the right ones. For vectors it is done once, on a random combination of their elements: a wrong
+share is found unless the combination of its errors vanishes, with probability 1/p. The right shares then recover as
+usual.
 
 Source: Berlekamp and Welch 1986 (US patent 4,633,470); the formulation of Gemmell and Sudan 1992.
 """
@@ -18,34 +18,35 @@ from simulator.errors import ConfigurationError, SottovoceError
 
 
 class TooManyErrors(SottovoceError):
-    """More shares are wrong than can be told from the right ones, or they belong to no polynomial at all."""
+    """Raised when too many shares are wrong to identify them, or when the shares lie on no polynomial."""
 
 
 def wrong_shares(
     modulus: Modulus, points: Sequence[int], rows: Words, coefficients: int, key: bytes
 ) -> tuple[int, ...]:
-    """Which rows are wrong.
+    """Return the rows that are wrong.
 
     Args:
         modulus: a prime field.
         points: of the shares, distinct.
-        rows: (points, d), one share a row.
-        coefficients: k: what the polynomials have at most; so many shares recover.
-        key: 32 bytes, unknown to those who made the shares when they made them.
+        rows: (points, d), one share per row.
+        coefficients: k, largest number of coefficients of the polynomials; k shares recover.
+        key: 32 bytes, unknown to the makers of the shares when they made them.
 
     Returns:
         Their indices, ascending; empty where all agree.
 
     Raises:
-        TooManyErrors: more than (r − k) / 2 are wrong. (So many that another polynomial fits are not noticed.)
-        ConfigurationError: fewer shares than recover.
+        TooManyErrors: more than (r − k) / 2 are wrong. (If so many are wrong that another polynomial fits, this is
+            not detected.)
+        ConfigurationError: fewer shares than needed to recover.
     """
     combined = dot(modulus, rows, random_words(modulus, key, rows.shape[1]))
     return errors_in(modulus.value, points, combined, coefficients)
 
 
 def errors_in(prime: int, points: Sequence[int], values: Sequence[int], coefficients: int) -> tuple[int, ...]:
-    """Which of a codeword's values are wrong; arguments and errors as :func:`wrong_shares`."""
+    """Return the indices of wrong values of a codeword; arguments and errors as :func:`wrong_shares`."""
     count = len(points)
     if count < coefficients:
         raise ConfigurationError(f"{count} shares are fewer than the {coefficients} that recover")
@@ -66,7 +67,7 @@ def errors_in(prime: int, points: Sequence[int], values: Sequence[int], coeffici
 def _polynomial(
     prime: int, points: Sequence[int], values: Sequence[int], coefficients: int, most: int
 ) -> list[int] | None:
-    """The polynomial that all but ``most`` values lie on, lowest coefficient first: Q / E of Q(x) = y E(x)."""
+    """Return the polynomial that all but ``most`` values lie on, lowest coefficient first: Q / E of Q(x) = y E(x)."""
     width = coefficients + most
     rows = []
     for point, value in zip(points, values, strict=True):
@@ -81,7 +82,7 @@ def _polynomial(
 
 
 def _solve(prime: int, rows: list[list[int]], unknowns: int) -> list[int] | None:
-    """One solution of a linear system, rows with the right side last; None if there is none."""
+    """Return one solution of a linear system, rows with the right side last; None if there is none."""
     pivots: list[int] = []
     at = 0
     for column in range(unknowns):
@@ -108,7 +109,7 @@ def _solve(prime: int, rows: list[list[int]], unknowns: int) -> list[int] | None
 
 
 def _divide(prime: int, above: list[int], below: list[int]) -> tuple[list[int], list[int]]:
-    """Quotient and rest of polynomials, lowest coefficient first; the divisor's highest is 1."""
+    """Return quotient and remainder of polynomials, lowest coefficient first; the divisor's highest is 1."""
     rest, degree = list(above), len(below) - 1
     quotient = [0] * (len(above) - degree)
     for shift in range(len(quotient) - 1, -1, -1):

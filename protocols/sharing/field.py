@@ -1,8 +1,8 @@
 """Vectors over the prime fields of 2^31 − 1 and 2^61 − 1: products, linear combinations, uniform elements.
 
-Long vectors are worked on in blocks by compiled 64-bit integer arithmetic. A product of two elements below 2^31 fits
-in 62 bits; one of two below 2^61 is put together from 32-bit halves. Both primes are Mersenne numbers, so reducing is
-adding the high bits to the low ones.
+Long vectors are processed in blocks by compiled 64-bit integer arithmetic. A product of two elements below 2^31 fits
+in 62 bits; one of two below 2^61 is composed of 32-bit halves. Both primes are Mersenne numbers, so reduction adds
+the high bits to the low ones.
 """
 
 from __future__ import annotations
@@ -20,22 +20,24 @@ from simulator.errors import ConfigurationError
 
 KEY_BYTES = 32
 _LARGEST_BLOCK, _SMALLEST_BLOCK = 2**15, 2**10
-"""Words worked on at a time. A few sizes only: every one is compiled once."""
+"""Numbers of words processed at a time; few sizes, as each is compiled once."""
 _NONCE = bytes(16)  # every key makes one stream only
 
 
 def check_field(modulus: Modulus) -> None:
-    """Refuse rings.
+    """Check that a modulus is a prime field.
 
     Raises:
-        ConfigurationError: the modulus is no prime.
+        ConfigurationError: the modulus is not prime.
     """
     if not modulus.prime:
-        raise ConfigurationError(f"shares need a prime field, and integers modulo {modulus} are none")
+        raise ConfigurationError(
+            f"shares need a prime field, got integers modulo {modulus}; use 2^31 − 1 or 2^61 − 1"
+        )
 
 
 def multiply(modulus: Modulus, left: Words, right: Words) -> Words:
-    """Products of elements, numpy broadcasting.
+    """Return the products of elements, with numpy broadcasting.
 
     Args:
         modulus: a prime field.
@@ -48,7 +50,7 @@ def multiply(modulus: Modulus, left: Words, right: Words) -> Words:
 
 
 def combine(modulus: Modulus, factors: Sequence[Sequence[int]], rows: Words) -> Words:
-    """Linear combinations of vectors: ``factors`` (n, k) times ``rows`` (k, d).
+    """Return linear combinations of vectors: ``factors`` (n, k) times ``rows`` (k, d).
 
     Args:
         modulus: a prime field.
@@ -58,7 +60,7 @@ def combine(modulus: Modulus, factors: Sequence[Sequence[int]], rows: Words) -> 
     Returns:
         (n, d), elements.
     """
-    import jax  # not at import: kinds of message are asked of what shares vectors before anything is computed
+    import jax  # not at import: message kinds of sharing protocols are read without computing anything
 
     check_field(modulus)
     matrix = np.array(factors, dtype=np.uint64).reshape(len(factors), -1)
@@ -77,7 +79,7 @@ def combine(modulus: Modulus, factors: Sequence[Sequence[int]], rows: Words) -> 
 
 
 def dot(modulus: Modulus, rows: Words, vector: Words) -> list[int]:
-    """Σ_c rows[i, c] · vector[c] modulo the prime, for every row."""
+    """Return Σ_c rows[i, c] · vector[c] modulo the prime, for every row."""
     low, high = np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.uint64)
     for start in range(0, vector.size, _LARGEST_BLOCK):
         piece = slice(start, start + _LARGEST_BLOCK)
@@ -89,12 +91,12 @@ def dot(modulus: Modulus, rows: Words, vector: Words) -> list[int]:
 
 
 def random_words(modulus: Modulus, key: bytes, count: int) -> Words:
-    """Elements that look uniform to whoever lacks the key: AES-256-CTR, the value p rejected, hence no bias.
+    """Return pseudorandom elements: AES-256-CTR, the value p rejected, hence no bias.
 
     Args:
         modulus: a prime field.
         key: 32 bytes, used for this stream only.
-        count: how many.
+        count: number of elements.
 
     Raises:
         ConfigurationError: the key has another length.
@@ -115,18 +117,18 @@ def random_words(modulus: Modulus, key: bytes, count: int) -> Words:
 
 
 def lagrange(prime: int, points: Sequence[int], at: Sequence[int]) -> list[list[int]]:
-    """Weights that evaluate the polynomial through ``points`` somewhere else.
+    """Return weights that evaluate the polynomial through ``points`` at other places.
 
     Args:
         prime: of the field.
         points: distinct modulo the prime.
-        at: where.
+        at: places of evaluation.
 
     Returns:
         For every place, the factor of the value at each point; the values' weighted sum is the value there.
 
     Raises:
-        ConfigurationError: a point comes twice.
+        ConfigurationError: a point occurs twice.
     """
     places = [point % prime for point in points]
     if len(set(places)) < len(places):
@@ -152,20 +154,20 @@ def lagrange(prime: int, points: Sequence[int], at: Sequence[int]) -> list[list[
 
 
 def _product(bits: int, a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Of uint64 numpy arrays."""
+    """Return the product of uint64 numpy arrays."""
     with np.errstate(over="ignore"):
         reduced: NDArray[Any] = _reduced(np, bits, *_parts(bits, a, b))
         return reduced
 
 
 def _parts(bits: int, a: Any, b: Any) -> tuple[Any, ...]:
-    """A product as a sum of numbers below 2^62; for 31 bits the product itself."""
+    """Return a product as a sum of numbers below 2^62; for 31 bits the product itself."""
     if bits == 31:
         return (a * b,)
     half, word = np.uint64(2**32 - 1), np.uint64(32)
     ah, al, bh, bl = a >> word, a & half, b >> word, b & half
     low, middle, high = al * bl, ah * bl + al * bh, ah * bh
-    # 2^61 is 1, so 2^64 is 8, and what of ``middle`` is above 2^29 counts as it is.
+    # 2^61 is 1, so 2^64 is 8, and the part of ``middle`` above 2^29 counts unchanged.
     keep, p = np.uint64(2**29 - 1), np.uint64(2**61 - 1)
     return (
         (high << np.uint64(3)) + (middle >> np.uint64(29)),
@@ -175,7 +177,7 @@ def _parts(bits: int, a: Any, b: Any) -> tuple[Any, ...]:
 
 
 def _reduced(xp: Any, bits: int, *terms: Any) -> Any:
-    """The sum of terms, below the prime."""
+    """Return the sum of terms, below the prime."""
     p, shift = np.uint64(2**bits - 1), np.uint64(bits)
     total = terms[0]
     for term in terms[1:]:
@@ -187,7 +189,7 @@ def _reduced(xp: Any, bits: int, *terms: Any) -> Any:
 
 @lru_cache(maxsize=4)
 def _combination(bits: int) -> Any:
-    """factors (n, k), rows (k, block) -> (n, block)."""
+    """Return the compiled combination: factors (n, k), rows (k, block) -> (n, block)."""
     import jax
     import jax.numpy as jnp
 

@@ -1,8 +1,8 @@
 """A Schnorr group: prime order q just below 2^256, inside the multiplicative group modulo a 2048-bit prime p.
 
-No constant is free to choose: q is the largest prime below 2^256; p = k q + 1, where the cofactor k is read off
-SHA-256 of a public label and counted up to the first prime; both generators are read off the same label, so that
-nobody knows the discrete logarithm of one to the other.
+No constant is chosen freely: q is the largest prime below 2^256; p = k q + 1, where the cofactor k is derived from
+SHA-256 of a public label and increased up to the first prime; both generators are derived from the same label, so
+that the discrete logarithm of one to the other is unknown.
 
 Powers of the generators are products of precomputed powers, in the arithmetic of GMP. It is not constant-time: for
 simulations only.
@@ -24,7 +24,7 @@ _LABEL = b"sottovoce Schnorr group 1"
 _COFACTOR_BYTES = 224
 _SCALAR_BYTES = 32
 _STEPS = 298
-"""How often 2 was added to the even number read off the label until k q + 1 was prime."""
+"""Number of times 2 was added to the even number derived from the label until k q + 1 was prime."""
 
 _Powers: TypeAlias = list[list[Any]]
 
@@ -35,7 +35,7 @@ class Group(NamedTuple):
     Args:
         modulus: p.
         g: a generator.
-        h: another generator, whose discrete logarithm to g nobody knows.
+        h: another generator, whose discrete logarithm to g is unknown.
     """
 
     modulus: int

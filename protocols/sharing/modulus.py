@@ -1,7 +1,7 @@
 """Integers modulo M as arrays of unsigned words: the rings Z_2^b and the Mersenne prime fields.
 
-Rings of 32 and 64 bits wrap by themselves; smaller ones are masked. Sums and differences of all of them are here,
-products in the prime fields are in :mod:`protocols.sharing.field`.
+Rings of 32 and 64 bits wrap by themselves; smaller ones are masked. Sums and differences are implemented here,
+products in the prime fields in :mod:`protocols.sharing.field`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SMALLEST_BITS = 8
 
 @dataclass(frozen=True)
 class Modulus:
-    """What words are reduced by.
+    """Modulus of words.
 
     Args:
         value: M: a power of two from 2^8 to 2^64, or one of the primes 2^31 − 1 and 2^61 − 1.
@@ -48,37 +48,37 @@ class Modulus:
 
     @property
     def prime(self) -> bool:
-        """Whether it is a field."""
+        """Return whether it is a prime field."""
         return self.value in _PRIMES
 
     @cached_property
     def bits(self) -> int:
-        """Bits of a word."""
+        """Return the bits of a word."""
         return (self.value - 1).bit_length()
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the words."""
+        """Return the dtype of the words."""
         return np.dtype(np.uint32 if self.value <= 2**32 else np.uint64)
 
     @cached_property
     def largest(self) -> int:
-        """The largest integer L such that all of −L … L are told apart."""
+        """Return the largest integer L such that −L … L have distinct words."""
         return (self.value - 1) // 2
 
     def size_bytes(self, count: int) -> int:
-        """Bytes of ``count`` words on the wire: packed without gaps in a ring, 4 or 8 bytes each in a field."""
+        """Return the bytes of ``count`` words on the wire: bit-packed in a ring, 4 or 8 bytes each in a field."""
         return count * self.dtype.itemsize if self.prime else -(-count * self.bits // 8)
 
     def reduce(self, integers: Integers) -> Words:
-        """Signed integers as words; whatever exceeds the modulus wraps."""
+        """Return signed integers as words; integers beyond the modulus wrap."""
         if self.prime:
             return np.mod(integers, self.value).astype(self.dtype)
         words = integers.astype(self.dtype)
         return self._masked(words)
 
     def lift(self, words: Words) -> Integers:
-        """Words as the signed integers nearest to zero that they stand for."""
+        """Return the signed integers nearest to zero that words represent."""
         if self.value == 2**64:
             return words.astype(np.int64)
         integers = words.astype(np.int64)
@@ -86,7 +86,7 @@ class Modulus:
         return integers
 
     def add(self, left: Words, right: Words) -> Words:
-        """``left`` += ``right``, in place; returns ``left``."""
+        """Add in place: ``left`` += ``right``; return ``left``."""
         if self.prime:
             # Below 2p, so one conditional subtraction; p itself never remains.
             left += right
@@ -96,7 +96,7 @@ class Modulus:
         return self._masked(left)
 
     def subtract(self, left: Words, right: Words) -> Words:
-        """``left`` −= ``right``, in place; returns ``left``."""
+        """Subtract in place: ``left`` −= ``right``; return ``left``."""
         if self.prime:
             left -= right
             np.minimum(left, left + self.dtype.type(self.value), out=left)
@@ -105,7 +105,7 @@ class Modulus:
         return self._masked(left)
 
     def holds(self, words: Any) -> bool:
-        """Whether an object is an array of words of this modulus, one axis."""
+        """Return whether an object is an array of words of this modulus, one axis."""
         return (
             isinstance(words, np.ndarray)
             and words.ndim == 1

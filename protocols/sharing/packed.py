@@ -1,8 +1,9 @@
-"""Packed Shamir sharing: several secrets in one polynomial, shares that much shorter.
+"""Packed Shamir sharing: several secrets in one polynomial, and shares shorter by that factor.
 
 A vector is cut into ``packing`` blocks. Position by position they are the values of one polynomial at −1, −2, …; its
 values at ``privacy`` further points are uniformly random, and shares are its values at the holders' points. So any
-``packing + privacy`` shares recover, any ``privacy`` say nothing, and what is in between says something.
+``packing + privacy`` shares recover, any ``privacy`` reveal nothing, and numbers in between reveal partial
+information.
 
 Sources: Franklin and Yung 1992; as a code for masks, So et al. 2022 (LightSecAgg, MLSys).
 """
@@ -22,13 +23,13 @@ from simulator.errors import ConfigurationError
 def deal(
     modulus: Modulus, secret: Words, packing: int, privacy: int, points: Sequence[int], key: bytes
 ) -> Words:
-    """One share for every point.
+    """Return one share for every point.
 
     Args:
         modulus: a prime field.
         secret: (d,) elements; the last block is filled up with zeros.
         packing: secrets in one polynomial, at least 1.
-        privacy: how many shares say nothing, at least 1.
+        privacy: number of shares that reveal nothing, at least 1.
         points: of the holders, positive and distinct.
         key: 32 secret bytes, used for this dealing only.
 
@@ -36,7 +37,7 @@ def deal(
         (points, ceil(d / packing)) elements.
 
     Raises:
-        ConfigurationError: an argument outside its range, or fewer points than shares that recover.
+        ConfigurationError: an argument outside its range, or fewer points than shares needed to recover.
 
     Guarantees:
         Any ``privacy`` shares are independent of the secret, as far as AES-256-CTR is uniform: the values that are
@@ -47,7 +48,7 @@ def deal(
     values = np.zeros((packing + privacy, length), modulus.dtype)
     values[:packing].reshape(-1)[: secret.size] = secret
     values[packing:] = random_words(modulus, key, privacy * length).reshape(privacy, length)
-    # Lower than all secrets' places, so that they meet no holder's.
+    # Below the places of all secrets, so distinct from all holders' points.
     places = [-1 - i for i in range(packing + privacy)]
     return combine(modulus, lagrange(modulus.value, places, points), values)
 
@@ -55,18 +56,18 @@ def deal(
 def recover(
     modulus: Modulus, points: Sequence[int], shares: Words, packing: int, privacy: int, size: int
 ) -> Words:
-    """The secret, or the sum of secrets.
+    """Return the secret, or the sum of secrets.
 
     Args:
         modulus: that of the dealing.
         points: of the shares.
-        shares: (points, ceil(d / packing)), at least ``packing + privacy``; what is beyond is not looked at.
+        shares: (points, ceil(d / packing)), at least ``packing + privacy``; further ones are ignored.
         packing: that of the dealing.
         privacy: that of the dealing.
         size: d.
 
     Raises:
-        ConfigurationError: too few shares, or bad points.
+        ConfigurationError: too few shares, or invalid points.
     """
     _check(modulus, points, packing, privacy)
     needed = packing + privacy

@@ -1,4 +1,4 @@
-"""Random rotation before encoding: it spreads a vector's norm evenly over its coordinates.
+"""Random rotation before encoding: spreads a vector's norm evenly over its coordinates.
 
 The range of words is set by the largest coordinate, the sensitivity by the norm. Rotated by H D / √P, with D random
 signs and H the Hadamard matrix, every coordinate of a vector of norm 1 is of the order 1 / √P, so the same words
@@ -22,10 +22,10 @@ Signs: TypeAlias = NDArray[np.int8]
 
 
 def padded(dimension: int) -> int:
-    """The smallest power of two that is no smaller: how many coordinates a rotated vector has.
+    """Return the number of coordinates of a rotated vector: the next power of two.
 
     Raises:
-        ConfigurationError: no coordinate at all.
+        ConfigurationError: the dimension is below 1.
     """
     if dimension < 1:
         raise ConfigurationError(f"a vector must have at least one coordinate, not {dimension!r}")
@@ -33,7 +33,7 @@ def padded(dimension: int) -> int:
 
 
 def draw_signs(dimension: int, rng: np.random.Generator) -> Signs:
-    """The signs of one rotation.
+    """Draw the signs of one rotation.
 
     Args:
         dimension: number of coordinates of the vectors to rotate.
@@ -46,7 +46,7 @@ def draw_signs(dimension: int, rng: np.random.Generator) -> Signs:
 
 
 def rotate(values: NDArray[np.floating[Any]], signs: Signs) -> NDArray[np.float64]:
-    """The vectors H D x / √P, padded with zeros to P coordinates.
+    """Return the vectors H D x / √P, padded with zeros to P coordinates.
 
     Args:
         values: shape (..., d), float32 or float64.
@@ -56,11 +56,11 @@ def rotate(values: NDArray[np.floating[Any]], signs: Signs) -> NDArray[np.float6
         float64 of shape (..., P).
 
     Raises:
-        ConfigurationError: the signs are not for so many coordinates.
+        ConfigurationError: the number of signs does not fit the vectors.
 
     Guarantees:
-        The Euclidean norm is kept, up to float64 rounding: clip before or after, the sensitivity is the same.
-        Signs are public; rotating hides nothing.
+        The Euclidean norm is preserved, up to float64 rounding: clip before or after, the sensitivity is the same.
+        Signs are public; rotation hides nothing.
     """
     size = signs.size
     if values.ndim < 1 or padded(values.shape[-1]) != size:
@@ -73,19 +73,19 @@ def rotate(values: NDArray[np.floating[Any]], signs: Signs) -> NDArray[np.float6
 
 
 def rotate_back(rotated: NDArray[np.floating[Any]], signs: Signs, dimension: int) -> NDArray[np.float64]:
-    """The vectors that :func:`rotate` rotates to these, or to the nearest that padding allows.
+    """Invert :func:`rotate`; for other vectors return the nearest result that padding allows.
 
     Args:
         rotated: shape (..., P).
         signs: those of :func:`rotate`.
-        dimension: d, how many coordinates the vectors had.
+        dimension: d, number of coordinates of the result.
 
     Returns:
-        float64 of shape (..., d). A sum that was rounded or noised in between keeps that part of the change that
-        lies in the first d coordinates; the rest, in the padding, falls away.
+        float64 of shape (..., d). If a sum was rounded or noised in between, the part of that change in the first
+        d coordinates remains; the part in the padding is dropped.
 
     Raises:
-        ConfigurationError: the signs are not for so many coordinates.
+        ConfigurationError: the number of signs does not fit the vectors.
     """
     size = signs.size
     if rotated.ndim < 1 or rotated.shape[-1] != size or padded(dimension) != size:
@@ -98,7 +98,7 @@ def rotate_back(rotated: NDArray[np.floating[Any]], signs: Signs, dimension: int
 
 
 def hadamard(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """H x for the unnormalised Hadamard matrix H of entries ±1, along the last axis: H H x = P x.
+    """Return H x for the unnormalised Hadamard matrix H of entries ±1, along the last axis: H H x = P x.
 
     Args:
         values: shape (..., P), P a power of two. Not changed.
@@ -108,13 +108,13 @@ def hadamard(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         exact for integers as long as P · max|x| is below 2^53.
 
     Raises:
-        ConfigurationError: P is no power of two.
+        ConfigurationError: P is not a power of two.
     """
     size = values.shape[-1] if values.ndim else 0
     if size < 1 or size & (size - 1):
         raise ConfigurationError(f"the Hadamard transform needs a power of two of coordinates, not {size}")
     # H of P = a·b is the Kronecker product of those of a and b. As a matrix of a rows every step adds long rows,
-    # where the steps within a row would add numbers that lie next to each other.
+    # whereas steps within a row would add adjacent numbers.
     rows = 1 << (size.bit_length() - 1) // 2
     work = np.array(values, np.float64, order="C").reshape(-1, rows, size // rows)
     _add_rows(work)
@@ -124,7 +124,7 @@ def hadamard(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 
 def rotated_bound(norm: float, dimension: int, failure: float) -> float:
-    """What no coordinate of a rotated vector exceeds, except with a small probability over the signs.
+    """Return a bound on every coordinate of a rotated vector, except with a small probability over the signs.
 
     A coordinate is a sum of x_j / √P with random signs, so Hoeffding's inequality and a union bound over P apply.
 
@@ -149,7 +149,7 @@ def rotated_bound(norm: float, dimension: int, failure: float) -> float:
 
 
 def _add_rows(work: NDArray[np.float64]) -> None:
-    """The Hadamard transform along axis 1 of (batch, rows, columns), in place."""
+    """Apply the Hadamard transform along axis 1 of (batch, rows, columns), in place."""
     batch, rows, columns = work.shape
     half = 1
     while half < rows:

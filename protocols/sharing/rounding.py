@@ -1,8 +1,8 @@
-"""From a scaled vector to integers: ways of rounding, and how far neighbouring inputs are apart afterwards.
+"""Rounding of a scaled vector to integers, and the sensitivity of the rounded vector.
 
-Noise made of integers is accounted for sums of integers, so its sensitivity is that of *rounded* vectors, in words.
-Rounding enlarges it, by up to one word per coordinate: with d = 10^6 and a scaled norm of 2^10 it nearly doubles.
-Conditional rounding, repeated until the norm is small, makes up for most of that.
+Integer noise is accounted for sums of integers, so its sensitivity is that of *rounded* vectors, in words. Rounding
+enlarges it, by up to one word per coordinate: with d = 10^6 and a scaled norm of 2^10 it nearly doubles. Conditional
+rounding, repeated until the norm is small, avoids most of that.
 
 Sources: Kairouz, Liu and Steinke 2021 (arXiv 2102.06387, section 4.1: stochastic and conditional rounding, the bound
 on the norm, and ‖x‖₁ ≤ ‖x‖₂² for integers); van Erven and Harremoës 2014 (arXiv 1206.2459, theorem 13: joint
@@ -26,21 +26,21 @@ Rounding: TypeAlias = Literal["nearest", "stochastic", "conditional"]
 Scaled: TypeAlias = NDArray[np.floating[Any]]
 
 USUAL_BETA = math.exp(-0.5)
-"""The chance of refusing a rounding that Kairouz, Liu and Steinke use: little is gained by a smaller one."""
+"""Rejection probability used by Kairouz, Liu and Steinke; smaller ones have little benefit."""
 TRIES = 100
-"""Roundings tried unless told otherwise. With the usual β all fail with probability below e^-50."""
+"""Default number of roundings tried. With the usual β all fail with probability below e^-50."""
 LARGEST = 2.0**62
 """Largest |coordinate| of a vector that can be rounded."""
 
 
 class Conditional(NamedTuple):
-    """A rounding whose norm is bounded.
+    """Result of rounding with a bounded norm.
 
     Args:
         integers: the rounded vector, int64.
-        tries: how often the vector was rounded, the last time included.
-        truncated: whether all tries were in vain; ``integers`` are then the vector rounded towards zero. To be
-            counted by the caller: such a vector is biased.
+        tries: number of times the vector was rounded, the last included.
+        truncated: whether all tries failed; ``integers`` are then the vector rounded towards zero. To be counted by
+            the caller: such a vector is biased.
     """
 
     integers: Integers
@@ -52,8 +52,8 @@ class Sensitivity(NamedTuple):
     """Bounds on the difference of two neighbouring integer vectors, in words.
 
     Args:
-        l2: on its Euclidean norm.
-        l1: on the sum of its absolute coordinates.
+        l2: bound on its Euclidean norm.
+        l1: bound on the sum of its absolute coordinates.
     """
 
     l2: float
@@ -61,7 +61,7 @@ class Sensitivity(NamedTuple):
 
 
 def nearest(scaled: Scaled) -> Integers:
-    """Every coordinate to the nearest integer, halves to the even one.
+    """Round every coordinate to the nearest integer, halves to the even one.
 
     Raises:
         OutOfRange: a coordinate beyond 2^62, or not finite.
@@ -70,7 +70,7 @@ def nearest(scaled: Scaled) -> Integers:
 
 
 def truncated(scaled: Scaled) -> Integers:
-    """Every coordinate towards zero: no norm becomes larger, but the vector is biased.
+    """Round every coordinate towards zero: no norm becomes larger, but the vector is biased.
 
     Raises:
         OutOfRange: a coordinate beyond 2^62, or not finite.
@@ -79,7 +79,7 @@ def truncated(scaled: Scaled) -> Integers:
 
 
 def stochastic(scaled: Scaled, rng: np.random.Generator) -> Integers:
-    """Every coordinate up with probability its fractional part, otherwise down: unbiased.
+    """Round every coordinate up with probability its fractional part, otherwise down: unbiased.
 
     Args:
         scaled: any shape; beyond 2^53 all float64 are integers and nothing is rounded.
@@ -89,7 +89,7 @@ def stochastic(scaled: Scaled, rng: np.random.Generator) -> Integers:
         OutOfRange: a coordinate beyond 2^62, or not finite.
 
     Guarantees:
-        Probabilities are exact to 2^-53. No privacy is gained by rounding.
+        Probabilities are exact to 2^-53. Rounding adds no privacy.
     """
     real = _checked(scaled)
     below = np.floor(real)
@@ -105,28 +105,27 @@ def conditional(
     beta: float = USUAL_BETA,
     tries: int = TRIES,
 ) -> Conditional:
-    """Stochastic rounding, repeated until the norm is within :func:`rounded_norm`.
+    """Round stochastically, repeatedly until the norm is within :func:`rounded_norm`.
 
     Args:
         scaled: one axis: a vector clipped to ``scaled_norm``, rotated or not.
         scaled_norm: scale times clipping norm. Public, and the same for all inputs.
         rng: one uniform number per coordinate and try.
-        beta: how likely one try may fail at most, 0 < β < 1. Smaller is a larger bound.
-        tries: after so many the vector is truncated towards zero, whose norm is never above the unrounded one.
+        beta: largest probability that one try fails, 0 < β < 1. A smaller β gives a larger bound.
+        tries: number of tries after which the vector is truncated towards zero, which never increases the norm.
 
     Returns:
-        The integers, how many tries they took, and whether they are truncated.
+        The integers, the number of tries, and whether they are truncated.
 
     Raises:
         OutOfRange: the norm of ``scaled`` is above ``scaled_norm`` (by more than float rounding), or not finite.
         ConfigurationError: an argument outside its range.
 
     Guarantees:
-        The norm of the result is at most ``rounded_norm(scaled_norm, d, "conditional", beta)``, whatever the
-        vector; norms are compared in float64, with a relative error below 2^-44. A single try fails with
-        probability at most β, whatever the vector within ``scaled_norm``. The price is a bias: conditioning on
-        success moves the mean vector by at most √β / (2 (1 − β)) words in norm. How many tries it took depends
-        on the vector: nothing of it may be sent.
+        The norm of the result is at most ``rounded_norm(scaled_norm, d, "conditional", beta)`` for every vector;
+        norms are compared in float64, with a relative error below 2^-44. A single try fails with probability at most
+        β for every vector within ``scaled_norm``. The cost is a bias: conditioning on success moves the mean vector
+        by at most √β / (2 (1 − β)) words in norm. The number of tries depends on the vector and must not be sent.
     """
     if scaled.ndim != 1:
         raise ConfigurationError(f"a vector to round must have one axis, not {scaled.ndim}")
@@ -148,13 +147,13 @@ def conditional(
 
 
 def rounded_norm(scaled_norm: float, dimension: int, rounding: Rounding, beta: float = USUAL_BETA) -> float:
-    """A bound on the norm of a rounded vector, in words.
+    """Return a bound on the norm of a rounded vector, in words.
 
     Args:
         scaled_norm: bound on its norm before, that is scale times clipping norm. Not negative.
-        dimension: how many coordinates are rounded (after padding), at least 1.
-        rounding: the way of rounding. ``"nearest"`` moves a coordinate by half a word at most, ``"stochastic"``
-            by a whole one; ``"conditional"`` is repeated until the norm is below the bound.
+        dimension: number of rounded coordinates (after padding), at least 1.
+        rounding: the kind of rounding. ``"nearest"`` moves a coordinate by half a word at most, ``"stochastic"`` by
+            a whole one; ``"conditional"`` is repeated until the norm is below the bound.
         beta: of conditional rounding, 0 < β < 1.
 
     Returns:
@@ -179,13 +178,13 @@ def rounded_norm(scaled_norm: float, dimension: int, rounding: Rounding, beta: f
 
 
 def vector_sensitivity(norm: float, dimension: int, adjacency: str) -> Sensitivity:
-    """How far a node's whole rounded vector moves a sum, when the node's data are taken away or exchanged.
+    """Return how far a node's rounded vector moves a sum when the node's data are removed or replaced.
 
     Args:
         norm: bound on the norm of the rounded vector (:func:`rounded_norm`).
         dimension: number of coordinates.
-        adjacency: ``"zero-out"`` and ``"add-remove"``: against the zero vector, which every way of rounding
-            keeps; ``"replace"``: against any other vector within the bound, twice as far.
+        adjacency: ``"zero-out"`` and ``"add-remove"``: against the zero vector, which every kind of rounding
+            preserves; ``"replace"``: against any other vector within the bound, twice as far.
 
     Raises:
         ConfigurationError: an argument outside its range, or an unknown adjacency.
@@ -196,15 +195,15 @@ def vector_sensitivity(norm: float, dimension: int, adjacency: str) -> Sensitivi
 
 
 def record_sensitivity(scaled_shift: float, dimension: int, rounding: Rounding) -> Sensitivity:
-    """How far a rounded vector is from that of a neighbouring input whose unrounded vector is near.
+    """Return the distance of rounded vectors of neighbouring inputs whose unrounded vectors are near.
 
-    For units smaller than a node, such as a record: both inputs give a whole vector, and each is rounded.
+    For units smaller than a node, such as a record: both inputs have a whole vector, and each is rounded.
 
     Args:
         scaled_shift: bound on the norm of the difference before rounding (scale · clip for one record more or
             less, twice that for a replaced one), in words. Not negative.
         dimension: number of coordinates.
-        rounding: the way of rounding.
+        rounding: the kind of rounding.
 
     Returns:
         L2 of sC + √d for nearest and stochastic rounding, sC + 2√d for conditional rounding.
@@ -213,12 +212,11 @@ def record_sensitivity(scaled_shift: float, dimension: int, rounding: Rounding) 
         ConfigurationError: an argument outside its range.
 
     Guarantees:
-        This is a sensitivity for *accounting* with Rényi or hockey-stick divergences, not a bound on two
-        vectors that happen to be drawn: those may differ by almost two words more per coordinate. Stochastic
-        rounding is ⌊x + u⌋ with u uniform and independent of the data; for any one u neighbours differ by less
-        than one word more than before, and the divergence of two mixtures over the same u is at most the
-        largest over u.
-        Conditional rounding accepts different u for different inputs; there the two words stay.
+        This is a sensitivity for *accounting* with Rényi or hockey-stick divergences, not a bound on two drawn
+        vectors: those may differ by almost two words more per coordinate. Stochastic rounding is ⌊x + u⌋ with u
+        uniform and independent of the data; for any one u neighbours differ by less than one word more than before,
+        and the divergence of two mixtures over the same u is at most the largest over u. Conditional rounding accepts
+        different u for different inputs, so the two words remain.
     """
     _check(scaled_shift, dimension)
     words = {"nearest": 1.0, "stochastic": 1.0, "conditional": 2.0}.get(rounding)
@@ -229,7 +227,7 @@ def record_sensitivity(scaled_shift: float, dimension: int, rounding: Rounding) 
 
 
 def _l1(l2: float, dimension: int) -> float:
-    """Of integer vectors: |x| ≤ x² coordinate by coordinate, beside Cauchy-Schwarz."""
+    """Bound the L1 norm of integer vectors: |x| ≤ x² coordinate by coordinate, and Cauchy-Schwarz."""
     return min(math.sqrt(dimension), l2) * l2
 
 

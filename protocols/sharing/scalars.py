@@ -15,15 +15,15 @@ from simulator.errors import ConfigurationError
 
 SCALAR_BYTES = 32
 _WIDE_BYTES = 64
-"""Twice as many as a scalar: reduced modulo q, they are uniform up to 2^-256."""
+"""Bytes that are reduced modulo q, twice those of a scalar: the result is uniform up to 2^-256."""
 
 
 def scalar_from(key: bytes, label: bytes = b"scalar") -> int:
-    """A scalar that looks uniform to whoever lacks the key.
+    """Derive a pseudorandom scalar from a key.
 
     Args:
         key: 32 bytes.
-        label: tells scalars of one key apart.
+        label: distinguishes scalars of one key.
 
     Raises:
         ConfigurationError: the key has another length.
@@ -34,15 +34,15 @@ def scalar_from(key: bytes, label: bytes = b"scalar") -> int:
 
 
 def to_bytes(scalar: int) -> bytes:
-    """32 bytes, big-endian."""
+    """Encode as 32 bytes, big-endian."""
     return scalar.to_bytes(SCALAR_BYTES, "big")
 
 
 def polynomial(secret: int, threshold: int, key: bytes) -> list[int]:
-    """A random polynomial with the secret as its value at 0, lowest coefficient first.
+    """Draw a random polynomial with the secret as its value at 0, lowest coefficient first.
 
     Raises:
-        ConfigurationError: a threshold below 1, or a secret that is no scalar.
+        ConfigurationError: a threshold below 1, or a secret that is not a scalar.
     """
     if threshold < 1 or not 0 <= secret < ORDER:
         raise ConfigurationError(
@@ -52,7 +52,7 @@ def polynomial(secret: int, threshold: int, key: bytes) -> list[int]:
 
 
 def values(coefficients: Sequence[int], points: Iterable[int]) -> list[int]:
-    """A polynomial's values."""
+    """Return a polynomial's values."""
     found = []
     for point in points:
         value = 0
@@ -63,16 +63,16 @@ def values(coefficients: Sequence[int], points: Iterable[int]) -> list[int]:
 
 
 def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> list[int]:
-    """One share for every point.
+    """Return one share for every point.
 
     Args:
         secret: a scalar.
-        threshold: t, how many shares recover.
+        threshold: t, number of shares that recover.
         points: distinct, not 0.
         key: 32 secret bytes, used for this dealing only.
 
     Raises:
-        ConfigurationError: bad points or a bad threshold.
+        ConfigurationError: invalid points or threshold.
 
     Guarantees:
         Any t − 1 shares are independent of the secret, as far as HKDF-SHA256 is pseudorandom.
@@ -86,7 +86,7 @@ def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> list
 
 
 def recover(points: Sequence[int], shares: Sequence[int]) -> int:
-    """The secret from exactly as many shares as its threshold, right ones."""
+    """Return the secret from as many shares as its threshold, all of them right."""
     weights = _weights(tuple(points))
     return sum(weight * share for weight, share in zip(weights, shares, strict=True)) % ORDER
 
@@ -94,7 +94,7 @@ def recover(points: Sequence[int], shares: Sequence[int]) -> int:
 def recover_robust(
     points: Sequence[int], shares: Sequence[int], threshold: int
 ) -> tuple[int, tuple[int, ...]]:
-    """The secret, and the points at which shares are wrong.
+    """Return the secret, and the points at which shares are wrong.
 
     Args:
         points: of the shares, distinct.
@@ -102,7 +102,7 @@ def recover_robust(
         threshold: that of the dealing.
 
     Raises:
-        TooManyErrors: more are.
+        TooManyErrors: more are wrong.
         ConfigurationError: fewer shares than the threshold.
     """
     if len(points) < threshold:

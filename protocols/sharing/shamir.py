@@ -1,4 +1,4 @@
-"""Shamir's scheme for vectors: any ``threshold`` shares recover, fewer say nothing.
+"""Shamir's scheme for vectors: any ``threshold`` shares recover, fewer reveal nothing.
 
 Every element of the secret is the value at 0 of a polynomial of its own, of degree below the threshold; a share is
 all polynomials' values at one point. Shares of different secrets at one point add up to a share of their sum.
@@ -20,10 +20,10 @@ from simulator.errors import ConfigurationError
 def check_points(
     modulus: Modulus, points: Sequence[int], threshold: int, taken: Sequence[int] = (0,)
 ) -> None:
-    """Refuse points at which a share would be the secret, or twice the same.
+    """Check that no point is the secret's or occurs twice.
 
     Raises:
-        ConfigurationError: a point is taken or comes twice, or the threshold is not 1 … number of points.
+        ConfigurationError: a point is taken or occurs twice, or the threshold is not 1 … number of points.
     """
     check_field(modulus)
     places = [point % modulus.value for point in points]
@@ -36,20 +36,20 @@ def check_points(
 
 
 def deal(modulus: Modulus, secret: Words, threshold: int, points: Sequence[int], key: bytes) -> Words:
-    """One share for every point.
+    """Return one share for every point.
 
     Args:
         modulus: a prime field.
         secret: (d,) elements.
-        threshold: t, how many shares recover.
-        points: where the polynomials are evaluated; distinct, not 0.
+        threshold: t, number of shares that recover.
+        points: places where the polynomials are evaluated; distinct, not 0.
         key: 32 secret bytes, used for this dealing only.
 
     Returns:
         (points, d) elements.
 
     Raises:
-        ConfigurationError: a modulus that is no prime, bad points or a bad threshold.
+        ConfigurationError: a modulus that is not prime, or invalid points or threshold.
 
     Guarantees:
         Any t − 1 shares are independent of the secret, as far as AES-256-CTR is uniform.
@@ -65,17 +65,17 @@ def deal(modulus: Modulus, secret: Words, threshold: int, points: Sequence[int],
 
 
 def recover(modulus: Modulus, points: Sequence[int], shares: Words, threshold: int) -> Words:
-    """The secret, or the sum of secrets.
+    """Return the secret, or the sum of secrets.
 
     Args:
         modulus: that of the dealing.
         points: of the shares.
-        shares: (points, d), at least ``threshold``; what is beyond is not looked at
-            (:mod:`protocols.sharing.decoding` does).
+        shares: (points, d), at least ``threshold``; further ones are ignored
+            (:mod:`protocols.sharing.decoding` checks them).
         threshold: that of the dealing.
 
     Raises:
-        ConfigurationError: too few shares, or bad points.
+        ConfigurationError: too few shares, or invalid points.
     """
     check_points(modulus, points, threshold)
     weights = lagrange(modulus.value, points[:threshold], [0])

@@ -11,12 +11,13 @@ from simulator.errors import ConfigurationError
 
 
 def uniform_words(modulus: Modulus, key: bytes, count: int) -> Words:
-    """Words that look uniform to whoever lacks the key.
+    """Return words that are pseudorandom without the key.
 
     Args:
         modulus: a ring, whose low bits of a keystream are uniform, or a field
-        (:func:`~protocols.sharing.field.random_words`). key: 32 bytes, used for this stream only.
-        count: how many.
+            (:func:`~protocols.sharing.field.random_words`).
+        key: 32 bytes, used for this stream only.
+        count: number of words.
 
     Raises:
         ConfigurationError: the key has another length.

@@ -2,12 +2,13 @@
 
 The dealer commits to its polynomial f and to a second, random one f': C_i = g^{f_i} h^{f'_i} for every coefficient. A
 holder at point x gets f(x) and f'(x), and checks g^{f(x)} h^{f'(x)} = Π C_i^{x^i}. If that fails it complains, in
-public; the dealer answers by publishing that one share. Whoever checks it decides the same: a valid answer is
+public; the dealer answers by publishing that one share. All members that check it decide the same: a valid answer is
 used, an invalid or missing one excludes the dealer, and so do more complaints than the threshold allows to answer.
 
 Shares are elements of the field whose size is the group's order: shares of another field cannot be verified.
-Feldman's simpler scheme, g^{f_i} alone, is not offered: it shows g^secret, by which a secret of little entropy can
-be found. Vectors are not shared like this: a commitment of 256 bytes for every coefficient of every element would be.
+Feldman's simpler scheme, g^{f_i} alone, is not offered: it reveals g^secret, from which a secret of low entropy can
+be found. Vectors are not shared like this: it would need a commitment of 256 bytes for every coefficient of every
+element.
 
 Source: Pedersen 1991 (CRYPTO).
 """
@@ -53,12 +54,12 @@ def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> Deal
 
     Args:
         secret: a scalar.
-        threshold: t, how many shares recover.
+        threshold: t, number of shares that recover.
         points: distinct, not 0.
         key: 32 secret bytes, used for this dealing only.
 
     Raises:
-        ConfigurationError: bad points or a bad threshold.
+        ConfigurationError: invalid points or threshold.
 
     Guarantees:
         Any t − 1 shares and all commitments together are independent of the secret (perfectly, but for HKDF). Two
@@ -92,7 +93,7 @@ class Verdict(NamedTuple):
 
     Args:
         excluded: whether the dealer's secret is left out.
-        shares: the answers, by point: those who complained use them from now on.
+        shares: the answers, by point, which the complaining holders use from now on.
     """
 
     excluded: bool
@@ -102,12 +103,12 @@ class Verdict(NamedTuple):
 def resolve(
     commitments: Sequence[int], threshold: int, complaints: Iterable[int], answers: Mapping[int, Share]
 ) -> Verdict:
-    """Decide about one dealer; everybody who sees the same complaints and answers decides the same.
+    """Decide about one dealer; all members with the same complaints and answers decide the same.
 
     Args:
         commitments: the dealer's.
         threshold: that of the dealing.
-        complaints: points of holders whose shares failed, or never came.
+        complaints: points of holders whose shares failed, or did not arrive.
         answers: shares that the dealer has published in reply.
 
     Returns:

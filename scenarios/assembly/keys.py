@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 
 from protocols.aggregation.keyring import KeyPlan
@@ -11,11 +12,17 @@ from simulator import streams
 
 
 def name_of(scenario: Scenario) -> bytes:
-    """Return the context of a run's keys, signatures and masks; the same for real and ideal cryptography."""
+    """Return the digest that keys, signatures and masks of a run are bound to.
+
+    Guarantees:
+        The order in which classes declare their fields has no part in it. Ideal and real cryptography of the same
+        scenario have the same digest.
+    """
     secure = scenario.secure
     if secure is not None:
         scenario = scenario.model_copy(update={"secure": secure.model_copy(update={"crypto": "real"})})
-    return sha256(scenario.model_dump_json().encode()).digest()
+    values = json.dumps(scenario.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return sha256(values.encode()).digest()
 
 
 def build_keys(seed: int, nodes: int, context: bytes, timeout_s: float, agreement_cost_s: float) -> KeyPlan:

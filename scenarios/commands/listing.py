@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -39,22 +40,34 @@ def validate(
         raise typer.Exit(BAD_ARGUMENT)
 
 
-def schema() -> None:
-    """Print the JSON Schema of scenario files, for editors."""
-    import json
+def schema(
+    as_markdown: Annotated[
+        bool,
+        typer.Option("--markdown", help="Print the reference of every table and key in Markdown instead."),
+    ] = False,
+) -> None:
+    """Print the JSON Schema of scenario files, for editors, or their reference."""
+    from scenarios.reading import json_schema, reference
 
-    from scenarios.schema import Scenario
-
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Scenario.model_json_schema()
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    typer.echo(reference.markdown() if as_markdown else json_schema.written(), nl=False)
 
 
 def list_() -> None:
-    """Print the kinds that each key can take, and the names of the shipped scenarios."""
+    """Print every kind there is, those of plug-ins with their package, and the scenarios that come with sottovoce."""
     from scenarios.load import shipped
     from scenarios.reading.choices import KINDS
+    from scenarios.reading.packages import packages_at
+    from simulator.plugins import packages
 
     width = max(map(len, KINDS))
+
+    def tell(key: str, words: Iterable[str], package: Mapping[str, str]) -> None:
+        told = (f"{word} ({package[word]})" if word in package else word for word in words)
+        typer.echo(f"{key:{width}}  {', '.join(told)}")
+
     for key, words in KINDS.items():
-        typer.echo(f"{key:{width}}  {', '.join(words)}")
-    typer.echo(f"{'scenarios':{width}}  {', '.join(shipped())}")
+        tell(key, words, packages_at(key))
+    for name in ("metrics", "figures"):
+        if brought := packages(f"sottovoce.{name}"):
+            tell(name, brought, brought)
+    tell("scenarios", shipped(), {})

@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 from inspect import cleandoc, isabstract
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args
 
+from pydantic import ConfigDict
 from pydantic_core import core_schema
 
 from scenarios.format.tables import Table
@@ -14,7 +15,8 @@ from simulator.errors import ConfigurationError
 from simulator.plugins import load, origin, package_of, points
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
 
 OWN = "scenarios."
 """Modules whose classes are kinds without an entry point."""
@@ -33,9 +35,17 @@ class Kind(Table):
     annotated with a family holds any of its kinds, told apart by ``kind``. A kind is a subclass of a family whose
     ``kind`` is a literal of one or more words; its keys, defaults, examples, facts, checks and what it builds are in
     that class. Kinds of other packages are entry points of the group, named after the word.
+
+    The reference of scenario files prints the docstring of a family: the first line says what its kinds are, and
+    paragraphs after it are notes for those who write scenario files.
     """
 
+    # a family's own schema is made when it is first used, after its kinds: it is the union of them
+    model_config = ConfigDict(defer_build=True)
+
     group: ClassVar[str] = ""
+    usual: ClassVar[str] = ""
+    """The kind of a table of this family that names none; empty where the key ``kind`` is required."""
 
     if (
         TYPE_CHECKING
@@ -82,14 +92,58 @@ class Kind(Table):
         if not cls.is_family() or not _below(cls):  # a family's own class is made before its kinds
             return handler(source)
         choices = {word: handler.generate_schema(kind) for word, kind in cls.kinds().items()}
-        return core_schema.tagged_union_schema(
-            choices, discriminator="kind", metadata={"pydantic_js_updates": {"description": cls.about()}}
-        )
+        union = core_schema.tagged_union_schema(choices, discriminator="kind")
+        return core_schema.no_info_before_validator_function(cls.with_usual, union) if cls.usual else union
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        found = handler(schema)
+        if "discriminator" not in found:
+            return found
+        return {"description": cls.about(), **_by_kind(found["discriminator"]["mapping"], cls.usual)}
+
+    @classmethod
+    def with_usual(cls, table: Any) -> Any:
+        """Return a table, not yet checked, with the usual kind of this family where it names none."""
+        return {"kind": cls.usual} | table if cls.usual and isinstance(table, dict) else table
+
+
+def _by_kind(mapping: Mapping[str, str], usual: str) -> JsonSchemaValue:
+    """Return a JSON Schema that checks a table against its own kind alone, so that one wrong key is one error.
+
+    Args:
+        mapping: reference to the schema of each kind, by its word.
+        usual: kind of a table that names none.
+    """
+    words: dict[str, list[str]] = {}
+    for word, target in mapping.items():
+        words.setdefault(target, []).append(word)
+    required = {} if usual else {"required": ["kind"]}
+    return {
+        "type": "object",
+        **required,
+        "properties": {"kind": {"enum": list(mapping)}},
+        "allOf": [
+            {
+                "if": {
+                    "properties": {"kind": {"enum": which} if len(which) > 1 else {"const": which[0]}},
+                    **({} if usual in which else {"required": ["kind"]}),
+                },
+                "then": {"$ref": target},
+            }
+            for target, which in words.items()
+        ],
+    }
 
 
 def plugin_of(kind: type[Kind]) -> tuple[str, str] | None:
-    """Return package and version that a kind comes from; None for the kinds of sottovoce itself."""
-    point = _ORIGINS.get(kind)
+    """Return package and version that a kind comes from; None for the kinds of sottovoce itself.
+
+    A latency that was made of a law comes from where the law does.
+    """
+    point = next((_ORIGINS[base] for base in kind.__mro__ if base in _ORIGINS), None)
     return None if point is None else package_of(point)
 
 
@@ -136,7 +190,9 @@ def _loaded(point: EntryPoint, family: type[Kind]) -> type[Kind]:
 def _complete(kind: type[Kind], by: str) -> None:
     if isabstract(kind):
         missing = ", ".join(sorted(kind.__abstractmethods__))
-        raise ConfigurationError(f"{by}: {kind.__name__} does not define {missing}; a kind must")
+        keys = sorted(kind.__abstractmethods__ & kind.model_fields.keys())
+        hint = f"; {', '.join(keys)} became a key: annotate a constant fact as ClassVar" if keys else ""
+        raise ConfigurationError(f"{by}: {kind.__name__} does not define {missing}; a kind must{hint}")
 
 
 def _unique(found: Mapping[str, type[Kind]], word: str, kind: type[Kind], by: str) -> type[Kind]:

@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from scenarios.format.locate import Key
 
-Node: TypeAlias = Annotated[int, Field(ge=0, description="node number, from 0")]
-Nodes: TypeAlias = Annotated[tuple[Node, ...], Field(strict=False)]
+Node: TypeAlias = Annotated[int, Field(ge=0, title="node", description="node number, from 0")]
+Nodes: TypeAlias = Annotated[tuple[Node, ...], Field(strict=False, title="list of nodes")]
 Problems: TypeAlias = Iterator[tuple[Key, str]]
 """What is wrong with a table: key, as seen from the table, and message."""
 
@@ -62,12 +62,12 @@ def _all_or_pairs(value: Any) -> Any:
 
 
 _PAIR = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2}
-_PAIRS = {"type": "array", "items": _PAIR, "minItems": 1}
+_PAIRS = {"type": "array", "items": _PAIR, "minItems": 1, "title": "list of pairs"}
 Pairs: TypeAlias = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_pairs), WithJsonSchema(_PAIRS)]
 AllOrPairs: TypeAlias = Annotated[
     Literal["all"] | tuple[tuple[int, int], ...],
     BeforeValidator(_all_or_pairs),
-    WithJsonSchema({"anyOf": [{"const": "all"}, _PAIRS]}),
+    WithJsonSchema({"anyOf": [{"const": "all"}, _PAIRS], "title": '"all" or list of pairs'}),
 ]
 
 

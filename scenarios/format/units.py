@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from simulator.units import DURATIONS, PERCENT, RATES, SIZES, parse, read, show
+from simulator.units import DURATIONS, PERCENT, RATES, SIZES, parse, pattern, read, show
 
 
 def _reader(units: Mapping[str, Decimal], example: str) -> Callable[[Any], float]:
@@ -41,8 +41,7 @@ def _refused(message: str) -> PydanticCustomError:
 
 
 def _quantity(units: Mapping[str, Decimal], example: str, what: str) -> Any:
-    pattern = r"^\s*[0-9][0-9_.eE+-]*\s*(" + "|".join(units) + r")\s*$"
-    schema = {"type": "string", "pattern": pattern, "examples": [example], "title": what}
+    schema = {"type": "string", "pattern": pattern(units), "examples": [example], "title": what}
     return (
         BeforeValidator(_reader(units, example)),
         PlainSerializer(lambda value: show(value, units), return_type=str),
@@ -58,6 +57,14 @@ Duration = Annotated[float, _duration[0], _duration[1], _duration[2]]
 """Seconds; written as text with a unit."""
 Rate = Annotated[float, _rate[0], _rate[1], _rate[2]]
 """Bits per second; written as text with a unit."""
+
+
+def not_later(key: str, end_s: float, start: str, start_s: float) -> str:
+    """Word the error that a key ends a time before another key begins it; both in seconds."""
+    return (
+        f"{key} must be later than {start} ({show(start_s, DURATIONS)}), got {show(end_s, DURATIONS)}; "
+        f"raise it, or remove it"
+    )
 
 
 def _every(value: Any) -> Any:
@@ -87,7 +94,7 @@ Every = Annotated[
     Literal["round"] | float,
     BeforeValidator(_every),
     PlainSerializer(lambda value: value if value == "round" else show(value, DURATIONS), return_type=str),
-    WithJsonSchema({"anyOf": [{"const": "round"}, _duration[2].json_schema], "title": "round or duration"}),
+    WithJsonSchema({"anyOf": [{"const": "round"}, _duration[2].json_schema], "title": '"round" or duration'}),
 ]
 """The word "round", or seconds above 0 written as text with a unit."""
 Rates = Annotated[
@@ -98,7 +105,15 @@ Rates = Annotated[
             [show(rate, RATES) for rate in value] if isinstance(value, tuple) else show(value, RATES)
         )
     ),
-    WithJsonSchema({"anyOf": [_rate[2].json_schema, {"type": "array", "items": _rate[2].json_schema}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _rate[2].json_schema,
+                {"type": "array", "items": _rate[2].json_schema, "minItems": 1},
+            ],
+            "title": "rate or list of rates",
+        }
+    ),
 ]
 """Bits per second of every node: one rate above 0 for all, or a list with one for each."""
 Fraction = Annotated[
@@ -108,7 +123,7 @@ Fraction = Annotated[
         {
             "anyOf": [
                 {"type": "number", "minimum": 0, "maximum": 1},
-                {"type": "string", "pattern": r"^\s*[0-9][0-9.]*\s*%\s*$"},
+                {"type": "string", "pattern": pattern(PERCENT)},
             ],
             "examples": ["1 %", 0.01],
             "title": "fraction",

@@ -1,4 +1,4 @@
-"""The adversary: Byzantine and curious nodes, wiretaps, Sybil identities, eclipses, and what all of them know."""
+"""The adversary: Byzantine and curious nodes, wiretaps, Sybil identities, eclipses, and their common knowledge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 
 from scenarios.format.locate import Key
 from scenarios.format.tables import AllOrPairs, Node, Nodes, Table
-from scenarios.format.units import Duration
+from scenarios.format.units import Duration, not_later
 from scenarios.kinds.attacks import Attack
 from scenarios.kinds.tampering import Tamper
 from simulator.contract.knowledge import LEVELS, Knowledge
@@ -24,14 +24,19 @@ Placement: TypeAlias = Literal["random", "degree", "betweenness"]
 
 
 class Placed(Table):
-    """Some nodes: listed, or so many of them by their place in the graph."""
+    """Nodes, listed or chosen by their place in the graph."""
 
     enabled: bool = Field(
-        default=True, examples=[False], description="false keeps the table for a what-if variant"
+        default=True,
+        examples=[False],
+        description="false: the table has no effect unless a what-if variant enables it",
     )
-    nodes: Nodes | None = Field(default=None, examples=[[3, 4]], description="which nodes")
+    nodes: Nodes | None = Field(default=None, examples=[[3, 4]], description="node numbers")
     count: int | None = Field(
-        default=None, ge=1, examples=[2], description="or how many, placed by placement"
+        default=None,
+        ge=1,
+        examples=[2],
+        description="number of nodes, in place of nodes; chosen by placement",
     )
     placement: Placement | None = Field(
         default=None,
@@ -59,7 +64,9 @@ class Placed(Table):
         wanted = self.count + len(taken)
         if not wanted < len(graph):
             raise ConfigurationError(
-                f"{wanted} of {len(graph)} nodes in all; at least one has to be honest", f"{key}.count"
+                f"count = {self.count} makes {wanted} of {len(graph)} nodes adversarial; use fewer, so "
+                f"that one is honest",
+                f"{key}.count",
             )
         match self.placement:
             case "degree":
@@ -71,15 +78,15 @@ class Placed(Table):
         return tuple(node for node in ranked if node not in taken)[: self.count]
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """Nodes are named in one way, and nobody twice."""
+        """Find nodes named in no way or in two, and a node named twice."""
         if (self.nodes is None) == (self.count is None):
-            yield (), "give nodes (a list) or count (how many), and not both"
+            yield (), "give either nodes (a list) or count (a number)"
         if self.placement is not None and self.count is None:
             yield ("placement",), "placement has no effect on nodes that are listed; give count, or remove it"
         if self.nodes is not None and self.enabled and not self.nodes:
             yield ("nodes",), "the list is empty; name at least one node or set enabled = false"
         if self.nodes is not None and len(set(self.nodes)) < len(self.nodes):
-            yield ("nodes",), "a node is listed twice"
+            yield ("nodes",), "a node is listed twice; list each node once"
 
 
 class Byzantine(Placed):
@@ -87,20 +94,22 @@ class Byzantine(Placed):
 
     attack: Attack
     at: Duration | None = Field(
-        default=None, ge=0, examples=["2 s"], description="from when they attack; absent: from the start"
+        default=None, ge=0, examples=["2 s"], description="beginning of the attack; absent: from the start"
     )
-    until: Duration | None = Field(default=None, examples=["9 s"], description="until when; absent: for ever")
+    until: Duration | None = Field(
+        default=None, examples=["9 s"], description="end of the attack; absent: for ever"
+    )
     records: bool = Field(
         default=False,
         examples=[True],
-        description="whether they also keep what they see, as curious nodes do (views/)",
+        description="whether they also record what they see, as curious nodes do (views/)",
     )
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """Nodes are named in one way, and only an attack in messages has a window of time."""
+        """Find nodes named in no way or in two, and a window of time for an attack that has none."""
         yield from super().problems()
         if self.at is not None and self.until is not None and self.until <= self.at:
-            yield ("until",), "until must be later than at"
+            yield ("until",), not_later("until", self.until, "at", self.at)
         given = [name for name in ("at", "until") if getattr(self, name) is not None]
         if given and self.attack.part in ("training", "shares"):
             where = (
@@ -113,14 +122,16 @@ class Byzantine(Placed):
 
 
 class Curious(Placed):
-    """Nodes that follow the protocol and keep all they see (written to views/)."""
+    """Nodes that follow the protocol and record all they see (written to views/)."""
 
 
 class Tap(Table):
-    """An eavesdropper on links that changes nothing (written to views/wiretap.parquet)."""
+    """Eavesdropper on links (written to views/wiretap.parquet)."""
 
     enabled: bool = Field(
-        default=True, examples=[False], description="false keeps the table for a what-if variant"
+        default=True,
+        examples=[False],
+        description="false: the table has no effect unless a what-if variant enables it",
     )
     links: AllOrPairs = Field(
         default="all", examples=[[[0, 1], [2, 5]]], description='pairs [from, to] of nodes, or "all"'
@@ -139,22 +150,24 @@ class Tap(Table):
 
 
 class Sybil(Table):
-    """Extra identities of one adversary, each linked to honest nodes; numbered after all others."""
+    """Extra identities of one adversary, each linked to honest nodes and numbered after all others."""
 
     enabled: bool = Field(
-        default=True, examples=[False], description="false keeps the table for a what-if variant"
+        default=True,
+        examples=[False],
+        description="false: the table has no effect unless a what-if variant enables it",
     )
-    identities: int = Field(ge=1, le=100_000, examples=[4], description="how many")
-    links_each: int = Field(ge=1, examples=[3], description="links of each to honest nodes")
+    identities: int = Field(ge=1, le=100_000, examples=[4], description="number of identities")
+    links_each: int = Field(ge=1, examples=[3], description="links of each identity to honest nodes")
     targets: Literal["random", "degree"] | Nodes = Field(
         default="random",
         examples=["degree"],
-        description="whom they link to: random nodes, those of highest degree, or those listed",
+        description="targets of the links: random nodes, those of highest degree, or those listed",
     )
     role: Literal["curious", "byzantine"] = Field(
         default="curious",
         examples=["byzantine"],
-        description="what they are; byzantine ones attack as adversary.byzantine says",
+        description="role of these nodes; byzantine: they attack as adversary.byzantine says",
     )
 
     def place(self, graph: nx.Graph, seed: int) -> tuple[nx.Graph, tuple[int, ...]]:
@@ -169,17 +182,19 @@ class Sybil(Table):
 
 
 class Eclipse(Table):
-    """A victim all of whose links lead to attackers."""
+    """Victim whose links all lead to attackers."""
 
     enabled: bool = Field(
-        default=True, examples=[False], description="false keeps the table for a what-if variant"
+        default=True,
+        examples=[False],
+        description="false: the table has no effect unless a what-if variant enables it",
     )
-    victim: Node = Field(examples=[0], description="who is cut off from honest nodes")
-    attackers: Nodes = Field(min_length=1, examples=[[5, 6]], description="who surrounds it")
+    victim: Node = Field(examples=[0], description="node that is cut off from honest nodes")
+    attackers: Nodes = Field(min_length=1, examples=[[5, 6]], description="nodes that surround the victim")
     role: Literal["curious", "byzantine"] = Field(
         default="curious",
         examples=["byzantine"],
-        description="what they are; byzantine ones attack as adversary.byzantine says",
+        description="role of these nodes; byzantine: they attack as adversary.byzantine says",
     )
 
     def place(self, graph: nx.Graph, seed: int) -> nx.Graph:
@@ -193,13 +208,13 @@ class Eclipse(Table):
         return placement.eclipsed(graph, self.victim, self.attackers, seed)
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """The victim is no attacker."""
+        """Find a victim among its attackers."""
         if self.victim in self.attackers:
             yield ("attackers",), f"node {self.victim} is the victim; name other nodes"
 
 
 class Adversary(Table):
-    """The adversary; all its parts act together."""
+    """Adversary; all its parts act together."""
 
     byzantine: Byzantine | None = Field(default=None, description="nodes that do not follow the protocol")
     curious: Curious | None = Field(default=None, description="nodes that record what they see")
@@ -217,12 +232,12 @@ class Adversary(Table):
     knowledge: Literal["own", "received", "rushing", "neighbourhood", "omniscient"] = Field(
         default="own",
         examples=["rushing"],
-        description="what Byzantine and tampering nodes know besides what they send themselves; each has all before "
-        "it",
+        description="knowledge of Byzantine and tampering nodes beside their own messages; each level "
+        "includes those before it",
     )
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """Parts fit together: one part a node, enough knowledge, and links that can be read where they have to be."""
+        """Find a node with two parts, too little knowledge, and encrypted links that an attack has to read."""
         byzantine, curious = self.byzantine, self.curious
         if byzantine and curious and byzantine.enabled and curious.enabled:
             for node in sorted(set(byzantine.nodes or ()) & set(curious.nodes or ())):
@@ -237,7 +252,11 @@ class Adversary(Table):
             if placed is None or not placed.enabled or placed.role != "byzantine":
                 continue
             if byzantine is None or not byzantine.enabled:
-                yield (name, "role"), "byzantine ones need [adversary.byzantine] to say how they attack"
+                yield (
+                    (name, "role"),
+                    'role = "byzantine" needs [adversary.byzantine], which has the attack of these nodes; add it, '
+                    'or use role = "curious"',
+                )
         for i, tamper in enumerate(self.tamper):
             if not self._knows(tamper.knowledge):
                 yield ("tamper", i, "kind"), self._unknown(tamper.kind, tamper.knowledge)
@@ -248,7 +267,8 @@ class Adversary(Table):
             ):
                 yield (
                     ("tamper", i, "kind" if tamper.changes else "messages"),
-                    "links are encrypted, so an attacker there cannot read what it would have to; use drop, delay "
+                    "links are encrypted, and this needs to read messages there; use "
+                    "drop, delay "
                     "or replay of all messages, or adversary.encrypted = false",
                 )
 
@@ -256,4 +276,7 @@ class Adversary(Table):
         return LEVELS.index(self.knowledge) >= LEVELS.index(needed)
 
     def _unknown(self, kind: str, needed: Knowledge) -> str:
-        return f'{kind} in this form takes adversary.knowledge = "{needed}" or more, and it is "{self.knowledge}"'
+        return (
+            f'{kind} in this form needs adversary.knowledge = "{needed}" or more, got "{self.knowledge}"; raise it, '
+            "or use another kind"
+        )

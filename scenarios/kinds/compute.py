@@ -1,4 +1,4 @@
-"""How fast nodes compute, and how they notice that a neighbour has failed."""
+"""Computing speed of nodes, and the failure detector."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scenarios.format.kind import Kind
 from scenarios.format.locate import Key
 from scenarios.format.tables import Table, written
 from scenarios.format.units import Duration, Size
+from simulator.units import DURATIONS, show
 
 if TYPE_CHECKING:
     from simulator.faults.detector import HeartbeatDetector
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Slowdown(Kind):
-    """How many times as long each node takes to compute."""
+    """Ratio of each node's computing time to normal."""
 
     group: ClassVar[str] = "sottovoce.slowdowns"
 
@@ -65,7 +66,7 @@ class GivenSlowdown(Slowdown):
         strict=False,
         min_length=1,
         examples=[[1, 1, 2.5]],
-        description="how many times as long computing takes, one per node",
+        description="ratio of computing time to normal, one per node",
     )
 
     @property
@@ -94,9 +95,12 @@ class UniformSlowdown(DrawnSlowdown):
         return latency.uniform(self.low, self.high)
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """Bounds are in order."""
+        """Find bounds in the wrong order."""
         if self.low > self.high:
-            yield ("low",), f"low must not be above high, which is {self.high:g}"
+            yield (
+                ("low",),
+                f"low must be at most high ({self.high:g}), got {self.low:g}; lower low or raise high",
+            )
 
 
 class LognormalSlowdown(DrawnSlowdown):
@@ -113,13 +117,13 @@ class LognormalSlowdown(DrawnSlowdown):
 
 
 class Compute(Table):
-    """How fast nodes compute."""
+    """Computing speed of nodes."""
 
     slowdown: Slowdown
 
 
 class Detector(Table):
-    """Heartbeats, by which nodes suspect neighbours that have gone silent."""
+    """Failure detector: heartbeats, and suspicion of neighbours that stay silent."""
 
     period: Duration = Field(
         gt=0, examples=["500 ms"], description='time between heartbeats to every neighbour: "500 ms"'
@@ -136,9 +140,10 @@ class Detector(Table):
         return HeartbeatDetector(self.period, self.timeout, round(self.size))
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """Silence is longer than a heartbeat period."""
+        """Find a time-out that is no longer than the period of heartbeats."""
         if self.timeout <= self.period:
             yield (
                 ("timeout",),
-                "timeout must be longer than the period, or everybody is suspected between two heartbeats",
+                f"timeout must be longer than period ({show(self.period, DURATIONS)}), got "
+                f"{show(self.timeout, DURATIONS)}; raise it, or every neighbour is suspected between two heartbeats",
             )

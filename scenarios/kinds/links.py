@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Bursts(Table):
-    """Losses in bursts (Gilbert 1960; Elliott 1963): every link is good for a while, then bad for a while."""
+    """Losses in bursts (Gilbert 1960; Elliott 1963): every link alternates between a good and a bad state."""
 
     good: Duration = Field(
         gt=0, le=1e7, examples=["30 s"], description='mean time from one burst to the next: "30 s"'
@@ -38,10 +38,10 @@ class Bursts(Table):
 
 
 class Reordering(Table):
-    """A share of the messages is delayed, so that later ones overtake them."""
+    """Delay of a fraction of the messages, so that later ones overtake them."""
 
     share: Fraction = Field(gt=0, le=1, examples=["5 %"], description="probability that a message is delayed")
-    delay: Duration = Field(gt=0, examples=["100 ms"], description='how much longer it travels: "100 ms"')
+    delay: Duration = Field(gt=0, examples=["100 ms"], description='additional delay: "100 ms"')
 
     def build(self) -> links.Reordering:
         """Return which share is delayed by how much."""
@@ -51,7 +51,7 @@ class Reordering(Table):
 
 
 class NodeRates(Table):
-    """Nodes whose rates differ from the others'."""
+    """Rates of single nodes, in place of those of [network]."""
 
     node: Node | None = Field(default=None, examples=[3], description="one node, or else nodes")
     nodes: Nodes | None = Field(
@@ -72,13 +72,13 @@ class NodeRates(Table):
     def problems(self) -> Problems:
         """Find that nodes are named in no way or in two, and that no rate is given."""
         if (self.node is None) == (self.nodes is None):
-            yield (), "give node (one) or nodes (a list), and not both"
+            yield (), "give either node (one) or nodes (a list)"
         if self.uplink is None and self.downlink is None:
-            yield (), "neither uplink nor downlink is given; nothing would differ"
+            yield (), "uplink and downlink are both missing; give one of them"
 
 
 class LinkException(Table):
-    """A link that differs from the others."""
+    """Properties of a single link, in place of those of [network]."""
 
     model_config = ConfigDict(serialize_by_alias=True)  # "from" is a word of Python's
 
@@ -113,13 +113,20 @@ class LinkException(Table):
     def problems(self) -> Problems:
         """Find a link from a node to itself, and one that does not differ."""
         if self.source == self.to:
-            yield ("to",), f"a link joins two different nodes, this one begins and ends at {self.to}"
+            yield ("to",), f"to must differ from from, got {self.to} for both; name two nodes"
         if self.latency is None and self.rate is None and self.loss is None:
-            yield (), "none of latency, rate and loss is given; nothing would differ"
+            yield (), "latency, rate and loss are all missing; give one of them"
 
 
 class Network(Table):
-    """The links between nodes."""
+    """Links between nodes: latency, rates, losses and exceptions.
+
+    A message passes its sender's uplink, its link, the propagation delay (the latency of the link and the jitter
+    drawn for the message) and its receiver's downlink. A latency belongs to the link if it is constant, drawn with
+    ``per = "link"``, a matrix or geographic; only such a latency can have jitter, and exceptions in single links.
+    [[network.node]] and [[network.link]] take precedence over [network], and both over the attributes of a graph
+    file.
+    """
 
     latency: Latency
     jitter: DelayLaw | None = Field(
@@ -155,7 +162,7 @@ class Network(Table):
         examples=["1 %"],
         description='probability of losing a message: "1 %" or 0.01',
     )
-    bursts: Bursts | None = Field(default=None, description="further losses, in bursts")
+    bursts: Bursts | None = Field(default=None, description="losses in bursts, in addition to loss")
     transport: Transport = DatagramTransport()
     duplication: Fraction = Field(
         default=0.0,
@@ -172,5 +179,5 @@ class Network(Table):
         default=(), strict=False, description="rates of single nodes, one [[network.node]] each"
     )
     link: tuple[LinkException, ...] = Field(
-        default=(), strict=False, description="links unlike the others, one [[network.link]] each"
+        default=(), strict=False, description="exceptions for single links, one [[network.link]] each"
     )

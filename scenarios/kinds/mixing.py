@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 
     from simulator.topology.files import GraphFile
 
-DEFAULT_MIXING: Final = "metropolis"
-"""The rule of a [mixing] table without a kind, and of a graph without such a table."""
-
 
 class Mixing(Kind):
     """Weights of the gossip average."""
 
     group: ClassVar[str] = "sottovoce.mixing"
+    usual: ClassVar[str] = "metropolis"
     reads_weights: ClassVar[bool] = False
     """Whether weights are read off the links of a graph file, which then has to be there."""
 
@@ -60,8 +58,7 @@ class MetropolisMixing(_Symmetric):
     """Metropolis weights."""
 
     kind: Literal["metropolis"] = Field(
-        default=DEFAULT_MIXING,
-        examples=["metropolis"],
+        default="metropolis",
         description="1 / (1 + the larger number of neighbours of the two); doubly stochastic",
     )
 
@@ -101,10 +98,11 @@ class LazyMixing(_Symmetric):
 
 
 class UniformNeighbourMixing(Mixing):
-    """The plain average of a node and its neighbours."""
+    """Plain average of a node and its neighbours."""
 
     kind: Literal["uniform-neighbour"] = Field(
-        description="1 / (1 + the receiver's number of neighbours); doubly stochastic only where all nodes have "
+        description="1 / (1 + the receiver's number of neighbours); doubly stochastic only where all "
+        "nodes have "
         "one number of neighbours"
     )
 

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 
 class Shift(Table):
-    """Features that differ from node to node."""
+    """Covariate shift between nodes.
+
+    Training samples and a node's own test samples are shifted; the common test set stays as it is.
+    """
 
     noise: float = Field(
         default=0.0,
         ge=0,
         examples=[0.3],
-        description="standard deviation of Gaussian noise on the features of the worst node; others have less, "
+        description="standard deviation of Gaussian noise on the features of the worst node; others have "
+        "less, "
         "evenly spaced down to none",
     )
     rotations: Literal[1, 2, 4] = Field(
@@ -38,11 +42,15 @@ class Shift(Table):
     def problems(self) -> Problems:
         """Something differs from node to node."""
         if self.noise == 0 and self.rotations == 1:
-            yield (), "has no effect without noise or rotations; give one of them, or remove the table"
+            yield (), "noise = 0 and rotations = 1 change nothing; give one of them, or remove the table"
 
 
 class Partition(Kind):
-    """Assignment of training samples to nodes."""
+    """Assignment of training samples to nodes.
+
+    ``local_test`` counts on top of ``min_samples``. With it, each node's model is measured on its own test samples as
+    well.
+    """
 
     group: ClassVar[str] = "sottovoce.partitions"
 
@@ -54,13 +62,13 @@ class Partition(Kind):
         examples=["10 %"],
         description="share of its own samples that a node keeps to test on and never trains on, 0 to 1",
     )
-    shift: Shift | None = Field(default=None, description="features that differ from node to node")
+    shift: Shift | None = Field(default=None, description="covariate shift between nodes; absent: none")
     label_noise: Fraction = Field(
         default=0.0,
         ge=0,
         lt=1,
         examples=["30 %"],
-        description="of all labels, of training and test samples alike, that are drawn anew",
+        description="fraction of all labels, of training and test samples alike, that are drawn anew",
     )
 
     @property
@@ -101,7 +109,8 @@ class Partition(Kind):
             own = " and some to test on" if self.local_test else ""
             yield (
                 ("min_samples",),
-                f"{nodes} nodes with at least {self.min_samples} samples each{own} need {needed} training samples, "
+                f"{nodes} nodes with at least {self.min_samples} samples each{own} need {needed} training "
+                "samples, "
                 f"the data set has {samples}; lower min_samples or nodes, or use more samples",
             )
 
@@ -154,19 +163,24 @@ class IidPartition(Partition):
         elif self.with_replacement and self.samples > samples:
             yield (
                 ("samples",),
-                f"a node cannot draw {self.samples} different samples out of {samples}; lower it, or use more data",
+                f"a node cannot draw {self.samples} different samples out of {samples}; lower it, or use "
+                "more data",
             )
         elif not self.with_replacement and nodes * self.samples > samples:
             yield (
                 ("samples",),
-                f"{self.samples} samples for each of {nodes} nodes need {nodes * self.samples} training samples, the "
+                f"{self.samples} samples for each of {nodes} nodes need {nodes * self.samples} training "
+                "samples, the "
                 f"data set has {samples}; use fewer, more data, or with_replacement = true",
             )
 
     def problems(self) -> Problems:
         """Replacement goes with ``samples``, which are not fewer than ``min_samples`` needs."""
         if self.with_replacement and self.samples is None:
-            yield ("with_replacement",), "needs samples: how many each node draws"
+            yield (
+                ("with_replacement",),
+                "with_replacement = true needs samples, the number that each node draws; give it",
+            )
         if self.samples is None:
             return
         fewest = self.fewest()
@@ -174,7 +188,8 @@ class IidPartition(Partition):
             left = f", {fewest} with those of local_test" if self.local_test else ""
             yield (
                 ("samples",),
-                f"{self.samples} samples a node are fewer than it must hold: min_samples is {self.min_samples}{left}"
+                f"{self.samples} samples a node are fewer than it must hold: min_samples is "
+                f"{self.min_samples}{left}"
                 "; raise samples or lower min_samples",
             )
 
@@ -209,7 +224,9 @@ class ShardsPartition(Partition):
     needs_classes: ClassVar[bool] = False
     needs_users: ClassVar[bool] = False
 
-    kind: Literal["shards"] = Field(description="few labels a node: sorted by label, dealt out in shards")
+    kind: Literal["shards"] = Field(
+        description="few labels per node: samples sorted by label and dealt out in shards"
+    )
     shards: int = Field(
         default=2, ge=1, examples=[3], description="shards of each node; few means few labels"
     )
@@ -294,7 +311,9 @@ class UsersPartition(Partition):
     needs_classes: ClassVar[bool] = False
     needs_users: ClassVar[bool] = True
 
-    kind: Literal["users"] = Field(description="whole users of the data, several a node where there are more")
+    kind: Literal["users"] = Field(
+        description="all samples of a user at one node; several users per node where there are more"
+    )
 
     def split(self, dataset: Dataset, nodes: int, rng: np.random.Generator) -> Parts:
         """Deal out users; see :func:`protocols.learning.partition.users`."""

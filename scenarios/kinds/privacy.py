@@ -1,4 +1,4 @@
-"""Tables of what protects data: clipping, noise, and who is asked about."""
+"""Tables of privacy: clipping, noise, and the observers of the accounting."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def _observers(value: Any) -> Any:
             return sets
     raise PydanticCustomError(
         "choice",
-        'expected "each node" or a list of sets, each a list of nodes or words, like [[3], [3, 7], "random:10"]',
+        'expected "each node" or a list of sets, each a list of nodes or words, like [[3], [3, 7], '
+        '"random:10"]',
     )
 
 
@@ -53,7 +54,7 @@ def _bands(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class NoiseContext:
-    """What correlated noise is built from.
+    """Inputs of correlated noise.
 
     Args:
         learner: how every node trains; its lineage records the noise.
@@ -88,7 +89,8 @@ class PairNoise(CorrelatedNoise):
     """Noise that pairs of neighbours share."""
 
     kind: Literal["pairs"] = Field(
-        description="every two neighbours add and subtract the same noise (DECOR); hides models from all others"
+        description="every two neighbours add and subtract the same noise (DECOR); hides models from all "
+        "others"
     )
     multiplier: float = Field(
         gt=0, examples=[10.0], description="standard deviation of a pair's noise / (gain x clip)"
@@ -116,7 +118,8 @@ class ZeroSumNoise(CorrelatedNoise):
     """Noise that cancels in the copies of a model."""
 
     kind: Literal["zero-sum"] = Field(
-        description="each neighbour's copy has other noise, and all cancel in the mix (Zip-DL); protects no average"
+        description="each neighbour's copy has different noise, which cancels in the average (Zip-DL); "
+        "does not protect the average"
     )
     multiplier: float = Field(
         gt=0,
@@ -138,31 +141,38 @@ class ZeroSumNoise(CorrelatedNoise):
 
 
 class AdaptiveClipping(Table):
-    """A clipping norm that follows a quantile of the norms of updates."""
+    """Clipping norm that follows a quantile of the norms of updates."""
 
     quantile: Fraction = Field(
-        default=0.5, gt=0, lt=1, examples=["60 %"], description="of the norms, that the clipping norm follows"
+        default=0.5,
+        gt=0,
+        lt=1,
+        examples=["60 %"],
+        description="quantile of the norms that the clipping norm follows",
     )
     rate: float = Field(
-        default=0.2, gt=0, description="how fast: the norm changes by at most this factor's exponential"
+        default=0.2,
+        gt=0,
+        description="learning rate: one round changes the norm by at most a factor exp(rate)",
     )
     bit_noise: float = Field(
         default=10.0,
         gt=0,
-        description="standard deviation of the noise of what a client says about its norm; more than half of "
+        description="standard deviation of the noise on each client's report about its norm; more than "
+        "half of "
         "noise_multiplier",
     )
 
 
 class Privacy(Table):
-    """Clipping, noise and the question asked of the accountant."""
+    """Clipping, noise and the question for the accountant."""
 
     unit: Literal["record", "node"] = Field(
         examples=["record"], description="what is protected: one record, or all data of a node"
     )
     adjacency: Literal["add-remove", "replace", "zero-out"] = Field(
         examples=["add-remove"],
-        description="which data sets are neighbours; replace has twice the sensitivity of the others",
+        description="relation of neighbouring data sets; replace has twice the sensitivity of the others",
     )
     clip: float = Field(
         gt=0, examples=[1.0], description="clipping norm: the most one unit may contribute to a sum"
@@ -171,7 +181,7 @@ class Privacy(Table):
         default=None,
         gt=0,
         examples=[17.3],
-        description="standard deviation of the noise / clip; see noise for whose",
+        description="standard deviation of the noise / clip; the key noise says of which noise",
     )
     target_epsilon: float | None = Field(
         default=None,
@@ -183,13 +193,15 @@ class Privacy(Table):
         default=None,
         gt=0,
         examples=[8.0],
-        description="epsilon that a node's noised sums may cost, each charged on its own; a node that has spent it "
+        description="epsilon that a node's noised sums may cost, each charged on its own; a node that has "
+        "spent it "
         "trains no more",
     )
     when_spent: Literal["node", "run"] = Field(
         default="node",
         examples=["run"],
-        description="what stops when a node has spent its budget: its own training (it still mixes), or the run",
+        description="what stops when a node has spent its budget: its own training (it still mixes), or "
+        "the run",
     )
     noise: Literal["member", "sum"] | None = Field(
         default=None,
@@ -200,17 +212,22 @@ class Privacy(Table):
     law: Literal["gaussian", "skellam", "discrete-gaussian"] | None = Field(
         default=None,
         examples=["skellam"],
-        description="of the noise: gaussian (real numbers), or integers added to the words of a secure sum: skellam, "
-        "discrete-gaussian; absent: skellam where a server opens sums of equal weights and adds nothing of its own, "
+        description="law of the noise: gaussian (real numbers), or integers added to the words of a secure "
+        "sum: skellam, "
+        "discrete-gaussian; absent: skellam where a server opens sums of equal weights and adds nothing "
+        "of its own, "
         "gaussian elsewhere",
     )
     correlated: CorrelatedNoise | None = Field(
         default=None,
-        description="noise on top of each node's own that cancels in averages; only D-PSGD with exchange = ldp",
+        description="noise on top of each node's own that cancels in averages; only D-PSGD with exchange "
+        "= ldp",
     )
     adaptive_clip: AdaptiveClipping | None = Field(
         default=None,
-        description="let clip follow the norms of whole updates; only federated averaging on a star with exchange = "
+        description="adaptive clipping: clip follows the norms of whole updates; only federated averaging "
+        "on a star with "
+        "exchange = "
         "ldp and unit = node",
     )
     bands: Annotated[
@@ -219,23 +236,24 @@ class Privacy(Table):
         WithJsonSchema(
             {
                 "anyOf": [
-                    {"type": "integer", "minimum": 2},
-                    {"type": "array", "items": {"type": "number"}},
+                    {"type": "integer", "minimum": 2, "maximum": 1000},
+                    {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 1000},
                     {"type": "null"},
-                ]
+                ],
+                "title": "whole number or list of numbers",
             }
         ),
     ] = Field(
         default=None,
         examples=[8],
-        description="noise correlated over so many rounds (banded matrix factorisation): how many, or the "
-        "coefficients, which are scaled to norm 1; only with exchange = ldp and one noised sum a round",
+        description="noise correlated across rounds (banded matrix factorisation): number of rounds, or "
+        "the coefficients, which are scaled to norm 1; only with exchange = ldp and one noised sum a round",
     )
     surplus: Literal["keep", "remove"] = Field(
         default="keep",
         examples=["remove"],
-        description="of skellam noise that dropouts might have made necessary and did not: keep it, or remove it "
-        "when the sum is open",
+        description="skellam noise that turned out not to be needed, as fewer members dropped out than "
+        "tolerated: keep it, or remove it when the sum is open",
     )
     delta: float = Field(
         default=1e-5, gt=0, lt=1, description="delta of (epsilon, delta), strictly between 0 and 1"
@@ -255,14 +273,17 @@ class Privacy(Table):
                                 {"type": "array", "items": {"type": "integer", "minimum": 0}},
                             ]
                         },
+                        "minItems": 1,
                     },
-                ]
+                ],
+                "title": '"each node" or list of sets',
             }
         ),
     ] = Field(
         default="each node",
         examples=[[[3], [3, 7], "public", "random:10"]],
-        description='who looks: "each node" alone, or sets that pool what they see: lists of nodes, or words with '
+        description='observers: "each node" alone, or sets that pool what they see: lists of nodes, or '
+        "words with "
         'commas between them: "public" (all opened sums), "wire" (the wiretap), "random:K", "degree:K", '
         '"betweenness:K", "neighbours:V"',
     )
@@ -272,7 +293,8 @@ class Privacy(Table):
         if self.budget is None and self.when_spent != "node":
             yield (
                 ("when_spent",),
-                f'when_spent = "{self.when_spent}" has no effect without budget; give budget or remove this key',
+                f'when_spent = "{self.when_spent}" has no effect without budget; give budget or remove '
+                "this key",
             )
         if self.adaptive_clip is not None and self.unit != "node":
             yield (
@@ -282,13 +304,15 @@ class Privacy(Table):
         if self.adaptive_clip is not None and self.bands is not None:
             yield (
                 ("adaptive_clip",),
-                "adaptive_clip cannot be used with noise correlated across rounds (bands), which needs a fixed clip; "
+                "adaptive_clip cannot be used with noise correlated across rounds (bands), which needs a "
+                "fixed clip; "
                 "remove one of them",
             )
         if self.surplus == "remove" and (self.law != "skellam" or self.noise != "sum"):
             yield (
                 ("surplus",),
-                'surplus = "remove" needs law = "skellam" and noise = "sum": only such noise comes in parts that can '
+                'surplus = "remove" needs law = "skellam" and noise = "sum": only such noise comes in '
+                "parts that can "
                 "be removed",
             )
         if self.bands is not None:
@@ -297,13 +321,17 @@ class Privacy(Table):
     def _band_problems(self, bands: int | tuple[float, ...]) -> Problems:
         if isinstance(bands, int):
             if not 2 <= bands <= 1000:
-                yield ("bands",), f"bands must be 2 to 1000 rounds, got {bands}"
+                yield ("bands",), f"bands must be 2 to 1000 rounds, got {bands}; change it"
         elif not 2 <= len(bands) <= 1000 or bands[0] == 0:
-            yield ("bands",), "bands must be 2 to 1000 coefficients, the first of which is not zero"
+            yield (
+                ("bands",),
+                f"bands must be 2 to 1000 coefficients, the first not 0, got {list(bands)}; change them",
+            )
         for name in ("budget", "target_epsilon"):
             if getattr(self, name) is not None:
                 yield (
                     (name,),
-                    f"{name} needs rounds that are charged one by one, and noise correlated across rounds (bands) is "
+                    f"{name} needs rounds that are charged one by one, and noise correlated across rounds "
+                    "(bands) is "
                     "charged as a whole; give noise_multiplier",
                 )

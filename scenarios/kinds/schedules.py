@@ -40,12 +40,12 @@ class Schedule(Kind):
 class PiecewiseSchedule(Schedule):
     """Constant step sizes between given numbers of local steps."""
 
-    kind: Literal["piecewise"] = Field(description="times factor after each of some numbers of local steps")
+    kind: Literal["piecewise"] = Field(description="multiplied by factor after given numbers of local steps")
     at: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         strict=False, min_length=1, examples=[[50, 80]], description="numbers of local steps, ascending"
     )
     factor: float = Field(
-        default=0.1, gt=0, le=1, examples=[0.5], description="what the step size is multiplied by"
+        default=0.1, gt=0, le=1, examples=[0.5], description="factor of the step size at each of these"
     )
     warmup: Warmup = 0
 
@@ -64,7 +64,7 @@ class PiecewiseSchedule(Schedule):
 class CosineSchedule(Schedule):
     """Half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
 
-    kind: Literal["cosine"] = Field(description="down along half a cosine")
+    kind: Literal["cosine"] = Field(description="decay along half a cosine")
     steps: int = Field(ge=1, examples=[100], description="local steps until the end of the cosine")
     final: Fraction = Field(
         default=0.0, ge=0, le=1, examples=["10 %"], description="step size after that, as a share of step"

@@ -1,4 +1,4 @@
-"""Tables of how sums are secured: what all aggregation protocols have in common."""
+"""Tables of secure sums: keys that all aggregation protocols have in common."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from scenarios.kinds.aggregations.masks import MasksAggregation
 
 
 class NormProof(Table):
-    """A proof about vectors that nobody sees; its price is the protocol's that one has in mind."""
+    """Proof of the norm of a masked vector, modelled by its size and its times."""
 
     radius: float = Field(
         gt=0,
         examples=[5.0],
-        description="largest distance of a model from the public initial one, or norm of an update; longer: no "
-        "proof. Honest members must always have one: too small a radius is refused, and models are kept near enough",
+        description="largest distance of a model from the public initial one, or norm of an update; "
+        "longer: no "
+        "proof. Honest members must always have one: too small a radius is refused, and models are kept "
+        "near enough",
     )
     size: int = Field(ge=0, examples=[5400], description="bytes of one proof")
     prove: Duration = Field(ge=0, examples=["300 ms"], description='time to make one: "300 ms"')
@@ -39,7 +41,10 @@ class Secure(Table):
         description="real keys and masks, or an ideal sum of the same sizes and costs",
     )
     colluders: int = Field(
-        default=0, ge=0, examples=[1], description="members of one neighbourhood that may pool what they see"
+        default=0,
+        ge=0,
+        examples=[1],
+        description="number of members of one neighbourhood that may pool what they see",
     )
     tolerated_dropouts: int = Field(
         default=1, ge=0, description="members that may be missing from a list before it is refused"
@@ -56,8 +61,9 @@ class Secure(Table):
         ge=8,
         le=1000,
         examples=[8.0],
-        description="standard deviations of noise that the range of what is sent leaves room for; a member beyond it "
-        "refuses, which tells something, and every epsilon pays for the probability",
+        description="standard deviations of noise for which the range of masked vectors leaves room, 8 to "
+        "1000; a member whose vector is out of range refuses, and every epsilon includes the probability "
+        "of that",
     )
     key_agreement_cost: Duration = Field(
         default=written("120 us"), ge=0, description='time of one key agreement: "120 us"'
@@ -79,11 +85,12 @@ class Secure(Table):
         ge=1,
         le=64,
         examples=[2],
-        description="sums into which a neighbourhood is split, drawn anew every round, for a robust rule to compare; "
+        description="sums into which a neighbourhood is split, drawn anew every round, for a robust rule "
+        "to compare; "
         "only with protocol.robust",
     )
     norm_proof: NormProof | None = Field(
-        default=None, description="a proof that every masked model is near the initial one, modelled"
+        default=None, description="modelled proof of the norm of every masked vector"
     )
 
     def shortest(self, asked: int) -> int:
@@ -101,6 +108,7 @@ class Secure(Table):
         if self.aggregation.prime is not None and self.modulus_bits != 32:
             yield (
                 ("modulus_bits",),
-                f"modulus_bits has no effect with {self.aggregation.kind}: its words are elements of a prime field; "
+                f"modulus_bits has no effect with {self.aggregation.kind}: its words are elements of a "
+                "prime field; "
                 "remove this key",
             )

@@ -1,4 +1,4 @@
-"""Tables of studies: what a sweep or a what-if changes, and under which seeds."""
+"""Tables of studies: the changes of a sweep or a what-if, and the seeds of its runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def _seeds(value: Any) -> Any:
     if isinstance(value, list | tuple) and value and all(is_count(seed, 0) for seed in value):
         if len(set(value)) == len(value):
             return tuple(value)
-        raise PydanticCustomError("choice", "the same seed twice would count one run twice")
+        raise PydanticCustomError(
+            "choice", "the same seed is listed twice, which would count one run twice; list each seed once"
+        )
     raise PydanticCustomError(
         "choice", "expected how many seeds (at least 1) or a list of whole numbers from 0, like [1, 2, 3]"
     )
@@ -32,23 +34,30 @@ Seeds: TypeAlias = Annotated[
         {
             "anyOf": [
                 {"type": "integer", "minimum": 1},
-                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
-            ]
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0},
+                    "minItems": 1,
+                    "uniqueItems": True,
+                },
+            ],
+            "title": "count or list of seeds",
         }
     ),
 ]
 Values: TypeAlias = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
-Grid: TypeAlias = dict[str, Values]
+Grid: TypeAlias = Annotated[dict[str, Values], Field(title="table of lists")]
+Changes: TypeAlias = Annotated[dict[str, Any], Field(title="table of dotted keys")]
 
 
 class Series(Table):
     """One curve of a sweep."""
 
     name: str = Field(min_length=1, examples=["LDP gossip"], description="name in plots and tables")
-    set: dict[str, Any] = Field(
+    set: Changes = Field(
         default={},
         examples=[{"protocol.exchange": "ldp"}],
-        description='fixed changes: {"protocol.exchange" = "ldp"}',
+        description='fixed changes by quoted dotted key: {"protocol.exchange" = "ldp"}',
     )
     grid: Grid | None = Field(
         default=None,
@@ -58,15 +67,24 @@ class Series(Table):
 
 
 class Sweep(Table):
-    """Runs over a grid of values, several seeds each."""
+    """Runs over a grid of values, several seeds each.
+
+    A sweep runs every combination of a series and its grid under every seed. In ``set`` and ``grid``, keys are dotted
+    and quoted.
+
+    Differences of a variant to its baseline, or of a series to that named by ``sweep.baseline``, are taken between
+    runs of one seed: mean and 95 % Student t interval over pairs. A point of a sweep is compared with the baseline's
+    point at the same values of the keys that the baseline sweeps. Where one of two values is infinite, so is the
+    difference and its mean; two infinite ones have none, and no mean.
+    """
 
     seeds: Seeds = Field(
-        default=1, examples=[8], description="how many seeds, from the scenario's own on, or which"
+        default=1, examples=[8], description="number of seeds, from the scenario's own on, or a list of seeds"
     )
     grid: Grid = Field(
         default={},
         examples=[{"privacy.noise_multiplier": [5, 10]}],
-        description='values by quoted dotted key: "privacy.noise_multiplier" = [5, 10]',
+        description='lists of values by quoted dotted key: "privacy.noise_multiplier" = [5, 10]',
     )
     series: tuple[Series, ...] = Field(
         default=(), strict=False, description="curves; absent: one without a name"
@@ -75,31 +93,38 @@ class Sweep(Table):
         default=None,
         min_length=1,
         examples=["LDP gossip"],
-        description="name of the series that the others are compared with, seed by seed; absent: no comparison",
+        description="name of the series that the others are compared with, seed by seed; absent: no "
+        "comparison",
     )
 
 
 class Study(Table):
-    """How a what-if study repeats, and what it looks at besides."""
+    """Seeds of a what-if study, and attacks on its runs."""
 
     seeds: Seeds = Field(
-        default=1, examples=[[1, 2, 3]], description="how many seeds, from the scenario's own on, or which"
+        default=1,
+        examples=[[1, 2, 3]],
+        description="number of seeds, from the scenario's own on, or a list of seeds",
     )
     infer: bool = Field(
         default=False,
         examples=[True],
-        description="also attack what curious nodes recorded, in every run of a what-if or sweep (sottovoce infer)",
+        description="also attack what curious nodes recorded, in every run of a what-if or sweep "
+        "(sottovoce infer)",
     )
 
 
 class Whatif(Table):
-    """One variant, compared with the scenario itself on the same seeds."""
+    """Variant of the scenario.
+
+    A what-if runs the scenario itself and every variant under the same seeds.
+    """
 
     name: str = Field(min_length=1, examples=["one sign flipper"], description="name in plots and tables")
-    set: dict[str, Any] = Field(
+    set: Changes = Field(
         min_length=1,
         examples=[{"adversary.byzantine.enabled": True}],
-        description='what changes: {"adversary.byzantine.enabled" = true}',
+        description='changes by quoted dotted key: {"adversary.byzantine.enabled" = true}',
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from scenarios.format.kind import Kind
 from scenarios.format.locate import Key
 from scenarios.format.tables import Nodes, Pairs
-from scenarios.format.units import Duration, Fraction
+from scenarios.format.units import Duration, Fraction, not_later
 from simulator.contract.knowledge import Knowledge
 
 if TYPE_CHECKING:
@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 
 
 class Tamper(Kind):
-    """What is done to messages."""
+    """Tampering with messages.
+
+    With ``nodes``, messages of their own programs are tampered with as they leave; with ``links``, all messages that
+    pass, after the uplink.
+    """
 
     group: ClassVar[str] = "sottovoce.tamperings"
 
     enabled: bool = Field(
-        default=True, examples=[False], description="false keeps the table for a what-if variant"
+        default=True,
+        examples=[False],
+        description="false: the table has no effect unless a what-if variant enables it",
     )
     nodes: Nodes | None = Field(
         default=None,
@@ -36,7 +42,7 @@ class Tamper(Kind):
     links: Pairs | None = Field(
         default=None,
         examples=[[[0, 1], [2, 5]]],
-        description="or pairs [from, to] of nodes: the links attacked",
+        description="pairs [from, to] of nodes, in place of nodes: the links attacked",
     )
     messages: tuple[str, ...] | None = Field(
         default=None,
@@ -46,11 +52,9 @@ class Tamper(Kind):
         description="kinds of message, such as model or masked; absent: all",
     )
     at: Duration | None = Field(
-        default=None, ge=0, examples=["30 s"], description="from when; absent: from the start"
+        default=None, ge=0, examples=["30 s"], description="beginning; absent: from the start"
     )
-    until: Duration | None = Field(
-        default=None, examples=["45 s"], description="until when; absent: for ever"
-    )
+    until: Duration | None = Field(default=None, examples=["45 s"], description="end; absent: for ever")
 
     @property
     @abstractmethod
@@ -77,11 +81,11 @@ class Tamper(Kind):
         return tampering.only(act, kinds=self.messages, from_s=self.at or 0.0, until_s=until_s)
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """It has a place, and ends after it begins."""
+        """Find tampering without a place, or that ends before it begins."""
         if (self.nodes is None) == (self.links is None):
-            yield (), "give nodes (whose messages) or links (where), and not both"
+            yield (), "give either nodes (senders) or links"
         if self.at is not None and self.until is not None and self.until <= self.at:
-            yield ("until",), "until must be later than at"
+            yield ("until",), not_later("until", self.until, "at", self.at)
 
 
 class ForwardingTamper(Tamper):
@@ -105,9 +109,9 @@ class ChangingTamper(Tamper):
 class DropTampering(ForwardingTamper):
     """Messages are dropped."""
 
-    kind: Literal["drop"] = Field(description="messages vanish")
+    kind: Literal["drop"] = Field(description="messages are dropped")
     probability: Fraction = Field(
-        default=1.0, ge=0, le=1, examples=["30 %"], description="of each message, 0 to 1"
+        default=1.0, ge=0, le=1, examples=["30 %"], description="probability for each message, 0 to 1"
     )
 
     def act(self) -> tampering.Tamper:
@@ -121,7 +125,7 @@ class DelayTampering(ForwardingTamper):
     """Messages leave later."""
 
     kind: Literal["delay"] = Field(description="messages leave later")
-    by: Duration = Field(gt=0, examples=["200 ms"], description='how much later: "200 ms"')
+    by: Duration = Field(gt=0, examples=["200 ms"], description='additional delay: "200 ms"')
 
     def act(self) -> tampering.Tamper:
         """Return what is done to a message."""
@@ -134,9 +138,9 @@ class ReplayTampering(ForwardingTamper):
     """Messages are sent a second time."""
 
     kind: Literal["replay"] = Field(description="recorded messages are sent once more")
-    after: Duration = Field(ge=0, examples=["500 ms"], description="how much later the second one leaves")
+    after: Duration = Field(ge=0, examples=["500 ms"], description="delay of the second copy")
     probability: Fraction = Field(
-        default=1.0, ge=0, le=1, examples=["30 %"], description="of each message, 0 to 1"
+        default=1.0, ge=0, le=1, examples=["30 %"], description="probability for each message, 0 to 1"
     )
 
     def act(self) -> tampering.Tamper:
@@ -150,10 +154,11 @@ class AlterTampering(ChangingTamper):
     """Numbers in messages are changed."""
 
     kind: Literal["alter"] = Field(
-        description="a number is added to every element of every array in a message, modulo its size; for models in "
+        description="a number is added to every element of every array in a message, modulo its size; for "
+        "models in "
         "the clear use adversary.byzantine"
     )
-    add: int = Field(default=1, ge=1, lt=2**31, examples=[7], description="what is added")
+    add: int = Field(default=1, ge=1, lt=2**31, examples=[7], description="number that is added")
 
     def act(self) -> tampering.Tamper:
         """Return what is done to a message."""
@@ -166,13 +171,17 @@ class AlterTampering(ChangingTamper):
 
 
 class EquivocateTampering(ChangingTamper):
-    """Different receivers are told different things."""
+    """Different receivers get different messages."""
 
     kind: Literal["equivocate"] = Field(
-        description="as alter, but each receiver gets its own number times add: none is told the same"
+        description="as alter, but the number depends on the receiver, so that no two get the same message"
     )
     add: int = Field(
-        default=1, ge=1, lt=2**20, examples=[7], description="what is added, times the receiver's number + 1"
+        default=1,
+        ge=1,
+        lt=2**20,
+        examples=[7],
+        description="number that is added, times the receiver's number + 1",
     )
 
     def act(self) -> tampering.Tamper:

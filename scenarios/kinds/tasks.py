@@ -32,14 +32,22 @@ _UNITS = {"type": "integer", "minimum": 1}
 Units: TypeAlias = Annotated[
     int | tuple[int, ...],
     BeforeValidator(_units),
-    WithJsonSchema({"anyOf": [_UNITS, {"type": "array", "items": _UNITS, "minItems": 1}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [_UNITS, {"type": "array", "items": _UNITS, "minItems": 1}],
+            "title": "whole number or list of whole numbers",
+        }
+    ),
 ]
 Sizes: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
 Predicts: TypeAlias = Literal["classes", "numbers", "either"]
 
 
 class Model(Kind):
-    """Model to train, with its loss."""
+    """Model to train, with its loss.
+
+    Packages may add models of their own, see [extending.md](extending.md).
+    """
 
     group: ClassVar[str] = "sottovoce.tasks"
 
@@ -62,12 +70,14 @@ class Model(Kind):
         """
         if self.predicts == "classes" and regression:
             return (
-                f"{self.kind} predicts classes, but the labels of {data} are numbers to predict; choose a model for "
+                f"{self.kind} predicts classes, but the labels of {data} are numbers to predict; choose a "
+                "model for "
                 "numbers, such as linear, or data with classes"
             )
         if self.predicts == "numbers" and not regression:
             return (
-                f"{self.kind} predicts numbers, but the labels of {data} are classes; choose a model for classes, "
+                f"{self.kind} predicts numbers, but the labels of {data} are classes; choose a model for "
+                "classes, "
                 "such as softmax, or data with numbers to predict"
             )
         return None
@@ -151,7 +161,9 @@ class MlpModel(_Classifier):
 
     kind: Literal["mlp"] = Field(description="dense hidden layers")
     hidden: Units = Field(
-        default=32, examples=[[64, 32]], description="hidden units: 32, or of several layers [64, 32]"
+        default=32,
+        examples=[[64, 32]],
+        description="units of the hidden layers: 32 for one, [64, 32] for several",
     )
     activation: Literal["relu", "tanh"] = Field(
         default="relu", examples=["tanh"], description="after every hidden layer"

@@ -13,14 +13,19 @@ from scenarios.kinds.schedules import Schedule
 
 
 class Training(Table):
-    """A local update. Its steps are: model -= step x direction((clipped, noised sum of gradients) / divisor)."""
+    """Local updates: steps of an optimiser on a node's own samples.
+
+    Each step is ``model -= step * direction((clipped, noised sum of gradients) / divisor)``. ``step_cost`` is the
+    time of the whole update.
+    """
 
     step: float = Field(gt=0, examples=[2.0], description="step size")
     divisor: int | None = Field(
         default=None,
         ge=1,
         examples=[90],
-        description="public constant that divides the sum of gradients; absent: batch, or rate x (training samples "
+        description="public constant that divides the sum of gradients; absent: batch, or rate x "
+        "(training samples "
         "/ nodes), or training samples / nodes, rounded up",
     )
     step_cost: Duration = Field(
@@ -53,7 +58,8 @@ class Training(Table):
     optimizer_state: Literal["fresh", "node", "travels"] = Field(
         default="fresh",
         examples=["node"],
-        description="fresh (made anew for every local update), node (kept by the node) or travels (part of the "
+        description="fresh (made anew for every local update), node (kept by the node) or travels (part "
+        "of the "
         "model: sent, averaged)",
     )
     weight_decay: float = Field(
@@ -65,7 +71,9 @@ class Training(Table):
         examples=[0.1],
         description="proximal x (model - model at the start of the update) is added (FedProx)",
     )
-    schedule: Schedule | None = Field(default=None, description="absent: the step size is constant")
+    schedule: Schedule | None = Field(
+        default=None, description="schedule of the step size; absent: it is constant"
+    )
 
     @property
     def single_step(self) -> bool:
@@ -83,17 +91,22 @@ class Training(Table):
                 f"{self.optimizer.kind} has no state to keep; remove this key or use another optimizer",
             )
         if self.proximal and self.single_step:
-            yield ("proximal",), "has no effect with one local step; use more local_steps or remove it"
+            yield (
+                ("proximal",),
+                f"proximal = {self.proximal:g} has no effect with one local step; use more local_steps, or "
+                "remove it",
+            )
         if self.optimizer.without_decay is not None and not self.weight_decay:
             yield ("weight_decay",), f"{self.optimizer.without_decay}; give weight_decay, greater than 0"
 
     def _two_ways(self) -> Problems:
         if self.local_epochs is not None and self.local_steps != 1:
-            yield ("local_epochs",), "local_steps is given as well; remove one of the two"
+            yield ("local_epochs",), "local_epochs and local_steps are both given; remove one of them"
         if self.rate is not None and self.batch is not None:
-            yield ("rate",), "batch is given as well; remove one of the two"
+            yield ("rate",), "rate and batch are both given; remove one of them"
         if self.rate is not None and self.local_epochs is not None:
             yield (
                 ("rate",),
-                "local_epochs takes every sample once an epoch, rate takes some at random; use local_steps",
+                "rate cannot be used with local_epochs, which takes every sample once an epoch; use "
+                "local_steps",
             )

@@ -1,4 +1,4 @@
-"""Transports: what becomes of lost messages."""
+"""Transports: handling of lost messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_TIMEOUT_S = 1e7
 
 
 class Transport(Kind):
-    """What becomes of lost messages."""
+    """Handling of lost messages."""
 
     group: ClassVar[str] = "sottovoce.transports"
 
@@ -35,9 +35,9 @@ class Transport(Kind):
 
 
 class DatagramTransport(Transport):
-    """What is lost stays lost."""
+    """Lost messages are not repeated."""
 
-    kind: Literal["datagram"] = Field(default="datagram", description="what is lost stays lost")
+    kind: Literal["datagram"] = Field(default="datagram", description="lost messages are not repeated")
 
     @property
     def delivers_once(self) -> bool:
@@ -49,17 +49,25 @@ class DatagramTransport(Transport):
 
 
 class ReliableTransport(Transport):
-    """What was lost is sent again."""
+    """Lost messages are sent again."""
 
-    kind: Literal["reliable"] = Field(description="what was lost is sent again after a time-out")
+    kind: Literal["reliable"] = Field(description="lost messages are sent again after a time-out")
     timeout: Duration = Field(
         gt=0, examples=["200 ms"], description='time-out after the first loss: "200 ms"'
     )
     backoff: float = Field(
-        default=2.0, ge=1, le=100, examples=[1.5], description="a time-out / the one before it, at least 1"
+        default=2.0,
+        ge=1,
+        le=100,
+        examples=[1.5],
+        description="ratio of a time-out to the one before it, at least 1",
     )
     attempts: int = Field(
-        default=8, ge=1, le=1000, examples=[5], description="sendings in all; then the message has expired"
+        default=8,
+        ge=1,
+        le=1000,
+        examples=[5],
+        description="transmissions of a message in all, after which it expires",
     )
     ordered: bool = Field(
         default=True,

@@ -42,15 +42,16 @@ def described(field: FieldInfo) -> str:
     """Return what a key means: its own description, or else what the family it holds is."""
     if field.description:
         return field.description
-    family = next((inner for inner in _families(field.annotation)), None)
+    family = next((inner for inner in families_of(field.annotation)), None)
     return "" if family is None else family.about()
 
 
-def _families(annotation: Any) -> Iterator[type[Kind]]:
+def families_of(annotation: Any) -> Iterator[type[Kind]]:
+    """List the families of kinds that a field may hold, looking through options, lists and annotations."""
     if isinstance(annotation, type) and issubclass(annotation, Kind) and annotation.is_family():
         yield annotation
     for inner in get_args(annotation):
-        yield from _families(inner)
+        yield from families_of(inner)
 
 
 def choices_of(annotation: Any) -> list[str]:

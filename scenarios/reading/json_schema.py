@@ -1,13 +1,14 @@
-"""The JSON Schema of scenario files, shaped for editors that show one wrong key, not every kind it is not."""
+"""The JSON Schema of scenario files, for editors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
 
 from scenarios.schema import Scenario
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ID = "urn:sottovoce:scenario:1"
 
 
@@ -15,10 +16,26 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a scenario file, with all kinds that are installed.
 
     A table with a ``kind`` is checked against that kind alone (``if``/``then``), so that an editor marks the key that
-    is wrong. Absent keys are absent: TOML has no null.
+    is wrong. A key may be absent, but never null, which TOML does not have.
     """
-    schema: dict[str, Any] = _shaped(Scenario.model_json_schema())
-    return {"$schema": DIALECT, "$id": ID, **schema}
+    schema = Scenario.model_json_schema(schema_generator=_Generator)
+    return {"$schema": GenerateJsonSchema.schema_dialect, "$id": ID, **_shaped(schema)}
+
+
+def written() -> str:
+    """Return the JSON Schema as text, which is what ``scenarios/library/scenario.schema.json`` holds."""
+    return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+class _Generator(GenerateJsonSchema):
+    """Makes no title out of a key's own name; titles are the names of types."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+_BOUNDS = ("gt", "ge", "lt", "le")
+"""What pydantic writes for bounds of quantities, which are text in a file; JSON Schema has no such keywords."""
 
 
 def _shaped(node: Any) -> Any:
@@ -26,32 +43,14 @@ def _shaped(node: Any) -> Any:
         return [_shaped(item) for item in node]
     if not isinstance(node, dict):
         return node
-    node = {key: _shaped(value) for key, value in node.items() if not (key == "default" and value is None)}
-    if "anyOf" in node:
-        given = [choice for choice in node["anyOf"] if choice != {"type": "null"}]
-        rest = {key: value for key, value in node.items() if key != "anyOf"}
-        node = {**given[0], **rest} if len(given) == 1 else {**rest, "anyOf": given}
-    if "discriminator" in node:
-        node = _by_kind(node)
-    return node
+    node = {key: _shaped(value) for key, value in node.items() if _says_something(key, value)}
+    if {"type": "null"} not in node.get("anyOf", ()):
+        return node
+    given = [choice for choice in node.pop("anyOf") if choice != {"type": "null"}]
+    return {**given[0], **node} if len(given) == 1 else {**node, "anyOf": given}
 
 
-def _by_kind(node: Mapping[str, Any]) -> dict[str, Any]:
-    name, mapping = node["discriminator"]["propertyName"], node["discriminator"]["mapping"]
-    rest = {key: value for key, value in node.items() if key not in ("discriminator", "oneOf")}
-    words: dict[str, list[str]] = {}
-    for word, target in mapping.items():
-        words.setdefault(target, []).append(word)
-    return {
-        **rest,
-        "type": "object",
-        "required": [name],
-        "properties": {name: {"enum": list(mapping)}},
-        "allOf": [
-            {
-                "if": {"properties": {name: {"enum": which}}, "required": [name]},
-                "then": {"$ref": target},
-            }
-            for target, which in words.items()
-        ],
-    }
+def _says_something(key: str, value: Any) -> bool:
+    return not (key == "default" and value is None) and not (
+        key in _BOUNDS and isinstance(value, int | float)
+    )

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import json
-import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from inspect import cleandoc
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from scenarios.format.kind import Kind
 from scenarios.format.tables import Table, keys_of
-from scenarios.reading.choices import described, kinds_of, models_of
+from scenarios.reading.choices import described, families_of, kinds_of, models_of
+from scenarios.reading.types import is_list, type_of
 from scenarios.schema import Scenario
+from simulator.units import DURATIONS, PERCENT, RATES, SIZES
 
-_WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
-_PLURALS = {"true or false": "true or false", "text": "text"}
+_HEAD = """\
+## Scenario, format 1
+
+A scenario is a TOML file of tables. Unknown keys are refused, and so are numbers where a unit is needed.
+`sottovoce schema` prints the JSON Schema for editors, `sottovoce list` every kind, and `sottovoce validate` all
+errors of a file at once.
+
+{types}
+
+A table that has kinds is shown in two parts: its kinds, each with the keys it has, then the keys with the kinds
+that have them (*of kind*). Such a table needs its `kind` as soon as it is written, unless a usual one is named. In
+the column *default*, "required" means that the key must be there, and "none" that it may be absent; what then
+holds is said
+under *meaning*. A default in the form `kind = "…"` is the table that holds where none is written."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +57,56 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Section:
-    """The reference of one table: its name in a file, what is to know about it, and its keys."""
+class KindRow:
+    """One kind of a table, or several that are one class.
 
-    name: str
+    Args:
+        words: what ``kind`` is.
+        meaning: of the kind.
+        keys: that the kind has beside ``kind``.
+        notes: paragraphs on the kind.
+    """
+
+    words: tuple[str, ...]
+    meaning: str
+    keys: tuple[str, ...]
     notes: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """The reference of one table.
+
+    Args:
+        title: the name of the table in brackets, as files write it.
+        about: what the table is, in one sentence.
+        notes: paragraphs on the whole table.
+        usual: the kind of a table that names none; empty where there is no such kind.
+        kinds: its kinds; empty for a table without kinds.
+        rows: its keys, without ``kind`` where there are kinds.
+    """
+
+    title: str
+    about: str
+    notes: str
+    usual: str
+    kinds: tuple[KindRow, ...]
     rows: tuple[Row, ...]
 
 
 def markdown() -> str:
-    """Return the reference of every table of a scenario, with all kinds that are installed."""
-    return "\n\n".join(_written(section) for section in sections()) + "\n"
+    """Return the part of docs/formats.md about scenario files, with all kinds that are installed."""
+    parts, before = [_HEAD.format(types=_types())], dict[tuple[Any, ...], str]()
+    for section in sections():
+        content = (section.usual, section.kinds, section.rows)
+        parts.append(_written(section, before.get(content)))
+        before.setdefault(content, section.title)
+    return "\n\n".join(parts) + "\n"
 
 
 def sections() -> Iterator[Section]:
     """List the tables of a scenario file, the top level first, each after the table that holds it."""
-    yield Section("Top level", "", tuple(_rows([Scenario])))
+    yield Section("Top level", "", "", "", (), tuple(_rows([Scenario])))
     yield from _below([Scenario], "")
 
 
@@ -70,93 +118,69 @@ def _below(models: Sequence[type[Table]], prefix: str) -> Iterator[Section]:
                 held.setdefault(name, []).append(field)
     for name, fields in held.items():
         inner = list(dict.fromkeys(m for field in fields for m in models_of(field.annotation)))
+        family = next((f for field in fields for f in families_of(field.annotation)), None)
         title = f"{prefix}{name}"
-        brackets = f"[[{title}]]" if _is_list(fields[0].annotation) else f"[{title}]"
-        yield Section(brackets, _notes(fields, inner), tuple(_rows(inner)))
+        about, notes = _told(family or inner[0])
+        yield Section(
+            f"[[{title}]]" if is_list(fields[0].annotation) else f"[{title}]",
+            about,
+            notes,
+            "" if family is None else family.usual,
+            tuple(_kind_rows(family)) if family is not None else (),
+            tuple(_rows(inner, kinds_apart=family is not None)),
+        )
         yield from _below(inner, f"{title}.")
 
 
-def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) is tuple or any(map(_is_list, get_args(annotation)))
+def _told(table: type[Table]) -> tuple[str, str]:
+    """Return the first line of a table's docstring, and the paragraphs after it."""
+    first, _, notes = cleandoc(table.__doc__ or "").partition("\n\n")
+    return " ".join(first.split()).replace("``", "`"), notes.replace("``", "`")
 
 
-def _notes(fields: Sequence[FieldInfo], models: Sequence[type[Table]]) -> str:
-    """Return the docstring of the family or table without its first line, which the key's meaning repeats."""
-    family = next((f for field in fields for f in _families(field.annotation)), None)
-    owner = family or (models[0] if len(models) == 1 else None)
-    text = cleandoc(owner.__doc__ or "") if owner is not None else ""
-    return text.partition("\n\n")[2]
+def _kind_rows(family: type[Kind]) -> Iterator[KindRow]:
+    for kind in dict.fromkeys(family.kinds().values()):
+        fields = keys_of(kind)
+        keys = tuple(name for name in fields if name != "kind")
+        yield KindRow(kind.words(), described(fields["kind"]), keys, _told(kind)[1])
 
 
-def _families(annotation: Any) -> Iterator[type[Kind]]:
-    if isinstance(annotation, type) and issubclass(annotation, Kind) and annotation.is_family():
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _families(inner)
-
-
-def _rows(models: Sequence[type[Table]]) -> Iterator[Row]:
+def _rows(models: Sequence[type[Table]], *, kinds_apart: bool = False) -> Iterator[Row]:
     """List keys, one row for all kinds that say the same of a key."""
     found: dict[tuple[str, str, str, str, str], list[str]] = {}
     for model in models:
         for name, field in keys_of(model).items():
-            row = (name, type_of(field), _default(field), _example(name, field), described(field))
-            found.setdefault(row, []).extend(kinds_of(model))
-    for (name, kind, default, example, meaning), words in found.items():
+            if not (kinds_apart and name == "kind"):
+                row = (name, type_of(field), default_of(field), example_of(name, field), described(field))
+                found.setdefault(row, []).extend(kinds_of(model) if kinds_apart else ())
+    names = list(dict.fromkeys(name for name, *_ in found))
+    for row, words in sorted(found.items(), key=lambda item: names.index(item[0][0])):
+        name, kind, default, example, meaning = row
         yield Row(name, tuple(words), kind, default, example, meaning)
 
 
-def type_of(field: FieldInfo) -> str:
-    """Return what may be written for a key, in words."""
-    title = next((words for item in field.metadata if (words := _titled(item))), None)
-    return title or _type(field.annotation)
-
-
-def _titled(metadata: Any) -> str | None:
-    """Return the title of a JSON Schema that an annotation brings along, as quantities with units do."""
-    schema = getattr(metadata, "json_schema", None)
-    return schema.get("title") if isinstance(schema, dict) else None
-
-
-def _type(annotation: Any) -> str:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if models_of(annotation):
-        return "list of tables" if _is_list(annotation) else "table"
-    if origin is Literal:
-        return " | ".join(f"`{_toml(word)}`" for word in inner)
-    if origin is Union or origin is types.UnionType:
-        return " | ".join(dict.fromkeys(_type(part) for part in inner if part is not type(None)))
-    if origin is tuple:
-        word = _type(inner[0])
-        return f"list of {_PLURALS.get(word, word + 's')}"
-    if hasattr(annotation, "__metadata__"):  # Annotated
-        title = next((words for item in annotation.__metadata__ if (words := _titled(item))), None)
-        return title or _type(inner[0])
-    if origin in (dict,) or annotation is dict:
-        return "table"
-    return _WORDS.get(annotation, "table")
-
-
-def _default(field: FieldInfo) -> str:
+def default_of(field: FieldInfo) -> str:
+    """Return what an absent key means, as the reference writes it."""
     if field.is_required():
         return "required"
-    if field.default is None:
+    if field.default is None or (field.default == () and models_of(field.annotation)):
         return "none"
+    if isinstance(field.default, Kind):
+        return f"`kind = {_toml(field.default.kind)}`"
     if models_of(field.annotation):
-        return "none" if field.default == () else "its defaults"
+        return "its defaults"
     return f"`{_toml(_plain(field.default, field))}`"
 
 
-def _example(name: str, field: FieldInfo) -> str:
+def example_of(name: str, field: FieldInfo) -> str:
+    """Return a valid value of a key, as the reference writes it; "below" for a table."""
     if models_of(field.annotation):
         return "below"
     if field.examples:
         return f"`{_toml(field.examples[0])}`"
-    if name == "kind" or not (field.is_required() or field.default is None):
-        value = get_args(field.annotation)[0] if field.is_required() else _plain(field.default, field)
-        return f"`{_toml(value)}`"
-    words = [word for word in get_args(field.annotation) if isinstance(word, str | int)]
-    return f"`{_toml(words[0])}`" if words else ""
+    if name == "kind" or field.is_required():
+        return f"`{_toml(get_args(field.annotation)[0])}`"
+    return f"`{_toml(_plain(field.default, field))}`"
 
 
 def _plain(value: Any, field: FieldInfo) -> Any:
@@ -181,20 +205,77 @@ def _key(name: str) -> str:
     return json.dumps(name) if "." in name else name
 
 
-def _written(section: Section) -> str:
-    kinds = any(row.kinds for row in section.rows)
-    every = tuple(dict.fromkeys(word for row in section.rows for word in row.kinds))
-    head = ["key", *(["of kind"] if kinds else []), "type", "default", "example", "meaning"]
-    lines = [f"### {section.name}", ""]
-    if section.notes:
-        lines += [section.notes, ""]
-    lines += [_line(head), _line(["---"] * len(head))]
-    for row in section.rows:
-        of = "all" if row.kinds == every and len(every) > 1 else ", ".join(row.kinds)
-        cells = [f"`{row.key}`", *([of] if kinds else [])]
-        lines.append(_line([*cells, row.type, row.default, row.example, row.meaning]))
-    return "\n".join(lines)
+# ---------------------------------------------------------------- Markdown
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def _types() -> str:
+    def names(units: Mapping[str, Decimal]) -> str:
+        return ", ".join(units)
+
+    rows = [
+        ("duration", 'text with a unit: `"50 ms"`', names(DURATIONS).replace("us", "us (or µs)")),
+        ("rate", 'text with a unit: `"10 Mbit/s"`', names(RATES)),
+        (
+            "size",
+            'text with a unit: `"40 B"`',
+            f"{names(SIZES)} (kB, MB, GB: powers of 1000; KiB, MiB, GiB: powers of 1024)",
+        ),
+        ("fraction", 'a number or a percentage: `0.01`, `"1 %"`', names(PERCENT)),
+        ("number, whole number", "without a unit: `0.5`, `3`", "none"),
+        ("node", "its number in the topology, from 0: `3`", "none"),
+        ("pair", "two nodes: `[0, 1]`", "none"),
+        ("table of dotted keys", 'changes of a scenario: `{ "protocol.rounds" = 20 }`', "of the keys"),
+    ]
+    return _table(("type", "how it is written", "units"), rows)
+
+
+def _written(section: Section, same: str | None) -> str:
+    parts = [f"### {section.title}", section.about, section.notes]
+    if same is not None:
+        parts.append(
+            f"Kinds and keys are those of {same}." if section.kinds else f"Keys are those of {same}."
+        )
+        return "\n\n".join(filter(None, parts))
+    every = tuple(word for kind in section.kinds for word in kind.words)
+    if section.usual:
+        parts.append(f'Without `kind` it is `"{section.usual}"`.')
+    if section.kinds:
+        parts.append(_kinds(section.kinds))
+        parts += [f"{_words(kind.words)}: {kind.notes}" for kind in section.kinds if kind.notes]
+    rows = [
+        (
+            f"`{row.key}`",
+            *((_of(row, every),) if every else ()),
+            row.type,
+            row.default,
+            row.example,
+            row.meaning,
+        )
+        for row in section.rows
+    ]
+    head = ("key", *(("of kind",) if every else ()), "type", "default", "example", "meaning")
+    parts.append(_table(head, rows) if rows else "")
+    return "\n\n".join(filter(None, parts))
+
+
+def _kinds(kinds: Sequence[KindRow]) -> str:
+    if not any(kind.keys for kind in kinds):
+        return _table(("kind", "meaning"), [(_words(kind.words), kind.meaning) for kind in kinds])
+    rows = [
+        (_words(kind.words), kind.meaning, ", ".join(f"`{key}`" for key in kind.keys) or "–")
+        for kind in kinds
+    ]
+    return _table(("kind", "meaning", "keys"), rows)
+
+
+def _words(words: Sequence[str]) -> str:
+    return ", ".join(f'`"{word}"`' for word in words)
+
+
+def _of(row: Row, every: Sequence[str]) -> str:
+    return "all" if set(row.kinds) == set(every) and len(every) > 1 else ", ".join(row.kinds)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,6 +1,6 @@
 """Hooks for adversaries: taps that only look, substitution of content, and tampering with messages on their way.
 
-The simulator carries what these functions return and knows nothing of what they mean; attacks themselves are
+The simulator transports what these functions return and does not interpret it; attacks themselves are
 pure functions on a higher floor. On its way a message meets, in this order: its node's substitution (before
 protection), its node's tamper (when it is handed to the uplink), the uplink, the wiretap and then the attacker on the
 link (when it has left the uplink), loss, and the tap of its receiver.
@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Adversary:
-    """The adversary. There is one: all its nodes and links act together and pool what they know.
+    """The adversary of a run. There is one: all its nodes and links act together and pool what they know.
 
     Args:
         curious: nodes whose received messages are shown to ``tap``; they follow the protocol.
@@ -115,12 +115,12 @@ class Adversary:
 
     @property
     def tampers(self) -> bool:
-        """Whether messages are changed on their way."""
+        """Return whether messages are changed in transit."""
         return bool(self.tamper or self.on_links)
 
     @property
     def members(self) -> frozenset[int]:
-        """The coalition: every node that is curious, substitutes or tampers."""
+        """Return the coalition: every node that is curious, substitutes or tampers."""
         return self.curious | self.byzantine.keys() | self.tamper.keys()
 
     def observe(self, dst: int, delivery: Delivery) -> None:
@@ -129,7 +129,7 @@ class Adversary:
             self.tap(dst, delivery)
 
     def start(self, seed: int, neighbors: Callable[[int], Sequence[int]]) -> Coalition | None:
-        """The adversary at work in one run; None if it only looks.
+        """Return the state of the adversary in one run; None if it only observes.
 
         Args:
             seed: of the run.
@@ -139,7 +139,7 @@ class Adversary:
 
 
 class Coalition:
-    """What an adversary that acts has come to know in a run, and what it makes of content and messages.
+    """State of an active adversary in a run: what it knows, and its changes of content and messages.
 
     Attributes:
         nodes: whose messages have to pass through :meth:`outgoing`; content of any node through :meth:`substituted`.
@@ -167,7 +167,7 @@ class Coalition:
         self._encrypted: WeakKeyDictionary[Ciphertext, tuple[Link, Message]] = WeakKeyDictionary()
 
     def sent(self, now_s: float, src: int, dst: int, message: Message) -> None:
-        """Somebody has handed a message to its uplink."""
+        """Note that a message was handed to an uplink."""
         if not self.watches or src in self._members:
             return
         sighting = Sighting(now_s, src, dst, message)
@@ -188,7 +188,7 @@ class Coalition:
             self._seen.add(delivery)
 
     def substituted(self, node: Node, content: Any, to: int, round: int) -> Any:
-        """What ``node`` sends in place of ``content``."""
+        """Return what ``node`` sends in place of ``content``."""
         substitution = self._adversary.byzantine.get(node.id)
         if substitution is None:
             return content
@@ -196,7 +196,7 @@ class Coalition:
         return substitution(context, node, content, to, round)
 
     def outgoing(self, now_s: float, src: int, dst: int, message: Message) -> Sequence[Forward]:
-        """What really leaves when the protocol of Byzantine node ``src`` sends a message.
+        """Return the messages that leave when the protocol of Byzantine node ``src`` sends one.
 
         Raises:
             ContractError: the tamper sends to a stranger, or at a time that is none.
@@ -215,7 +215,7 @@ class Coalition:
         return _marked(leaving, dst, message)
 
     def crossing(self, now_s: float, src: int, dst: int, message: Message) -> Sequence[Forward]:
-        """What really goes on when a message has left its uplink on a link under attack.
+        """Return the messages that continue when one has left its uplink on a link under attack.
 
         Raises:
             ContractError: the attacker sends to anybody else, or what it could not have made on an encrypted link.
@@ -283,7 +283,7 @@ class Coalition:
 
 
 class _Window(Sequence[_T]):
-    """The first so many items of a growing list; what is added later is not in it."""
+    """The first items of a growing list, up to a number; later items are not included."""
 
     __slots__ = ("_items", "_length")
 
@@ -332,7 +332,7 @@ def _check_delay(sent: Forward, who: str) -> None:
 
 
 def _marked(leaving: Sequence[Forward], dst: int, original: Message) -> list[Forward]:
-    """Tell the message itself from copies, and charge whatever leaves in its place with its release."""
+    """Separate the message itself from copies, and charge whatever leaves in its place with its release."""
     marked: list[Forward] = []
     itself = False
     for sent in leaving:

@@ -1,4 +1,4 @@
-"""Where adversaries sit: nodes chosen by rank or at random, Sybil identities, and eclipses of a victim."""
+"""Placement of adversaries: nodes chosen by rank or at random, Sybil identities, and eclipses of a victim."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ EXACT_BETWEENNESS = 500
 """Graphs with more nodes have their betweenness estimated from shortest paths out of some nodes only."""
 
 FEWEST_PIVOTS = 128
-"""From how many at least (Brandes and Pich 2007); a budget of 500 x 500 otherwise."""
+"""Smallest number of nodes the estimate starts from (Brandes and Pich 2007); a budget of 500 x 500 otherwise."""
 
 REWIRINGS = 20
-"""How often an eclipse is drawn before its graph is given up as not connected."""
+"""Number of draws of an eclipse before its graph is given up as not connected."""
 
 
 def by_degree(graph: nx.Graph, count: int) -> tuple[int, ...]:
-    """The ``count`` nodes with most neighbours, most first; ties by node number.
+    """Return the ``count`` nodes with most neighbours, most first; ties by node number.
 
     Raises:
-        ConfigurationError: ``count`` is not from 1 to the number of nodes less one (somebody must be honest).
+        ConfigurationError: ``count`` is not from 1 to the number of nodes less one (one node must be honest).
     """
     _check_count(count, len(graph))
     return _first(dict(graph.degree), count)
 
 
 def by_betweenness(graph: nx.Graph, count: int) -> tuple[int, ...]:
-    """The ``count`` nodes on most shortest paths, most first; ties by node number.
+    """Return the ``count`` nodes on most shortest paths, most first; ties by node number.
 
     Exact up to 500 nodes (Brandes 2001). Above, estimated from the paths out of nodes sampled with a fixed seed, so
     that the same graph gives the same answer: good for the few that stand out, not for the order of near equals.
@@ -64,10 +64,10 @@ def at_random(nodes: Sequence[int], count: int, seed: int) -> tuple[int, ...]:
 
 
 def given(nodes: Sequence[int], total: int) -> tuple[int, ...]:
-    """The nodes as listed, checked.
+    """Check listed nodes and return them.
 
     Raises:
-        ConfigurationError: one is named twice or is not from 0 to ``total`` - 1, or nobody is left honest.
+        ConfigurationError: one is named twice or is not from 0 to ``total`` - 1, or no node is left honest.
     """
     _check_count(len(nodes), total)
     for i, node in enumerate(nodes):
@@ -145,7 +145,7 @@ def eclipsed(graph: nx.Graph, victim: int, attackers: Sequence[int], seed: int =
 
     Args:
         graph: on 0..n-1; not changed.
-        victim: who is to hear attackers only.
+        victim: node whose neighbours become attackers only.
         attackers: nodes of the graph, Sybils included (:func:`with_sybils`).
         seed: of the draws.
 
@@ -226,7 +226,7 @@ def _first(score: Mapping[int, float], count: int) -> tuple[int, ...]:
 
 
 def _in_order(graph: nx.Graph) -> nx.Graph:
-    """The same graph built in one order, so that what is sampled does not depend on how it was built."""
+    """Rebuild the same graph in one order, so that samples do not depend on the order of construction."""
     ordered = nx.empty_graph(len(graph))
     ordered.add_edges_from(sorted((min(i, j), max(i, j)) for i, j in graph.edges))
     return ordered

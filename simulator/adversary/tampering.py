@@ -1,4 +1,4 @@
-"""What a Byzantine node, or an attacker on a link, does to messages: drop, delay, replay, alter, equivocate.
+"""Changes of messages by a Byzantine node or an attacker on a link: drop, delay, replay, alter, equivocate.
 
 An action is a pure function of what the adversary knows and of one message. It returns what really leaves; every
 choice it makes at random belongs to the message at hand, so that it does not depend on other traffic::
@@ -78,7 +78,7 @@ class Action:
 
 
 def reads(tamper: Tamper) -> frozenset[str]:
-    """The parts of a message that an action declares to read; empty for a function that declares nothing."""
+    """Return the parts of a message that an action declares to read; empty for a function that declares nothing."""
     return tamper.reads if isinstance(tamper, Action) else frozenset()
 
 

@@ -12,7 +12,7 @@ from simulator.contract.node import Link, Message
 from simulator.errors import ConfigurationError
 
 
-class Row(NamedTuple):
+class TappedMessage(NamedTuple):
     """One message as the tap saw it; what encryption hides is None."""
 
     left_s: float
@@ -78,7 +78,7 @@ class Wiretap:
         return len(self._src)
 
     def sees(self, src: int, dst: int) -> bool:
-        """Whether it listens on the link from ``src`` to ``dst``."""
+        """Return whether it listens on the link from ``src`` to ``dst``."""
         return self.links is None or (src, dst) in self.links
 
     def sent(self, t_s: float, src: int, dst: int, message: Message, size_bytes: int) -> int:
@@ -106,12 +106,12 @@ class Wiretap:
         """Note that a message reached the far end of its link, whether or not its receiver was up to take it."""
         self._arrived_s[row] = t_s
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TappedMessage]:
         """Everything seen, in the order in which it was noted."""
         for i, times in enumerate(zip(self._left_s, self._arrived_s, strict=True)):
             left_s, arrived_s = times
             kind, round, body = (None, None, None) if self.encrypted else self._content[i]
-            yield Row(
+            yield TappedMessage(
                 left_s,
                 None if isnan(arrived_s) else arrived_s,
                 self._src[i],

@@ -1,1 +1,1 @@
-"""The conformance battery for implementations of the node contract."""
+"""Conformance battery for implementations of the node contract."""

@@ -1,4 +1,4 @@
-"""The clauses of the node contract as small programs and checks of what they record, all of them."""
+"""All clauses of the node contract, as small programs and checks of what they record."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ async def _names_a_source_twice(node: Node) -> None:
 
 
 async def _cancelled_gather(node: Node) -> None:
-    """What it had goes back to its place, before what came later and after what came earlier."""
+    """Received messages return to their places, before later and after earlier ones."""
     if node.id == 1:
         for i, (kind, r) in enumerate((("word", 0), ("model", 1), ("word", 2))):
             await node.sleep(TICK_S)

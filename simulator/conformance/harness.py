@@ -1,4 +1,4 @@
-"""The conformance battery of the node contract: run it over every implementation.
+"""Conformance battery of the node contract: run it over every implementation.
 
 A :class:`Case` is a small world, a program and a check of what the program recorded; the cases are in
 :mod:`simulator.conformance.clauses`. :func:`run_case` runs one on an engine, a function from (world, program) to an
@@ -28,7 +28,7 @@ from simulator.topology.mixing import metropolis
 
 Runtime: TypeAlias = Callable[[World, Program], Ending]
 Said: TypeAlias = "list[tuple[int, str, dict[str, Any]]]"
-"""What nodes recorded: (node, kind, fields), in order."""
+"""Records of nodes: (node, kind, fields), in order."""
 
 TICK_S = 0.05
 """Time step of the battery; short enough for real seconds, long enough for a busy machine."""
@@ -64,11 +64,11 @@ class ImmediateExecutor:
         return Known(copy)
 
     def read(self, handles: Sequence[Handle]) -> list[Vector]:
-        """The values."""
+        """Return the values."""
         return [handle.value for handle in handles if isinstance(handle, Known)]
 
     def stack(self, handles: Sequence[Handle]) -> Vector:
-        """The values as rows."""
+        """Return the values as rows."""
         return np.stack(self.read(handles))
 
 
@@ -131,7 +131,7 @@ def message(kind: str, round: int = 0, body: Any = None, release: Any = None) ->
 
 
 def said_of(said: Said, kind: str, node: int | None = None) -> list[Any]:
-    """What was recorded as ``value`` under a kind, by one node or by all."""
+    """Return what was recorded as ``value`` under a kind, by one node or by all."""
     return [fields.get("value") for n, k, fields in said if k == kind and node in (None, n)]
 
 

@@ -1,4 +1,4 @@
-"""What a node knows, sends and receives, as clauses of the node contract."""
+"""Clauses of the node contract about what a node knows, sends and receives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compute contract: operations, handles and what an executor of them must do.
+"""Compute contract: operations, handles and the duties of an executor.
 
 The simulator charges virtual time for model mathematics but never performs it. A protocol names an
 :class:`Op` (a pure function of arrays) and its inputs; an :class:`Executor`, which lives on a higher floor,
@@ -46,7 +46,7 @@ class Handle(Protocol):
 
 
 Input: TypeAlias = "Handle | Vector | tuple[float, ...] | float | int"
-"""What an operation may be given; a tuple is a short vector of floats, and cheaper than an array."""
+"""Inputs of operations; a tuple is a short vector of floats, and cheaper than an array."""
 
 
 class Executor(Protocol):

@@ -27,7 +27,7 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """All that the adversary knows as it sends content or tampers with one message.
+    """Knowledge of the adversary as it sends content or tampers with one message.
 
     Args:
         node: the sender; on a link under attack, the node at its source.
@@ -62,5 +62,5 @@ class Context:
         return streams.Prefix(self._stream, purpose, *key).uniforms()[0]
 
     def within(self, *key: int) -> Context:
-        """The same knowledge with streams of its own, for an action that is part of another."""
+        """Return the same knowledge with separate streams, for an action that is part of another."""
         return replace(self, _stream=int.from_bytes(streams.digest(self._stream, "within", *key), "little"))

@@ -1,4 +1,4 @@
-"""The contract of a node: everything that a protocol may use.
+"""Contract of a node: everything that a protocol may use.
 
 A protocol is an ``async def program(node: Node)``. The same program runs on virtual time
 (:mod:`simulator.runtime.virtual`) and on real sockets (:mod:`simulator.runtime.real`);
@@ -61,7 +61,7 @@ class Delivery(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The links of one node in one epoch of the topology.
+    """Links of one node in one epoch of the topology.
 
     Args:
         to: nodes it sends to, ascending.
@@ -159,7 +159,7 @@ class Node(Protocol):
         ...
 
     def members(self, aggregator: int) -> tuple[int, ...]:
-        """The neighbourhood of ``aggregator``, itself excluded, in ascending order."""
+        """Return the neighbourhood of ``aggregator``, itself excluded, in ascending order."""
         ...
 
     def send(self, to: int, message: Message) -> None:

@@ -48,7 +48,7 @@ class Calendar(simpy.Environment):
 
     @property
     def queue(self) -> list[Any]:
-        """All planned events; the same list object throughout a run."""
+        """Return all planned events; the same list object throughout a run."""
         return self._queue
 
 

@@ -27,7 +27,7 @@ class MessageLog:
     """Log of every message: sent, then delivered, lost, dropped, expired or still in flight when the run ends.
 
     *Lost*: by the link. *Dropped*: the sender was down or the link cut before it left, the receiver was down when
-    it arrived, or an adversary held it back. *Expired*: a reliable transport gave up.
+    it arrived, or an adversary dropped it. *Expired*: a reliable transport abandoned it.
 
     Columns, not objects: one row for each sending (the same message to one or more receivers) and a few numbers for
     each message, so that a million messages stay small. Most messages need nothing but their delay: when they left
@@ -60,7 +60,7 @@ class MessageLog:
         self._end_ns: int | None = None
 
     def code(self, kind: str) -> int:
-        """The number of a kind of message."""
+        """Return the number of a kind of message."""
         code = self.kinds.get(kind)
         if code is None:
             code = self.kinds[kind] = len(self.kinds)
@@ -222,7 +222,7 @@ class MessageLog:
         return trace.hexdigest()
 
     def _row(self, number: int) -> int:
-        """Which sending a message belongs to."""
+        """Return the sending of a message."""
         low, high = 0, len(self._sendings) // _FIELDS
         while high - low > 1:
             middle = (low + high) // 2
@@ -238,7 +238,7 @@ class MessageLog:
         return sendings, np.diff(np.append(sendings[:, 5], len(self._dst)))
 
     def _times(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """When each message leaves and arrives by what is known of it; ``NEVER`` where that does not happen."""
+        """Return the known times of departure and arrival of each message; ``NEVER`` where there is none."""
         if self.explicit:
             return _read(self._left_ns), _read(self._arrival_ns)
         sendings, times = self._rows()
@@ -250,7 +250,7 @@ class MessageLog:
         return left_ns, np.where((delay_ns < 0) | (left_ns == NEVER), NEVER, left_ns + delay_ns)
 
     def _fates(self, left_ns: NDArray[np.int64], arrival_ns: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """How each message has ended by the end of the run."""
+        """Return the status of each message at the end of the run."""
         fate = np.frombuffer(bytes(self.fate), np.uint8).copy()
         end_ns = np.iinfo(np.int64).max if self._end_ns is None else self._end_ns
         fate[fate == RETAINED] = CUT_OFF

@@ -117,7 +117,7 @@ class Coroutine:
             awaited = self._advance(self._coro.throw, _foreign(awaited))
 
     def _advance(self, advance: Callable[[Any], Any], value: Any) -> Any:
-        """What the coroutine awaits next; None if it has ended."""
+        """Return what the coroutine awaits next; None if it has ended."""
         runner = self._runner
         before, runner.current = runner.current, self
         self._pending, self._executing = None, True
@@ -174,7 +174,7 @@ class _GroupFailed(BaseException):
 
 
 class SimTaskGroup:
-    """The task group of the node contract, on a SimPy calendar.
+    """Task group of the node contract, on a SimPy calendar.
 
     The first error of any task or of the body is the one that leaves the block.
     """

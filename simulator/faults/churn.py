@@ -43,7 +43,7 @@ def weibull(mean_s: float, shape: float = 1.0) -> Law:
 
 
 def session_times(sessions: Churn, node: int, seed: int) -> Iterator[tuple[float, float]]:
-    """When ``node`` goes down and when it is up again, without end and in order.
+    """Yield when ``node`` goes down and when it is up again, without end and in order.
 
     The draws are those of the stream (seed, "sessions", node), or (seed, "sessions", "together", lowest node)
     if the nodes come and go together; no other node and no other fault changes them. A start in equilibrium
@@ -128,7 +128,7 @@ def availability_trace(
 
 
 def _start(sessions: Churn, draws: Prefix) -> tuple[bool, int]:
-    """Whether the node is up at the start, and nanoseconds to its first change; -1 for a fresh up time."""
+    """Return whether the node is up at the start, and nanoseconds to its first change; -1 for a fresh up time."""
     if not sessions.stationary:
         return True, -1
     at, where = draws.uniforms("start", "state")
@@ -174,7 +174,7 @@ class _Lengths(NamedTuple):
         return float(self.mass[-1])
 
     def biased_s(self, at: float) -> float:
-        """The length below which the share ``at`` of all time is spent."""
+        """Return the length below which the share ``at`` of all time is spent."""
         cell = int(np.searchsorted(self.mass[1:], at * self.mean_s))
         inside = (at * self.mean_s - self.mass[cell]) / (self.mass[cell + 1] - self.mass[cell])
         depth = (cell + inside) * (_DEPTH / _CELLS)

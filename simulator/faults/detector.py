@@ -1,4 +1,4 @@
-"""A failure detector by heartbeats: a node suspects neighbours that it has not heard of for a time-out.
+"""Failure detector by heartbeats: a node suspects neighbours it has not heard from for a time-out.
 
 Heartbeats are messages like any other: they take the uplink, are delayed, lost and cut. The detector of a node
 is in its memory, so a node that returns from an outage starts a new one. This is the eventually perfect
@@ -21,7 +21,7 @@ from simulator.errors import ConfigurationError
 from simulator.streams import Prefix
 
 HEARTBEAT = "heartbeat"
-"""The kind of the messages."""
+"""Kind of heartbeat messages."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class HeartbeatDetector:
             )
 
     def first_ns(self, node: int, seed: int, started_ns: int) -> int:
-        """When a node that starts its program at ``started_ns`` sends its first heartbeats.
+        """Return when a node that starts its program at ``started_ns`` sends its first heartbeats.
 
         Less than a period later, by a phase of its own from the stream (seed, "heartbeat", node), so that
         nodes do not all send at one instant. The next follow a period apart.
@@ -89,7 +89,7 @@ class Suspicions:
         self.heard(peer, t_ns)
 
     def suspected_from_ns(self, peer: int) -> int:
-        """The first nanosecond at which ``peer`` is suspected, if nothing more is heard of it."""
+        """Return the first nanosecond at which ``peer`` is suspected, if nothing more is received from it."""
         return self._heard_ns.get(peer, self._started_ns) + self._timeout_ns + 1
 
     def suspects(self, t_ns: int, peers: Iterable[int]) -> frozenset[int]:

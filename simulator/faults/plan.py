@@ -65,20 +65,20 @@ class Closure:
     groups: tuple[frozenset[int], ...] = ()
 
     def severs(self, src: int, dst: int) -> bool:
-        """Whether the link from ``src`` to ``dst`` is one of those concerned; costs the same for any number."""
+        """Return whether the link from ``src`` to ``dst`` is affected; costs the same for any number of links."""
         if (src, dst) in self.links:
             return True
         side = self._side
         return bool(side) and side.get(src) != side.get(dst)
 
     def in_force(self, t_ns: int) -> bool:
-        """Whether the links are closed at ``t_ns`` nanoseconds."""
+        """Return whether the links are closed at ``t_ns`` nanoseconds."""
         at_ns, until_ns = self.span_ns
         return at_ns <= t_ns and (until_ns is None or t_ns < until_ns)
 
     @cached_property
     def span_ns(self) -> tuple[int, int | None]:
-        """From when until when, in nanoseconds."""
+        """Return start and end of each closure, in nanoseconds."""
         return to_ns(self.at_s), None if self.until_s is None else to_ns(self.until_s)
 
     @cached_property
@@ -142,12 +142,12 @@ Fault: TypeAlias = Outage | Arrival | Cut | Hold | Slow | Churn
 
 
 def severed(cuts: Iterable[Cut], src: int, dst: int, t_ns: int) -> bool:
-    """Whether a message that would leave ``src`` for ``dst`` at ``t_ns`` is dropped."""
+    """Return whether a message that would leave ``src`` for ``dst`` at ``t_ns`` is dropped."""
     return any(cut.in_force(t_ns) and cut.severs(src, dst) for cut in cuts)
 
 
 def leaves_ns(holds: Collection[Hold], src: int, dst: int, t_ns: int) -> int | None:
-    """When a message that would leave ``src`` for ``dst`` at ``t_ns`` does leave; None if never.
+    """Return when a message that would leave ``src`` for ``dst`` at ``t_ns`` does leave; None if never.
 
     One hold may end while another is in force; the message leaves when none is.
     """

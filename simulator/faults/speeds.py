@@ -27,7 +27,7 @@ Steps: TypeAlias = tuple[tuple[int, ...], tuple[Fraction, ...]]
 
 @dataclass(frozen=True)
 class Speeds:
-    """How long computing takes, by node and time.
+    """Durations of computations, by node and time.
 
     Args:
         factor: of each node, above 0; empty if all are 1.
@@ -47,7 +47,7 @@ class Speeds:
             _refuse(period.node, period.factor)
 
     def cost_ns(self, node: int, at_ns: int, cost_s: float) -> int:
-        """How long a computation of ``cost_s`` seconds takes ``node`` if it starts at ``at_ns``.
+        """Return how long a computation of ``cost_s`` seconds takes ``node`` if it starts at ``at_ns``.
 
         The cost times the node's own factor is quantised once; slow periods that begin or end meanwhile count
         from or until then, exactly, and the end is rounded to the nearest nanosecond.
@@ -65,7 +65,7 @@ class Speeds:
 
 
 def steps_of(periods: Iterable[Slow]) -> Steps:
-    """The factor of one node over time, from slow periods that may overlap."""
+    """Factor of one node over time, from slow periods that may overlap."""
     changes: defaultdict[int, Fraction] = defaultdict(lambda: Fraction(1))
     for period in periods:
         changes[to_ns(period.at_s)] *= Fraction(period.factor)
@@ -80,7 +80,7 @@ def steps_of(periods: Iterable[Slow]) -> Steps:
 
 
 def stretched_ns(steps: Steps, at_ns: int | Fraction, work_ns: int | Fraction) -> Fraction:
-    """The time T for which the integral of 1/factor from ``at_ns`` to ``at_ns + T`` is ``work_ns``, exactly."""
+    """Return the T for which the integral of 1/factor from ``at_ns`` to ``at_ns + T`` is ``work_ns``, exactly."""
     times, factors = steps
     left, now = Fraction(work_ns), Fraction(at_ns)
     i = bisect_right(times, now)

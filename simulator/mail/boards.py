@@ -44,7 +44,7 @@ class Board:
 
 
 class Boards:
-    """The boards of a run on links that do not change.
+    """Boards of a run on links that do not change.
 
     Args:
         neighbors: of every node; the relation is symmetric.
@@ -53,12 +53,12 @@ class Boards:
     def __init__(self, neighbors: Sequence[tuple[int, ...]]) -> None:
         self.neighbors = neighbors
         self.begin = [0, *accumulate(map(len, neighbors))]
-        """Where each receiver's row begins."""
+        """Return where each receiver's row begins."""
         place = {
             (src, dst): self.begin[dst] + i for dst, row in enumerate(neighbors) for i, src in enumerate(row)
         }
         self.places = [array("q", [place[src, dst] for dst in row]) for src, row in enumerate(neighbors)]
-        """By sender: the place of its message to each neighbour."""
+        """Return, by sender, the place of its message to each neighbour."""
         self.by_key: dict[Key, Board] = {}
         self.gathered: set[int] = set()
         """Codes of the kinds that somebody has waited for in common."""

@@ -19,7 +19,7 @@ from simulator.mail.sending import Coming, Key, Sending, code_of, delivery_of, k
 from simulator.mail.waiting import Alarm, Deadlines, Gather, Receive, happen
 
 NOTHING, ANYTHING = -(1 << 62), -(1 << 61)
-"""No message has these keys."""
+"""Key that no message has."""
 
 
 class Post:
@@ -50,7 +50,7 @@ class Post:
         self.down: Collection[int] = ()
         """Nodes that hear nothing."""
         self.unheeded: int | None = None
-        """The code of a kind of message that no program waits for."""
+        """Return the code of a kind of message that no program waits for."""
 
         self.boards: Boards | None = None
         """Rounds in which nodes send to all neighbours; None where that would not help."""
@@ -60,7 +60,7 @@ class Post:
         return key_of(self._code(kind), round)
 
     def board(self, key: Key) -> Board:
-        """The board of a kind and round."""
+        """Return the board of a kind and round."""
         assert self.boards is not None
         board, spilt = self.boards.board(key)
         for node, one in spilt:
@@ -232,7 +232,7 @@ class Mailbox:
         return due
 
     def _arrived(self) -> list[Coming]:
-        """What has arrived, in order."""
+        """Return what has arrived, in order."""
         return self._heard(self._due(self._env.now_ns))
 
     def _heard(self, arrived: list[Coming]) -> list[Coming]:
@@ -243,7 +243,7 @@ class Mailbox:
     # ---------------------------------------------------------------- boards
 
     def _board(self, waiter: Gather) -> Board | None:
-        """The board at which a gather can wait; None if it has to look at messages one by one."""
+        """Return the board at which a gather can wait; None if it has to look at messages one by one."""
         boards, node, key, sources = self._post.boards, self._node, waiter.key, waiter.sources
         if boards is None:
             return None

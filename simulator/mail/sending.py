@@ -10,7 +10,7 @@ from simulator.core.clock import NS_PER_S
 Key: TypeAlias = int
 """Kind and round of a message in one number."""
 CODE_BITS = 16
-"""How much of a key is the number of the kind."""
+"""Bits of a key that hold the number of the kind."""
 
 
 def key_of(code: int, round: int) -> Key:
@@ -24,7 +24,7 @@ def code_of(key: Key) -> int:
 
 
 class Sending(NamedTuple):
-    """The same message to one or more receivers.
+    """One message to one or more receivers.
 
     Args:
         order: decides between messages that arrive at the same instant.

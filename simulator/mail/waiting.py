@@ -46,12 +46,12 @@ class Waiter(simpy.Event):
     @property
     @abstractmethod
     def complete(self) -> bool:
-        """Whether there is nothing left to wait for."""
+        """Return whether there is nothing left to wait for."""
 
     @property
     @abstractmethod
     def taken(self) -> Iterable[Coming]:
-        """What was handed to it."""
+        """Return the messages handed to it."""
 
 
 class Receive(Waiter):
@@ -71,17 +71,17 @@ class Receive(Waiter):
 
     @property
     def complete(self) -> bool:
-        """Whether it has its message."""
+        """Return whether it has its message."""
         return self.got is not None
 
     @property
     def taken(self) -> Iterable[Coming]:
-        """What was handed to it."""
+        """Return the messages handed to it."""
         return () if self.got is None else (self.got,)
 
     @property
     def result(self) -> Delivery | None:
-        """What the await gives."""
+        """Return the result of the await."""
         return None if self.got is None else delivery_of(self.got)
 
 
@@ -105,11 +105,11 @@ class Gather(Waiter):
 
     @property
     def complete(self) -> bool:
-        """Whether it has all its messages, or all that a board had."""
+        """Return whether it has all its messages, or all that a board had."""
         return self.messages is not None or len(self.by_source) == len(self.sources)
 
     def foreseen(self, coming: Iterable[Coming]) -> tuple[int, int]:
-        """How many sources have nothing on its way, and when the first message of each of the others is there."""
+        """Return how many sources have nothing in transit, and when the first messages of the others arrive."""
         first_ns: dict[int, int] = {}
         for arrival_ns, sending in coming:
             src = sending.src
@@ -119,12 +119,12 @@ class Gather(Waiter):
 
     @property
     def taken(self) -> Iterable[Coming]:
-        """What was handed to it."""
+        """Return the messages handed to it."""
         return self.by_source.values()
 
     @property
     def result(self) -> dict[int, Message]:
-        """What the await gives."""
+        """Return the result of the await."""
         if self.messages is not None:
             return self.messages
         # In the order asked for: who listens in decides when a mailbox is looked at, and must not decide this.
@@ -197,7 +197,7 @@ _Due: TypeAlias = "tuple[float, int, int, Waiter, Callable[[], None]]"
 
 
 class Deadlines:
-    """The deadlines of all receives that wait, on the calendar as one event: most are never reached.
+    """Deadlines of all receives that wait, on the calendar as one event: most are never reached.
 
     At one instant, messages come before deadlines, and deadlines in the order of rank.
     """

@@ -1,4 +1,4 @@
-"""The network in virtual time, and its fast form, which computes arrivals when a message is sent.
+"""Network in virtual time, and its fast form, which computes arrivals when a message is sent.
 
 Where nothing but uplinks, loss and delays decides (:class:`DirectNetwork`), the arrival of a message follows from
 what is known when it is sent, and is computed then, for all receivers at once. Otherwise messages pass the stations

@@ -33,8 +33,8 @@ _PURPOSES = 8
 _ATTEMPTS = 1 << 16
 
 
-class Row(NamedTuple):
-    """The draws of one sending, one element per receiver.
+class Drawn(NamedTuple):
+    """Draws of one sending, one element per receiver.
 
     Args:
         delay_ns: from the sender's uplink to the receiver's downlink; ``LOST`` if the message is lost on the way.
@@ -46,10 +46,10 @@ class Row(NamedTuple):
     chance: NDArray[np.float64] | None
     copy_ns: NDArray[np.int64] | None
 
-    def at(self, where: object) -> Row:
+    def at(self, where: object) -> Drawn:
         """Return the draws of some receivers."""
         delay_ns, chance, copy_ns = self
-        return Row(
+        return Drawn(
             delay_ns[where],  # type: ignore[call-overload]
             None if chance is None else chance[where],  # type: ignore[call-overload]
             None if copy_ns is None else copy_ns[where],  # type: ignore[call-overload]
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 
 class Draws:
-    """The draws of every message of a run.
+    """Draws of every message of a run.
 
     Args:
         seed: of the run.
@@ -81,7 +81,7 @@ class Draws:
         self._base_s = self._base(self._sources, self._targets)
         self._kinds: dict[str, _Kind] = {}
 
-    def row(self, src: int, dsts: tuple[int, ...], kind: str, round: int) -> Row:
+    def row(self, src: int, dsts: tuple[int, ...], kind: str, round: int) -> Drawn:
         """Draw for the next sending of this kind and round from ``src`` to ``dsts``."""
         known = self._kinds.get(kind)
         if known is None:
@@ -124,7 +124,7 @@ class Draws:
         return int(self.row(src, (dst,), kind, round).delay_ns[0])
 
     def _common(self, known: _Kind) -> bool:
-        """Whether so many sendings of this kind want draws that drawing for all links at once pays."""
+        """Return whether a kind has enough sendings for draws over all links at once to be faster."""
         enough = len(self._targets) // WORTH + WORTH
         known.singles += 1
         if known.singles < enough and known.served < enough:
@@ -133,15 +133,15 @@ class Draws:
         return True
 
     def repeat(self, src: int, dst: int, message: Message) -> int:
-        """How often a message of its kind, round and link was sent before the last one."""
+        """Return how often a message of its kind, round and link was sent before the last one."""
         return self._kinds[message.kind].last(src, message.round, dst)
 
-    def again(self, src: int, dst: int, kind: str, round: int, repeat: int, attempt: int) -> Row:
+    def again(self, src: int, dst: int, kind: str, round: int, repeat: int, attempt: int) -> Drawn:
         """Draw for another attempt of a reliable transport; the first was attempt 0."""
         word = _PURPOSES * (_ATTEMPTS * repeat + attempt)
         return self._draw(self._kinds[kind], src, (dst,), round, [word])
 
-    def _make(self, known: _Kind, round: int) -> Row:
+    def _make(self, known: _Kind, round: int) -> Drawn:
         """Draw for all usual links, for this round and some after it."""
         links = len(self._targets)
         count = max(1, min(16, BLOCK_DRAWS // max(1, links)))
@@ -162,7 +162,7 @@ class Draws:
             known.lists.pop(oldest, None)
         return known.blocks[round]
 
-    def _draw(self, known: _Kind, src: int, dsts: Sequence[int], round: int, words: Sequence[int]) -> Row:
+    def _draw(self, known: _Kind, src: int, dsts: Sequence[int], round: int, words: Sequence[int]) -> Drawn:
         """Draw for a few links, one after another; the same numbers as for all at once."""
         link = streams.absorb_one(int(known.root), src)
         keys = [
@@ -192,7 +192,7 @@ class Draws:
         dsts: NDArray[np.int64],
         base_s: NDArray[np.float64] | float,
         uniform: Callable[[int], NDArray[np.float64]],
-    ) -> Row:
+    ) -> Drawn:
         link = self._link
         delay_ns = _ns(base_s + link.latency(uniform(_DELAY)))
         if link.reordering is not None:
@@ -204,24 +204,24 @@ class Draws:
             second_ns = _ns(base_s + link.latency(uniform(_COPY_DELAY)))
             copy_ns = np.where(uniform(_COPY) < link.duplication, second_ns, -1)
         if link.bursts is not None:
-            return Row(delay_ns, uniform(_LOSS), copy_ns)
+            return Drawn(delay_ns, uniform(_LOSS), copy_ns)
         if link.loss or link.link_loss:
             loss: float | NDArray[np.float64] = link.loss
             if link.link_loss:
                 pairs = zip(sources.tolist(), dsts.tolist(), strict=True)
                 loss = np.array([link.link_loss.get(pair, link.loss) for pair in pairs])
             delay_ns[uniform(_LOSS) < loss] = LOST
-        return Row(delay_ns, None, copy_ns)
+        return Drawn(delay_ns, None, copy_ns)
 
 
 class _Kind:
-    """All messages of one kind: how often each sender sent each round, and draws made in advance."""
+    """Messages of one kind: how often each sender sent each round, and draws made in advance."""
 
     __slots__ = ("blocks", "lists", "root", "sent", "served", "singles")
 
     def __init__(self, root: np.uint64, nodes: int) -> None:
         self.root = root
-        self.blocks: dict[int, Row] = {}
+        self.blocks: dict[int, Drawn] = {}
         self.lists: dict[int, list[int]] = {}
         self.served = self.singles = 0
         """Sendings to some of the usual receivers, with and without a block, since the last was made for them."""
@@ -229,7 +229,7 @@ class _Kind:
         """By sender: round -> receiver -> times; None stands for once to every usual receiver."""
 
     def delays(self, round: int) -> list[int]:
-        """The delays of a block, as a list: single numbers are quicker to get from it."""
+        """Delays of a block, as a list, from which single numbers are read faster."""
         found = self.lists.get(round)
         if found is None:
             found = self.lists[round] = self.blocks[round].delay_ns.tolist()
@@ -242,7 +242,7 @@ class _Kind:
             del sent[next(iter(sent))]
 
     def repeats(self, src: int, round: int, dsts: Sequence[int], usual: tuple[int, ...]) -> list[int]:
-        """How often each was sent this before; it is sent now."""
+        """Return how often each was sent this before, and count it as sent."""
         sent = self.sent[src]
         if round not in sent:
             self.remember(src, round, {})

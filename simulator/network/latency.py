@@ -101,7 +101,7 @@ def empirical(samples_s: Sequence[float]) -> Law:
 
 
 def no_delay(src: int, dst: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The base delay of links that have none."""
+    """Base delay of links that have none."""
     return np.zeros(np.shape(dst))
 
 
@@ -123,7 +123,7 @@ def per_link(law: Law, seed: int, *, symmetric: bool) -> BaseDelay:
 
 
 def given(delays_s: Mapping[tuple[int, int], float], otherwise: BaseDelay = no_delay) -> BaseDelay:
-    """The base delays of the (source, destination) pairs listed, as a graph file gives them."""
+    """Base delays of the (source, destination) pairs of a graph file."""
     by_source: dict[int, dict[int, float]] = {}
     for (src, dst), seconds in delays_s.items():
         _check(f"the latency of link {src}-{dst}", seconds, least=0)
@@ -141,7 +141,7 @@ def given(delays_s: Mapping[tuple[int, int], float], otherwise: BaseDelay = no_d
 
 
 def together(first: BaseDelay, second: BaseDelay) -> BaseDelay:
-    """The sum of two base delays, such as that of the way and that of the access networks."""
+    """Sum of two base delays, such as those of the path and of the access networks."""
     return lambda src, dst: first(src, dst) + second(src, dst)
 
 

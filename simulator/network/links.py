@@ -1,4 +1,4 @@
-"""How messages travel over links, as data that the networks of this room apply."""
+"""Model of message transport over links, as data that the networks of this package apply."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Reordering:
 
 @dataclass(frozen=True)
 class LinkModel:
-    """How messages travel.
+    """Transport of messages.
 
     A message waits for its sender's uplink, leaves bit by bit, may be lost, travels for the base delay of its link
     and a delay drawn for it alone, and waits for its receiver's downlink.
@@ -107,7 +107,7 @@ class LinkModel:
 
     @property
     def direct(self) -> bool:
-        """Whether a message only depends on its own sender's uplink, a loss and a delay."""
+        """Return whether a message depends only on its own sender's uplink, a loss and a delay."""
         rates = self.link_bps.values() if isinstance(self.link_bps, Mapping) else [self.link_bps]
         open_ = all(rate == inf for rate in [*rates, *np.atleast_1d(self.downlink_bps)])
         return open_ and self.bursts is None and self.transport is None and not self.duplication

@@ -34,7 +34,7 @@ class _Capacity:
         self.queued = False
 
     def corrected(self) -> float:
-        """The level at which what the flows take, each at most what it is granted elsewhere, is all there is."""
+        """Return the level at which the flows, each at most what it is granted elsewhere, use the whole capacity."""
         elsewhere = sorted(flow.other(self) for flow in self.flows)
         left, count = self.bps, len(elsewhere)
         for rate in elsewhere:
@@ -63,7 +63,7 @@ class _Flow:
         self.version = 0
 
     def other(self, capacity: _Capacity) -> float:
-        """The most that this flow may have if ``capacity`` granted all it wants."""
+        """Return the most that this flow may have if ``capacity`` granted all it wants."""
         least = inf
         for other in self.through:
             if other.level < least and other is not capacity:

@@ -24,7 +24,7 @@ _MOST_BLOCKS = 64
 
 @dataclass(frozen=True)
 class Bursts:
-    """The Gilbert–Elliott model in continuous time: exponential dwell times in a good and in a bad state.
+    """Gilbert–Elliott model in continuous time: exponential dwell times in a good and in a bad state.
 
     A link begins in its stationary law, so its loss has the same probability at any time.
 
@@ -109,7 +109,7 @@ class BurstPath:
         self._from_ns, self._until_ns = self._starts_ns[block], self._starts_ns[block + 1]
 
     def _draw(self, first: int, blocks: int) -> NDArray[np.int64]:
-        """When the state changes in the ``blocks`` blocks from number ``first`` on."""
+        """Return when the state changes in the ``blocks`` blocks from number ``first`` on."""
         numbers = np.arange(first * _BLOCK + 1, (first + blocks) * _BLOCK + 1, dtype=np.uint64)
         dwells = np.log(streams.unit(streams.absorb(self._root, numbers))).reshape(-1, 2)
         dwells *= np.multiply(self._means_s, -NS_PER_S)

@@ -19,7 +19,7 @@ from simulator.core.records import CUT_OFF, GIVEN_UP, NEVER, WENT_MISSING
 from simulator.faults.plan import Cut, Hold, leaves_ns, severed
 from simulator.mail.sending import Sending, key_of
 from simulator.network.direct import Fixtures, Network
-from simulator.network.draws import LOST, Draws, Row
+from simulator.network.draws import LOST, Drawn, Draws
 from simulator.network.fair_uplinks import FairUplinks
 from simulator.network.max_min import MaxMinSharing
 from simulator.network.packet_loss import BurstPath
@@ -64,7 +64,7 @@ class StationNetwork(Network):
         self._down_rate = link.downlinks(nodes)
         self._free_ns = [0] * nodes
         self._life = [0] * nodes
-        """How often each node went down; its transport then forgets what it would have sent again."""
+        """Count of crashes by node; after one its transport retransmits nothing of before."""
         self._down_free_ns = [0] * nodes
         self._link_free_ns: dict[tuple[int, int], int] = {}
         self._at_sender: list[dict[int, Transit]] = [{} for _ in range(nodes)]
@@ -114,7 +114,9 @@ class StationNetwork(Network):
             for transit in self._ordered.forgotten(node):
                 self._log.ended(transit.number, CUT_OFF)
 
-    def _tampered(self, coalition: Coalition, src: int, dst: int, message: Message, row: Row, i: int) -> None:
+    def _tampered(
+        self, coalition: Coalition, src: int, dst: int, message: Message, row: Drawn, i: int
+    ) -> None:
         leaving = coalition.outgoing(to_s(self._env.now_ns), src, dst, message)
         if all(forward.copy for forward in leaving):
             self._log.ended(self._transit(src, dst, message, carried=False).number, CUT_OFF)
@@ -128,7 +130,7 @@ class StationNetwork(Network):
             else:
                 self._launch(transit, row, i, to_ns(forward.delay_s))
 
-    def _copied(self, src: int, dst: int, message: Message) -> Row:
+    def _copied(self, src: int, dst: int, message: Message) -> Drawn:
         return self._copies.row(src, (dst,), message.kind, message.round)
 
     def _transit(
@@ -148,7 +150,7 @@ class StationNetwork(Network):
         transit.life = self._life[src]
         return transit
 
-    def _launch(self, transit: Transit, row: Row, i: int, delay_ns: int = 0) -> None:
+    def _launch(self, transit: Transit, row: Drawn, i: int, delay_ns: int = 0) -> None:
         transit.drawn(row, i)
         self._at_sender[transit.src][transit.number] = transit
         if self._link.transport is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulator.contract.node import Message
 from simulator.core.records import NEVER
-from simulator.network.draws import Draws, Row
+from simulator.network.draws import Drawn, Draws
 
 
 class Transit:
@@ -52,7 +52,7 @@ class Transit:
         self.delay_ns, self.chance, self.copy_ns = 0, 0.0, NEVER
         self.draws = draws
 
-    def drawn(self, row: Row, i: int) -> None:
+    def drawn(self, row: Drawn, i: int) -> None:
         """Take the draws of one receiver."""
         self.delay_ns = int(row.delay_ns[i])
         self.chance = 0.0 if row.chance is None else float(row.chance[i])

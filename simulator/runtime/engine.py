@@ -106,11 +106,11 @@ class Engine(ABC):
 
     @abstractmethod
     def _disconnect(self, node: int) -> None:
-        """The network's part of a crash."""
+        """Apply a crash to the network."""
 
     @abstractmethod
     def _reconnect(self, node: int) -> None:
-        """The network's part of a return."""
+        """Apply a return to the network."""
 
     @abstractmethod
     def _missed(self, node: int) -> None:

@@ -24,21 +24,21 @@ from simulator.runtime.world import World
 
 
 class Host(Protocol):
-    """What a node needs of the engine that runs it."""
+    """Interface of a node to the engine that runs it."""
 
     @property
     def world(self) -> World:
-        """The public facts of the run."""
+        """Return the public facts of the run."""
         ...
 
     @property
     def env(self) -> Calendar:
-        """The calendar."""
+        """Return the calendar."""
         ...
 
     @property
     def post(self) -> Post:
-        """The mailboxes' common part."""
+        """Return the part common to all mailboxes."""
         ...
 
     @property
@@ -48,17 +48,17 @@ class Host(Protocol):
 
     @property
     def activity(self) -> ActivityLog:
-        """What nodes are busy with."""
+        """Return the record of node activity."""
         ...
 
     @property
     def coalition(self) -> Coalition | None:
-        """The adversary that acts in this run, if any."""
+        """Return the active adversary of this run, if any."""
         ...
 
     @property
     def nodes(self) -> Sequence[Participant]:
-        """All nodes, by number."""
+        """Return all nodes, by number."""
         ...
 
     @property
@@ -158,7 +158,7 @@ class Participant(ABC):
         return 1 - sum(weights.values()) if source == receiver else weights.get(source, 0.0)
 
     def members(self, aggregator: int) -> tuple[int, ...]:
-        """The neighbourhood of an aggregator."""
+        """Return the neighbourhood of an aggregator."""
         return self._host.nodes[aggregator].links().sources
 
     def send(self, to: int, message: Message) -> None:
@@ -229,7 +229,7 @@ class Participant(ABC):
         """Submit model mathematics."""
 
     def read(self, value: Handle | Vector) -> Vector:
-        """The value of a handle or array."""
+        """Return the value of a handle or array."""
         return values_of(self._world.executor, [value])[0]
 
     def outgoing(self, content: Any, to: int, round: int) -> Any:

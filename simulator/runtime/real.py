@@ -99,7 +99,7 @@ class LiveNode(Participant):
     """A node of the contract, on real sockets."""
 
     def secret(self, purpose: str, size: int) -> bytes:
-        """From the operating system."""
+        """Draw key material from the operating system."""
         return os.urandom(size)
 
     async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:

@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 class _Connection:
-    """The sending end of an open connection, and the messages written to it that were not read yet."""
+    """Sending end of an open connection, and the messages written to it that were not read yet."""
 
     def __init__(self, number: int, src: int, dst: int) -> None:
         self.number = number

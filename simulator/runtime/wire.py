@@ -97,7 +97,7 @@ _DECODER = msgspec.msgpack.Decoder(Frame, ext_hook=_extension)
 
 
 def encode(frame: Frame) -> bytes:
-    """The bytes of a frame, its length first.
+    """Encode a frame as bytes, its length first.
 
     Raises:
         ContractError: the body holds something that cannot travel, or is too long.
@@ -112,7 +112,7 @@ def encode(frame: Frame) -> bytes:
 
 
 def decode(data: bytes) -> Frame:
-    """The frame in ``data`` (without its length). Sequences come back as tuples.
+    """Decode the frame in ``data`` (without its length). Sequences come back as tuples.
 
     Raises:
         ContractError: malformed bytes.
@@ -125,7 +125,7 @@ def decode(data: bytes) -> Frame:
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
-    """The next frame of a connection; None where it ends, even if inside a frame (its sender crashed).
+    """Read the next frame of a connection; None where it ends, even if inside a frame (its sender crashed).
 
     Raises:
         ContractError: a frame that is malformed or too long.

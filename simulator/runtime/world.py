@@ -27,7 +27,7 @@ def _ignore(*_: Any, **__: Any) -> None:
 
 @dataclass(frozen=True)
 class World:
-    """The public facts of a run.
+    """Public facts of a run.
 
     Args:
         seed: root of every stream of randomness.
@@ -79,13 +79,13 @@ class World:
 
     @property
     def audible(self) -> bool:
-        """Whether a listener outside the nodes hears of deliveries."""
+        """Return whether a listener outside the nodes receives deliveries."""
         return self.released is not _ignore or self.adversary.tap is not None
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended.
+    """Outcome of a run.
 
     Args:
         t_s: when the last program finished (or the run was stopped).

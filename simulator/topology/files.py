@@ -182,7 +182,7 @@ def _gml(file: Path) -> nx.Graph:
 
 @nx.utils.open_file(0, mode="rb")  # type: ignore[untyped-decorator]
 def _adjlist(file: IO[bytes]) -> nx.Graph:
-    """As networkx reads it, but for blank lines, over which it stumbles."""
+    """Parse as networkx does, with blank lines skipped, at which it fails."""
     lines = (line.decode().partition("#")[0] for line in file)
     return nx.parse_adjlist(line for line in lines if line.strip())
 

@@ -176,7 +176,7 @@ def named(name: str) -> nx.Graph:
 
 
 def from_file(file: Path, format: str) -> nx.Graph:
-    """The graph of :func:`simulator.topology.files.read`, without what the file says of its links."""
+    """Return the graph of :func:`simulator.topology.files.read`, without the link properties in the file."""
     return graph_file.read(file, format).graph
 
 

@@ -32,7 +32,7 @@ _RESTARTS = 100
 
 
 class MixingProperties(TypedDict):
-    """What the manifest says about a mixing matrix; ``spectral_gap`` is None where the iteration did not converge."""
+    """Facts about a mixing matrix for the manifest; ``spectral_gap`` is None where the iteration did not converge."""
 
     symmetric: bool
     doubly_stochastic: bool
@@ -47,7 +47,7 @@ def metropolis(neighbors: Neighbors) -> csr_array:
 
 
 def metropolis_shares(nodes: int, rows: Indices, columns: Indices) -> Floats:
-    """The Metropolis-Hastings weight of every edge; each is listed in both directions."""
+    """Return the Metropolis-Hastings weight of every edge, listed in both directions."""
     degree = np.bincount(rows, minlength=nodes)
     shares: Floats = 1.0 / (1 + np.maximum(degree[rows], degree[columns]))
     return shares
@@ -111,7 +111,7 @@ def from_edges(neighbors: Neighbors, weight: Mapping[tuple[int, int], float]) ->
 
 
 def complete(nodes: int, rows: Indices, columns: Indices, shares: Floats) -> csr_array:
-    """The matrix with these weights off the diagonal and on it what each row lacks to 1 (0 below rounding)."""
+    """Return the matrix with these weights off the diagonal; the diagonal completes rows to 1 (0 below rounding)."""
     own = 1 - np.bincount(rows, shares, minlength=nodes)
     own[np.abs(own) < _ROUNDING] = 0.0
     everyone = np.arange(nodes)

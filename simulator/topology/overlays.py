@@ -24,7 +24,7 @@ from simulator.topology.graphs import regular_edges
 from simulator.topology.mixing import Indices
 
 Every: TypeAlias = Literal["round"] | float
-"""How long an epoch is: a round, or seconds."""
+"""Length of an epoch: a round, or seconds."""
 
 _REMEMBERED = 8
 _REMEMBERED_NODES = 20_000
@@ -36,14 +36,14 @@ class Overlay(Protocol):
 
     @property
     def nodes(self) -> int:
-        """How many nodes there are."""
+        """Return the number of nodes."""
 
     @property
     def fixed(self) -> bool:
-        """Whether there is one epoch only."""
+        """Return whether there is one epoch only."""
 
     def epoch(self, t_ns: int, round: int | None) -> int:
-        """Which epoch holds at that time and in that round; no round counts as round 0."""
+        """Return the epoch at that time and in that round; no round counts as round 0."""
 
     def links(self, node: int, epoch: int) -> Links:
         """Return the links of a node in an epoch."""
@@ -53,7 +53,7 @@ class Overlay(Protocol):
 
 
 def fixed(neighbors: Sequence[Sequence[int]], weights: csr_array) -> Overlay:
-    """The same links throughout a run.
+    """Links that are the same throughout a run.
 
     Args:
         neighbors: of each node, ascending; the relation is symmetric.
@@ -208,7 +208,7 @@ def schedule(
 
 
 def matrix(overlay: Overlay, epoch: int) -> csr_array:
-    """The mixing matrix of one epoch, row = receiver, as the rules of :mod:`simulator.topology.mixing` make it."""
+    """Return the mixing matrix of one epoch, row = receiver, by the rules of :mod:`simulator.topology.mixing`."""
     around = [overlay.links(node, epoch) for node in range(overlay.nodes)]
     rows = np.repeat(np.arange(overlay.nodes), [len(links.sources) for links in around])
     columns = np.array([source for links in around for source in links.sources], np.int64)
@@ -236,7 +236,7 @@ class _Epoch:
         self._shares: dict[float, float] = {}
 
     def of(self, node: int, numbers: list[int]) -> Links:
-        """The links of a node, in terms of the one int object that ``numbers`` has for each node."""
+        """Return the links of a node, with the one int object that ``numbers`` has for each node."""
         known = self._links[node]
         if known is None:
             known = self._links[node] = self._gathered(node, numbers)
@@ -276,7 +276,7 @@ class _Drawn:
         self._room = max(_REMEMBERED, _REMEMBERED_NODES // nodes)
 
     def epoch(self, t_ns: int, round: int | None) -> int:
-        """Which epoch holds at that time and in that round."""
+        """Return the epoch at that time and in that round."""
         return self._number(t_ns, round)
 
     def links(self, node: int, epoch: int) -> Links:

@@ -67,7 +67,7 @@ class _Repairing:
         self._history: list[list[tuple[int, Links]]] = [[(0, self._links(i))] for i in range(nodes)]
 
     def epoch(self, t_ns: int, round: int | None) -> int:
-        """How many repairs and returns there were up to that time; rounds do not matter."""
+        """Return the number of repairs and returns up to that time; rounds do not matter."""
         self._repair(t_ns)
         return bisect_right(self._starts_ns, t_ns)
 

@@ -59,7 +59,7 @@ def test_the_figure_has_a_panel_for_each_thing_varied(made: Study, tmp_path: Pat
     assert has_costs(made)
     axes = cost_figure(made).axes
     labels = {ax.get_xlabel() for ax in axes}
-    assert labels >= {"clients", "clients that are away (%)"}
+    assert labels >= {"clients", "clients that are down (%)"}
     assert "sums opened (%)" in {ax.get_title(loc=side) for ax in axes for side in ("left", "center")}
     drawn = plot(made.path)
     assert [path.name for path in drawn] == ["cost.png"]

@@ -171,11 +171,11 @@ def test_only_tampering_that_changes_messages_is_refused_on_encrypted_links(word
     )
 
 
-def test_counted_nodes_leave_somebody_honest() -> None:
+def test_counted_nodes_leave_an_honest_one() -> None:
     import networkx as nx
 
     table = Adversary.model_validate({"curious": {"count": 3}}).curious
     assert table is not None
     assert len(table.place(nx.cycle_graph(6), {0, 1}, "adversary.curious", 1)) == 3
-    with pytest.raises(ConfigurationError, match="at least one has to be honest"):
+    with pytest.raises(ConfigurationError, match="use fewer, so that one is honest"):
         table.place(nx.cycle_graph(5), {0, 1}, "adversary.curious", 1)

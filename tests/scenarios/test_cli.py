@@ -121,7 +121,7 @@ def test_run_hands_over_what_was_asked(
     ("raised", "code", "said"),
     [
         (KeyboardInterrupt(), 130, "stopped; what was recorded so far is in"),
-        (ConfigurationError("no", "topology.degree"), 2, "quickstart.toml:16: topology.degree: no"),
+        (ConfigurationError("no", "topology.degree"), 2, "quickstart.toml:17: topology.degree: no"),
         (ProgramError(3, 1.5, "boom"), 1, "node 3 failed at 1.500000 s: boom"),
         (ValueError("surprise"), 1, "internal error: ValueError: surprise (set SOTTOVOCE_DEBUG=1"),
     ],

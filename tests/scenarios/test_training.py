@@ -161,8 +161,8 @@ def test_whole_updates_may_be_summed_in_secret(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"training": {"local_steps": 2, "local_epochs": 2}}, "local_steps is given as well"),
-        ({"training": {"rate": 0.1, "batch": 4}}, "batch is given as well"),
+        ({"training": {"local_steps": 2, "local_epochs": 2}}, "local_epochs and local_steps are both given"),
+        ({"training": {"rate": 0.1, "batch": 4}}, "rate and batch are both given"),
         ({"training": {"rate": 0.1, "local_epochs": 2}}, "use local_steps"),
         ({"training": {"optimizer_state": "node"}}, "sgd has no state"),
         ({"training": {"proximal": 0.1}}, "has no effect with one local step"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.adversary.coalition import Adversary
-from simulator.adversary.wiretap import Row, Wiretap
+from simulator.adversary.wiretap import TappedMessage, Wiretap
 from simulator.contract.node import Message
 from simulator.errors import ConfigurationError
 from tests.support.memory import reachable
@@ -21,9 +21,9 @@ SECRET = Message("model", 3, ("a body", np.arange(4.0)), 100, release="a release
 def test_an_encrypted_link_shows_times_endpoints_and_size() -> None:
     tap = Wiretap()
     row = tap.sent(1.5, 0, 1, SECRET, 140)
-    assert list(tap.rows()) == [Row(1.5, None, 0, 1, 140, None, None, None)]
+    assert list(tap.rows()) == [TappedMessage(1.5, None, 0, 1, 140, None, None, None)]
     tap.arrived(row, 1.75)
-    assert list(tap.rows()) == [Row(1.5, 1.75, 0, 1, 140, None, None, None)]
+    assert list(tap.rows()) == [TappedMessage(1.5, 1.75, 0, 1, 140, None, None, None)]
     assert len(tap) == 1
 
 

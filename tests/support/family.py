@@ -261,7 +261,7 @@ def values_of_states(lab: Lab) -> dict[int, Vector]:
     updates = dict(zip(states, vectors, strict=True))
     for entry in learner.lineage.entries:  # states are numbered as they are made
         if isinstance(entry, Contribution):
-            values[entry.state] = np.asarray(updates[entry.id], np.float64)
+            values[entry.state] = np.asarray(updates[entry.state], np.float64)
         elif isinstance(entry, Combination):
             values[entry.state] = sum(
                 (c * values[p] for c, p in zip(entry.coefs, entry.parents, strict=True)),

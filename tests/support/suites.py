@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from protocols.aggregation.double_masks import DoubleMasks, DoublePlan, everybody
+from protocols.aggregation.double_masks import DoubleMasks, DoublePlan, complete_graphs
 from protocols.aggregation.double_secrets import RealSecrets
 from protocols.aggregation.keyring import KeyPlan
 from protocols.aggregation.members import split_proof_threshold
@@ -79,7 +79,7 @@ class Workshop:
 
     def _with_secrets(self, node: Node, secrets: Callable[..., Any]) -> Suite:
         rules = self.rules
-        graph = everybody(lambda holders: split_proof_threshold(holders, rules.colluders))
+        graph = complete_graphs(lambda holders: split_proof_threshold(holders, rules.colluders))
         identity = self.keys.identities[node.id]
         made = secrets(node, rules.encoding.modulus, rules.context, identity, self.keys.directory)
         return VerifiedMasks(node, rules, DoublePlan(graph), made)

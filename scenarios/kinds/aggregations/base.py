@@ -1,4 +1,4 @@
-"""The family of aggregation protocols: what each of them tells checks and accounting, and how its suite is built."""
+"""The family of aggregation protocols: facts for checks and accounting, and how the suite of each is built."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ Threshold: TypeAlias = Annotated[
     Field(
         gt=0,
         le=1,
-        description="least fraction of the holders whose shares recover; absent, or where it would be less: more "
-        "than half of holders and colluders together, so that nobody can be told two stories",
+        examples=["67 %"],
+        description="least fraction of the holders whose shares recover; absent, or where it would be "
+        "less: more "
+        "than half of holders and colluders together, so that any two such sets share an honest holder",
     ),
 ]
 Verifiable: TypeAlias = Annotated[
     bool,
     Field(
-        description="holders check their shares of seeds against commitments (Pedersen), complain, and exclude a "
-        "dealer that cheats; three more requests",
+        examples=[True],
+        description="holders check their shares of seeds against commitments (Pedersen), complain, and "
+        "exclude dealers whose shares are inconsistent; three more requests",
     ),
 ]
 SuiteFactory: TypeAlias = "Callable[[Node], Suite]"
@@ -41,7 +44,7 @@ SuiteFactory: TypeAlias = "Callable[[Node], Suite]"
 
 @dataclass(frozen=True)
 class SuiteContext:
-    """What every node's side of an aggregation protocol is built from.
+    """Inputs of every node's side of an aggregation protocol.
 
     Args:
         rules: what all nodes agree on.
@@ -61,7 +64,12 @@ class SuiteContext:
 
 
 class Aggregation(Kind):
-    """The protocol of the sums."""
+    """Aggregation protocol of the secure sums.
+
+    With ``protocol.kind = "dsgd"`` every node opens the sum of its own neighbourhood, with "fedavg" the server
+    that of its clients' updates. The cost of each protocol in messages and bytes is in
+    ``protocols/aggregation/cost.py``; its behaviour under failures is in [failures.md](failures.md).
+    """
 
     group: ClassVar[str] = "sottovoce.aggregations"
 
@@ -120,7 +128,7 @@ def shares_needed(fraction: float | None, holders: int, colluders: int) -> int:
     """Return how many of so many holders' shares recover, by a threshold of the file or by the safe one.
 
     Args:
-        fraction: of the holders; None: as few as let nobody be told two stories.
+        fraction: of the holders; None: the least of which any two sets share an honest holder.
         holders: of shares.
         colluders: among them.
     """

@@ -18,7 +18,11 @@ class CesarAggregation(Aggregation):
         description="pairwise masks of the positions that enough members share (CESAR)"
     )
     fraction: Fraction = Field(
-        default=0.5, gt=0, le=1, examples=["30 %"], description="of the positions, that a member chooses"
+        default=0.5,
+        gt=0,
+        le=1,
+        examples=["30 %"],
+        description="fraction of the positions that a member chooses",
     )
     choice: Literal["random", "largest"] = Field(
         default="random",

@@ -13,7 +13,8 @@ class GopaAggregation(Aggregation):
     """Correlated noise."""
 
     kind: Literal["correlated"] = Field(
-        description="a baseline (GOPA): pairs of members add Gaussian noise that cancels, and speak in the clear"
+        description="baseline (GOPA): pairs of members add Gaussian noise that cancels, and vectors are "
+        "sent in the clear"
     )
     pair_multiplier: float = Field(
         default=10.0, gt=0, description="standard deviation of a pair's noise / (gain x clip)"

@@ -91,7 +91,7 @@ class MasksAggregation(Aggregation):
 
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return single masks, or double masks among all members of a neighbourhood."""
-        from protocols.aggregation.double_masks import DoublePlan, everybody
+        from protocols.aggregation.double_masks import DoublePlan, complete_graphs
         from protocols.aggregation.keyring import Keyring
         from protocols.aggregation.single_masks import SingleMasks
 
@@ -99,7 +99,7 @@ class MasksAggregation(Aggregation):
         if self.on_dropout != "recover":
             attempts = ATTEMPTS[self.on_dropout]
             return lambda node: SingleMasks(node, rules, Keyring(node, keys), attempts)
-        graph = everybody(lambda holders: shares_needed(self.threshold, holders, rules.colluders))
+        graph = complete_graphs(lambda holders: shares_needed(self.threshold, holders, rules.colluders))
         return _double(context, DoublePlan(graph), verifiable=self.verifiable)
 
 
@@ -133,10 +133,10 @@ class BonawitzAggregation(Aggregation):
 
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return double masks."""
-        from protocols.aggregation.double_masks import DoublePlan, everybody
+        from protocols.aggregation.double_masks import DoublePlan, complete_graphs
 
         colluders = context.rules.colluders
-        graph = everybody(lambda holders: shares_needed(self.threshold, holders, colluders))
+        graph = complete_graphs(lambda holders: shares_needed(self.threshold, holders, colluders))
         plan = DoublePlan(graph, signed=self.active, active=self.active)
         return _double(context, plan, verifiable=self.verifiable)
 
@@ -176,11 +176,11 @@ class SecaggPlusAggregation(Aggregation):
 
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return double masks on a random graph for every sum; among few members all are partners."""
-        from protocols.aggregation.double_masks import DoublePlan, Graph, everybody
+        from protocols.aggregation.double_masks import DoublePlan, Graph, complete_graphs
         from protocols.aggregation.secagg_graph import partners
 
         colluders, beacon = context.rules.colluders, context.beacon
-        complete = everybody(lambda holders: split_proof_threshold(holders, colluders))
+        complete = complete_graphs(lambda holders: split_proof_threshold(holders, colluders))
         found = lru_cache(maxsize=64)(self._parameters)
 
         @lru_cache(maxsize=4)

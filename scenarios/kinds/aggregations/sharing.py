@@ -25,7 +25,7 @@ FIELDS: Mapping[str, int] = {"2^31-1": 2**31 - 1, "2^61-1": 2**61 - 1}
 
 
 class _VectorShares(Aggregation):
-    """What protocols that deal shares as long as vectors have in common."""
+    """Base class of protocols that deal shares as long as vectors."""
 
     if TYPE_CHECKING:  # every kind declares it, in its own order
         threshold: Threshold
@@ -68,7 +68,7 @@ class SharingAggregation(_VectorShares):
         ge=1,
         le=1000,
         examples=[2],
-        description="elements in one polynomial; shares are so many times shorter",
+        description="number of elements in one polynomial; shares are shorter by that factor",
     )
     field: Literal["2^31-1", "2^61-1"] = Field(
         default="2^31-1", examples=["2^61-1"], description="the prime field of the shares"
@@ -89,7 +89,7 @@ class SharingAggregation(_VectorShares):
         return FIELDS[self.field]
 
     def packed(self, holders: int, colluders: int) -> int:
-        """Return what the file says."""
+        """Return the key ``packing``."""
         return self.packing
 
     def suite(self, context: SuiteContext) -> SuiteFactory:
@@ -117,7 +117,8 @@ class LightSecAggAggregation(_VectorShares):
         default=None,
         ge=1,
         examples=[3],
-        description="members whose shares together reveal nothing; absent: half of the threshold, or the colluders "
+        description="members whose shares together reveal nothing; absent: half of the threshold, or the "
+        "colluders "
         "if they are more",
     )
 

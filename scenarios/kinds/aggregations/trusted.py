@@ -12,9 +12,7 @@ from scenarios.kinds.aggregations.base import Aggregation, SuiteContext, SuiteFa
 class TrustedAggregation(Aggregation):
     """A trusted aggregator."""
 
-    kind: Literal["trusted"] = Field(
-        description="a baseline: the aggregator sees vectors, and is trusted to forget them"
-    )
+    kind: Literal["trusted"] = Field(description="baseline: a trusted aggregator sees the vectors")
 
     sums_integers: ClassVar[bool] = True
 

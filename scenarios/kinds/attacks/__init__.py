@@ -1,4 +1,4 @@
-"""What Byzantine nodes do: keys of attacks, what they take, and what they put in place of what is asked for."""
+"""Attacks of Byzantine nodes: their keys, the knowledge they need, and what they send or train on."""
 
 from scenarios.kinds.attacks.base import Attack, ContentAttack, PoisoningAttack, TruthfulAttack
 

@@ -1,4 +1,8 @@
-"""The family of attacks, and base classes for its kinds."""
+"""The family of attacks, and base classes for its kinds.
+
+A kind is best derived from :class:`ContentAttack` (other models are sent) or :class:`PoisoningAttack` (other data or
+noise are used), which state most facts.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +24,18 @@ Need: TypeAlias = Literal["noise", "dealt shares"]
 
 
 class Attack(Kind):
-    """What they do in place of what the protocol tells them to.
+    """Attack of Byzantine nodes, in place of what the protocol prescribes.
 
-    A kind is best derived from :class:`ContentAttack` (other models are sent) or :class:`PoisoningAttack` (other
-    data or noise are used), which state most facts.
+    An attack is computed from the messages that ``adversary.knowledge`` shows and from nothing else: ``received``,
+    messages sent to members of the coalition; ``rushing``, with all that is sent to them in this round (in ``dsgd``
+    they receive all others before they send); ``neighbourhood``, messages of the receiver and its neighbours to any
+    node; ``omniscient``, all messages. Sign flips, noise, free riding and poisoned data take ``own``; ``alie``,
+    ``ipm``, ``mimic``, ``echo``, ``dissensus``, ``state-override`` and boosted backdoors ``received`` or more;
+    ``spectral`` and every search ``omniscient``.
+
+    A masked vector or a share shows no model at any level: with secure sums the own model stands in for all that is
+    not seen, or is sent unchanged where the attack needs the receiver's; an event ``attack in the dark`` records that
+    the attack had no honest model in view.
     """
 
     group: ClassVar[str] = "sottovoce.attacks"
@@ -78,7 +90,7 @@ class ContentAttack(Attack):
 
 
 class TruthfulAttack(Attack):
-    """Base class of attacks whose nodes send what the protocol tells them to."""
+    """Base class of attacks whose nodes send what the protocol prescribes."""
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Send the own model."""

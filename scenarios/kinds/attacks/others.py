@@ -21,7 +21,8 @@ class AlieAttack(ContentAttack):
     """A little is enough (Baruch, Baruch, Goldberg 2019)."""
 
     kind: Literal["alie"] = Field(
-        description="the mean of the honest models around the receiver, a little off (a little is enough)"
+        description="send the mean of the honest models around the receiver, shifted by a few standard "
+        "deviations (a little is enough)"
     )
     z: float | Literal["search"] = Field(
         default=-1.5, examples=[1.0], description="standard deviations, of either sign" + SEARCH
@@ -29,7 +30,7 @@ class AlieAttack(ContentAttack):
 
     @property
     def knowledge(self) -> Knowledge:
-        """Models that the coalition has received; a search takes everybody's."""
+        """Models that the coalition has received; a search takes those of all nodes."""
         return "omniscient" if self.z == "search" else "received"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
@@ -43,13 +44,14 @@ class IpmAttack(ContentAttack):
     """Inner product manipulation (Xie, Koyejo, Gupta 2020)."""
 
     kind: Literal["ipm"] = Field(
-        description="minus a multiple of the mean of the honest models around the receiver (inner product)"
+        description="send minus a multiple of the mean of the honest models around the receiver (inner "
+        "product manipulation)"
     )
     factor: Factor = Field(default=0.5, examples=[0.1], description="the multiple" + SEARCH)
 
     @property
     def knowledge(self) -> Knowledge:
-        """Models that the coalition has received; a search takes everybody's."""
+        """Models that the coalition has received; a search takes those of all nodes."""
         return "omniscient" if self.factor == "search" else "received"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
@@ -63,12 +65,13 @@ class MimicAttack(ContentAttack):
     """Mimicry of one honest node (Karimireddy, He, Jaggi 2022)."""
 
     kind: Literal["mimic"] = Field(
-        description="the model of one honest node once more, so that it counts too much"
+        description="send a copy of one honest node's model, which then has too much weight"
     )
     victim: Node | None = Field(
         default=None,
         examples=[3],
-        description="whose; absent: the one furthest out along the direction of most spread",
+        description="node whose model is copied; absent: the one furthest out along the direction of most "
+        "spread",
     )
 
     @property
@@ -87,7 +90,8 @@ class EchoAttack(ContentAttack):
     """Echo of the receiver (Pasquini, Raynal, Troncoso 2023)."""
 
     kind: Literal["echo"] = Field(
-        description="send each receiver its own last model: it stays close to what it learnt alone, for others to see"
+        description="send each receiver its own last model: it stays close to what it learnt from its "
+        "data alone, and others see that"
     )
 
     @property
@@ -110,7 +114,7 @@ class DissensusAttack(ContentAttack):
         default=1.5,
         gt=0,
         examples=[1.0],
-        description="1 holds it where it is (plain gossip), more drives it away",
+        description="strength; 1 keeps the receiver's model where it is (plain gossip), more moves it away",
     )
 
     @property
@@ -131,11 +135,11 @@ class SpectralAttack(ContentAttack):
     kind: Literal["spectral"] = Field(
         description="push the receiver along the slowest mode of disagreement of the honest graph"
     )
-    factor: float = Field(default=1.0, gt=0, examples=[3.0], description="how far")
+    factor: float = Field(default=1.0, gt=0, examples=[3.0], description="strength of the push")
 
     @property
     def knowledge(self) -> Knowledge:
-        """Everybody's models."""
+        """Models of all nodes."""
         return "omniscient"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
@@ -149,12 +153,14 @@ class OverrideAttack(ContentAttack):
     """State override (Pasquini, Raynal, Troncoso 2023); a dead model: Pasquini, Francati, Ateniese 2022."""
 
     kind: Literal["state-override"] = Field(
-        description="what makes the receiver's next model, under plain gossip, exactly what the attacker wants"
+        description="send the model with which the receiver's next one, under plain gossip, is exactly "
+        "the target of the attack"
     )
     aim: Literal["start", "opposite", "dead"] = Field(
         default="start",
         examples=["opposite"],
-        description="the public initial model, minus the mean of the honest ones around, or a model whose hidden "
+        description="target: the public initial model, minus the mean of the honest ones around, or a "
+        "model whose hidden "
         "rectified units never fire: it has no gradient but that of its output layer (model inconsistency)",
     )
     spare: Node | None = Field(

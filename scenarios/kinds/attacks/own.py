@@ -50,7 +50,7 @@ class SignFlipAttack(ContentAttack):
 
 
 class TwoFacedAttack(ContentAttack):
-    """The simplest equivocation."""
+    """Equivocation between nodes of odd and even number."""
 
     kind: Literal["two-faced"] = Field(
         description="sign-flip to nodes of odd number, the own model to others"
@@ -74,7 +74,7 @@ class GaussianAttack(ContentAttack):
 
     kind: Literal["gaussian"] = Field(description="send noise around zero, another draw for every receiver")
     sigma: float = Field(
-        default=1.0, gt=0, examples=[0.1], description="its standard deviation per parameter"
+        default=1.0, gt=0, examples=[0.1], description="standard deviation of the noise per parameter"
     )
 
     @property
@@ -90,11 +90,11 @@ class GaussianAttack(ContentAttack):
 
 
 class NotFiniteAttack(ContentAttack):
-    """No model at all."""
+    """Parameters that are not finite."""
 
-    kind: Literal["not-finite"] = Field(description="send parameters that are no numbers")
+    kind: Literal["not-finite"] = Field(description="send parameters that are not finite")
     value: Literal["nan", "inf"] = Field(
-        default="nan", examples=["inf"], description="which: not a number, or infinity"
+        default="nan", examples=["inf"], description="value of the parameters: not a number, or infinity"
     )
 
     @property
@@ -113,7 +113,7 @@ class FreeRiderAttack(ContentAttack):
     """Free riding on the work of others."""
 
     kind: Literal["free-rider"] = Field(
-        description="send the public initial model for ever, and receive the others'"
+        description="send the public initial model in every round, and receive the models of others"
     )
 
     @property

@@ -22,7 +22,7 @@ class NoiseFreeRiderAttack(PoisoningAttack):
     """Free riding on the noise of others."""
 
     kind: Literal["noise-free-rider"] = Field(
-        description="follow the protocol but add no noise: others rely on a share that is not there"
+        description="follow the protocol but add no noise, on which others rely"
     )
 
     @property
@@ -37,7 +37,7 @@ class NoiseFreeRiderAttack(PoisoningAttack):
 
 
 class InconsistentSharesAttack(TruthfulAttack):
-    """A dealer whose shares contradict each other."""
+    """Inconsistent shares of one vector."""
 
     kind: Literal["inconsistent-shares"] = Field(
         description="deal shares that lie on no polynomial: different holders together find different vectors"
@@ -79,22 +79,27 @@ class BackdoorAttack(PoisoningAttack):
     """Poisoned samples with a trigger; with a boost, model replacement on top (Bagdasaryan et al. 2020)."""
 
     kind: Literal["backdoor"] = Field(
-        description="train on samples with a trigger and a label of its own; success is measured beside accuracy"
+        description="train on samples with a trigger and a label of its own; success is measured beside "
+        "accuracy"
     )
     fraction: Fraction = Field(
-        default=0.5, gt=0, le=1, examples=["30 %"], description="of the node's samples that get the trigger"
+        default=0.5,
+        gt=0,
+        le=1,
+        examples=["30 %"],
+        description="fraction of the node's samples that get the trigger",
     )
-    target: int = Field(default=0, ge=0, examples=[7], description="the class that the trigger is to mean")
+    target: int = Field(default=0, ge=0, examples=[7], description="label of samples with the trigger")
     features: int = Field(
         default=3,
         ge=1,
         examples=[4],
-        description="how many features, the last ones of a sample, the trigger sets to their maximum",
+        description="number of features, the last ones of a sample, that the trigger sets to their maximum",
     )
     boost: float = Field(
         default=1.0,
         ge=1,
-        description="how far the model is moved away from the mean of those seen",
+        description="factor by which the model is moved away from the mean of those seen; 1: not at all",
     )
 
     @property
@@ -143,13 +148,15 @@ class BackdoorAttack(PoisoningAttack):
         dataset, classes = training.dataset, _classes(training)
         if self.target >= classes:
             raise ConfigurationError(
-                f"class {self.target} does not exist; these data have {classes} classes, so use 0 to {classes - 1}",
+                f"class {self.target} does not exist; these data have {classes} classes, so use 0 to "
+                f"{classes - 1}",
                 "adversary.byzantine.attack.target",
             )
         if self.features >= dataset.features:
             raise ConfigurationError(
-                f"a trigger of {self.features} features leaves nothing of samples that have {dataset.features}; "
-                "use fewer",
+                f"a trigger of {self.features} features leaves nothing of samples that have "
+                f"{dataset.features}; "
+                "use fewer features",
                 "adversary.byzantine.attack.features",
             )
         return Trigger(self.features, float(dataset.train_x.max()), self.target)
@@ -158,7 +165,8 @@ class BackdoorAttack(PoisoningAttack):
 def _classes(training: Training) -> int:
     if training.classes is None:
         raise ConfigurationError(
-            "these data have numbers to predict and no classes; use an attack on messages, or data with classes",
+            "these data have numbers to predict and no classes; use an attack on messages, or data with "
+            "classes",
             "adversary.byzantine.attack.kind",
         )
     return training.classes

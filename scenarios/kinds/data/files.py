@@ -32,7 +32,8 @@ class _FileData(Data):
         gt=0,
         lt=1,
         examples=[0.2],
-        description="share of all samples kept for testing; absent: the test samples that the files set apart",
+        description="share of all samples kept for testing; absent: the test samples that the files set "
+        "apart",
     )
     samples: int | None = Field(
         default=None,
@@ -49,17 +50,25 @@ class _FileData(Data):
 
 
 class IdxData(_FileData):
-    """A folder of images as MNIST, Fashion-MNIST and EMNIST come."""
+    """A folder of images in the format of MNIST, Fashion-MNIST and EMNIST.
+
+    The folder holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same with ``t10k`` or
+    ``test``, plain or gzipped; a dot in place of the dash before ``idx`` is accepted. With ``part = "balanced"``
+    the names begin with ``emnist-balanced-``. Pixels are divided by 255. With ``test_fraction``, the samples for
+    training and for testing are put together and split afresh.
+    """
 
     regression: ClassVar[bool] = False
     no_images: ClassVar[None] = None
 
-    kind: Literal["idx"] = Field(description="folder of images in the IDX format: MNIST and its like")
+    kind: Literal["idx"] = Field(
+        description="a folder of images in the IDX format: MNIST, Fashion-MNIST, EMNIST"
+    )
     part: str | None = Field(
         default=None,
         pattern=r"^[a-z]+$",
         examples=["balanced"],
-        description="of EMNIST: the word after emnist in its files' names",
+        description="for EMNIST: the word after emnist in the names of its files",
     )
     transpose: bool = Field(
         default=False, examples=[True], description="swap rows and columns, as EMNIST's images need"
@@ -87,7 +96,8 @@ class IdxData(_FileData):
         if len(counts) < 2:
             (there,) = counts
             raise ConfigurationError(
-                f"{folder} has no {'test' if there == 'train' else 'training'} files; give test_fraction to split "
+                f"{folder} has no {'test' if there == 'train' else 'training'} files; give test_fraction "
+                "to split "
                 "what is there",
                 "data.path",
             )
@@ -149,7 +159,9 @@ class NpzData(_LabelledData):
     no_images: ClassVar[None] = None
     no_users: ClassVar[None] = None
 
-    kind: Literal["npz"] = Field(description="arrays x, y and, if there, test_x, test_y and groups (users)")
+    kind: Literal["npz"] = Field(
+        description="a file with arrays x, y and, optionally, test_x, test_y and groups (users)"
+    )
 
     def file_problems(self, base: Path) -> Problems:
         """The file is a zip archive, as npz files are."""
@@ -165,7 +177,7 @@ class NpzData(_LabelledData):
 class TableData(_LabelledData):
     """A table with one row for each sample."""
 
-    kind: Literal["csv", "parquet"] = Field(description="table with a row for each sample")
+    kind: Literal["csv", "parquet"] = Field(description="a table with a row for each sample")
     test_path: str | None = Field(
         default=None,
         min_length=1,
@@ -190,7 +202,8 @@ class TableData(_LabelledData):
         strict=False,
         min_length=1,
         examples=[[28, 28]],
-        description="of a sample, as [rows, columns] or [rows, columns, channels]; absent: one row of numbers",
+        description="shape of a sample: [rows, columns] or [rows, columns, channels]; absent: one row of "
+        "numbers",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""Faults of nodes and links: their keys, what they name, and the events they stand for."""
+"""Faults of nodes and links: their keys, the nodes they name, and their events."""
 
 from scenarios.kinds.faults.base import Fault, Members, Named, Planned, Regions, Site
 from scenarios.kinds.faults.events import (
@@ -12,11 +12,7 @@ from scenarios.kinds.faults.events import (
     SlowFault,
 )
 
-DEFAULT_FAULT = "outage"
-"""What a fault without a kind is."""
-
 __all__ = [
-    "DEFAULT_FAULT",
     "ArrivalFault",
     "AvailabilityFault",
     "Fault",

@@ -1,4 +1,4 @@
-"""The family of faults, what their kinds name, and base classes for them."""
+"""The family of faults, the nodes and links that they name, and base classes for its kinds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from scenarios.format.kind import Kind
 from scenarios.format.locate import Key
 from scenarios.format.tables import Node, Nodes, is_node_list
+from scenarios.format.units import not_later
 
 if TYPE_CHECKING:
     from simulator.faults import plan
@@ -35,12 +36,17 @@ _NODES = {"type": "array", "items": {"type": "integer", "minimum": 0}}
 AllOr: TypeAlias = Annotated[
     Literal["all"] | tuple[int, ...],
     BeforeValidator(_all_or),
-    WithJsonSchema({"anyOf": [{"const": "all"}, _NODES]}),
+    WithJsonSchema({"anyOf": [{"const": "all"}, _NODES], "title": '"all" or list of nodes'}),
 ]
 Group: TypeAlias = Annotated[
     str | tuple[int, ...],
     BeforeValidator(_group),
-    WithJsonSchema({"anyOf": [{"type": "string"}, _NODES]}),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, _NODES | {"minItems": 1}],
+            "title": "list of nodes or name of a region",
+        }
+    ),
 ]
 
 
@@ -50,7 +56,7 @@ Regions: TypeAlias = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Site:
-    """Where faults happen.
+    """Nodes, regions and files of a run with faults.
 
     Args:
         nodes: how many.
@@ -66,7 +72,7 @@ class Site:
 
 
 class Named(NamedTuple):
-    """What a fault names, each with its key within the fault's table.
+    """Nodes, links and regions that a fault names, each with its key within the fault's table.
 
     Args:
         nodes: node numbers.
@@ -98,9 +104,14 @@ class Planned(NamedTuple):
 
 
 class Fault(Kind):
-    """What goes wrong."""
+    """Fault of nodes or links.
+
+    Nodes are named once: by ``node``, ``nodes`` or ``region``. A node learns of a failure only by a time-out, or by
+    the failure detector of [detector].
+    """
 
     group: ClassVar[str] = "sottovoce.faults"
+    usual: ClassVar[str] = "outage"
 
     @abstractmethod
     def named(self) -> Named:
@@ -132,9 +143,13 @@ class Fault(Kind):
 class Members(Fault):
     """Base class of faults of some nodes, named in one of three ways."""
 
-    node: Node | None = Field(default=None, examples=[3], description="which node")
-    nodes: Nodes | None = Field(default=None, min_length=1, examples=[[3, 4]], description="or which nodes")
-    region: str | None = Field(default=None, examples=["north"], description="or the name of a [[region]]")
+    node: Node | None = Field(default=None, examples=[3], description="number of the node")
+    nodes: Nodes | None = Field(
+        default=None, min_length=1, examples=[[3, 4]], description="numbers of the nodes, in place of node"
+    )
+    region: str | None = Field(
+        default=None, examples=["north"], description="name of a [[region]], in place of node"
+    )
 
     def named(self) -> Named:
         """Return the nodes or the region."""
@@ -149,9 +164,9 @@ class Members(Fault):
         return (self.node,) if self.node is not None else self.nodes or ()
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """Nodes are named in one way."""
+        """Find nodes named in no way or in several."""
         if sum(given is not None for given in (self.node, self.nodes, self.region)) != 1:
-            yield (), "name the nodes once: node (one), nodes (a list) or region (a name)"
+            yield (), "name the nodes in one way: node (one), nodes (a list) or region (a name)"
 
 
 def listed(key: Key, nodes: Sequence[int]) -> tuple[tuple[Key, int], ...]:
@@ -162,4 +177,4 @@ def listed(key: Key, nodes: Sequence[int]) -> tuple[tuple[Key, int], ...]:
 def in_order(at_s: float, until_s: float | None) -> Iterator[tuple[Key, str]]:
     """Yield what is wrong if the end is not later than the beginning."""
     if until_s is not None and until_s <= at_s:
-        yield ("until",), "until must be later than at; leave it out if it never ends"
+        yield ("until",), not_later("until", until_s, "at", at_s)

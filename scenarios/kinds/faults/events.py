@@ -1,4 +1,4 @@
-"""What goes wrong with nodes and links: outages, sessions, partitions, closed links and slow times."""
+"""Faults of nodes and links: outages, sessions, partitions, closed links and slow times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 
 from scenarios.format.locate import Key
 from scenarios.format.tables import Pairs, Table, written
-from scenarios.format.units import Duration
+from scenarios.format.units import Duration, not_later
 from scenarios.kinds.faults.base import (
     AllOr,
     Fault,
@@ -31,19 +31,21 @@ if TYPE_CHECKING:
 class OutageFault(Members):
     """A crash, and perhaps a return; of a region, all its nodes at once or nearly so."""
 
-    kind: Literal["outage"] = Field(default="outage", description="a crash, and a return if up_at says when")
-    down_at: Duration = Field(ge=0, examples=["12 s"], description='when the node crashes: "12 s"')
+    kind: Literal["outage"] = Field(
+        default="outage", description="a crash, with a return at up_at if that is given"
+    )
+    down_at: Duration = Field(ge=0, examples=["12 s"], description='time of the crash: "12 s"')
     up_at: Duration | None = Field(
-        default=None, examples=["20 s"], description='when it is back: "20 s"; absent: never'
+        default=None, examples=["20 s"], description='time of the return: "20 s"; absent: never'
     )
     keeps_disk: bool = Field(
-        default=True, examples=[False], description="whether it finds its disk when it returns"
+        default=True, examples=[False], description="whether the node has its disk when it returns"
     )
     spread: Duration = Field(
         default=written("0 s"),
         ge=0,
         examples=["2 s"],
-        description="each node's outage is later by a random time up to this",
+        description="largest random delay of each node's outage",
     )
 
     def build(self, site: Site) -> Sequence[plan.Fault]:
@@ -64,19 +66,19 @@ class OutageFault(Members):
         return [Planned(node, self.down_at, self.up_at, ("down_at",)) for node in self.members(regions)]
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """The return is later than the crash, and several nodes have a spread."""
+        """Find a return before the crash, and a spread of a single node."""
         yield from super().problems()
         if self.up_at is not None and self.up_at <= self.down_at:
-            yield ("up_at",), "up_at must be later than down_at; leave it out if the node never returns"
+            yield ("up_at",), not_later("up_at", self.up_at, "down_at", self.down_at)
         if self.spread and self.region is None and self.nodes is None:
             yield ("spread",), "spread has no effect on a single node; name nodes or a region, or remove it"
 
 
 class ArrivalFault(Members):
-    """Nodes that are not there at first."""
+    """Nodes that join late."""
 
     kind: Literal["arrival"] = Field(description="a node that joins late")
-    at: Duration = Field(gt=0, examples=["30 s"], description='when it starts: "30 s"')
+    at: Duration = Field(gt=0, examples=["30 s"], description='time at which it joins: "30 s"')
 
     def build(self, site: Site) -> Sequence[plan.Fault]:
         """Return an arrival of each node."""
@@ -86,12 +88,12 @@ class ArrivalFault(Members):
 
 
 class SessionLaw(Table):
-    """How long a node stays, or stays away."""
+    """Law of the time that a node stays up, or down."""
 
     kind: Literal["exponential", "weibull"] = Field(
         description="exponential, or weibull: many short and some very long times if shape is below 1"
     )
-    mean: Duration = Field(gt=0, examples=["60 s"], description='mean time: "60 s"')
+    mean: Duration = Field(gt=0, examples=["60 s"], description='mean of the time: "60 s"')
     shape: float | None = Field(
         default=None,
         ge=0.01,
@@ -107,30 +109,42 @@ class SessionLaw(Table):
         return churn.weibull(self.mean, 1.0 if self.shape is None else self.shape)
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """A Weibull law has its shape, and no other has one."""
+        """Find a shape that is missing, or has no effect."""
         if (self.kind == "weibull") != (self.shape is not None):
-            wanted = "needs a shape" if self.kind == "weibull" else "has no shape; use weibull"
-            yield ("shape",), f"a law of kind {self.kind} {wanted}"
+            yield (
+                ("shape",),
+                'kind = "weibull" needs shape; give it, or use kind = "exponential"'
+                if self.shape is None
+                else 'shape has no effect with kind = "exponential"; remove it, or use kind = "weibull"',
+            )
 
 
 class SessionsFault(Fault):
-    """Nodes that come and go without end."""
+    """Nodes that alternate between up and down."""
 
-    kind: Literal["sessions"] = Field(description="nodes up and down in turn, for random times")
-    nodes: AllOr = Field(default="all", examples=[[3, 4]], description='which nodes, or "all"')
-    up: SessionLaw = Field(description="how long a node stays")
-    down: SessionLaw = Field(description="how long it is away")
-    keeps_disk: bool = Field(
-        default=True, examples=[False], description="whether a node finds its disk when it returns"
+    kind: Literal["sessions"] = Field(
+        description="nodes alternate between up and down, each for a random time"
     )
-    together: bool = Field(default=False, examples=[True], description="whether all share their times")
+    nodes: AllOr = Field(default="all", examples=[[3, 4]], description='numbers of the nodes, or "all"')
+    up: SessionLaw = Field(description="law of the time that a node stays up")
+    down: SessionLaw = Field(description="law of the time that a node stays down")
+    keeps_disk: bool = Field(
+        default=True, examples=[False], description="whether a node has its disk when it returns"
+    )
+    together: bool = Field(
+        default=False, examples=[True], description="whether all nodes go up and down at the same times"
+    )
     stationary: bool = Field(
         default=False,
         examples=[True],
-        description="whether some are down at first, as they are later; else all are up",
+        description="whether the process begins in its stationary state, with some nodes down; else all "
+        "are up at first",
     )
     at: Duration = Field(
-        default=written("0 s"), ge=0, examples=["30 s"], description="from when; they are up before"
+        default=written("0 s"),
+        ge=0,
+        examples=["30 s"],
+        description="beginning of the process; nodes are up before",
     )
 
     def named(self) -> Named:
@@ -147,16 +161,16 @@ class SessionsFault(Fault):
 
 
 class AvailabilityFault(Fault):
-    """Who was there when, from a file."""
+    """Availability of nodes, from a file."""
 
     kind: Literal["availability"] = Field(
-        description="who was there when, from a CSV file with columns node, up_s, down_s"
+        description="times at which nodes are up, from a CSV file with columns node, up_s, down_s"
     )
     path: str = Field(
-        min_length=1, examples=["availability.csv"], description="the file, relative to the scenario"
+        min_length=1, examples=["availability.csv"], description="CSV file, relative to the scenario file"
     )
     keeps_disk: bool = Field(
-        default=True, examples=[False], description="whether a node finds its disk when it returns"
+        default=True, examples=[False], description="whether a node has its disk when it returns"
     )
 
     def named(self) -> Named:
@@ -182,17 +196,18 @@ class AvailabilityFault(Fault):
 class PartitionFault(Fault):
     """Groups that cannot reach each other for a while."""
 
-    kind: Literal["partition"] = Field(description="the network falls apart, and heals")
+    kind: Literal["partition"] = Field(
+        description="groups of nodes that cannot reach each other for some time"
+    )
     groups: tuple[Group, ...] = Field(
         strict=False,
         min_length=1,
+        title="list of groups",
         examples=[[[0, 1, 2], "north"]],
         description="disjoint groups: lists of nodes, or names of regions; all others are one more group",
     )
-    at: Duration = Field(ge=0, examples=["30 s"], description="from when; messages under way arrive")
-    until: Duration | None = Field(
-        default=None, examples=["45 s"], description="until when; absent: for ever"
-    )
+    at: Duration = Field(ge=0, examples=["30 s"], description="beginning; messages under way still arrive")
+    until: Duration | None = Field(default=None, examples=["45 s"], description="end; absent: for ever")
 
     def named(self) -> Named:
         """Return the groups, their nodes and their regions."""
@@ -213,7 +228,7 @@ class PartitionFault(Fault):
         return [plan.partition(groups, self.at, self.until, site.nodes)]
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """It ends after it begins."""
+        """Find an end before the beginning."""
         yield from in_order(self.at, self.until)
 
 
@@ -221,14 +236,12 @@ class LinksFault(Fault):
     """Some links that carry nothing for a while."""
 
     kind: Literal["cut", "hold"] = Field(
-        description="cut: messages that would leave meanwhile are dropped; hold: they wait"
+        description="cut: messages that would leave in this time are dropped; hold: they wait until its end"
     )
     links: Pairs = Field(examples=[[[0, 1], [2, 5]]], description="pairs of nodes: [[0, 1], [2, 5]]")
-    both: bool = Field(default=True, examples=[False], description="whether both directions are meant")
-    at: Duration = Field(ge=0, examples=["30 s"], description="from when")
-    until: Duration | None = Field(
-        default=None, examples=["45 s"], description="until when; absent: for ever"
-    )
+    both: bool = Field(default=True, examples=[False], description="whether the fault is in both directions")
+    at: Duration = Field(ge=0, examples=["30 s"], description="beginning")
+    until: Duration | None = Field(default=None, examples=["45 s"], description="end; absent: for ever")
 
     def named(self) -> Named:
         """Return the links and their ends."""
@@ -248,24 +261,22 @@ class LinksFault(Fault):
         return [closure(directions, self.at, self.until)]
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """It ends after it begins, and a link joins two nodes."""
+        """Find an end before the beginning, and a link from a node to itself."""
         yield from in_order(self.at, self.until)
         for j, (source, to) in enumerate(self.links):
             if source == to:
-                yield ("links", j), f"a link joins two different nodes, not {source} and itself"
+                yield ("links", j), f"the two nodes of a link must differ, got {source} twice; name two nodes"
 
 
 class SlowFault(Members):
     """A time in which nodes compute slowly."""
 
-    kind: Literal["slow"] = Field(description="computing takes longer for a while")
+    kind: Literal["slow"] = Field(description="computing takes longer for some time")
     factor: float = Field(
-        gt=0, examples=[4.0], description="how many times as long computing takes; below 1 it is faster"
+        gt=0, examples=[4.0], description="ratio of computing time to normal; below 1 nodes are faster"
     )
-    at: Duration = Field(default=written("0 s"), ge=0, examples=["30 s"], description="from when")
-    until: Duration | None = Field(
-        default=None, examples=["45 s"], description="until when; absent: for ever"
-    )
+    at: Duration = Field(default=written("0 s"), ge=0, examples=["30 s"], description="beginning")
+    until: Duration | None = Field(default=None, examples=["45 s"], description="end; absent: for ever")
 
     @property
     def slows(self) -> bool:
@@ -280,6 +291,6 @@ class SlowFault(Members):
         return [plan.Slow(node, self.factor, self.at, self.until) for node in members]
 
     def problems(self) -> Iterator[tuple[Key, str]]:
-        """Nodes are named in one way, and it ends after it begins."""
+        """Find nodes named in no way or in two, and an end before the beginning."""
         yield from super().problems()
         yield from in_order(self.at, self.until)

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 
 class DelayLaw(Kind):
-    """Law of a delay.
-
-    A law is at once a kind of ``network.jitter`` and of ``network.latency``: :class:`Latency` has a form of it.
-    """
+    """Law of a delay."""
 
     group: ClassVar[str] = "sottovoce.latencies"
     varies: ClassVar[bool] = True
@@ -47,7 +44,7 @@ class DelayLaw(Kind):
 
 @dataclass(frozen=True)
 class Delays:
-    """What a latency comes to between the nodes of a run; both are given where either may be used.
+    """Delays between the nodes of a run; both are given where either may be used.
 
     Args:
         drawn: law of the delay drawn for each message; None where the latency belongs to the link.
@@ -64,8 +61,8 @@ class Delays:
 class Latency(Kind):
     """One-way latency of a message.
 
-    Every law is a kind of latency too. Kinds of the group itself are those that are no law, such as delays between
-    places.
+    Every law of [network.jitter] is a kind of latency too, with the keys ``per`` and ``symmetric`` where draws
+    differ.
     """
 
     group: ClassVar[str] = "sottovoce.link_latencies"
@@ -83,7 +80,8 @@ class Latency(Kind):
         laws = DelayLaw.kinds()
         for word in laws.keys() & own.keys():
             raise ConfigurationError(
-                f'the latency "{word}" is defined by both {laws[word].__module__} and {own[word].__module__}; '
+                f'the latency "{word}" is defined by both {laws[word].__module__} and '
+                f"{own[word].__module__}; "
                 "rename or uninstall one of them"
             )
         forms = {word: cast(type[Self], latency_of(law)) for word, law in laws.items()}

@@ -11,6 +11,7 @@ from pydantic import Field
 from scenarios.format.tables import Problems
 from scenarios.format.units import Duration
 from scenarios.kinds.latencies.family import DelayLaw
+from simulator.units import DURATIONS, show
 
 if TYPE_CHECKING:
     from simulator import streams
@@ -67,7 +68,11 @@ class UniformLaw(DelayLaw):
     def problems(self) -> Problems:
         """Find bounds in the wrong order."""
         if self.low > self.high:
-            yield ("low",), "low must not be above high"
+            yield (
+                ("low",),
+                f"low must be at most high ({show(self.high, DURATIONS)}), got {show(self.low, DURATIONS)}; "
+                "lower low or raise high",
+            )
 
 
 class LognormalLaw(DelayLaw):
@@ -151,7 +156,7 @@ class GammaLaw(DelayLaw):
 class ExponentialLaw(DelayLaw):
     """Delay drawn from an exponential law."""
 
-    kind: Literal["exponential"] = Field(description="exponential: without memory")
+    kind: Literal["exponential"] = Field(description="exponential (memoryless)")
     mean: Duration = Field(gt=0, examples=["50 ms"], description='mean: "50 ms"')
 
     @property

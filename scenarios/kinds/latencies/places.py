@@ -22,7 +22,8 @@ class _PlaceLatency(Latency):
     assign: Literal["in-order", "random"] = Field(
         default="in-order",
         examples=["random"],
-        description="node i at place i, beginning again where places run out; or places shuffled by the seed",
+        description="in-order: node i is at place i modulo the number of places; random: places are "
+        "shuffled by the seed",
     )
 
     @property
@@ -42,7 +43,7 @@ class _PlaceLatency(Latency):
 class MatrixLatency(_PlaceLatency):
     """Measured delays between places."""
 
-    kind: Literal["matrix"] = Field(description="measured delays between places, a square CSV")
+    kind: Literal["matrix"] = Field(description="measured delays between places, a square CSV file")
     meaning: Literal["rtt", "one-way"] = Field(
         examples=["rtt"], description="whether the file holds round-trip times (halved) or one-way delays"
     )
@@ -87,7 +88,7 @@ class GeographicLatency(_PlaceLatency):
     """Light in fibre along great circles."""
 
     kind: Literal["geographic"] = Field(
-        description="light in fibre between places, a CSV of name, latitude, longitude"
+        description="propagation in fibre between places, a CSV file with name, latitude, longitude"
     )
     fibre: float = Field(
         default=2 / 3, gt=0, le=1, examples=[0.67], description="speed in fibre / speed of light, 0 to 1"
@@ -103,12 +104,12 @@ class GeographicLatency(_PlaceLatency):
         default=written("0 s"),
         ge=0,
         examples=["2 ms"],
-        description='what every link takes besides, routers and access: "2 ms"',
+        description='delay added to every link, for routers and access: "2 ms"',
     )
 
     @property
     def least_s(self) -> float:
-        """What every link takes besides the distance."""
+        """The key per_hop."""
         return self.per_hop
 
     def delays(self, seed: int, nodes: int, base: Path) -> Delays:

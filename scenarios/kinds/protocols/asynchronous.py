@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 class AsynchronousProtocol(Protocol):
-    """Asynchronous gossip: each node trains and talks to a random neighbour on its own clock."""
+    """Asynchronous gossip: each node trains, and exchanges models with a random neighbour, by its own clock."""
 
     kind: Literal["push", "pull", "push-pull"] = Field(
-        description="asynchronous, one random neighbour at a time: send the model (push), ask for one (pull) or both"
+        description="asynchronous, one random neighbour at a time: send the model (push), ask for one "
+        "(pull) or both"
     )
     rounds: Rounds
     exchange: InTheClear
@@ -34,18 +35,21 @@ class AsynchronousProtocol(Protocol):
     merge: Literal["merge-update", "update-merge"] = Field(
         default="merge-update",
         examples=["update-merge"],
-        description="merge-update (merge what arrived, then make the local step) or update-merge (make it on what "
+        description="merge-update (merge what arrived, then make the local step) or update-merge (make it "
+        "on what "
         "arrived, then merge)",
     )
     merge_weight: Literal["half", "updates"] = Field(
         default="half",
         examples=["updates"],
-        description="weight of a received model: half, or updates (in proportion to the updates it has been through)",
+        description="weight of a received model: half, or updates (in proportion to the updates it has "
+        "been through)",
     )
     staleness: Literal["accept", "discard", "weight"] = Field(
         default="accept",
         examples=["weight"],
-        description="models whose sender has made fewer local updates: accept, discard (beyond stale_after) or "
+        description="models whose sender has made fewer local updates: accept, discard (beyond "
+        "stale_after) or "
         "weight (divided by 1 + how many fewer)",
     )
     stale_after: int | None = Field(
@@ -67,11 +71,11 @@ class AsynchronousProtocol(Protocol):
 
     @property
     def timeout_s(self) -> None:
-        """Nobody waits."""
+        """No time-out: no node waits."""
         return None
 
     def need(self, conditions: Conditions) -> Need | None:
-        """Return None: nobody waits."""
+        """Return None: no node waits."""
         return None
 
     def problems(self) -> Problems:

@@ -1,7 +1,8 @@
-"""The family of gossip protocols: what each of them tells checks and accounting, and what it is built from.
+"""The family of gossip protocols: facts for checks and accounting, and the inputs of each.
 
 Every protocol has ``rounds``, the local updates of a node, which is what privacy accounting and progress count. In
-asynchronous protocols a round is one local update of a node.
+asynchronous protocols a round is one local update of a node. A protocol whose ``exchange`` may be "secure" mixes by
+sums that :class:`SecureSums` opens: those of each node's neighbours, or the one sum of a server's clients.
 """
 
 from __future__ import annotations
@@ -29,25 +30,32 @@ if TYPE_CHECKING:
     from simulator.topology.overlays import Overlay
 
 Rounds: TypeAlias = Annotated[
-    int, Field(ge=1, le=1_000_000, description="local updates of each node, at least 1")
+    int,
+    Field(ge=1, le=1_000_000, examples=[100], description="local updates of each node, at least 1"),
 ]
 InTheClear: TypeAlias = Annotated[
     Literal["plain", "ldp"],
-    Field(description="plain (models in the clear) or ldp (noised models)"),
+    Field(examples=["ldp"], description="plain (models in the clear) or ldp (noised models)"),
 ]
 Exchange: TypeAlias = Annotated[
     Literal["plain", "ldp", "secure"],
-    Field(description="plain (models in the clear), ldp (noised models) or secure (only sums are seen)"),
+    Field(
+        examples=["secure"],
+        description="plain (models in the clear), ldp (noised models) or secure (only sums are seen)",
+    ),
 ]
 Timeout: TypeAlias = Annotated[
-    Duration, Field(gt=0, description='longest wait for a neighbour in a round: "500 ms"')
+    Duration,
+    Field(gt=0, examples=["800 ms"], description='longest wait for a neighbour in a round: "500 ms"'),
 ]
-Period: TypeAlias = Annotated[Duration, Field(gt=0, description='time between local updates: "250 ms"')]
+Period: TypeAlias = Annotated[
+    Duration, Field(gt=0, examples=["100 ms"], description='time between local updates: "250 ms"')
+]
 
 
 @dataclass(frozen=True)
 class LinkNeeds:
-    """What a protocol needs of the links between nodes.
+    """Requirements of a protocol on the links between nodes.
 
     Args:
         both_ways: messages are answered, so a link is of no use without its way back.
@@ -62,7 +70,7 @@ class LinkNeeds:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a time-out depends on, as far as the tables of a scenario tell.
+    """Conditions that a time-out depends on, as far as the tables of a scenario tell.
 
     Args:
         neighbours: of a node, at least 1.
@@ -79,7 +87,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Need:
-    """What has to fit into one time-out.
+    """Messages and work that have to fit into one time-out.
 
     Args:
         legs: latencies, one after another: 2 for a request and its answer.
@@ -95,7 +103,7 @@ class Need:
 
 
 class SecureSums(NamedTuple):
-    """How the secure sums of a run are made.
+    """Rules and suite of the secure sums of a run.
 
     Args:
         rules: what all nodes agree on.
@@ -108,11 +116,11 @@ class SecureSums(NamedTuple):
 
 @dataclass(frozen=True)
 class ProtocolContext:
-    """What the program of every node is built from.
+    """Inputs of the program of every node.
 
     Args:
         learner: how every node trains.
-        overlay: who is linked to whom.
+        overlay: links between nodes.
         samples: how many each node holds (public).
         robust: mixes by the protocol's robust rule; None without one.
         sums: how sums are secured; None where models travel in the clear.
@@ -130,10 +138,25 @@ class ProtocolContext:
 
 
 class Protocol(Kind):
-    """What the nodes do.
+    """Learning protocol: what every node sends, and how models are averaged.
 
-    A protocol whose ``exchange`` may be "secure" mixes by sums that :class:`SecureSums` opens: those of each node's
-    neighbours, or, where it is ``served``, the one sum of a server's clients.
+    A round is one local update of a node, in asynchronous protocols too, and ε counts one noised release of it.
+
+    ``dsgd`` on ``epidemic`` links is epidemic learning; with ``missing = "rescale"`` a row is the plain average of
+    the models that arrived. ``push``, ``push-sum``, ``dsgd`` and ``local`` take links in one direction
+    (``one-peer-exponential``, ``epidemic`` with ``where = "local"``); protocols with answers (``pull``,
+    ``push-pull``, ``ad-psgd``) need both directions, and ``gradient-tracking`` doubly stochastic weights.
+    ``fedavg`` needs a star, ``hierarchical-fedavg`` a tree (or a star), with node 0 at the top. ``push``,
+    ``pull``, ``push-pull``, ``ad-psgd`` and the federated protocols do not use [mixing].
+
+    The age of a message is the receiver's count of local updates minus the sender's when it was sent, at least 0. A
+    received model has weight α = 1/2, or u′/(u + u′) with the updates u of the own and u′ of the received model,
+    divided by 1 + age with ``staleness = "weight"``.
+
+    ``sottovoce validate`` compares a time-out with the links: it is refused where a request and its answer can never
+    fit (secure sums, and federated averaging whose nodes compute alike), and warned of where they usually do not. The
+    outcome is in the summary of a run. Attacks on messages that a protocol does not send, and faults of
+    ``centralised``, are refused.
     """
 
     group: ClassVar[str] = "sottovoce.protocols"
@@ -166,7 +189,7 @@ class Protocol(Kind):
     @property
     @abstractmethod
     def timeout_s(self) -> float | None:
-        """The longest wait for others in one round, in seconds; None if nobody waits."""
+        """The longest wait for others in one round, in seconds; None if no node waits."""
 
     @abstractmethod
     def need(self, conditions: Conditions) -> Need | None:
@@ -230,7 +253,7 @@ class Protocol(Kind):
         """Map each member of an aggregator's secure sum to its public weight.
 
         Args:
-            overlay: who is linked to whom.
+            overlay: links between nodes.
             samples: how many each node holds (public).
             aggregator: who opens the sum.
         """

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 
 class DsgdProtocol(Protocol):
-    """Synchronous decentralised SGD: train, exchange with all neighbours, average, round by round."""
+    """Synchronous decentralised SGD (D-PSGD): train, exchange with all neighbours, average, round by round."""
 
-    kind: Literal["dsgd"] = Field(description="rounds in step with the neighbours")
+    kind: Literal["dsgd"] = Field(
+        description="synchronous rounds: train, exchange with all neighbours, average (D-PSGD)"
+    )
     rounds: Rounds
     exchange: Exchange
     timeout: Timeout = written("500 ms")
@@ -43,17 +45,20 @@ class DsgdProtocol(Protocol):
         ge=1,
         le=1_000_000,
         examples=[10],
-        description="mixes with the neighbours, one after another, when it is time to mix; many of them average "
+        description="mixes with the neighbours, one after another, when it is time to mix; many of them "
+        "average "
         "(rounds = 1: Muffliato)",
     )
     robust: RobustRule | None = Field(
-        default=None, description="how a node mixes what it hears with its own model, if not by weights"
+        default=None,
+        description="robust rule that replaces the weighted average of the models that a node hears and "
+        "its own",
     )
     missing: Literal["own", "rescale"] = Field(
         default="own",
         examples=["rescale"],
-        description="where the weight of neighbours that are not heard goes: own (to the own model) or rescale (to "
-        "all that are there, in proportion); secure sums know only own",
+        description="weight of neighbours that are not heard: own (added to the own model) or rescale "
+        "(divided among all models heard, in proportion); secure sums take only own",
     )
 
     takes_message_noise: ClassVar[bool] = True
@@ -100,13 +105,15 @@ class DsgdProtocol(Protocol):
         if self.exchange == "secure" and self.missing == "rescale":
             yield (
                 ("missing",),
-                'missing = "rescale" needs exchange = "plain" or "ldp": a secure sum is opened with the weights it '
+                'missing = "rescale" needs exchange = "plain" or "ldp": a secure sum is opened with the '
+                "weights it "
                 'was made with; use missing = "own"',
             )
         if self.mix_every > self.rounds:
             yield (
                 ("mix_every",),
-                f"mix_every = {self.mix_every} is more than rounds = {self.rounds}, so nodes would never mix; use at "
+                f"mix_every = {self.mix_every} is more than rounds = {self.rounds}, so nodes would never "
+                "mix; use at "
                 'most rounds, or protocol.kind = "local"',
             )
         if self.robust is None or self.exchange == "secure":
@@ -114,13 +121,15 @@ class DsgdProtocol(Protocol):
         if self.missing != "own":
             yield (
                 ("missing",),
-                'robust needs missing = "own": the weight of models that are missing falls to the own one; remove '
+                'robust needs missing = "own": the weight of models that are missing falls to the own '
+                "one; remove "
                 "this key",
             )
         if "own samples" in self.robust.needs and self.exchange == "ldp":
             yield (
                 ("robust",),
-                f"{self.robust.kind} chooses models by the node's own samples, and noise on updates does not cover "
+                f"{self.robust.kind} chooses models by the node's own samples, and noise on updates does "
+                "not cover "
                 'that choice; use another rule, or exchange = "plain"',
             )
 

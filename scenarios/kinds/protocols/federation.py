@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class FederatedProtocol(Protocol):
-    """What federated averaging on a star and on a tree have in common."""
+    """Base class of federated averaging on a star and on a tree."""
 
     rounds: Rounds
     timeout: Duration = Field(
         default=written("500 ms"),
         gt=0,
         examples=["1 s"],
-        description='longest wait for the results of those below: "500 ms"',
+        description='longest wait for the results of clients or children: "500 ms"',
     )
     mix_every: int = Field(
         default=1,
@@ -51,7 +51,7 @@ class FederatedProtocol(Protocol):
         gt=0,
         le=1,
         examples=["50 %"],
-        description="fraction of those below that are asked each time, at least one",
+        description="fraction of the clients or children that are asked each time, at least one",
     )
     weights: Literal["equal", "samples"] = Field(
         default="equal",
@@ -61,7 +61,9 @@ class FederatedProtocol(Protocol):
     inner_train: bool = Field(
         default=True, examples=[False], description="whether nodes that average train on their own data too"
     )
-    robust: RobustRule | None = Field(default=None, description="how results are averaged, if not by weights")
+    robust: RobustRule | None = Field(
+        default=None, description="robust rule that replaces the weighted average of results"
+    )
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -102,7 +104,8 @@ class FederatedProtocol(Protocol):
         elif "own samples" in rule.needs:
             yield (
                 ("robust",),
-                f"{rule.kind} chooses by losses on a node's own samples, and a server averages for others; use "
+                f"{rule.kind} chooses by losses on a node's own samples, and a server averages for "
+                "others; use "
                 "another rule",
             )
         elif not self.inner_train and rule.centred:
@@ -148,7 +151,7 @@ class FederatedProtocol(Protocol):
 class FedavgProtocol(FederatedProtocol):
     """Federated averaging on a star."""
 
-    kind: Literal["fedavg"] = Field(description="node 0 of a star is the server")
+    kind: Literal["fedavg"] = Field(description="federated averaging on a star; node 0 is the server")
     exchange: Exchange
 
     served: ClassVar[bool] = True
@@ -199,19 +202,22 @@ class FedavgProtocol(FederatedProtocol):
         if self.inner_train:
             yield (
                 ("inner_train",),
-                "inner_train = true adds the server's own update outside the integer sum; use inner_train = false, "
+                "inner_train = true adds the server's own update outside the integer sum; use inner_train "
+                "= false, "
                 f'or law = "gaussian" in place of {law}',
             )
         elif self.weights != "equal":
             yield (
                 ("weights",),
-                f'weights = "{self.weights}" multiplies vectors that are rounded already; use weights = "equal", or '
+                f'weights = "{self.weights}" multiplies vectors that are rounded already; use weights = '
+                '"equal", or '
                 f'law = "gaussian" in place of {law}',
             )
         elif self.mix_every > 1:
             yield (
                 ("mix_every",),
-                f"mix_every must be 1: {law} noise is added once to what a client sends, so that has to be one local "
+                f"mix_every must be 1: {law} noise is added once to what a client sends, so that has to "
+                "be one local "
                 "update; use local_steps or local_epochs in place of mix_every",
             )
 
@@ -230,7 +236,7 @@ class HierarchicalProtocol(FederatedProtocol):
     """Federated averaging on a tree: aggregators between the leaves and the root."""
 
     kind: Literal["hierarchical-fedavg"] = Field(
-        description="node 0 of a tree is the root, inner nodes average their leaves"
+        description="federated averaging on a tree; node 0 is the root, and inner nodes average their leaves"
     )
     exchange: InTheClear
     global_every: int = Field(
@@ -276,7 +282,8 @@ def places(overlay: Overlay) -> list[Place]:
         order += below
     if len(order) < overlay.nodes:
         raise ConfigurationError(
-            "federated averaging needs a tree rooted at node 0, and some nodes cannot be reached from there; use "
+            "federated averaging needs a tree rooted at node 0, and some nodes cannot be reached from "
+            "there; use "
             'topology.kind = "star" or "tree"',
             "topology.kind",
         )

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 class PairwiseProtocol(Protocol):
     """AD-PSGD: asynchronous SGD with pairwise averaging."""
 
-    kind: Literal["ad-psgd"] = Field(description="asynchronous, averages with one random neighbour at a time")
+    kind: Literal["ad-psgd"] = Field(
+        description="asynchronous SGD that averages with one random neighbour at a time (AD-PSGD)"
+    )
     rounds: Rounds
     exchange: InTheClear
     period: Period = written("250 ms")

@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 class PushSumProtocol(Protocol):
     """Stochastic gradient push: models with weights, on links with or without a direction."""
 
-    kind: Literal["push-sum"] = Field(description="weights travel with models, links may be directed")
+    kind: Literal["push-sum"] = Field(
+        description="stochastic gradient push: weights travel with models, and links may be directed"
+    )
     rounds: Rounds
     exchange: InTheClear
     timeout: Timeout = written("500 ms")
     reliable: Literal["none", "running-sums"] = Field(
         default="none",
         examples=["running-sums"],
-        description="none (lost messages take their weight along) or running-sums (the next message brings it)",
+        description="none (lost messages take their weight along) or running-sums (the next message "
+        "brings it)",
     )
 
     @property

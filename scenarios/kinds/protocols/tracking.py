@@ -26,7 +26,8 @@ class TrackingProtocol(Protocol):
     """Gradient tracking: neighbours mix models and estimates of the average step."""
 
     kind: Literal["gradient-tracking"] = Field(
-        description="rounds in step; models and estimates of everybody's average step travel"
+        description="synchronous rounds; nodes send their models and estimates of the average step of all "
+        "nodes"
     )
     rounds: Rounds
     exchange: InTheClear

@@ -1,4 +1,4 @@
-"""Yardsticks that send no messages: every node alone, and all data at one place."""
+"""Baselines without messages: every node alone, and all data at one place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Silent(Protocol):
-    """What protocols without messages have in common."""
+    """Base class of protocols without messages."""
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -35,18 +35,18 @@ class _Silent(Protocol):
 
     @property
     def timeout_s(self) -> None:
-        """Nobody waits."""
+        """No time-out: no node waits."""
         return None
 
     def need(self, conditions: Conditions) -> Need | None:
-        """Return None: nobody waits."""
+        """Return None: no node waits."""
         return None
 
 
 class LocalProtocol(_Silent):
     """No messages: every node trains alone."""
 
-    kind: Literal["local"] = Field(description="a yardstick: every node trains alone")
+    kind: Literal["local"] = Field(description="baseline: every node trains alone")
     rounds: Rounds
     exchange: InTheClear
 
@@ -62,12 +62,12 @@ class CentralisedProtocol(_Silent):
     """All data at one place."""
 
     kind: Literal["centralised"] = Field(
-        description="a yardstick: one model is trained on everybody's data, a step on as many samples as all "
-        "nodes take together"
+        description="upper bound: one model is trained on the pooled data, each step on as many samples "
+        "as all nodes take together"
     )
     rounds: Rounds
     exchange: Literal["plain"] = Field(
-        examples=["plain"], description="plain: data were pooled, so no privacy is claimed"
+        examples=["plain"], description="plain: data are pooled, and no privacy is claimed"
     )
 
     pools_data: ClassVar[bool] = True

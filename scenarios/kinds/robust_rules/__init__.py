@@ -1,4 +1,4 @@
-"""Robust rules of mixing: their keys, what they need, and what they do."""
+"""Robust rules of mixing: their keys, the models they need, and their results."""
 
 from scenarios.kinds.robust_rules.base import CentredRule, PreparedRule, RobustRule, UncentredRule
 from scenarios.kinds.robust_rules.uncentred import (

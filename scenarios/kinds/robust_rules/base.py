@@ -1,4 +1,7 @@
-"""The family of robust rules, and base classes for its kinds."""
+"""The family of robust rules, and base classes for its kinds.
+
+A kind is best derived from :class:`UncentredRule` or :class:`CentredRule`, which state most facts.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,21 @@ if TYPE_CHECKING:
     from protocols.gossip.robust_mix import Heard, Rule
 
 Wrong: TypeAlias = Annotated[
-    int, Field(ge=0, description="wrong models among those compared: a node's neighbours and itself")
+    int,
+    Field(
+        ge=0,
+        examples=[1],
+        description="Byzantine models among those compared: a node's neighbours and itself",
+    ),
 ]
 Before: TypeAlias = Annotated[
     Literal["nothing", "nearest-mixing", "adaptive-clipping", "bucketing"],
     Field(
-        description="what is done to the models first: nearest-mixing (NNM, each replaced by the mean of its "
-        "nearest), adaptive-clipping (ARC, the longest cut) or bucketing (means of random pairs, the last one alone "
-        "if they are odd: f of these may be wrong)"
+        examples=["nearest-mixing"],
+        description="step before the rule: nearest-mixing (NNM, each replaced by the mean of its "
+        "nearest), adaptive-clipping (ARC, the longest cut) or bucketing (means of random pairs, the last "
+        "one alone "
+        "if they are odd: f of these may be wrong)",
     ),
 ]
 Need: TypeAlias = Literal["own samples", "honest nodes"]
@@ -34,10 +44,7 @@ BUCKET = 2
 
 
 class RobustRule(Kind):
-    """How a node mixes what it hears with its own model, if not by weights.
-
-    A kind is best derived from :class:`UncentredRule` or :class:`CentredRule`, which state most facts.
-    """
+    """Robust rule that replaces the weighted average of models."""
 
     group: ClassVar[str] = "sottovoce.robust_rules"
 
@@ -98,7 +105,7 @@ class UncentredRule(RobustRule):
 
 
 class PreparedRule(UncentredRule):
-    """Base class of rules for ``f`` wrong models, to which something may be done before."""
+    """Base class of rules for ``f`` Byzantine models, with a step before them (NNM, ARC or bucketing)."""
 
     f: Wrong
     before: Before = "nothing"

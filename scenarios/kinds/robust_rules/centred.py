@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
     from protocols.gossip.robust_mix import Heard
 
-Outsiders: TypeAlias = Annotated[int, Field(ge=0, description="wrong models among a node's neighbours")]
+Outsiders: TypeAlias = Annotated[
+    int, Field(ge=0, examples=[1], description="Byzantine models among a node's neighbours")
+]
 Budget: TypeAlias = Annotated[
     Fraction,
-    Field(gt=0, lt=1, description="of a node's mixing weight that wrong neighbours may have together"),
+    Field(
+        gt=0,
+        lt=1,
+        examples=["20 %"],
+        description="largest fraction of a node's mixing weight that Byzantine neighbours have together",
+    ),
 ]
 Radius: TypeAlias = Annotated[float, Field(gt=0)] | Literal["adaptive", "oracle"]
 
@@ -45,7 +52,7 @@ class NearestRule(CentredRule):
 class CentredClippingRule(CentredRule):
     """Around the own model (Karimireddy, He, Jaggi 2021).
 
-    The expected squared error is of order δ ρ²: δ is the fraction of wrong models, ρ² the spread of the others.
+    The expected squared error is of order δ ρ²: δ is the fraction of Byzantine models, ρ² the spread of the others.
     """
 
     kind: Literal["centred-clipping"] = Field(
@@ -53,7 +60,7 @@ class CentredClippingRule(CentredRule):
     )
     radius: float = Field(gt=0, examples=[0.5], description="longest difference that counts in full")
     steps: int = Field(
-        default=1, ge=1, le=100, examples=[3], description="how often, each time around the last result"
+        default=1, ge=1, le=100, examples=[3], description="iterations, each around the last result"
     )
 
     def mix(self, heard: Heard) -> jax.Array:
@@ -66,7 +73,7 @@ class CentredClippingRule(CentredRule):
 class ClippedGossipRule(CentredRule):
     """Around the own model, by the weights of links (He, Karimireddy, Jaggi 2022).
 
-    Proven for wrong neighbours of weight δ = O(γ²), γ being the spectral gap of the honest graph, with the radius
+    Proven for Byzantine neighbours of weight δ = O(γ²), γ being the spectral gap of the honest graph, with the radius
     of the oracle.
     """
 
@@ -75,8 +82,8 @@ class ClippedGossipRule(CentredRule):
     )
     radius: Radius = Field(
         examples=["adaptive"],
-        description="longest difference that counts in full; adaptive: the second largest of the round; oracle: the "
-        "proven one, which takes knowing who is honest",
+        description="longest difference that counts in full; adaptive: the second largest of the round; "
+        "oracle: the proven radius, computed with knowledge of the honest nodes",
     )
 
     @property
@@ -102,7 +109,8 @@ class ClippedGossipHeRule(CentredRule):
     """Around the own model, by the weights of links (He et al. 2022; radius as in Gaucher et al. 2025)."""
 
     kind: Literal["clipped-gossip-he"] = Field(
-        description="clipped gossip with the proven radius, the furthest models being taken for the wrong ones"
+        description="clipped gossip with the proven radius, the furthest models being taken for Byzantine "
+        "ones"
     )
     budget: Budget
 
@@ -119,7 +127,8 @@ class CsPlusRule(CentredRule):
     """Around the own model, by the weights of links (Gaucher, Dieuleveut, Hendrikx 2025: near-optimal breakdown)."""
 
     kind: Literal["cs-plus"] = Field(
-        description="clipped gossip with the largest distance beyond which models of twice the budget lie (CS+)"
+        description="clipped gossip with the largest distance beyond which models of twice the budget lie "
+        "(CS+)"
     )
     budget: Budget
 
@@ -189,14 +198,15 @@ class UbarRule(CentredRule):
     """By distances to the own model and by losses on the own samples (Guo et al. 2022)."""
 
     kind: Literal["ubar"] = Field(
-        description="of the nearest models, the mean of those no worse than the own one on the own samples (UBAR)"
+        description="of the nearest models, the mean of those no worse than the own one on the own "
+        "samples (UBAR)"
     )
     keep: Fraction = Field(
         default=0.5,
         gt=0,
         le=1,
         examples=["30 %"],
-        description="fraction of the neighbours that is looked at, the nearest ones",
+        description="fraction of the neighbours, the nearest ones, whose models are compared",
     )
     own_share: Fraction = Field(default=0.5, ge=0, le=1, description="weight of the own model in the result")
 

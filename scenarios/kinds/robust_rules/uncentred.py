@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MedianRule(UncentredRule):
-    """Position by position (Yin et al. 2018). Breaks down when half of the models are wrong."""
+    """Position by position (Yin et al. 2018). Breaks down when half of the models are Byzantine."""
 
     kind: Literal["median"] = Field(description="the median of every parameter")
 
@@ -25,7 +25,7 @@ class MedianRule(UncentredRule):
 
 
 class TrimmedMeanRule(PreparedRule):
-    """Position by position (Yin et al. 2018). Every value lies between right ones if at most f are wrong."""
+    """Position by position (Yin et al. 2018). Every value lies between honest ones if at most f are Byzantine."""
 
     kind: Literal["trimmed-mean"] = Field(
         description="the mean without the f smallest and largest of every parameter"
@@ -65,9 +65,14 @@ class MeanAroundMedianRule(PreparedRule):
 class KrumRule(PreparedRule):
     """By distances (Blanchard et al. 2017). Proven for n > 2 f + 2."""
 
-    kind: Literal["krum"] = Field(description="the mean of the models that are nearest to their nearest ones")
+    kind: Literal["krum"] = Field(
+        description="the mean of the models with the smallest sums of squared distances to their nearest ones"
+    )
     chosen: int = Field(
-        default=1, ge=1, examples=[2], description="how many are averaged (1: Krum; more: Multi-Krum)"
+        default=1,
+        ge=1,
+        examples=[2],
+        description="number of models that are averaged (1: Krum; more: Multi-Krum)",
     )
     scores: Literal["others", "blanchard"] = Field(
         default="blanchard",
@@ -88,7 +93,7 @@ class KrumRule(PreparedRule):
 
 
 class GeometricMedianRule(UncentredRule):
-    """By distances (Pillutla, Kakade, Harchaoui 2022). Breaks down when half of the models are wrong."""
+    """By distances (Pillutla, Kakade, Harchaoui 2022). Breaks down when half of the models are Byzantine."""
 
     kind: Literal["geometric-median"] = Field(description="the point with the least sum of distances")
     steps: int | None = Field(
@@ -113,7 +118,7 @@ class MinimumDiameterRule(UncentredRule):
     """By distances (El Mhamdi, Guerraoui, Rouault 2018, MDA). Needs n > 2 f."""
 
     kind: Literal["minimum-diameter"] = Field(
-        description="the mean of the n - f models that are closest together (MDA); all sets are looked at"
+        description="the mean of the n - f models that are closest together (MDA); all sets are compared"
     )
     f: Wrong
 

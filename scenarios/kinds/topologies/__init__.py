@@ -1,4 +1,4 @@
-"""Topologies: who is connected to whom, for the whole run or from epoch to epoch.
+"""Topologies: links between nodes, for the whole run or from epoch to epoch.
 
 A graph that stays is a subclass of :class:`FixedTopology`, links that change one of :class:`ChangingTopology`.
 """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Undirected(ChangingTopology):
-    """LinkNeeds in both directions, with the same weight in both: doubly stochastic in every epoch."""
+    """Links in both directions, with the same weight in both: doubly stochastic in every epoch."""
 
     @property
     def one_way(self) -> bool:
@@ -34,12 +34,13 @@ class EpidemicTopology(ChangingTopology):
     """Epidemic learning: fresh random links every epoch (de Vos et al. 2023, arXiv 2310.01972)."""
 
     kind: Literal["epidemic"] = Field(description="epidemic learning: fresh random links every epoch")
-    degree: int = Field(ge=1, examples=[4], description="whom each node sends to, below nodes")
+    degree: int = Field(ge=1, examples=[4], description="receivers of each node, below nodes")
     where: Literal["global", "local"] = Field(
         default="global",
         examples=["local"],
-        description="where links are drawn: global (EL-Oracle, one regular graph; nodes x degree even) or local "
-        "(EL-Local, each node picks whom it sends to)",
+        description="where links are drawn: global (EL-Oracle, one regular graph; nodes x degree even) or "
+        "local "
+        "(EL-Local, each node draws its receivers)",
     )
     every: Every = Field(
         default="round",
@@ -49,7 +50,7 @@ class EpidemicTopology(ChangingTopology):
 
     @property
     def one_way(self) -> bool:
-        """Where each node picks whom it sends to."""
+        """Whether each node draws its receivers."""
         return self.where == "local"
 
     def uneven_weights(self) -> tuple[Key, str] | None:
@@ -77,7 +78,8 @@ class OnePeerExponentialTopology(ChangingTopology):
     """One-peer exponential graphs (Ying et al. 2021, arXiv 2110.13363)."""
 
     kind: Literal["one-peer-exponential"] = Field(
-        description="every node sends to the one 1, 2, 4, ... further, the next power of two each epoch"
+        description="each node sends to one node 1, 2, 4, ... numbers further, by the next power of two "
+        "every epoch"
     )
     every: Every = Field(
         default="round",
@@ -109,7 +111,9 @@ class OnePeerExponentialTopology(ChangingTopology):
 class MatchingTopology(_Undirected):
     """Random matchings."""
 
-    kind: Literal["matching"] = Field(description="everybody meets one other node, drawn afresh every epoch")
+    kind: Literal["matching"] = Field(
+        description="a random matching, drawn anew every epoch: each node has one neighbour"
+    )
     every: Every = Field(
         default="round",
         examples=["10 s"],
@@ -207,7 +211,7 @@ class ChurnTopology(_Undirected):
         ge=1, examples=[4], description="neighbours of each node; below nodes, and nodes x degree even"
     )
     repair: Duration = Field(
-        ge=0, examples=["5 s"], description='how long a node is down before the others replace it: "5 s"'
+        ge=0, examples=["5 s"], description='time that a node is down before its links are replaced: "5 s"'
     )
 
     def overlay(self, seed: int, base: Path) -> Overlay:

@@ -1,4 +1,7 @@
-"""Families of topologies: graphs that stay, and links that change during a run."""
+"""Families of topologies: graphs that stay, and links that change during a run.
+
+Kinds are subclasses of :class:`FixedTopology` or :class:`ChangingTopology`.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BuiltTopology:
-    """Who is linked to whom, and how much each counts.
+    """Links and mixing weights of a run.
 
     Args:
         graph: undirected, on 0..n-1; None where links change during the run.
-        neighbors: whom each node may ever exchange messages with, ascending.
+        neighbors: of each node, all that it may ever exchange messages with, ascending.
         weights: mixing matrix, row = receiver; where links change, that of the epoch of time 0 and round 0.
         overlay: links and weights of every node in every epoch.
         file: the graph file with its labels and the attributes of its links, where there is one.
@@ -44,9 +47,17 @@ class BuiltTopology:
 
 
 class Topology(Kind):
-    """Who is connected to whom.
+    """Links between nodes: one graph for the whole run, or links that change.
 
-    Kinds are subclasses of :class:`FixedTopology` or :class:`ChangingTopology`.
+    Topologies from ``epidemic`` on change during a run: by rounds, or by the clock where ``every`` is a duration.
+    They bring their own weights, so that a [mixing] table is refused: 1/2 for ``matching`` and
+    ``one-peer-exponential``, 1/(senders heard + 1) for ``epidemic`` with ``where = "local"``, Metropolis
+    elsewhere. Secure sums need links that stay.
+
+    A graph file with ``attributes = true`` gives links the attributes ``latency`` ("5 ms"), ``bandwidth`` ("10
+    Mbit/s") and ``loss`` (0.01 or "1 %"), as text wherever there is a unit; links and directions without them are
+    as [network] says. ``weight``, a number, is read with [mixing] ``kind = "file"``: the weight that the receiver
+    gives to the source.
     """
 
     group: ClassVar[str] = "sottovoce.topologies"
@@ -215,7 +226,7 @@ class CountedTopology(FixedTopology):
 
 
 class ChangingTopology(Topology):
-    """LinkNeeds that change during a run and bring their own mixing weights.
+    """Links that change during a run and bring their own mixing weights.
 
     A kind makes its ``overlay``, and says whether links are ``one_way`` and why their weights are uneven.
     """
@@ -271,7 +282,7 @@ class ChangingTopology(Topology):
         """
 
     def ever_linked(self, base: Path) -> Sequence[tuple[int, ...]]:
-        """Return whom each node may ever be linked to, ascending; by default all others."""
+        """Return the nodes that each node may ever be linked to, ascending; by default all others."""
         return _Others(self.nodes)
 
     def graph(self, seed: int, base: Path) -> None:

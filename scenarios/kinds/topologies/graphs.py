@@ -101,9 +101,9 @@ class StarTopology(CountedTopology):
 
 
 class ExponentialTopology(CountedTopology):
-    """LinkNeeds to the nodes 1, 2, 4, ... further (Assran et al. 2019)."""
+    """Links to the nodes 1, 2, 4, ... numbers further (Assran et al. 2019)."""
 
-    kind: Literal["exponential"] = Field(description="links to the nodes 1, 2, 4, ... further")
+    kind: Literal["exponential"] = Field(description="links to the nodes 1, 2, 4, ... numbers further")
 
     @property
     def least_degree(self) -> None:
@@ -142,7 +142,7 @@ class GridTopology(FixedTopology):
     def problems(self) -> Problems:
         """Find a grid of one node."""
         if self.rows * self.columns < 2:
-            yield ("rows",), "one node alone has nobody to learn with; use at least 2 nodes"
+            yield ("rows",), "rows = 1 and columns = 1 give a graph of one node; use at least 2 nodes"
 
 
 class TorusTopology(FixedTopology):
@@ -264,7 +264,7 @@ class TreeTopology(FixedTopology):
 class KnownTopology(FixedTopology):
     """A small graph that papers use."""
 
-    kind: Literal["named"] = Field(description="a small graph that papers use")
+    kind: Literal["named"] = Field(description="a small graph from the literature")
     name: Literal["karate", "florentine", "petersen"] = Field(
         examples=["karate"], description="karate (34 nodes), florentine (15) or petersen (10)"
     )
@@ -318,7 +318,7 @@ class FileTopology(FixedTopology):
 
     @property
     def weights_links(self) -> bool:
-        """LinkNeeds may have the attribute weight."""
+        """Links may have the attribute weight."""
         return True
 
     @property

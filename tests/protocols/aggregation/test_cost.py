@@ -47,7 +47,7 @@ def star(members: int) -> list[tuple[int, ...]]:
 
 def one_sum(
     kind: str, members: int, wrap: Any = lambda node: node, **options: Any
-) -> tuple[Sized, cost.Cost, cost.Cost]:
+) -> tuple[Sized, cost.Traffic, cost.Traffic]:
     """One round on a star: the lab, the cost of its sum, the cost of its key agreement."""
     lab = Sized(star(members), sigma=1.0)
     shop = lab.workshop(suite=kind, tolerated_dropouts=members - 3)
@@ -69,8 +69,8 @@ def one_sum(
     of_setup = [k for k in counts if k in ("key", "keys")]
     return (
         lab,
-        cost.Cost(sum(counts[k] for k in of_sum), sum(sizes[k] for k in of_sum)),
-        cost.Cost(sum(counts[k] for k in of_setup), sum(sizes[k] for k in of_setup)),
+        cost.Traffic(sum(counts[k] for k in of_sum), sum(sizes[k] for k in of_sum)),
+        cost.Traffic(sum(counts[k] for k in of_setup), sum(sizes[k] for k in of_setup)),
     )
 
 
@@ -102,7 +102,7 @@ def test_a_sum_costs_what_its_formula_says(kind: str, members: int) -> None:
     }[kind]()
     assert found == expected
     keyed = kind in ("masks", "correlated", "sharing", "packed", "light")
-    assert setup == (cost.setup(members) if keyed else cost.Cost(0, 0))
+    assert setup == (cost.setup(members) if keyed else cost.Traffic(0, 0))
 
 
 @pytest.mark.parametrize(("members", "degree"), [(8, 4), (12, 6), (20, 12)])

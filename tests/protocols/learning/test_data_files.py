@@ -83,7 +83,7 @@ def test_a_fresh_split_pools_whatever_is_there(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("train-images-idx3-ubyte", b"", "no IDX file"),
+        ("train-images-idx3-ubyte", b"", "not an IDX file"),
         ("train-images-idx3-ubyte", b"\x1f\x8b\x08broken", "cannot be read"),
         (
             "train-images-idx3-ubyte",

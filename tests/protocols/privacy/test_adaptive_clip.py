@@ -88,7 +88,7 @@ def test_a_norm_far_off_finds_its_way(clip: float, tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"unit": "record", "adjacency": "add-remove"}, "whole updates"),
-        ({"bands": 3}, "fixed norm|one noised sum"),
+        ({"bands": 3}, "fixed clip|one noised sum"),
     ],
 )
 def test_where_a_norm_cannot_move(changes: dict[str, Any], said: str) -> None:

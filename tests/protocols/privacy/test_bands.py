@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from protocols.privacy.bands import normalised, remember, square_root_bands
+from protocols.privacy.bands import correlate, normalised, square_root_bands
 from protocols.privacy.lineage import ORIGIN, Lineage, Visible
 from scenarios.load import ScenarioErrors, resolve
 from scenarios.run import run
@@ -50,7 +50,7 @@ def test_the_noise_is_the_inverse_of_c_times_the_draws(bands: int) -> None:
     node, lineage = Stub(), Lineage()
     c = square_root_bands(bands)
     drawn = np.random.Generator(np.random.PCG64(1)).standard_normal((ROUNDS, 7)).astype(np.float32)
-    made = [remember(node, lineage, t, c, drawn[t], 1.0).vector for t in range(ROUNDS)]  # type: ignore[arg-type]
+    made = [correlate(node, lineage, t, c, drawn[t], 1.0).vector for t in range(ROUNDS)]  # type: ignore[arg-type]
     np.testing.assert_allclose(np.stack(made), np.linalg.solve(toeplitz(c, ROUNDS), drawn), atol=1e-5)
     assert len(node.disk["noises"]) == min(ROUNDS, bands - 1)
 
@@ -59,7 +59,7 @@ def recorded(c: Any, seen: Any = range(ROUNDS)) -> Any:
     """One node whose updates are seen in some rounds."""
     node, lineage, state = Stub(), Lineage(), ORIGIN
     for t in range(ROUNDS):
-        source = remember(node, lineage, t, c, np.zeros(1, np.float32), Z).state  # type: ignore[arg-type]
+        source = correlate(node, lineage, t, c, np.zeros(1, np.float32), Z).state  # type: ignore[arg-type]
         state = lineage.contribute(t, 1, t, state, gain=-0.1, sigma=0.0, sensitivity=1.0, noise=source)
         if t in seen:
             lineage.delivered(t + 0.5, 0, t, Visible(state))
@@ -110,7 +110,7 @@ def gossip(**privacy: Any) -> Any:
 
 
 @pytest.mark.parametrize("bands", [3, [0.7, 0.5, 0.4]])
-def test_a_run_with_noise_that_remembers(bands: Any, tmp_path: Path) -> None:
+def test_a_run_with_correlated_noise(bands: Any, tmp_path: Path) -> None:
     summary = run(gossip(noise_multiplier=Z, bands=bands), tmp_path / "run")
     assert summary["status"] == "finished"
     matrix = toeplitz(square_root_bands(bands) if isinstance(bands, int) else normalised(bands), ROUNDS)

@@ -50,7 +50,7 @@ def dense(entries: list[Entry], coalition: frozenset[int], until_s: float = END_
     return {int(u): gram[np.ix_(owner == u, owner == u)] for u in np.unique(owner)}
 
 
-def supremum(gram: np.ndarray) -> float:
+def adaptive_bound(gram: np.ndarray) -> float:
     used = int((gram.diagonal() > 1e-12).sum())
     return min(float(np.abs(gram).sum()), used * float(np.linalg.eigvalsh(gram)[-1]))
 
@@ -211,7 +211,7 @@ def test_open_loop_equals_dense_algebra_on_asynchronous_traces(seed, group):
         local = figures(entries, group, "certified", nodes=6, t_s=until_s)
         losses = figures(entries, group, "open-loop", nodes=6, t_s=until_s)
         for victim, gram in dense(entries, frozenset(group), until_s).items():
-            expected = min(supremum(gram), local[victim])
+            expected = min(adaptive_bound(gram), local[victim])
             assert losses[victim] == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 

@@ -1,0 +1,1 @@
+"""Four kinds for sottovoce, each in a module of its own."""
