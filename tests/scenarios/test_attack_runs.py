@@ -249,7 +249,7 @@ def test_the_latest_model_of_each_node_counts() -> None:
         ({"attack": {"kind": "backdoor", "boost": 2.0}}, '"received" or more'),
         ({"attack": {"kind": "label-flip"}, "byzantine": {"at": "1 s"}}, "for the whole run"),
         ({"attack": {"kind": "sign-flip"}, "byzantine": {"at": "2 s", "until": "1 s"}}, "later than at"),
-        ({"attack": {"kind": "noise-free-rider"}}, "no noise to leave out"),
+        ({"attack": {"kind": "noise-free-rider"}}, "needs noise to leave out"),
         ({"attack": {"kind": "sign-flp"}}, "sign-flip"),
     ],
 )

@@ -317,8 +317,8 @@ def test_the_likelihood_of_a_sampled_canary() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"optimizer": {"kind": "momentum"}, "optimizer_state": "node"}, 'give "fresh"'),
-        ({"optimizer": {"kind": "momentum"}, "optimizer_state": "travels"}, 'give "fresh"'),
+        ({"optimizer": {"kind": "momentum"}, "optimizer_state": "node"}, 'use "fresh"'),
+        ({"optimizer": {"kind": "momentum"}, "optimizer_state": "travels"}, 'use "fresh"'),
     ],
 )
 def test_updates_that_cannot_be_predicted_are_refused(changes: dict[str, Any], said: str) -> None:

@@ -266,7 +266,7 @@ def test_attributes_of_links_come_from_the_graph_file(tmp_path: Path) -> None:
         ("a b {'bandwidth': '0 bit/s'}", {}, "expected more than 0", "topology.path"),
         ("a b {'loss': 1.5}", {}, "expected a number from 0 to 1", "topology.path"),
         ("a b {'delay': '5 ms'}", {}, "no link of the graph file has a latency", "topology.attributes"),
-        (EDGES, {"latency": DRAWN}, "cannot stand in for one drawn for each message", "network.latency"),
+        (EDGES, {"latency": DRAWN}, "cannot replace a latency drawn for each message", "network.latency"),
         (EDGES, {"uplink": ["1 bit/s"] * 4}, "4 rates for 3 nodes", "network.uplink"),
         (
             EDGES,

@@ -179,7 +179,7 @@ def test_whole_updates_may_be_summed_in_secret(tmp_path: Path) -> None:
                 "privacy": PRIVATE | {"unit": "node"},
                 "training": {"optimizer": {"kind": "adam"}, "optimizer_state": "travels"},
             },
-            "its state may not be sent",
+            "it must not be sent",
         ),
         (
             {
@@ -187,11 +187,11 @@ def test_whole_updates_may_be_summed_in_secret(tmp_path: Path) -> None:
                 "privacy": PRIVATE,
                 "training": {"optimizer": {"kind": "adam"}},
             },
-            "with adam there is none",
+            "adam has none",
         ),
         (
             {"protocol": {"exchange": "secure"}, "privacy": PRIVATE, "training": {"weight_decay": 0.1}},
-            "with weight_decay there is none",
+            "weight_decay has none",
         ),
     ],
 )
