@@ -1,10 +1,11 @@
-"""Check that messages of a user's program declare what they reveal, so that the ledger counts it."""
+"""Check that messages of a program from outside declare what they reveal, so that the ledger counts it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from protocols.privacy.lineage import is_tag
 from simulator.contract.node import Message, Node
 from simulator.errors import ContractError
 
@@ -49,7 +50,13 @@ class Declared:
         self._node.multicast(peers, message)
 
     def _check(self, message: Message) -> None:
-        if message.body is not None and message.release is None:
+        release = message.release
+        if release is not None and not is_tag(release):
+            raise ContractError(
+                f"message {message.kind!r} of round {message.round} has the release {release!r:.80}; expected a tag "
+                "of protocols.privacy.lineage or a tuple of tags, as sottovoce.send_model makes them"
+            )
+        if message.body is not None and (release is None or release == ()):
             raise ContractError(
                 f"message {message.kind!r} of round {message.round} has a body but no release, so the ledger cannot "
                 "count what it reveals; send models with sottovoce.send_model and no other bodies, or remove "

@@ -37,6 +37,11 @@ class ConfigurationError(SottovoceError):
     Args:
         message: one sentence for the user.
         key: the scenario key at fault, dotted, when one is known.
+
+    Example:
+        >>> raise sv.ConfigurationError("expected a whole number", "protocol.rounds")
+        Traceback (most recent call last):
+        simulator.errors.ConfigurationError: expected a whole number
     """
 
     def __init__(self, message: str, key: str | None = None) -> None:
@@ -49,7 +54,13 @@ class ConfigurationError(SottovoceError):
 
 
 class ContractError(SottovoceError):
-    """A node program used the node contract wrongly (a foreign awaitable, a receiver that is no neighbour)."""
+    """A node program used the node contract wrongly (a foreign awaitable, a receiver that is no neighbour).
+
+    Example:
+        >>> raise sv.ContractError("node 0 has no link to node 3")
+        Traceback (most recent call last):
+        simulator.errors.ContractError: node 0 has no link to node 3
+    """
 
 
 class ProgramError(SottovoceError):

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from scenarios.load import Loaded, ScenarioErrors
     from scenarios.schema import Scenario
     from simulator.contract.node import Message, Node
-    from simulator.errors import ProgramError, SottovoceError, StorageError
+    from simulator.errors import (
+        ConfigurationError,
+        ContractError,
+        ProgramError,
+        SottovoceError,
+        StorageError,
+    )
     from sottovoce.accounts import audit, infer, privacy
     from sottovoce.loading import kinds, load
     from sottovoce.looking import plot, read_run, read_study, report
@@ -36,6 +42,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "ConfigurationError",
+    "ContractError",
     "Learner",
     "Loaded",
     "Message",
@@ -73,7 +81,13 @@ _HOMES = {
     "scenarios.load": ("Loaded", "ScenarioErrors"),
     "scenarios.schema": ("Scenario",),
     "simulator.contract.node": ("Message", "Node"),
-    "simulator.errors": ("ProgramError", "SottovoceError", "StorageError"),
+    "simulator.errors": (
+        "ConfigurationError",
+        "ContractError",
+        "ProgramError",
+        "SottovoceError",
+        "StorageError",
+    ),
     "sottovoce.accounts": ("audit", "infer", "privacy"),
     "sottovoce.loading": ("kinds", "load"),
     "sottovoce.looking": ("plot", "read_run", "read_study", "report"),
@@ -104,4 +118,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

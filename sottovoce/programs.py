@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
+
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import show, shown, tell
 from protocols.privacy.lineage import Visible
-from simulator.contract.node import Message, Node
+from simulator.contract.node import Delivery, Message, Node
 from simulator.errors import ContractError
 
 
@@ -50,11 +52,16 @@ def send_model(
         >>> run.status, run.accuracy_mean > 0.3
         ('finished', True)
     """
+    if isinstance(model.params, np.ndarray | list | tuple) and np.size(model.params) != learner.size:
+        raise ContractError(f"the model has {np.size(model.params)} parameters, expected {learner.size}")
     tell(node, peers, round, [model], partial(show, learner, kind, round))
 
 
-def received_model(message: Message) -> Model:
+def received_model(message: Message | Delivery) -> Model:
     """Return the model in a message of :func:`send_model`.
+
+    Args:
+        message: as ``node.gather`` returns it, or a delivery of ``node.arrived`` or ``node.receive``.
 
     Raises:
         ContractError: the message shows no model, or more than one.
@@ -65,6 +72,8 @@ def received_model(message: Message) -> Model:
         >>> sv.received_model(sv.Message("model", 0, model.params, 16, Visible(3))) == model
         True
     """
+    if isinstance(message, Delivery):
+        message = message.message
     if not isinstance(message.release, Visible) or isinstance(message.body, tuple):
         raise ContractError(
             f"the message {message.kind!r} of round {message.round} shows no single model; read those of "

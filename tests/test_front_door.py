@@ -275,6 +275,36 @@ def test_a_program_cannot_hide_what_it_sends_from_the_ledger() -> None:
     assert sv.run(without, changes=EIGHT | PLAIN, program=careless).messages.height == 8
 
 
+@pytest.mark.parametrize("round", [0.5, 1.0, True, -1, "1"])
+def test_an_update_is_refused_whose_round_names_no_noise_of_its_own(round: object) -> None:
+    """Fractions of a round would share its noise without being on record as a repetition."""
+
+    async def program(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
+        await learner.local_update(node, learner.start, round)  # type: ignore[arg-type]
+
+    with pytest.raises(sv.ProgramError, match="round of an update must be a whole number"):
+        sv.run("quickstart", changes=EIGHT | NOISED, program=program)
+
+
+@pytest.mark.parametrize("release", [True, "secret", {"a": 1}, 3, [1], (), (2,)])
+def test_a_release_that_the_ledger_does_not_know_is_refused(release: object) -> None:
+    async def program(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
+        model = await learner.local_update(node, learner.start, 0)
+        node.multicast(node.neighbors, sv.Message("model", 0, model.params, 2600, release))
+
+    with pytest.raises(sv.ProgramError, match="release"):
+        sv.run("quickstart", changes=EIGHT | NOISED, program=program)
+
+
+@pytest.mark.parametrize("size", [-5, 8.5])
+def test_sizes_that_are_none_are_refused(size: float) -> None:
+    async def program(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
+        node.multicast(node.neighbors, sv.Message("hello", 0, None, size))  # type: ignore[arg-type]
+
+    with pytest.raises(sv.ProgramError, match="size_bytes of message 'hello' must be a whole number"):
+        sv.run("quickstart", changes=EIGHT | NOISED, program=program)
+
+
 @pytest.mark.parametrize(
     ("program", "changes", "said"),
     [

@@ -38,6 +38,7 @@ def upper(value: float, digits: int = 3) -> str:
     """Format ``value`` rounded up to ``digits`` significant digits, so that a bound remains a bound."""
     if not math.isfinite(value) or value <= 0:
         return number(value, digits)
+    value = max(value, 1e-300)  # below, the unit of rounding would be no number
     unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
     # The slack keeps 4.38 from becoming 4.39, as 4.38 / 0.01 is slightly above 438 in floating point.
     return number(math.ceil(value / unit * (1 - 1e-12)) * unit, digits)

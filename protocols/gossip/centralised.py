@@ -1,4 +1,4 @@
-"""Centralised training on pooled data: an upper bound for comparison, with no privacy claim.
+"""Centralised training on pooled data: a baseline for comparison, with no privacy claim.
 
 All samples are at node 0 when the run is built, and so is all training; the other nodes only report the same model.
 An update has as many steps as a node's, each with as many samples as all nodes take together, in the virtual time of

@@ -14,6 +14,7 @@ from protocols.privacy.bands import correlate
 from protocols.privacy.lineage import ORIGIN, Lineage
 from simulator.contract.compute import Handle, Vector
 from simulator.contract.node import Node
+from simulator.errors import ContractError
 
 if TYPE_CHECKING:
     from protocols.learning.operations import Operations
@@ -104,7 +105,17 @@ class Learner:
         return drawn * np.float32(self.sigma[node])
 
     async def local_update(self, node: Node, model: Model, round: int) -> Model:
-        """Train on the node's own data, starting from a model."""
+        """Train on the node's own data, starting from a model.
+
+        Args:
+            node: the node that trains.
+            model: the model to start from.
+            round: number of the update, from 0; it selects batches and noise, so it must be new in every call. A
+                number that is used twice uses its noise twice, and the ledger then reports an infinite loss.
+
+        Returns:
+            The trained, clipped and noised model.
+        """
         return await self.merge_update(node, round, ((1.0, model),))
 
     async def merge_update(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:
@@ -153,7 +164,19 @@ class Learner:
         return await self._updated(node, round, params, before, source)
 
     async def combine(self, node: Node, round: int, terms: Sequence[tuple[float, Model]]) -> Model:
-        """Compute the weighted sum of models."""
+        """Compute the weighted sum of models.
+
+        Args:
+            node: the node that computes.
+            round: round of the node, for the record.
+            terms: (weight, model) pairs, at least one.
+
+        Raises:
+            ContractError: a term is no pair of a weight and a model.
+        """
+        for term in terms:
+            if not (isinstance(term, tuple) and len(term) == 2 and isinstance(term[1], Model)):
+                raise ContractError(f"terms are (weight, Model) pairs, got {term!r:.80}")
         inputs = await self._summands(node, terms)
         params = await node.compute(self.operations.combine(len(inputs) - 1), *inputs, size=self.size)
         return Model(params, self._mixed(node, round, terms))

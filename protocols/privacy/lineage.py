@@ -34,6 +34,7 @@ from protocols.privacy.entries import (
     TappedTerm,
     Term,
 )
+from simulator.errors import ContractError
 
 ORIGIN = 0
 PUBLIC, WIRE = -1, -2
@@ -148,6 +149,13 @@ class Opened:
     terms: tuple[tuple[float, int], ...]
 
 
+def is_tag(release: Any) -> bool:
+    """Return whether a release is a tag that the ledger knows, or a tuple of them."""
+    if isinstance(release, tuple):
+        return all(map(is_tag, release))
+    return isinstance(release, Visible | Share | Masked | Entrusted | Held | Revealed | Opened)
+
+
 @dataclass
 class _Session:
     """State of a sum that opens by threshold: what was delivered, or read off a link; ``early``: what came before
@@ -208,7 +216,13 @@ class Lineage:
         return state
 
     def begin(self, t_s: float, node: int, round: int) -> None:
-        """Note that a node starts its update of ``round``; a repetition, after a lost disk, has the same noise."""
+        """Note that a node starts its update of ``round``; a repetition, after a lost disk, has the same noise.
+
+        Raises:
+            ContractError: ``round`` is no whole number of at least 0, so that it would not name noise of its own.
+        """
+        if isinstance(round, bool) or not hasattr(round, "__index__") or round < 0:
+            raise ContractError(f"round of an update must be a whole number, at least 0, got {round!r}")
         if (node, round) in self._begun:
             self.entries.append(Repetition(t_s, node, round))
         self._begun.add((node, round))
@@ -254,6 +268,10 @@ class Lineage:
                 self.delivered(t_s, observer, round, Visible(tag.state))
         elif isinstance(tag, Masked | Held | Revealed):
             self._threshold(t_s, observer, round, tag)
+        else:
+            raise ContractError(
+                f"release of a message must be a tag of protocols.privacy.lineage or a tuple of tags, got {tag!r:.80}"
+            )
 
     def overheard(self, t_s: float, round: int, tag: Any) -> None:
         """Record that a message with ``tag`` passed a wiretap on a link in the clear.

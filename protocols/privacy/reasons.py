@@ -29,8 +29,9 @@ def why_infinite(record: Record, exposure: Exposure, victim: int, t_s: float, *,
         key = (victim, int(record.round[column]))
         if key in record.repeated:
             return (
-                f"node {victim} lost its disk and made round {key[1]} again at {record.repeated[key]:g} s with the "
-                "same noise: both updates together show their difference without any"
+                f"node {victim} made the update of round {key[1]} again at {record.repeated[key]:g} s with the same "
+                "noise (it lost its disk, or its program used the round twice): both updates together show their "
+                "difference without noise"
             )
     bare = columns[record.sigma[columns] == 0]
     bare = bare[~np.isin(bare, correlated_columns(record))]

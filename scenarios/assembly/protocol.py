@@ -13,6 +13,8 @@ from scenarios.assembly.adversary import Cast
 from scenarios.assembly.keys import build_keys, name_of
 from scenarios.assembly.learner import Learning
 from scenarios.assembly.secure import build_security
+from scenarios.declared import Declared
+from scenarios.format.kind import plugin_of
 from scenarios.kinds.privacy import NoiseContext
 from scenarios.kinds.protocols import ProtocolContext, SecureSums
 from scenarios.schema import Scenario
@@ -75,7 +77,14 @@ def build_program(
         late=cast.byzantine if rushing else frozenset(),
     )
     program = protocol.build(context)
+    if plugin_of(type(protocol)) is not None and protocol.exchange == "ldp":
+        program = _declaring(program)
     return Built(program) if security is None else Built(program, security.law, security.failure_probability)
+
+
+def _declaring(program: Program) -> Program:
+    """Wrap a program from outside: what its messages reveal must be declared, or its losses would be too small."""
+    return lambda node: program(Declared.node(node))
 
 
 def build_message_noise(

@@ -37,7 +37,10 @@ Jobs: TypeAlias = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Number of runs at a time; by default one per core.")
 ]
 Quiet: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Show no progress; print only the results.")
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Show no progress and no summary; print only the folder, or what was asked for."
+    ),
 ]
 Folders: TypeAlias = Annotated[
     list[Path], typer.Argument(metavar="RUN_OR_STUDY...", help="Run or study folders.")

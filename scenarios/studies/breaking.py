@@ -78,8 +78,8 @@ def breaking_point(
     table = loaded.scenario.adversary.byzantine
     if table is None or table.count is None or table.attack.part == "nothing":
         raise ConfigurationError(
-            f"{loaded.path} needs [adversary.byzantine] with count and attack to search for a breaking point; add "
-            "them",
+            f"{loaded.path} needs [adversary.byzantine] with count (in place of nodes) and an attack to search for a "
+            "breaking point; add them",
             "adversary.byzantine.count",
         )
     if most < 1:

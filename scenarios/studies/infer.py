@@ -140,9 +140,14 @@ def infer(
     chosen = sorted(set(curious if coalition is None else coalition))
     tapped = (run / "views" / "wiretap.parquet").exists()
     if not (chosen or tapped) or not set(chosen) <= set(curious):
-        said = ", ".join(map(str, curious)) or "nobody"
+        if not curious:
+            raise ConfigurationError(
+                f"{run}: no node was curious in this run, so no views were recorded; run it again with "
+                "[adversary.curious]"
+            )
         raise ConfigurationError(
-            f"{run}: coalition must be curious nodes of this run ({said}); views of others were not recorded"
+            f"{run}: coalition must be curious nodes of this run ({', '.join(map(str, curious))}), got "
+            f"{', '.join(map(str, chosen)) or 'none'}; views of other nodes were not recorded"
         )
     if not folder.finished:
         raise ConfigurationError(

@@ -163,6 +163,7 @@ class Participant(ABC):
 
     def send(self, to: int, message: Message) -> None:
         """Hand a message to the uplink."""
+        _check_size(message)
         near = self.links(message.round).to
         if to not in near:
             raise ContractError(f"node {self._id} has no link to node {to}; it has links to {near}")
@@ -170,6 +171,7 @@ class Participant(ABC):
 
     def multicast(self, peers: Sequence[int], message: Message) -> None:
         """Hand the same message to several neighbours."""
+        _check_size(message)
         near = self.links(message.round).to
         if peers is not near:
             peers = tuple(peers)
@@ -244,3 +246,10 @@ class Participant(ABC):
     def record(self, kind: str, **fields: Any) -> None:
         """Record a measurement."""
         self._world.record(self.now_s, self._id, kind, fields)
+
+
+def _check_size(message: Message) -> None:
+    if not hasattr(message.size_bytes, "__index__") or message.size_bytes < 0:
+        raise ContractError(
+            f"size_bytes of message {message.kind!r} must be a whole number, at least 0, got {message.size_bytes!r}"
+        )

@@ -185,7 +185,9 @@ def test_infinite_in_both_has_no_difference() -> None:
     ("baseline", "series"), [("nobody", '[{name="a"}, {name="b"}]'), ("a", '[{name="a"}]'), ("a", "[]")]
 )
 def test_a_baseline_is_one_of_several_series(baseline: str, series: str) -> None:
-    with pytest.raises(ScenarioErrors, match=f'sweep.baseline: "{baseline}" must be the name of one of two'):
+    with pytest.raises(
+        ScenarioErrors, match=f'sweep.baseline: must name one of two or more .* got "{baseline}"'
+    ):
         load(Path("quickstart"), [f'sweep={{baseline="{baseline}", series={series}}}'])
 
 

@@ -105,6 +105,7 @@ def test_what_has_no_breaking_point_is_refused(tmp_path: Path) -> None:
     assert isinstance(told.exception, ConfigurationError)
 
 
+@pytest.mark.slow
 def test_leaks_are_compared_where_there_are_any(tmp_path: Path) -> None:
     variants: Any = '[{name="sums", set={"protocol.exchange"="secure"}}]'
     loaded = load(

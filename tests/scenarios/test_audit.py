@@ -220,6 +220,7 @@ def test_a_planted_bug_is_caught_where_nodes_are_protected(monkeypatch: pytest.M
     assert play(unit="node", adjacency="zero-out")["verdict"] == "violated"
 
 
+@pytest.mark.slow
 def test_a_planted_bug_is_caught_under_poisson_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     a_tenth_after_round_0(monkeypatch)
     sampled = {"changes": steps(rate=0.5), "target_epsilon": None, "noise_multiplier": 0.8}

@@ -89,7 +89,7 @@ def test_the_live_command_writes_the_same_run_folder(tmp_path: Path) -> None:
 
 def test_a_live_run_refuses_ideal_sums(tmp_path: Path) -> None:
     scenario = load(Path("quickstart"), ["secure.crypto=ideal"]).scenario
-    with pytest.raises(ConfigurationError, match='needs crypto = "real"'):
+    with pytest.raises(ConfigurationError, match='crypto must be "real" in a live run'):
         run(scenario, tmp_path / "run", live=True)
     assert not (tmp_path / "run").exists()
 

@@ -62,7 +62,7 @@ class CentralisedProtocol(_Silent):
     """All data at one place."""
 
     kind: Literal["centralised"] = Field(
-        description="upper bound: one model is trained on the pooled data, each step on as many samples "
+        description="baseline: one model is trained on the pooled data, each step on as many samples "
         "as all nodes take together"
     )
     rounds: Rounds

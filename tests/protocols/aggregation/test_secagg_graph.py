@@ -59,7 +59,7 @@ def test_degrees_and_thresholds(
 
 
 def test_few_members_have_no_sparse_graph() -> None:
-    with pytest.raises(ConfigurationError, match="everybody"):
+    with pytest.raises(ConfigurationError, match="use a complete graph"):
         parameters(10, 0.45, 0.45)
     with pytest.raises(ConfigurationError, match="expected"):
         parameters(2, 0.1, 0.1)

@@ -49,7 +49,7 @@ def test_clipping_by_layers_is_clipping_sample_by_sample(task, rows, seed, clip)
         assert not got.any()
 
 
-@pytest.mark.parametrize("task", covering(TASKS, TASKS[:-1]), ids=lambda task: task.name)
+@pytest.mark.parametrize("task", covering(TASKS, TASKS[:-2]), ids=lambda task: task.name)
 def test_in_double_precision_they_agree_to_the_last_digits(task):
     params, x, y = batch(task, 9, 4)
     with jax.enable_x64(True):
@@ -85,7 +85,7 @@ def test_a_norm_is_never_too_small_where_positions_cancel():
     assert (np.asarray(square) >= exact * 0.99).all()
 
 
-@pytest.mark.parametrize("task", covering(TASKS, TASKS[:-1]), ids=lambda task: task.name)
+@pytest.mark.parametrize("task", covering(TASKS, TASKS[:-2]), ids=lambda task: task.name)
 def test_without_a_bound_the_clipped_sum_is_the_sum(task):
     params, x, y = batch(task, 7, 2)
     mask = np.arange(7) != 3
@@ -95,7 +95,7 @@ def test_without_a_bound_the_clipped_sum_is_the_sum(task):
         np.testing.assert_allclose(got, plain, rtol=1e-4, atol=1e-4 * np.abs(plain).max())
 
 
-@pytest.mark.parametrize("task", covering(TASKS, TASKS[:-1]), ids=lambda task: task.name)
+@pytest.mark.parametrize("task", covering(TASKS, TASKS[:-2]), ids=lambda task: task.name)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
 def test_a_sample_without_a_finite_gradient_contributes_nothing(task, bad):
     params, x, y = batch(task, 5, 3)

@@ -194,9 +194,8 @@ def test_users_are_never_split_and_evenly_dealt(users, nodes, seed):
     holders = [set(users[part]) for part in parts]
     assert sum(map(len, holders)) == len(set(users))
     assert_same(parts, partition.users(users, nodes, 1, np.random.default_rng(seed)))
-    # largest first onto the least loaded: at most 4/3 of the best there is (Graham 1969)
-    best = max(sizes.max(), len(users) / nodes)
-    assert max(map(len, parts)) <= 4 / 3 * best + sizes.max() * (len(sizes) > nodes) / 3 + 1e-9
+    # each onto the least loaded: at most the mean and (1 - 1/nodes) of the largest (Graham 1966, list scheduling)
+    assert max(map(len, parts)) <= len(users) / nodes + sizes.max() * (1 - 1 / nodes) + 1e-9
 
 
 def test_as_many_users_as_nodes_are_one_each():

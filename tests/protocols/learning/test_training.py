@@ -51,10 +51,13 @@ OPTIMISERS = {
 """Ours, and the same by optax's own names, with step size 0.3."""
 
 
+one_gradient = jax.jit(jax.grad(TASK.loss))
+
+
 def gradient(params, chosen):
     total = np.zeros(TASK.size)
     for i in chosen:
-        total += np.asarray(jax.grad(TASK.loss)(params, X[i], Y[i]), float)
+        total += np.asarray(one_gradient(params, X[i], Y[i]), float)
     return total
 
 
@@ -74,7 +77,7 @@ def submitted(
     return results[0]
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("name", covering(OPTIMISERS, {"sgd-decay", "nesterov-decay", "adam", "adamw"}))
 @pytest.mark.parametrize("steps", covering([1, 4], {4}))
 def test_local_steps_are_those_of_optax(name, steps):
     optimiser, transform = OPTIMISERS[name]
@@ -144,7 +147,7 @@ def test_every_step_has_noise_of_its_own():
     np.testing.assert_allclose(got, params, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize("name", covering(["sgd", "adam"], {"adam"}))
 def test_a_whole_update_is_clipped_and_noised_once(name):
     optimiser = OPTIMISERS[name][0]
     noise = np.random.default_rng(3).standard_normal(TASK.size).astype(np.float32)
@@ -168,7 +171,7 @@ def test_batches_are_the_samples_they_name():
     np.testing.assert_allclose(got, params, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["momentum", "adam"])
+@pytest.mark.parametrize("name", covering(["momentum", "adam"], {"momentum"}))
 def test_a_missing_batch_is_no_step(name):
     optimiser = OPTIMISERS[name][0]
     rows = np.array([[0, 1], [2, 3], [NOBODY, NOBODY]], np.int32)

@@ -94,7 +94,7 @@ def test_noise_for_a_target_counts_on_sampling(tmp_path: Path) -> None:
     [
         ({"noise_multiplier": 1.0, "when_spent": "run"}, "ldp", "no effect without budget"),
         ({"noise_multiplier": 1.0, "budget": 3.0}, "secure", "too little"),
-        ({"budget": 3.0}, "plain", "adds none"),
+        ({"budget": 3.0}, "plain", "adds no noise"),
     ],
 )
 def test_budgets_that_make_no_sense(privacy: dict[str, Any], exchange: str, said: str) -> None:

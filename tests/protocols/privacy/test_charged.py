@@ -351,7 +351,7 @@ def test_noise_that_is_used_twice_protects_nobody(keeps_disk: bool, tmp_path: Pa
         assert summary["epsilon_reason"] is None
     else:
         assert by_victim[1] == summary["epsilon_worst"] == float("inf")
-        assert "node 1 lost its disk and made round 0 again" in summary["epsilon_reason"]
+        assert "node 1 made the update of round 0 again" in summary["epsilon_reason"]
 
 
 def test_clients_learn_no_more_than_their_server_with_them(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_one_step_is_never_below_its_exact_loss(rate: float, z: float, delta: fl
             assert below > 0.9 * delta
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(powers(0.02, 20), st.integers(0, 5).map(lambda e: 10**e), powers(1e-10, 1e-2))
 def test_nearly_without_sampling_it_is_the_exact_gaussian_loss(z: float, steps: int, delta: float) -> None:

@@ -180,5 +180,5 @@ def test_a_session_announced_nowhere_is_refused(kind: str) -> None:
     for delivery in sessions(3, 2, True, states):
         lineage.delivered(1.0, delivery.receiver, 3, delivery.tag)
     entries = [entry for entry in lineage.record() if entry.kind != "session"]
-    with pytest.raises(ContractError, match="announced nowhere"):
+    with pytest.raises(ContractError, match="which no entry announces"):
         read_record([entry for entry in entries if entry.kind in ("contribute", kind)])
