@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/.installed
 PACKAGES := simulator protocols analysis scenarios sottovoce
 
-.PHONY: demo test test-all plugin lint clean
+.PHONY: demo test test-all formats plugin lint clean
 
 # No pipe around the run: it would hide that a run failed, and a terminal from the progress bar.
 demo: $(STAMP)
@@ -35,6 +35,10 @@ plugin: $(STAMP)
 		cd "$$folder" && "$$python" -m pytest -q -p no:cacheprovider plugin/tests && \
 		venv/bin/sottovoce run plugin/scenario.toml --set protocol.rounds=5 --out "$$folder/run" && \
 		venv/bin/sottovoce list | grep sottovoce-example
+
+# What is made of the classes of kinds: docs/formats.md and the JSON Schema of scenario files.
+formats: $(STAMP)
+	$(BIN)/python -m tests.support.formats
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

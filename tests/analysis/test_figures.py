@@ -50,7 +50,7 @@ def is_png(path: Path) -> bool:
 
 def test_every_picture_of_a_run(tmp_path: Path) -> None:
     made = plot(make_run(tmp_path / "run"))
-    assert [path.name for path in made] == ["accuracy.png", "epsilon.png", "victims.png", "network.png"]
+    assert {path.name for path in made} >= {"accuracy.png", "epsilon.png", "victims.png", "network.png"}
     assert all(is_png(path) for path in made)
 
 
@@ -331,10 +331,11 @@ def balanced(html: str) -> list[str]:
 
 
 def test_a_report_is_whole_and_escaped(tmp_path: Path) -> None:
-    html = report(make_run(tmp_path / "run")).read_text(encoding="utf-8")
+    run = make_run(tmp_path / "run")
+    html, pictures = report(run).read_text(encoding="utf-8"), len(plot(run))
     assert html.startswith("<!DOCTYPE html>")
-    assert balanced(html).count("img") == 4
-    assert html.count("data:image/png;base64,") == 4
+    assert balanced(html).count("img") == pictures >= 4
+    assert html.count("data:image/png;base64,") == pictures
     assert "a &lt;made-up&gt; run &amp; nothing more" in html
     assert "http" not in html
     expected = "ε ≤ 4.38 (certified)|one training record|add-remove|No single node|spectral gap|sottovoce"

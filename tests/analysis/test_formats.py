@@ -13,6 +13,7 @@ from analysis.formats.columns import Column, TableFormat
 from analysis.formats.keys import MANIFEST, SUMMARY
 from analysis.formats.markdown import markdown
 from analysis.formats.tables import TABLES
+from analysis.metrics.catalogue import metrics
 from protocols.privacy.entries import KINDS, Row
 from scenarios.load import resolve
 from scenarios.run import run
@@ -63,7 +64,8 @@ def test_a_run_folder_holds_what_is_declared(tmp_path: Path) -> None:
         nulls = {column.name for column in table.columns if column.null}
         assert {name for name in frame.columns if frame[name].null_count()} <= nulls, file
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert list(summary) == [key.name for key in SUMMARY]
+    assert list(summary)[: len(SUMMARY)] == [key.name for key in SUMMARY]
+    assert set(list(summary)[len(SUMMARY) :]) <= {name for name, metric in metrics().items() if metric.at_end}
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert set(manifest) == {key.name for key in MANIFEST}
     nulls = {key.name for key in SUMMARY + MANIFEST if key.null}
