@@ -47,8 +47,8 @@ def _scenario(table: Protocol) -> Any:
         stand_in |= {"kind": "fedavg"}
     if table.exchange != "plain":
         tables |= {"privacy": worlds.PRIVACY}
-    if table.exchange == "secure":
-        tables |= {"secure": {"crypto": "ideal"}}
+    if table.exchange == "secure":  # integer noise is for equal weights only, and a table may have others
+        tables |= {"secure": {"crypto": "ideal"}, "privacy": worlds.PRIVACY | {"law": "gaussian"}}
         stand_in |= {"inner_train": False} if table.links.tree_levels else {}
     return worlds.scenario_of(protocol=stand_in, **tables).model_copy(update={"protocol": table})
 

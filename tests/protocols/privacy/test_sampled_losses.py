@@ -88,7 +88,7 @@ def test_nearly_without_sampling_it_is_the_exact_gaussian_loss(z: float, steps: 
 def test_a_narrower_grid_hardly_charges_less(
     rate: float, z: float, steps: int, delta: float, adjacency: str
 ) -> None:
-    """Were the bound below the truth on some grid, a narrower one would charge more."""
+    """Were the bound below the truth on some grid, a narrower one would charge more, beyond what truncation adds."""
     usual = epsilon(rate, z, steps, adjacency, delta)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("STEP_POINTS", "SUM_POINTS"):
@@ -98,7 +98,7 @@ def test_a_narrower_grid_hardly_charges_less(
         narrow = epsilon(rate, z, steps, adjacency, delta)
     sampling._accountant.cache_clear()
     sampling._composed.cache_clear()
-    assert narrow * (1 - 1e-5) <= usual <= narrow * 1.05 + 1e-4
+    assert narrow * (1 - 1e-4) <= usual <= narrow * 1.05 + 1e-4
 
 
 @pytest.mark.parametrize(("rate", "z", "steps"), [(0.01, 1.1, 300), (0.1, 2.0, 50), (0.02, 0.8, 10)])
