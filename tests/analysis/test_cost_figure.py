@@ -42,6 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return read_study(out)
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_runs(made: Study) -> None:
     found = costs(made)
     assert len(found) == 8

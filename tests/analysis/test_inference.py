@@ -26,6 +26,7 @@ def layer(task, gradient):  # type: ignore[no-untyped-def]
     return gradient[: 64 * 10].reshape(64, 10), gradient[64 * 10 :]
 
 
+@pytest.mark.slow
 def test_one_sample_is_found_exactly() -> None:
     task = models.softmax(64, 10)
     params = np.random.default_rng(1).standard_normal(task.size).astype(np.float32) * 0.1
@@ -85,6 +86,7 @@ def test_matching_gradients_finds_a_sample_and_its_label() -> None:
     assert inversion.psnr(searched.x[0], X[0], 1.0) > 20
 
 
+@pytest.mark.slow
 def test_matching_directions_needs_no_length() -> None:
     task, drawn = models.mlp(64, 32, 10), np.random.default_rng(4)
     params = task.init(drawn)

@@ -115,6 +115,7 @@ def test_paired_differences(pairs: list[tuple[float | None, float | None]]) -> N
         assert in_words(one) == "–" or "no value" in in_words(one) or "∞" in in_words(one)
 
 
+@pytest.mark.slow
 @FOLDERS
 @given(data=st.data(), seeds=st.integers(1, 3))
 def test_whatifs(data: st.DataObject, seeds: int) -> None:
@@ -149,6 +150,7 @@ def test_whatifs(data: st.DataObject, seeds: int) -> None:
                 assert any("∞" in text and text.startswith(("+", "−")) for text in told)
 
 
+@pytest.mark.slow
 @FOLDERS
 @given(data=st.data())
 def test_sweeps(data: st.DataObject) -> None:

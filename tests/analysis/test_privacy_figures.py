@@ -53,6 +53,7 @@ def test_coalitions_of_a_sweep(tmp_path: Path) -> None:
         assert signs["∞"] == 4, "what four nodes learn is infinite, and is said where it would be drawn"
 
 
+@pytest.mark.slow
 def test_victims_of_a_run(tmp_path: Path) -> None:
     changes = ["protocol.rounds=3", "evaluation.every='1 s'"]
     run(load(Path("quickstart"), changes).scenario, tmp_path / "run")

@@ -71,6 +71,7 @@ def test_names_of_attacks() -> None:
     assert name_of('{"kind": "ipm", "factor": "search"}') == "ipm (searched)"
 
 
+@pytest.mark.slow
 def test_the_breaking_point_is_where_the_cost_passes_the_mark(tmp_path: Path) -> None:
     changes = [
         *TINY,

@@ -54,6 +54,7 @@ def test_the_tradeoff_sweep_runs_resumes_and_pairs_its_seeds(tmp_path: Path) -> 
     assert len(read_study(out).summaries) == len(table)
 
 
+@pytest.mark.slow
 def test_the_whatif_is_paired(tmp_path: Path) -> None:
     loaded = load(Path("whatif_byzantine"), [*TINY, "study.seeds=2"])
     out = study.whatif(loaded, tmp_path / "study", jobs=2, on_progress=quiet)

@@ -68,6 +68,7 @@ def test_eight_real_endpoints_open_the_same_sums_as_virtual_time() -> None:
         assert np.abs(models[node] - model).max() <= quantum * ROUNDS + 1e-6 * np.abs(model).max()
 
 
+@pytest.mark.slow
 def test_the_live_command_writes_the_same_run_folder(tmp_path: Path) -> None:
     sets = [
         'topology={kind="regular", nodes=8, degree=4}', "protocol.rounds=4", "fault=[]", "evaluation.every='100 ms'",

@@ -54,6 +54,7 @@ def test_a_neighbourhood_is_split_anew_every_round() -> None:
     assert rules.bucketed(0, 5, members) == rules.bucketed(0, 5, members) != rules.bucketed(1, 5, members)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crypto", covering(["real", "ideal"], {"ideal"}))
 def test_a_rule_over_buckets_withstands_what_ruins_a_sum(crypto: str, tmp_path: Path) -> None:
     ruined = run(gossip({"crypto": crypto}, None, BYZANTINE), tmp_path / "sum")

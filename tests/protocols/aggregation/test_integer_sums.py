@@ -144,6 +144,7 @@ def star(**privacy: Any) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_accounted_by_the_law_of_its_noise(tmp_path: Path) -> None:
     """Server and clients see the same sums; more of them know more of the noise. Accounting again says the same."""
     scenario = star()

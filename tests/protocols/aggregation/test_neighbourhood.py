@@ -52,6 +52,7 @@ def test_the_opened_sum_is_the_weighted_sum_of_the_members() -> None:
         np.testing.assert_allclose(model, direct.final_models()[node], atol=2e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     loss=st.sampled_from([0.0, 0.02, 0.1]),

@@ -102,6 +102,7 @@ def test_a_search_does_at_least_as_much_harm(name: str, say: Callable[..., Any],
     assert sum(found) > sum(published)
 
 
+@pytest.mark.slow
 def test_dissensus() -> None:
     checked = 0
     for case in GOSSIP:
@@ -237,6 +238,7 @@ def test_one_vector_has_no_spread() -> None:
     np.testing.assert_array_equal(np.asarray(directions.little(x, 3.0)), [1.0, 2.0])
 
 
+@pytest.mark.slow
 def test_a_dead_model_has_no_gradient_before_its_output_layer() -> None:
     """Of honest data: zero for all but the output layer's biases, which see the labels."""
     task, drawn = models.mlp(12, 8, 3), np.random.Generator(np.random.PCG64(1))

@@ -345,6 +345,7 @@ def test_the_eager_executor_can_refuse_what_is_not_finite():
         EagerExecutor(finite=True).submit(blow_up, [np.ones(D)], node=5, size=D)
 
 
+@pytest.mark.slow
 def test_several_devices_compute_what_one_computes():
     code = """
 import jax, numpy as np

@@ -109,6 +109,7 @@ def test_pooling_drops_what_fills_no_square(by):
     np.testing.assert_array_equal(net(jnp.zeros(0), x), np.reshape(expected, (1, -1)))
 
 
+@pytest.mark.slow
 def test_a_small_lenet_has_the_parameters_of_its_layers():
     task = models.cnn((28, 28), 10, channels=(6, 16), kernel=5, hidden=(120, 84))
     sizes = [25 * 6 + 6, 25 * 6 * 16 + 16, 4 * 4 * 16 * 120 + 120, 120 * 84 + 84, 84 * 10 + 10]

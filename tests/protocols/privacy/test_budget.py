@@ -76,6 +76,7 @@ def test_a_returning_node_does_not_start_its_budget_again(tmp_path: Path) -> Non
     assert summary["epsilon_worst"] <= budget
 
 
+@pytest.mark.slow
 def test_noise_for_a_target_counts_on_sampling(tmp_path: Path) -> None:
     """Poisson batches need less noise than full ones for the same target, and the ledger agrees with it."""
     privacy = {"unit": "record", "adjacency": "add-remove", "clip": 1.0, "target_epsilon": 2.0}

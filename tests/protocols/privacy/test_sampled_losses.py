@@ -51,6 +51,7 @@ def epsilon(rate: float, z: float, steps: int, adjacency: str, delta: float) -> 
     return sampled_epsilon(rate, {(factor, z * z): steps}, factor, adjacency, delta)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(powers(1e-4, 1), powers(0.03, 20), powers(1e-12, 0.1), st.sampled_from(sorted(PAIRS)))
 def test_one_step_is_never_below_its_exact_loss(rate: float, z: float, delta: float, adjacency: str) -> None:
