@@ -268,7 +268,7 @@ class Lineage:
                 self.delivered(t_s, observer, round, Visible(tag.state))
         elif isinstance(tag, Masked | Held | Revealed):
             self._threshold(t_s, observer, round, tag)
-        else:
+        elif tag is not None:
             raise ContractError(
                 f"release of a message must be a tag of protocols.privacy.lineage or a tuple of tags, got {tag!r:.80}"
             )

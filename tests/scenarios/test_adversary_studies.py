@@ -100,7 +100,7 @@ def test_the_breaking_point_is_where_the_cost_passes_the_mark(tmp_path: Path) ->
 
 def test_what_has_no_breaking_point_is_refused(tmp_path: Path) -> None:
     loaded = load(Path("heatmap"), TINY)
-    with pytest.raises(ConfigurationError, match="count and attack"):
+    with pytest.raises(ConfigurationError, match=r"count \(in place of nodes\) and an attack"):
         breaking_point(loaded, tmp_path / "study", drop=0.1, most=2, jobs=1, on_progress=quiet)
     told = CliRunner().invoke(app, ["breaking", "quickstart", "--out", str(tmp_path / "x"), "--quiet"])
     assert isinstance(told.exception, ConfigurationError)
