@@ -89,7 +89,7 @@ def test_nearly_without_sampling_it_is_the_exact_gaussian_loss(z: float, steps: 
 def test_a_narrower_grid_hardly_charges_less(
     rate: float, z: float, steps: int, delta: float, adjacency: str
 ) -> None:
-    """Were the bound below the truth on some grid, a narrower one would charge more, beyond what truncation adds."""
+    """Were the bound below the truth on some grid, a narrower one would charge more; 2e-5 more has been seen."""
     usual = epsilon(rate, z, steps, adjacency, delta)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("STEP_POINTS", "SUM_POINTS"):
