@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from protocols.learning.data_files import Choices, Raw, assemble
 from protocols.learning.dataset import Dataset
 from protocols.learning.task import Task
-from scenarios.declared import Declared
+from scenarios.declared import form_of, guard_for
 from simulator import streams
 from simulator.contract.node import Node, Program
 from simulator.errors import ConfigurationError
@@ -53,7 +53,8 @@ class Objects:
             floating-point numbers are regression targets.
         task: in place of [model].
         program: in place of the gossip protocol: ``async def program(node, learner, rounds)``. Of [protocol] only
-            ``rounds`` and ``exchange`` are used.
+            ``rounds`` and ``exchange`` are used. With [privacy], its messages are of the kinds in its attribute
+            ``messages`` (``("model",)`` by default), with at most ``public_numbers`` (0) numbers beside their models.
         latency: in place of network.latency: a quantile function, drawn for every message. It maps an array of
             uniform numbers in (0, 1) to an array of as many seconds, at least 0 and non-decreasing, as the functions
             of :mod:`simulator.network.latency` do.
@@ -129,14 +130,17 @@ class Objects:
     def program_for(self, learner: Learner, scenario: Scenario) -> Program | None:
         """Return the program that every node runs; None if none is given.
 
-        With a [privacy] table, messages must declare what they reveal (:class:`~scenarios.declared.Declared`).
+        With a [privacy] table, messages must declare what they reveal, and the learner is that of the scenario
+        (:class:`~scenarios.declared.Guard`).
         """
         program, rounds = self.program, scenario.protocol.rounds
         if program is None:
             return None
         if scenario.privacy is None:
             return lambda node: program(node, learner, rounds)
-        return lambda node: program(Declared.node(node), learner, rounds)
+        guard = guard_for(scenario, learner, program)
+        guarded, node_of = guard.learner, guard.node
+        return lambda node: program(node_of(node), guarded, rounds)
 
     def facts(self) -> dict[str, Any] | None:
         """Return the manifest's description of the objects, JSON-ready; None without objects.
@@ -295,6 +299,10 @@ def _program_problems(program: Any, scenario: Scenario) -> Iterator[str]:
         inspect.signature(program).bind(None, None, 1)
     except TypeError as error:
         yield f"program: expected {form}; calling {program.__qualname__} with these arguments fails: {error}"
+    try:
+        form_of(scenario, program)
+    except ConfigurationError as error:
+        yield str(error)
     protocol, privacy = scenario.protocol, scenario.privacy
     if protocol.exchange == "secure":
         yield (

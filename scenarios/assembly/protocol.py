@@ -13,7 +13,7 @@ from scenarios.assembly.adversary import Cast
 from scenarios.assembly.keys import build_keys, name_of
 from scenarios.assembly.learner import Learning
 from scenarios.assembly.secure import build_security
-from scenarios.declared import Declared
+from scenarios.declared import guard_for
 from scenarios.format.kind import plugin_of
 from scenarios.kinds.privacy import NoiseContext
 from scenarios.kinds.protocols import ProtocolContext, SecureSums
@@ -67,8 +67,11 @@ def build_program(
     if rule is not None:
         robust = RobustMix(learner, rule.build(), rule.least, cast.corrupt)
     rushing = scenario.adversary.knowledge not in ("own", "received")
+    guard = None
+    if plugin_of(type(protocol)) is not None and scenario.privacy is not None:
+        guard = guard_for(scenario, learner, protocol)
     context = ProtocolContext(
-        learner=learner,
+        learner=learner if guard is None else guard.learner,
         overlay=overlay,
         samples=samples,
         robust=robust,
@@ -77,14 +80,9 @@ def build_program(
         late=cast.byzantine if rushing else frozenset(),
     )
     program = protocol.build(context)
-    if plugin_of(type(protocol)) is not None and protocol.exchange == "ldp":
-        program = _declaring(program)
+    if guard is not None:
+        program = guard.around(program)
     return Built(program) if security is None else Built(program, security.law, security.failure_probability)
-
-
-def _declaring(program: Program) -> Program:
-    """Wrap a program from outside: what its messages reveal must be declared, or its losses would be too small."""
-    return lambda node: program(Declared.node(node))
 
 
 def build_message_noise(
