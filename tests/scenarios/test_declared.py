@@ -326,3 +326,21 @@ def test_a_declaration_that_is_none_is_refused_before_the_run(name: str, value: 
     setattr(program, name, value)
     with pytest.raises(ConfigurationError, match=f"program: its attribute {name} must be"):
         sv.run("quickstart", changes=FEW, program=program)
+
+
+# ---------------------------------------------------------------- tasks
+
+
+def test_a_task_that_mixes_samples_is_refused_where_records_are_protected() -> None:
+    from protocols.learning import models
+
+    def centred(outputs: Any, y: Any) -> Any:
+        return models.cross_entropy(outputs - outputs.mean(0), y)
+
+    x = np.random.default_rng(0).normal(size=(200, 5))
+    task = dataclasses.replace(models.softmax(5, 2), head=centred)
+    own = FEW | {"model": {"kind": "softmax"}}
+    with pytest.raises(ConfigurationError, match="losses of the head of a sample depend on other samples"):
+        sv.run("quickstart", changes=own, data=(x, x[:, 0] > 0), task=task)
+    nodes = own | {"privacy.unit": "node"}
+    assert sv.run("quickstart", changes=nodes, data=(x, x[:, 0] > 0), task=task).status == "finished"
