@@ -20,6 +20,7 @@ from protocols.learning.data_files import Choices, Raw, assemble
 from protocols.learning.dataset import Dataset
 from protocols.learning.task import Task
 from scenarios.declared import form_of, guard_for
+from scenarios.kinds.latencies import PROBED, problem_of_law
 from simulator import streams
 from simulator.contract.node import Node, Program
 from simulator.errors import ConfigurationError
@@ -36,9 +37,6 @@ ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 GossipProgram: TypeAlias = "Callable[[Node, Learner, int], Coroutine[Any, Any, None]]"
 """``program(node, learner, rounds)``."""
 Arrays: TypeAlias = "Mapping[str, Any] | tuple[Any, Any] | tuple[Any, Any, Any, Any] | Dataset"
-
-_PROBED = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
-"""Probabilities at which a latency law is checked; the manifest holds its quantiles there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +164,7 @@ class Objects:
         if self.program is not None:
             found["program"] = {"replaces": "protocol.kind", **describe(self.program)}
         if self.latency is not None:
-            quantiles = dict(zip(map(str, _PROBED.tolist()), self.latency(_PROBED).tolist(), strict=True))
+            quantiles = dict(zip(map(str, PROBED), self.latency(np.array(PROBED)).tolist(), strict=True))
             found["latency"] = {
                 "replaces": "network.latency",
                 **describe(self.latency),
@@ -323,18 +321,9 @@ def _latency_problems(law: Any, scenario: Scenario, live: bool) -> Iterator[str]
     if not callable(law):
         yield f"{form}, got {_kind(law)}"
         return
-    try:
-        found = np.asarray(law(_PROBED.copy()))
-    except Exception as error:  # whatever a function of others raises
-        yield f"{form}; of {_PROBED.tolist()} it raised {type(error).__name__}: {error}"
-        return
-    if found.shape != _PROBED.shape or found.dtype.kind not in "fiu":
-        yield f"{form}; of {len(_PROBED)} numbers it made {found.dtype} of shape {found.shape}"
-    elif not (np.isfinite(found).all() and (found >= 0).all() and (np.diff(found) >= 0).all()):
-        yield (
-            f"latency: quantiles must be finite, at least 0 and non-decreasing; at {_PROBED.tolist()} they are "
-            f"{found.tolist()} s"
-        )
+    problem = problem_of_law(law)
+    if problem is not None:
+        yield f"{form}; {problem}"
     network = scenario.network
     if network.jitter is not None:
         yield "network.jitter: has no effect with latency, which is drawn for every message; remove jitter"
