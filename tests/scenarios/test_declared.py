@@ -6,10 +6,11 @@ import copy
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+from pydantic import Field
 
 import sottovoce as sv
 from protocols.gossip.learner import Learner
@@ -24,6 +25,7 @@ from scenarios.conformance.protocols import _scenario
 from scenarios.declared import Form, Guard
 from scenarios.format.tables import keys_of
 from scenarios.kinds.protocols import Protocol
+from scenarios.kinds.robust_rules import UncentredRule
 from scenarios.reading.choices import choices_of
 from simulator.contract.node import Message, Node
 from simulator.errors import ConfigurationError, ContractError
@@ -344,3 +346,26 @@ def test_a_task_that_mixes_samples_is_refused_where_records_are_protected() -> N
         sv.run("quickstart", changes=own, data=(x, x[:, 0] > 0), task=task)
     nodes = own | {"privacy.unit": "node"}
     assert sv.run("quickstart", changes=nodes, data=(x, x[:, 0] > 0), task=task).status == "finished"
+
+
+# ---------------------------------------------------------------- robust rules
+
+
+class PeekingRule(UncentredRule):
+    """The model that fits the own samples best, which it does not say."""
+
+    kind: Literal["peeking"] = Field(description="looks at the own samples")
+
+    def mix(self, heard: Any) -> Any:
+        return heard.models[heard.losses().argmin()]
+
+    def aggregate(self, x: Any) -> Any:
+        return x[0]
+
+
+def test_a_robust_rule_sees_the_own_samples_only_if_it_says_so() -> None:
+    plain = {"kind": "dsgd", "rounds": 2, "exchange": "ldp", "robust": {"kind": "median"}}
+    scenario = worlds.scenario_of(protocol=plain, privacy=worlds.PRIVACY)
+    protocol = scenario.protocol.model_copy(update={"robust": PeekingRule(kind="peeking")})
+    with pytest.raises(ContractError, match="looks at the own samples; say so"):
+        worlds.run(scenario.model_copy(update={"protocol": protocol}), Path())
