@@ -118,7 +118,12 @@ def build(
         check_links(network.neighbors, scenario)
     check_degrees([len(around) for around in network.neighbors], scenario)
     if objects.latency is not None:
-        link = replace(network.link, latency=objects.latency, base_s=None)
+        link = replace(
+            network.link,
+            latency=objects.latency,
+            base_s=None,
+            latency_of="the function latency, given from Python,",
+        )
         labels = {
             name: fact for name, fact in network.found.items() if name == "labels"
         }  # the places belonged to the latency law that is replaced

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from protocols.learning.data_files import Choices, Raw, assemble
 from protocols.learning.dataset import Dataset
 from protocols.learning.task import Task
-from scenarios.declared import Declared
+from scenarios.declared import form_of, guard_for
+from scenarios.kinds.latencies import PROBED, problem_of_law
 from simulator import streams
 from simulator.contract.node import Node, Program
 from simulator.errors import ConfigurationError
@@ -37,9 +38,6 @@ GossipProgram: TypeAlias = "Callable[[Node, Learner, int], Coroutine[Any, Any, N
 """``program(node, learner, rounds)``."""
 Arrays: TypeAlias = "Mapping[str, Any] | tuple[Any, Any] | tuple[Any, Any, Any, Any] | Dataset"
 
-_PROBED = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
-"""Probabilities at which a latency law is checked; the manifest holds its quantiles there."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:
@@ -53,7 +51,8 @@ class Objects:
             floating-point numbers are regression targets.
         task: in place of [model].
         program: in place of the gossip protocol: ``async def program(node, learner, rounds)``. Of [protocol] only
-            ``rounds`` and ``exchange`` are used.
+            ``rounds`` and ``exchange`` are used. With [privacy], its messages are of the kinds in its attribute
+            ``messages`` (``("model",)`` by default), with at most ``public_numbers`` (0) numbers beside their models.
         latency: in place of network.latency: a quantile function, drawn for every message. It maps an array of
             uniform numbers in (0, 1) to an array of as many seconds, at least 0 and non-decreasing, as the functions
             of :mod:`simulator.network.latency` do.
@@ -129,14 +128,17 @@ class Objects:
     def program_for(self, learner: Learner, scenario: Scenario) -> Program | None:
         """Return the program that every node runs; None if none is given.
 
-        With a [privacy] table, messages must declare what they reveal (:class:`~scenarios.declared.Declared`).
+        With a [privacy] table, messages must declare what they reveal, and the learner is that of the scenario
+        (:class:`~scenarios.declared.Guard`).
         """
         program, rounds = self.program, scenario.protocol.rounds
         if program is None:
             return None
         if scenario.privacy is None:
             return lambda node: program(node, learner, rounds)
-        return lambda node: program(Declared.node(node), learner, rounds)
+        guard = guard_for(scenario, learner, program)
+        guarded, node_of = guard.learner, guard.node
+        return lambda node: program(node_of(node), guarded, rounds)
 
     def facts(self) -> dict[str, Any] | None:
         """Return the manifest's description of the objects, JSON-ready; None without objects.
@@ -162,7 +164,7 @@ class Objects:
         if self.program is not None:
             found["program"] = {"replaces": "protocol.kind", **describe(self.program)}
         if self.latency is not None:
-            quantiles = dict(zip(map(str, _PROBED.tolist()), self.latency(_PROBED).tolist(), strict=True))
+            quantiles = dict(zip(map(str, PROBED), self.latency(np.array(PROBED)).tolist(), strict=True))
             found["latency"] = {
                 "replaces": "network.latency",
                 **describe(self.latency),
@@ -295,6 +297,10 @@ def _program_problems(program: Any, scenario: Scenario) -> Iterator[str]:
         inspect.signature(program).bind(None, None, 1)
     except TypeError as error:
         yield f"program: expected {form}; calling {program.__qualname__} with these arguments fails: {error}"
+    try:
+        form_of(scenario, program)
+    except ConfigurationError as error:
+        yield str(error)
     protocol, privacy = scenario.protocol, scenario.privacy
     if protocol.exchange == "secure":
         yield (
@@ -315,18 +321,9 @@ def _latency_problems(law: Any, scenario: Scenario, live: bool) -> Iterator[str]
     if not callable(law):
         yield f"{form}, got {_kind(law)}"
         return
-    try:
-        found = np.asarray(law(_PROBED.copy()))
-    except Exception as error:  # whatever a function of others raises
-        yield f"{form}; of {_PROBED.tolist()} it raised {type(error).__name__}: {error}"
-        return
-    if found.shape != _PROBED.shape or found.dtype.kind not in "fiu":
-        yield f"{form}; of {len(_PROBED)} numbers it made {found.dtype} of shape {found.shape}"
-    elif not (np.isfinite(found).all() and (found >= 0).all() and (np.diff(found) >= 0).all()):
-        yield (
-            f"latency: quantiles must be finite, at least 0 and non-decreasing; at {_PROBED.tolist()} they are "
-            f"{found.tolist()} s"
-        )
+    problem = problem_of_law(law)
+    if problem is not None:
+        yield f"{form}; {problem}"
     network = scenario.network
     if network.jitter is not None:
         yield "network.jitter: has no effect with latency, which is drawn for every message; remove jitter"

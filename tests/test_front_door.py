@@ -301,8 +301,11 @@ def test_sizes_that_are_none_are_refused(size: float) -> None:
     async def program(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
         node.multicast(node.neighbors, sv.Message("hello", 0, None, size))  # type: ignore[arg-type]
 
+    without = {
+        name: table for name, table in sv.load("quickstart").raw.items() if name not in ("privacy", "secure")
+    }
     with pytest.raises(sv.ProgramError, match="size_bytes of message 'hello' must be a whole number"):
-        sv.run("quickstart", changes=EIGHT | NOISED, program=program)
+        sv.run(without, changes=EIGHT | PLAIN, program=program)
 
 
 @pytest.mark.parametrize(
@@ -330,6 +333,24 @@ def test_a_latency_law_takes_the_place_of_the_table() -> None:
     assert told["uses"]["sigma"] == 0.4
     assert told["quantiles_s"]["0.5"] == pytest.approx(0.05)
     assert sv.run("quickstart", changes=lossless, latency=lambda u: 1.0 + u).simulated_s > given.simulated_s
+
+
+def test_a_latency_law_may_work_in_place_and_may_not_give_what_is_no_delay() -> None:
+    def halved(u: Any) -> Any:
+        u *= 0.5
+        return u
+
+    lossless = EIGHT | PLAIN | {"network.loss": 0.0}
+    runs = [sv.run("quickstart", changes=lossless, latency=law) for law in (halved, lambda u: 0.5 * u)]
+    assert runs[0].trace_hash == runs[1].trace_hash
+    quantiles = [run.manifest["objects"]["latency"]["quantiles_s"] for run in runs]
+    assert (
+        quantiles[0]
+        == quantiles[1]
+        == {"0.05": 0.025, "0.25": 0.125, "0.5": 0.25, "0.75": 0.375, "0.95": 0.475}
+    )
+    with pytest.raises(sv.ProgramError, match="given from Python, gave a delay of nan s for the uniform"):
+        sv.run("quickstart", changes=lossless, latency=lambda u: np.where(u < 0.04, np.nan, u))
 
 
 @pytest.mark.parametrize(

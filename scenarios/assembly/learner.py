@@ -16,6 +16,7 @@ from protocols.learning.dataset import Dataset
 from protocols.learning.evaluate import Evaluator
 from protocols.learning.local_test import LocalEvaluator
 from protocols.learning.operations import Operations
+from protocols.learning.separate import check_separate
 from protocols.learning.task import Task
 from protocols.privacy.accounting import shift_factor
 from protocols.privacy.adaptive_clip import AdaptiveClip
@@ -26,6 +27,7 @@ from scenarios.assembly.data import Shares, build_data, build_shares
 from scenarios.assembly.training import build_divisor, build_operations, build_schedule
 from scenarios.facts.budget import allowances, local_multiplier, mechanism_of
 from scenarios.facts.training import has_integer_noise, protection_of
+from scenarios.format.kind import plugin_of
 from scenarios.kinds import tasks
 from scenarios.kinds.privacy import Privacy
 from scenarios.kinds.training import Training
@@ -96,6 +98,9 @@ def build_learning(
         training, divisor = pooled(training, parts[:nodes], divisor)
         parts = [np.sort(np.concatenate(parts))]
     task = objects.task_for(dataset) or build_task(scenario.model, dataset)
+    foreign = objects.task is not None or plugin_of(type(scenario.model)) is not None
+    if foreign and scenario.privacy is not None and scenario.privacy.unit == "record":
+        check_separate(task, dataset.train_x, dataset.train_y)
     bank = Bank.of(dataset.train_x, dataset.train_y, parts)
     operations = build_operations(training, protection_of(scenario), task, bank, divisor)
     initial = task.init(streams.generator(scenario.seed, "initial model"))

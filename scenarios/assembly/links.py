@@ -12,6 +12,7 @@ import networkx as nx
 
 from scenarios.checks.network import strangers
 from scenarios.format.locate import dotted
+from scenarios.kinds.latencies import named
 from scenarios.kinds.links import Network
 from simulator.contract.node import Link
 from simulator.errors import ConfigurationError
@@ -83,6 +84,7 @@ def build_links(
         transport=network.transport.build(),
         duplication=network.duplication,
         reordering=None if network.reordering is None else network.reordering.build(),
+        latency_of=" with ".join(named(law) for law in (network.latency, network.jitter) if law is not None),
     )
     return BuiltLinks(link, notes)
 
@@ -100,7 +102,7 @@ def _latency(
             'message; use per = "link" or a constant latency, and jitter for variation',
             "network.latency",
         )
-    jitter = latency.constant(0.0) if network.jitter is None else network.jitter.build()
+    jitter = latency.constant(0.0) if network.jitter is None else network.jitter.probed()
     return jitter, latency.given(own_s, delays.base_s) if own_s else delays.base_s, delays.notes
 
 

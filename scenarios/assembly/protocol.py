@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple, NoReturn
 
 from protocols.gossip.learner import Learner
 from protocols.gossip.message_noise import MessageNoise
-from protocols.gossip.robust_mix import RobustMix
+from protocols.gossip.robust_mix import RobustMix, Rule
 from protocols.privacy.sum_law import SumLaw
 from scenarios.assembly.adversary import Cast
 from scenarios.assembly.keys import build_keys, name_of
 from scenarios.assembly.learner import Learning
 from scenarios.assembly.secure import build_security
-from scenarios.declared import Declared
+from scenarios.declared import guard_for
 from scenarios.format.kind import plugin_of
 from scenarios.kinds.privacy import NoiseContext
 from scenarios.kinds.protocols import ProtocolContext, SecureSums
 from scenarios.schema import Scenario
 from simulator.contract.node import Node, Program
+from simulator.errors import ContractError
 from simulator.topology.overlays import Overlay
 
 
@@ -65,10 +68,14 @@ def build_program(
     rule = protocol.rule
     robust = None
     if rule is not None:
-        robust = RobustMix(learner, rule.build(), rule.least, cast.corrupt)
+        mix = rule.build() if "own samples" in rule.needs else unseeing(rule.build())
+        robust = RobustMix(learner, mix, rule.least, cast.corrupt)
     rushing = scenario.adversary.knowledge not in ("own", "received")
+    guard = None
+    if plugin_of(type(protocol)) is not None and scenario.privacy is not None:
+        guard = guard_for(scenario, learner, protocol)
     context = ProtocolContext(
-        learner=learner,
+        learner=learner if guard is None else guard.learner,
         overlay=overlay,
         samples=samples,
         robust=robust,
@@ -77,14 +84,22 @@ def build_program(
         late=cast.byzantine if rushing else frozenset(),
     )
     program = protocol.build(context)
-    if plugin_of(type(protocol)) is not None and protocol.exchange == "ldp":
-        program = _declaring(program)
+    if guard is not None:
+        program = guard.around(program)
     return Built(program) if security is None else Built(program, security.law, security.failure_probability)
 
 
-def _declaring(program: Program) -> Program:
-    """Wrap a program from outside: what its messages reveal must be declared, or its losses would be too small."""
-    return lambda node: program(Declared.node(node))
+@lru_cache(maxsize=256)
+def unseeing(rule: Rule) -> Rule:
+    """Return a robust rule that fails if it looks at the node's own samples, which it does not say that it needs.
+
+    What it chose by them would be sent without noise, so scenarios with noise refuse rules that say so.
+    """
+
+    def losses() -> NoReturn:
+        raise ContractError('the robust rule looks at the own samples; say so: needs "own samples"')
+
+    return lambda heard: rule(replace(heard, losses=losses))
 
 
 def build_message_noise(

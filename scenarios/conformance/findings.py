@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 LONGEST = 400
@@ -33,14 +35,13 @@ class Report:
 
     @contextmanager
     def must(self, requirement: str) -> Iterator[None]:
-        """Note whether a requirement holds: it does unless the block raises."""
+        """Note whether a requirement holds: it does unless the block raises, whatever it is."""
         try:
             yield
         except Unmet as unmet:
             self.failures.append(f"{requirement}: {unmet}")
-        except Exception as error:  # whatever a kind of others raises
-            told = " ".join(str(error).split())[:LONGEST]
-            self.failures.append(f"{requirement}: {type(error).__name__}: {told}")
+        except (Exception, SystemExit) as error:  # whatever a kind of others raises
+            self.failures.append(f"{requirement}: {raised(error)}")
         else:
             if requirement not in self.checked:
                 self.checked.append(requirement)
@@ -66,6 +67,18 @@ class Report:
     def __str__(self) -> str:
         left_out = "".join(f"\n  not checked: {line}" for line in self.skipped)
         return f"{self.subject} meets {len(self.checked)} requirements{left_out}"
+
+
+def raised(error: BaseException) -> str:
+    """Return one line about an error: its type, what it says, and the function and line that raised it."""
+    told = " ".join(str(error).split())[:LONGEST]
+    steps = traceback.extract_tb(error.__traceback__)
+    place = (
+        f" (raised by {steps[-1].name}, line {steps[-1].lineno} of {Path(steps[-1].filename).name})"
+        if steps
+        else ""
+    )
+    return f"{type(error).__name__}: {told}{place}"
 
 
 def expect(holds: Any, told: str | Callable[[], str]) -> None:

@@ -57,16 +57,16 @@ def check(report: Report, kind: type[Kind], more: Sequence[Mapping[str, Any]]) -
 
 
 def _tables(report: Report, kind: type[Kind], more: Sequence[Mapping[str, Any]]) -> Iterator[Kind]:
-    try:
-        given = list(variants(kind))
-    except NoExample as missing:
-        report.failures.append(
-            f"examples of required keys: key {missing} has none; give Field(examples=[...])"
-        )
-        given = []
+    given: list[tuple[str, dict[str, Any]]] = []
+    with report.must("examples of required keys"):
+        try:
+            given = list(variants(kind))
+        except NoExample as missing:
+            raise Unmet(f"key {missing} has none; give Field(examples=[...])") from None
     for name, raw in [*given, *(("", dict(table)) for table in more)]:
-        table = made(kind, raw)
+        table: Kind | str = "it raises"
         with report.must("defaults and examples are valid"):
+            table = made(kind, raw)
             expect(isinstance(table, Kind), f"key {name or '(required)'}, table {raw}: {table}")
         if isinstance(table, Kind):
             yield table
@@ -151,7 +151,6 @@ def light(report: Report, kind: type[Kind], tables: Sequence[Kind]) -> None:
 
     A process of its own does it, so that what was imported here does not count.
     """
-    raws = [table.model_dump(mode="json", exclude_none=True) for table in tables]
     code = (
         "import json, sys\nfrom importlib import import_module\n"
         "module, name, raws = json.loads(sys.stdin.read())\n"
@@ -161,6 +160,7 @@ def light(report: Report, kind: type[Kind], tables: Sequence[Kind]) -> None:
     )
     with report.must("importing the module and validating a table brings no library for computing"):
         expect("<locals>" not in kind.__qualname__, "the class is made in a function; define it in a module")
+        raws = [table.model_dump(mode="json", exclude_none=True) for table in tables]
         ran = subprocess.run(
             [sys.executable, "-c", code],
             input=json.dumps([kind.__module__, kind.__qualname__, raws]),

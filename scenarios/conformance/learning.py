@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from protocols.learning.dataset import Dataset
+    from protocols.learning.task import Task
 
 SEED = 5
 NODES = 6
@@ -175,6 +176,28 @@ def _task(report: Report, table: Model, shape: tuple[int, ...], classes: int | N
         expect(np.allclose(found["loss"], singly, rtol=1e-3, atol=1e-5), "its loss is not that of loss()")
     with report.must("classes are those it was built for"):
         expect(task.classes == classes, f"{task.classes}, built for {classes}")
+    _by_sample(report, task, x, y)
+
+
+def _by_sample(report: Report, task: Task, x: Any, y: Any) -> None:
+    """Check that clipping of samples is what the ledger takes it for."""
+    import jax
+    import numpy as np
+
+    from protocols.learning.gradient import clipped, sample_by_sample
+    from protocols.learning.separate import mixing_of
+
+    with report.must("every sample of a batch is treated for itself"):
+        mixed = mixing_of(task, x, y)
+        expect(mixed is None, f"{mixed} of a sample depend on others; clipping then bounds no record")
+    if task.network is None:
+        return
+    with report.must(
+        "head() of the outputs of network is loss(): clipping by layers is that of single samples"
+    ):
+        given = (np.asarray(task.init(_rng())), x, y, np.arange(len(y)) != 2, np.float32(0.5))
+        layers, singly = (jax.jit(way)(*given) for way in (clipped(task, "record"), sample_by_sample(task)))
+        expect(np.allclose(layers, singly, rtol=1e-3, atol=1e-4), "their sums differ")
 
 
 def optimizer(report: Report, table: Optimizer, base: Path) -> None:

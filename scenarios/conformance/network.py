@@ -32,10 +32,13 @@ def law(report: Report, table: DelayLaw, base: Path) -> None:
     import numpy as np
 
     u = np.linspace(0.0, 1.0, 2003)[1:-1]
-    drawn = np.asarray(table.build()(u))
+    given = u.copy()
+    drawn = np.asarray(table.build()(given))
+    with report.must("build() leaves the numbers that it is given as they are"):
+        expect(np.array_equal(given, u), "it works in place; copy the array first")
     with report.must("build() maps uniform numbers to as many seconds, whatever the shape of the array"):
         expect(drawn.shape == u.shape, f"shape {drawn.shape} for {u.shape}")
-        square = np.asarray(table.build()(u[:6].reshape(2, 3)))
+        square = np.asarray(table.build()(u[:6].reshape(2, 3).copy()))
         expect(
             square.shape == (2, 3) and np.array_equal(square.ravel(), drawn[:6]),
             "arrays (2, 3) are drawn otherwise",

@@ -38,7 +38,7 @@ def summarise(
     """
     found = (
         recorder.at_end()
-        | _run(scenario, parts, recorder, log, end_s, status)
+        | _run(scenario, parts, recorder, log, end_s, status, losses(claims, {CERTIFIED})[0])
         | _accuracy(scenario, parts, recorder)
         | _privacy(scenario, parts, claims)
         | _mixes(parts, recorder)
@@ -48,16 +48,22 @@ def summarise(
 
 
 def _run(
-    scenario: Scenario, parts: Parts, recorder: Recorder, log: MessageLog, end_s: float, status: str
+    scenario: Scenario,
+    parts: Parts,
+    recorder: Recorder,
+    log: MessageLog,
+    end_s: float,
+    status: str,
+    epsilon: float,
 ) -> dict[str, Any]:
-    """Return keys about the run itself, its rounds and its traffic."""
+    """Return keys about the run itself, its rounds and its traffic; ``epsilon`` is the certified loss at the end."""
     slowest, quickest = rounds_done(parts, recorder)
     return {
         "format": FORMAT,
         "name": scenario.name,
         "seed": scenario.seed,
         "status": status,
-        "warnings": run_warnings(scenario, parts, recorder, log),
+        "warnings": run_warnings(scenario, parts, recorder, log, epsilon),
         "protocol": f"{scenario.protocol.kind}/{scenario.protocol.exchange}",
         "simulated_s": end_s,
         "rounds": scenario.protocol.rounds,

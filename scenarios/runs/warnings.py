@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 
 from scenarios.build import Parts
+from scenarios.format.kind import plugin_of
 from scenarios.runs.recorder import Recorder
 from scenarios.schema import Scenario
 from simulator.core.records import DELIVERED, MessageLog
@@ -16,11 +17,23 @@ FAILED = 1 / 5
 """Fraction of sums that were not opened, or of neighbours that were not heard, above which a warning is given."""
 
 
-def run_warnings(scenario: Scenario, parts: Parts, recorder: Recorder, log: MessageLog) -> list[str]:
-    """Return sentences about likely problems of a run; none if it went as planned."""
+ROUNDING = 1e-6
+"""Relative excess over a target that is none: noise is found for a target by numbers."""
+
+
+def run_warnings(
+    scenario: Scenario, parts: Parts, recorder: Recorder, log: MessageLog, epsilon: float
+) -> list[str]:
+    """Return sentences about likely problems of a run; none if it went as planned.
+
+    Args:
+        scenario, parts, recorder, log: of the run.
+        epsilon: certified privacy loss of the worst victim at the end.
+    """
     given = parts.objects.warning()
     return [
         *([] if given is None else [given]),
+        *_privacy(scenario, epsilon),
         *_training(scenario, parts, recorder),
         *_communication(scenario, parts, recorder, log),
         *_data(parts, recorder),
@@ -31,6 +44,31 @@ def rounds_done(parts: Parts, recorder: Recorder) -> tuple[int, int]:
     """Return the last round that the slowest and the fastest honest node finished, counted from 1; 0: none."""
     done = [recorder.rounds.get(node, 0) for node in sorted(parts.honest)]
     return min(done, default=0), max(done, default=0)
+
+
+def _privacy(scenario: Scenario, epsilon: float) -> Iterator[str]:
+    """Yield promises that the loss exceeds, and kinds from outside that it depends on."""
+    privacy = scenario.privacy
+    if privacy is None:
+        return
+    for key, most in (("target_epsilon", privacy.target_epsilon), ("budget", privacy.budget)):
+        if most is not None and not epsilon <= most * (1 + ROUNDING):
+            yield (
+                f"The privacy loss of the worst node is {epsilon:.4g} at the end, above privacy.{key} = {most:g}: "
+                "more was released, or released otherwise, than it allows. The claims in privacy.parquet hold."
+            )
+    secure = scenario.secure
+    for key, kind in (
+        ("protocol", scenario.protocol),
+        ("secure.aggregation", None if secure is None else secure.aggregation),
+        ("privacy.correlated", privacy.correlated),
+    ):
+        package = None if kind is None else plugin_of(type(kind))
+        if kind is not None and package is not None:
+            yield (
+                f'Privacy losses depend on {key} "{kind.kind}" of {" ".join(package)} to declare what its messages '
+                "reveal."
+            )
 
 
 def _training(scenario: Scenario, parts: Parts, recorder: Recorder) -> Iterator[str]:

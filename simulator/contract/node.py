@@ -108,6 +108,7 @@ class Node(Protocol):
         ...     node.multicast(node.neighbors, sv.Message("hello", 0, None, 8))
         ...     for _ in node.neighbors:
         ...         await node.receive(timeout_s=1.0)
+        >>> program.messages = ("hello",)  # with [privacy], kinds of message are declared
         >>> run = sv.run("quickstart", changes={"protocol.exchange": "plain"}, program=program)
         >>> run.messages["kind"].unique().to_list()
         ['hello']

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from simulator import streams
 from simulator.contract.node import Message
 from simulator.core.clock import NS_PER_S
+from simulator.errors import ConfigurationError
 from simulator.network.links import LinkModel
 
 REMEMBERED_ROUNDS = 64
 """A message sent again after that many later rounds on its link draws as if it were sent for the first time."""
 LOST = -1
 """In place of a delay."""
+_MOST_S = 9e9
+"""Longer delays are no whole nanoseconds in 64 bits."""
 BLOCK_DRAWS = 1 << 16
 DENSE_DEGREE = 64
 """Above this mean degree, drawing for all links of the network at once would be wasted on most protocols."""
@@ -194,14 +197,14 @@ class Draws:
         uniform: Callable[[int], NDArray[np.float64]],
     ) -> Drawn:
         link = self._link
-        delay_ns = _ns(base_s + link.latency(uniform(_DELAY)))
+        delay_ns = self._drawn(base_s, uniform(_DELAY))
         if link.reordering is not None:
             delay_ns += np.where(
                 uniform(_REORDERING) < link.reordering.share, _ns(link.reordering.delay_s), 0
             )
         copy_ns = None
         if link.duplication:
-            second_ns = _ns(base_s + link.latency(uniform(_COPY_DELAY)))
+            second_ns = self._drawn(base_s, uniform(_COPY_DELAY))
             copy_ns = np.where(uniform(_COPY) < link.duplication, second_ns, -1)
         if link.bursts is not None:
             return Drawn(delay_ns, uniform(_LOSS), copy_ns)
@@ -212,6 +215,33 @@ class Draws:
                 loss = np.array([link.link_loss.get(pair, link.loss) for pair in pairs])
             delay_ns[uniform(_LOSS) < loss] = LOST
         return Drawn(delay_ns, None, copy_ns)
+
+    def _drawn(self, base_s: NDArray[np.float64] | float, u: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return base delays and a draw each; a law may be anybody's, and what is no delay would be a lost message.
+
+        Raises:
+            ConfigurationError: a delay is not finite, negative or beyond 64 bits, or there is not one each.
+        """
+        law_s = np.asarray(self._link.latency(u))
+        delay_s = base_s + law_s
+        if law_s.shape != u.shape or not ((delay_s >= 0.0) & (delay_s < _MOST_S)).all():
+            raise ConfigurationError(
+                f"{self._link.latency_of} {_wrong(law_s, np.asarray(delay_s), u)}; expected a number from 0 to "
+                f"{_MOST_S:g} s for each",
+                "network.latency",
+            )
+        return _ns(delay_s)
+
+
+def _wrong(law_s: NDArray[np.float64], delay_s: NDArray[np.float64], u: NDArray[np.float64]) -> str:
+    """Say what a law gave that are no delays."""
+    if law_s.shape != u.shape:
+        return f"gave an array of shape {law_s.shape} for {u.shape} uniform numbers"
+    at = int(np.flatnonzero(~((delay_s >= 0.0) & (delay_s < _MOST_S)))[0])
+    drawn = not 0.0 <= law_s.flat[at] < _MOST_S  # otherwise it is the base delay of the link
+    return f"gave a delay of {delay_s.flat[at]:g} s" + (
+        f" for the uniform number {u.flat[at]:.6g}" if drawn else ""
+    )
 
 
 class _Kind:

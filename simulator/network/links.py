@@ -65,6 +65,7 @@ class LinkModel:
         transport: repeats what was lost; None for datagrams.
         duplication: probability that a second copy arrives, with a delay of its own.
         reordering: further delay of a share of the messages.
+        latency_of: words that name the law and base delays in errors: their kinds and packages.
     """
 
     latency: Law
@@ -80,6 +81,7 @@ class LinkModel:
     transport: Transport | None = None
     duplication: float = 0.0
     reordering: Reordering | None = None
+    latency_of: str = "the latency"
 
     def __post_init__(self) -> None:
         for name in ("uplink_bps", "downlink_bps", "link_bps"):

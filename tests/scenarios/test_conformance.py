@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from analysis.figures import catalogue as figures
 from analysis.metrics.catalogue import OWN
@@ -236,6 +236,93 @@ def test_a_broken_kind_is_told_all_that_it_does_not_meet(kind: type[Kind], told:
     assert str(refused.value).startswith(f"{kind.words()[0]} does not meet")
     for words in told:
         assert words in str(refused.value)
+
+
+class RaisingLaw(DelayLaw):
+    """Every part of it raises."""
+
+    kind: Literal["raising"] = Field(description="raises")
+    key: int = Field(default=1, examples=[2], description="a number")
+
+    least_s: ClassVar[float] = 0.0
+    exits: ClassVar[bool] = False
+
+    @property
+    def median_s(self) -> float:
+        raise ZeroDivisionError("no median")
+
+    def problems(self) -> Any:
+        if self.key == 2:
+            raise KeyError("nothing\nhere")
+        return iter(())
+
+    def build(self) -> Any:
+        if self.exits:
+            raise SystemExit(3)
+        return lambda u: u["x"]
+
+
+class ExitingLaw(RaisingLaw):
+    """It ends the process."""
+
+    kind: Literal["exiting"] = Field(description="exits")  # type: ignore[assignment]
+    exits: ClassVar[bool] = True
+
+
+class UnreadableLaw(RaisingLaw):
+    """Reading a table of it raises what is no error of a value."""
+
+    kind: Literal["unreadable"] = Field(description="unreadable")  # type: ignore[assignment]
+
+    @field_validator("key")
+    @classmethod
+    def _divided(cls, value: int) -> int:
+        return 1 // (value - 2)
+
+
+class InPlaceLaw(DelayLaw):
+    """Delays are written over the numbers."""
+
+    kind: Literal["in-place"] = Field(description="works in place")
+    least_s: ClassVar[float] = 0.0
+    median_s: ClassVar[float] = 0.05
+
+    def build(self) -> Any:
+        def law(u: Any) -> Any:
+            u *= 0.1
+            return u
+
+        return law
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (
+            RaisingLaw,
+            [
+                "it can be used: IndexError:",
+                "every fact is answered: median_s of",
+                "KeyError: 'nothing\\nhere'",
+            ],
+        ),
+        (ExitingLaw, ["it can be used: SystemExit: 3 (raised by build, line"]),
+        (UnreadableLaw, ["defaults and examples are valid: ZeroDivisionError", "(raised by _divided, line"]),
+        (InPlaceLaw, ["build() leaves the numbers that it is given as they are: it works in place"]),
+    ],
+)
+def test_whatever_a_kind_raises_is_a_finding_with_the_requirement(kind: type[Kind], told: list[str]) -> None:
+    with pytest.raises(AssertionError) as refused:
+        check_kind(kind, imports=False)
+    first, *lines = str(refused.value).splitlines()
+    assert first == f"{kind.words()[0]} does not meet {len(lines)} of its requirements:"
+    for words in told:
+        assert words in str(refused.value)
+
+
+def test_a_law_that_works_in_place_meets_all_other_requirements() -> None:
+    with pytest.raises(AssertionError, match="does not meet 1 of its requirements"):
+        check_kind(InPlaceLaw, imports=False)
 
 
 def test_a_broken_metric_is_told() -> None:

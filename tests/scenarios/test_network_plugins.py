@@ -15,6 +15,7 @@ from scenarios.kinds.latencies.family import latency_of
 from scenarios.load import load
 from simulator.errors import ConfigurationError
 from tests.support.places import ROOT
+from tests.support.plugins import installed, told
 
 PLUGIN = '''
 import networkx as nx
@@ -208,3 +209,59 @@ def test_a_law_with_a_key_that_latencies_have_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="has a key per"):
         latency_of(PerLaw)
+
+
+BROKEN = """
+import numpy as np
+from typing import ClassVar, Literal
+from pydantic import Field
+from scenarios.kinds.latencies import DelayLaw
+
+
+class BrokenLaw(DelayLaw):
+    \"\"\"Delay that is sometimes none.\"\"\"
+
+    kind: Literal["broken"] = Field(description="sometimes no delay")
+    value: float = Field(default=-1.0, description="what short draws are")
+    below: float = Field(default=0.01, description="which draws are short")
+    least_s: ClassVar[float] = 0.0
+    median_s: ClassVar[float] = 0.05
+
+    def build(self):
+        return lambda u: np.where(u < self.below, self.value, 0.05 * u)
+"""
+RUN_BROKEN = """
+from pathlib import Path
+from scenarios.load import load
+from scenarios.run import run
+from simulator.errors import SottovoceError
+
+for i, (law, more) in enumerate([
+    ('latency={kind="broken"}', []),
+    ('latency={kind="broken", value=1e12}', []),
+    ('latency={kind="broken", per="link"}', []),
+    ('jitter={kind="broken"}', ['network.latency={kind="constant", value="0 ms"}']),
+    ('latency={kind="broken", below=0.1}', []),
+    ('jitter={kind="broken", below=0.1}', ['network.latency={kind="constant", value="0 ms"}']),
+]):
+    changes = ["protocol.exchange=plain", "fault=[]", "adversary={}", "protocol.rounds=20", *more, f"network.{law}"]
+    try:
+        print(run(load(Path("quickstart"), changes, studies=False).scenario, Path("run") / str(i))["status"])
+    except SottovoceError as error:
+        print(error.__cause__ or error)
+"""
+
+
+def test_a_law_of_another_package_that_gives_no_delay_is_told_where_it_would_lose_a_message(
+    tmp_path: Path,
+) -> None:
+    """At the numbers that are tried before the run, or at the first message whose delay is none."""
+    installed(tmp_path, BROKEN, {"sottovoce.latencies": {"broken": "BrokenLaw"}})
+    lines = told(tmp_path, RUN_BROKEN).splitlines()
+    named = 'latency "broken" of others 1.2'
+    for line, value in zip(lines[:4], ("-1 s", "1e+12 s", "-1 s", "-1 s"), strict=True):
+        assert f"{named} gave a delay of {value}" in line
+    assert "for the uniform number 0.00" in lines[0]
+    assert 'latency "constant" with latency "broken"' in lines[3]
+    for line in lines[4:]:
+        assert f"{named}: quantiles must be finite, at least 0 and non-decreasing" in line

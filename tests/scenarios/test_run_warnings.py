@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sottovoce as sv
 from analysis.metrics.declared import Snapshot
 from protocols.learning.evaluate import Evaluation
 from scenarios.load import resolve
@@ -144,6 +145,46 @@ def test_the_yardsticks_send_nothing_and_need_no_warning(tmp_path: Path) -> None
         summary = ran(tmp_path / kind, protocol=plain | {"timeout": None})
         assert summary["warnings"] == []
         assert summary["mixes_complete_fraction"] is None
+
+
+TARGET = {"unit": "record", "adjacency": "add-remove", "clip": 1.0, "target_epsilon": 2.0}
+
+
+def test_a_target_that_is_met_is_no_warning(tmp_path: Path) -> None:
+    summary = ran(tmp_path, protocol={"exchange": "ldp"}, privacy=TARGET)
+    assert summary["epsilon_worst"] == pytest.approx(2.0, rel=1e-3)
+    assert summary["warnings"] == []
+
+
+def test_a_loss_above_its_target_is_a_warning_whoever_caused_it(tmp_path: Path) -> None:
+    """A program makes more updates than planned; a node repeats its noise after it has lost its disk."""
+
+    async def eager(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
+        model = learner.start
+        for round in range(2 * rounds):
+            model = await learner.local_update(node, model, round)
+            sv.send_model(node, learner, node.neighbors, min(round, rounds), model)
+        await node.sleep(1.0)
+
+    private = {
+        "protocol.exchange": "ldp",
+        "privacy": TARGET,
+        "adversary": {},
+        "fault": [],
+        "protocol.rounds": 3,
+    }
+    raw = {
+        name: table for name, table in sv.load("quickstart").raw.items() if name not in ("privacy", "secure")
+    }
+    run = sv.run(raw, changes=private, program=eager)
+    assert run.epsilon_worst > 2.0
+    assert any(
+        "above privacy.target_epsilon = 2: more was released" in text for text in run.summary["warnings"]
+    )  # type: ignore[index]
+    lost = [{"kind": "outage", "node": 1, "down_at": "100 ms", "up_at": "200 ms", "keeps_disk": False}]
+    summary = ran(tmp_path, protocol={"exchange": "ldp"}, privacy=TARGET, fault=lost)
+    assert summary["epsilon_worst"] == float("inf")
+    assert any("is inf at the end, above privacy.target_epsilon = 2" in text for text in summary["warnings"])
 
 
 # ---------------------------------------------------------------- the last evaluations

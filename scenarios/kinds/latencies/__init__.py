@@ -7,6 +7,6 @@ latency that is no law is a subclass of :class:`Latency`.
 from __future__ import annotations
 
 from scenarios.kinds.latencies import laws, places
-from scenarios.kinds.latencies.family import DelayLaw, Delays, Latency
+from scenarios.kinds.latencies.family import PROBED, DelayLaw, Delays, Latency, named, problem_of_law
 
-__all__ = ["DelayLaw", "Delays", "Latency", "laws", "places"]
+__all__ = ["PROBED", "DelayLaw", "Delays", "Latency", "laws", "named", "places", "problem_of_law"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, create_model
 
-from scenarios.format.kind import Kind
+from scenarios.format.kind import Kind, plugin_of
 from scenarios.format.tables import Problems
 from simulator.errors import ConfigurationError
 
@@ -40,6 +40,50 @@ class DelayLaw(Kind):
     @abstractmethod
     def build(self) -> streams.Law:
         """Return the law: uniform numbers in (0, 1), an array of any shape, to as many seconds."""
+
+    def probed(self) -> streams.Law:
+        """Return the law after trying it at a few numbers.
+
+        Raises:
+            ConfigurationError: it does not give a delay for each, or long ones for small numbers.
+        """
+        law = self.build()
+        problem = problem_of_law(law)
+        if problem is not None:
+            raise ConfigurationError(f"{named(self)}: {problem}", "network.latency")
+        return law
+
+
+PROBED = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Probabilities at which a latency law is tried; the manifest holds the quantiles of one given from Python there."""
+
+
+def problem_of_law(law: Any) -> str | None:
+    """Return what is wrong with a law at a few numbers; None if nothing is.
+
+    Args:
+        law: from an array of numbers in (0, 1) to as many seconds.
+    """
+    import numpy as np
+
+    try:
+        found = np.asarray(law(np.array(PROBED)))  # an array of its own, as a law may work in place
+    except Exception as error:  # whatever a function of others raises
+        return f"of {list(PROBED)} it raised {type(error).__name__}: {error}"
+    if found.shape != (len(PROBED),) or found.dtype.kind not in "fiu":
+        return (
+            f"of {len(PROBED)} numbers it made {found.dtype} of shape {found.shape}; expected as many seconds"
+        )
+    if not (np.isfinite(found).all() and (found >= 0).all() and (np.diff(found) >= 0).all()):
+        told = f"at {list(PROBED)} they are {found.tolist()} s"
+        return f"quantiles must be finite, at least 0 and non-decreasing; {told}"
+    return None
+
+
+def named(kind: Kind) -> str:
+    """Return the words that name a law or latency in errors: its kind, and the package if it is another's."""
+    package = plugin_of(type(kind))
+    return f'latency "{kind.kind}"' + ("" if package is None else f" of {' '.join(package)}")
 
 
 @dataclass(frozen=True)
@@ -147,7 +191,7 @@ class _SameLatency(_LawLatency):
         import numpy as np
 
         value_s = self.median_s
-        return Delays(self.build(), lambda src, dst: np.full(np.shape(dst), value_s))
+        return Delays(self.probed(), lambda src, dst: np.full(np.shape(dst), value_s))
 
 
 class _DrawnLatency(_LawLatency):
@@ -173,7 +217,7 @@ class _DrawnLatency(_LawLatency):
         """Return the law, or the delay that each link has drawn from it by the seed."""
         from simulator.network import latency
 
-        law = self.build()
+        law = self.probed()
         if self.per_message:
             return Delays(law, None)
         return Delays(None, latency.per_link(law, seed, symmetric=self.symmetric))

@@ -169,6 +169,8 @@ class Protocol(Kind):
     """Whether node 0 is a server that opens all secure sums, those of its clients' updates."""
     pools_data: ClassVar[bool] = False
     """Whether the data of all nodes are brought to one place before the run; no privacy is claimed then."""
+    public_numbers: ClassVar[int] = 0
+    """Numbers beside the models of a message of another package's protocol, at most. They may not depend on data."""
     takes_message_noise: ClassVar[bool] = False
     """Whether :attr:`ProtocolContext.message_noise` is added to the models that neighbours see."""
     mixes_linearly: ClassVar[bool] = False
