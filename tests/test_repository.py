@@ -29,18 +29,18 @@ def test_the_import_contract_holds() -> None:
     assert "0 broken" in done.stdout
 
 
-def test_protocols_import_one_room_of_the_simulator_and_its_errors() -> None:
-    """The contract lists rooms by name; a new one must be added to it."""
+def test_protocols_import_the_contract_of_the_simulator_and_its_errors() -> None:
+    """The contract lists sub-packages by name; a new one must be added to it."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     forbidden = {
         m for c in contracts if c.get("source_modules") == ["protocols"] for m in c["forbidden_modules"]
     }
-    rooms = {
+    parts = {
         f"simulator.{place.stem}"
         for place in (ROOT / "simulator").iterdir()
         if place.suffix == ".py" or (place / "__init__.py").is_file()
     }
-    assert rooms - forbidden == {"simulator.__init__", "simulator.contract", "simulator.errors"}
+    assert parts - forbidden == {"simulator.__init__", "simulator.contract", "simulator.errors"}
 
 
 # ---------------------------------------------------------------- the lock file

@@ -141,8 +141,8 @@ def member_variance(total: float, counted: int) -> float:
 
     Guarantees:
         Honest survivors contribute noise of variance ``total`` at least, for every set of dropouts and colluders
-        within the numbers counted with, and more the fewer there are (:mod:`protocols.privacy.excess_noise` removes
-        that). For equal weights; every sum needs noise drawn anew.
+        within the numbers counted with, and more the fewer there are (:mod:`protocols.privacy.removable_noise`
+        removes that). For equal weights; every sum needs noise drawn anew.
     """
     if not 0.0 <= total < math.inf:
         raise ConfigurationError(f"a variance must be finite and not negative, not {total!r}")

@@ -7,8 +7,8 @@ from math import floor, log2
 
 from protocols.aggregation.encoding import NoisedIntegers
 from protocols.privacy.accounting import shift_factor
-from protocols.privacy.excess_noise import part_variances
 from protocols.privacy.integer_accounting import variance_for
+from protocols.privacy.removable_noise import part_variances
 from protocols.privacy.sum_law import SumLaw
 from protocols.sharing.codec import Codec, codec_for
 from protocols.sharing.modulus import Modulus

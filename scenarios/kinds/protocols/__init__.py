@@ -7,7 +7,7 @@ from scenarios.kinds.protocols.base import Conditions, LinkNeeds, Need, Protocol
 
 __all__ = ["Conditions", "LinkNeeds", "Need", "Protocol", "ProtocolContext", "SecureSums"]
 
-FIRST = ("dsgd", "asynchronous", "pairwise", "push_sum", "tracking", "federation", "yardsticks")
+FIRST = ("dsgd", "asynchronous", "pairwise", "push_sum", "tracking", "federation", "baselines")
 """Modules in the order in which their kinds are listed; those of other modules follow."""
 
 for name in dict.fromkeys((*FIRST, *(module.name for module in iter_modules(__path__)))):

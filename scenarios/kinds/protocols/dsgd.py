@@ -143,7 +143,7 @@ class DsgdProtocol(Protocol):
 
     def _exchange(self, context: ProtocolContext) -> ExchangeFactory:
         from protocols.aggregation.neighbourhood import NeighbourhoodExchange
-        from protocols.gossip.direct import DirectExchange
+        from protocols.gossip.plain_exchange import DirectExchange
 
         learner, robust, sums, noise = context.learner, context.robust, context.sums, context.message_noise
         if sums is not None:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.aggregation.encoding import NoisedIntegers
-from protocols.privacy.excess_noise import part_variances, remaining_variance, removable
 from protocols.privacy.integer_accounting import ORDERS
+from protocols.privacy.removable_noise import part_variances, remaining_variance, removable
 from protocols.privacy.sum_law import SumLaw
 from protocols.sharing.codec import OutOfRange, codec_for
 from protocols.sharing.modulus import P31, Z32, Modulus
