@@ -123,7 +123,7 @@ def test_private_and_secure_modules_state_their_guarantees() -> None:
         "privacy/mechanism",
         "aggregation/masks",
         "aggregation/keys",
-        "aggregation/neighbourhood",
+        "gossip/secure_exchange",
         "gossip/asynchronous",
         "gossip/pairwise",
         "gossip/push_sum",

@@ -33,8 +33,7 @@ from protocols.aggregation.keys import ID_BYTES
 from protocols.aggregation.masks import keystream, mask_key
 from protocols.aggregation.suite import Keyed
 from protocols.aggregation.sums import Offer, Opened, Refused, Reply, Rules, Skipped, ids_bytes
-from protocols.gossip.learner import Learner
-from protocols.privacy.lineage import ORIGIN, Share, Visible
+from protocols.privacy.lineage import ORIGIN, Lineage, Share, Visible
 from protocols.sharing.modulus import Words
 from simulator.contract.node import Node
 
@@ -76,7 +75,7 @@ class Cesar(Keyed):
         node: node that takes part.
         rules: public parameters of all sums.
         plan: selection of positions.
-        learner: writer of the lineage in which choices are recorded.
+        lineage: record of the run, in which choices are recorded.
         keyring: keys shared with co-members.
 
     Guarantees:
@@ -91,10 +90,10 @@ class Cesar(Keyed):
 
     steps = (("list", "indices"), ("agreed", "masked"))
 
-    def __init__(self, node: Node, rules: Rules, plan: CesarPlan, learner: Learner, keyring: Keyring) -> None:
+    def __init__(self, node: Node, rules: Rules, plan: CesarPlan, lineage: Lineage, keyring: Keyring) -> None:
         super().__init__(node, rules, keyring)
         self._plan = plan
-        self._lineage = learner.lineage
+        self._lineage = lineage
         self._chosen: tuple[int, Flags, int | None] = (-1, np.zeros(0, np.bool_), None)
 
     async def answer(self, part: Part, payload: Any) -> Reply:

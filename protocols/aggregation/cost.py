@@ -15,8 +15,8 @@ from protocols.aggregation.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, key
 from protocols.aggregation.sums import HELLO_BYTES, SUM_BYTES
 from protocols.aggregation.vector_shares import SharingPlan
 from protocols.aggregation.verified_secrets import commitments_bytes, sealed_bytes
-from protocols.gossip.learner import VALUE_BYTES
 from protocols.sharing.modulus import Modulus
+from simulator.contract.compute import VALUE_BYTES
 
 
 class Traffic(NamedTuple):

@@ -22,10 +22,9 @@ from protocols.aggregation.masks import mask_key
 from protocols.aggregation.pair_noise import PairNoises, sign
 from protocols.aggregation.suite import Keyed
 from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, ids_bytes
-from protocols.gossip.learner import VALUE_BYTES, Learner
+from protocols.privacy.lineage import Lineage, Visible
 from protocols.privacy.lineage import Opened as Summed
-from protocols.privacy.lineage import Visible
-from simulator.contract.compute import Vector
+from simulator.contract.compute import VALUE_BYTES, Vector
 from simulator.contract.node import Node
 
 
@@ -35,7 +34,7 @@ class Gopa(Keyed):
     Args:
         node: node that takes part.
         rules: public parameters of all sums.
-        learner: writer of the lineage in which the noise is recorded.
+        lineage: record of the run, in which the noise is recorded.
         keyring: keys shared with co-members.
         noises: pair noise of the whole run.
 
@@ -50,16 +49,16 @@ class Gopa(Keyed):
     steps = (("list", "noised"),)
 
     def __init__(
-        self, node: Node, rules: Rules, learner: Learner, keyring: Keyring, noises: PairNoises
+        self, node: Node, rules: Rules, lineage: Lineage, keyring: Keyring, noises: PairNoises
     ) -> None:
         super().__init__(node, rules, keyring)
-        self._learner = learner
+        self._lineage = lineage
         self._noises = noises
 
     async def answer(self, part: Part, payload: Any) -> Reply:
         """Add the noise of all pairs, and send the result."""
         await self.agree(part)
-        node, offer, lineage = self.node, part.offer, self._learner.lineage
+        node, offer, lineage = self.node, part.offer, self._lineage
         others = [peer for peer in part.listed if peer != node.id]
         size = VALUE_BYTES * offer.values.size
         await node.sleep(self.rules.mask_cost_s_per_byte * size * len(others))
@@ -87,7 +86,7 @@ class Gopa(Keyed):
         value: Vector = stacked.sum(axis=0, dtype=np.float64).astype(np.float32)
         terms = tuple((1.0, a.release.state) for a in answers.values())
         # The aggregator has seen every vector; the public is told the sum alone.
-        self._learner.lineage.delivered(self.node.now_s, self.node.id, gathering.sum.round, Summed(terms))
+        self._lineage.delivered(self.node.now_s, self.node.id, gathering.sum.round, Summed(terms))
         return Opened(value, tuple(answers), terms)
 
     def _key(self, part: Part, peer: int) -> bytes:

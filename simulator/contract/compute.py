@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector: TypeAlias = NDArray[Any]
+VALUE_BYTES = 4
+"""Bytes of an element of a vector in a message: one 32-bit number."""
 
 
 @dataclass(frozen=True, eq=False)

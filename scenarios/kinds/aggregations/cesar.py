@@ -53,6 +53,6 @@ class CesarAggregation(Aggregation):
         from protocols.aggregation.cesar import Cesar, CesarPlan
         from protocols.aggregation.keyring import Keyring
 
-        rules, keys, learner = context.rules, context.keys, context.learner
+        rules, keys, lineage = context.rules, context.keys, context.learner.lineage
         plan = CesarPlan(self.fraction, self.choice, LEAST_HONEST + rules.colluders)
-        return lambda node: Cesar(node, rules, plan, learner, Keyring(node, keys))
+        return lambda node: Cesar(node, rules, plan, lineage, Keyring(node, keys))

@@ -42,6 +42,6 @@ class GopaAggregation(Aggregation):
         from protocols.aggregation.keyring import Keyring
         from protocols.aggregation.pair_noise import PairNoises
 
-        rules, keys, learner = context.rules, context.keys, context.learner
-        noises = PairNoises(learner.lineage, self.pair_multiplier * context.clip * learner.gain)
-        return lambda node: Gopa(node, rules, learner, Keyring(node, keys), noises)
+        rules, keys, lineage = context.rules, context.keys, context.learner.lineage
+        noises = PairNoises(lineage, self.pair_multiplier * context.clip * context.learner.gain)
+        return lambda node: Gopa(node, rules, lineage, Keyring(node, keys), noises)

@@ -36,5 +36,5 @@ class TrustedAggregation(Aggregation):
         """Return sums without masks."""
         from protocols.aggregation.trusted import Trusted
 
-        rules, learner = context.rules, context.learner
-        return lambda node: Trusted(node, rules, learner)
+        rules, lineage = context.rules, context.learner.lineage
+        return lambda node: Trusted(node, rules, lineage)

@@ -142,8 +142,8 @@ class DsgdProtocol(Protocol):
         return lambda node: dsgd(node, learner, exchange, rounds, mix_every, mixes)
 
     def _exchange(self, context: ProtocolContext) -> ExchangeFactory:
-        from protocols.aggregation.neighbourhood import NeighbourhoodExchange
         from protocols.gossip.plain_exchange import DirectExchange
+        from protocols.gossip.secure_exchange import NeighbourhoodExchange
 
         learner, robust, sums, noise = context.learner, context.robust, context.sums, context.message_noise
         if sums is not None:

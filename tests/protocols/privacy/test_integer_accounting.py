@@ -91,7 +91,7 @@ def test_published_values(
     tau: float, eps_gaussian: float, eps_skellam: float, eps_real: float, r2_gaussian: float, r2_skellam: float,
 ) -> None:  # fmt: skip
     sigma = scale * multiplier * clip / math.sqrt(members)
-    l2, l1 = vector_sensitivity(rounded_norm(scale * clip, dimension, "conditional"), dimension, "zero-out")
+    l2, l1 = vector_sensitivity(rounded_norm(scale * clip, dimension, "conditional"), dimension, 1.0)
     orders = PUBLISHED_ORDERS
     gaussian = steps * distributed_discrete_gaussian_rdp(orders, l2, l1, members, sigma, dimension)
     skellam = steps * skellam_rdp(orders, l2, l1, members * sigma**2)
