@@ -8,10 +8,10 @@ from pydantic import Field
 
 from protocols.aggregation.members import LEAST_HONEST
 from scenarios.format.units import Fraction
-from scenarios.kinds.aggregations.base import Aggregation, SuiteContext, SuiteFactory
+from scenarios.kinds.aggregations.base import NothingShared, SuiteContext, SuiteFactory
 
 
-class CesarAggregation(Aggregation):
+class CesarAggregation(NothingShared):
     """Masks over positions that enough members chose."""
 
     kind: Literal["sparse"] = Field(
@@ -43,10 +43,6 @@ class CesarAggregation(Aggregation):
     def sums_whole_vectors(self) -> bool:
         """No: other members choose every position."""
         return False
-
-    def recovering(self, holders: int, colluders: int) -> None:
-        """Return None: nothing is shared."""
-        return
 
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return CESAR."""

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from scenarios.kinds.aggregations.base import Aggregation, SuiteContext, SuiteFactory
+from scenarios.kinds.aggregations.base import NothingShared, SuiteContext, SuiteFactory, WholeVectors
 
 
-class GopaAggregation(Aggregation):
+class GopaAggregation(WholeVectors, NothingShared):
     """Correlated noise."""
 
     kind: Literal["correlated"] = Field(
@@ -26,15 +26,6 @@ class GopaAggregation(Aggregation):
         from protocols.aggregation.gopa import Gopa
 
         return Gopa.messages()
-
-    @property
-    def sums_whole_vectors(self) -> bool:
-        """Yes."""
-        return True
-
-    def recovering(self, holders: int, colluders: int) -> None:
-        """Return None: nothing is shared."""
-        return
 
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return GOPA."""
