@@ -171,25 +171,6 @@ def skellam_tail(limit: float, variance: float) -> float:
     return min(1.0, 2.0 * math.exp(_legendre(limit, variance)))
 
 
-def discrete_gaussian_tail(limit: float, variance: float) -> float:
-    """Bound the probability that (a sum of) discrete Gaussian noise exceeds a limit in absolute value.
-
-    Args:
-        limit: in words, not negative.
-        variance: parameter σ² of one number, or the sum of those of several.
-
-    Returns:
-        2 exp(−x²/2σ²), at most 1: the law is subgaussian with its parameter.
-
-    Raises:
-        ConfigurationError: an argument outside its range.
-    """
-    _check_tail(limit, variance)
-    if variance == 0.0:
-        return 1.0 if limit == 0.0 else 0.0
-    return min(1.0, 2.0 * math.exp(-limit * limit / (2.0 * variance)))
-
-
 def heuristic_scale(
     bits: int,
     members: int,
