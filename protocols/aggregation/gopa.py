@@ -18,7 +18,6 @@ import numpy as np
 
 from protocols.aggregation.gathering import Gathering, Part
 from protocols.aggregation.keyring import Keyring
-from protocols.aggregation.masks import mask_key
 from protocols.aggregation.pair_noise import PairNoises, sign
 from protocols.aggregation.suite import Keyed
 from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, ids_bytes
@@ -66,7 +65,9 @@ class Gopa(Keyed):
         terms = [(offer.weight, offer.state)]
         for peer in others:
             terms.append((sign(node.id, peer), self._noises.state(node, part.sum.round, part.sum, peer)))
-            vector += self._noises.vector(node.id, peer, self._key(part, peer), vector.size)
+            vector += self._noises.vector(
+                node.id, peer, self.mask_key(part.sum, part.listed, peer), vector.size
+            )
         vector.setflags(write=False)
         state = lineage.combine(node.now_s, node.id, part.sum.round, terms)
         return Reply(vector, size, Visible(state))
@@ -88,19 +89,6 @@ class Gopa(Keyed):
         # The aggregator has seen every vector; the public is told the sum alone.
         self._lineage.delivered(self.node.now_s, self.node.id, gathering.sum.round, Summed(terms))
         return Opened(value, tuple(answers), terms)
-
-    def _key(self, part: Part, peer: int) -> bytes:
-        """Derive the seed of a pair's noise in this sum."""
-        me = self.node.id
-        return mask_key(
-            self.keyring.secret(peer),
-            context=self.rules.context,
-            aggregator=part.sum.aggregator,
-            round=part.sum.round,
-            attempt=part.sum.attempt,
-            members=part.listed,
-            pair=(min(me, peer), max(me, peer)),
-        )
 
 
 def _is_floats(payload: Any, size: int) -> bool:
