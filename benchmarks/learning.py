@@ -1,4 +1,4 @@
-"""Benchmark of the model plane: whole runs compared with eager execution, bare arithmetic and another simulator.
+"""Benchmark of the model side: whole runs compared with eager execution, bare arithmetic and another simulator.
 
 Work W1: digits, 16 samples a node, one step of gradient descent an update, softmax regression (650 parameters), push
 gossip on a 20-regular graph with delays uniform up to a tenth of a round, 20 rounds. One JSON line per case::

@@ -1,4 +1,4 @@
-"""Benchmark of the network plane, as multiples of a bare SimPy timeout measured in the same process.
+"""Benchmark of the network in virtual time, as multiples of a bare SimPy timeout measured in the same process.
 
 Every node of a 10-regular graph multicasts a 1000-byte message to its neighbours and gathers theirs, round after
 round, over uplinks of 10 Mbit/s, log-normal latencies and 1 % loss. One JSON line per case and size::
@@ -191,7 +191,7 @@ def _timed(work: Callable[[], Any]) -> float:
 
 def main() -> None:
     """Print the lines that were asked for."""
-    parser = argparse.ArgumentParser(description="What the network plane costs.")
+    parser = argparse.ArgumentParser(description="What the network in virtual time costs.")
     parser.add_argument("--nodes", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--case", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--messages", type=int, default=400_000, help="messages of a run, at least 20 rounds")

@@ -1,1 +1,1 @@
-"""Floor 1: what nodes say and compute: learning, sharing, privacy, aggregation, attacks."""
+"""What nodes say and compute: learning, sharing, privacy, aggregation, attacks."""

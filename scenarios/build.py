@@ -12,14 +12,18 @@ from scipy.sparse import csr_array
 from protocols.gossip.learner import Learner
 from protocols.learning.bank import Bank
 from protocols.learning.evaluate import Evaluator
+from protocols.learning.separate import check_separate
 from protocols.privacy.sum_law import SumLaw
 from scenarios.assembly.adversary import Cast, Placing
 from scenarios.assembly.attacks import build_probe, build_substitutions, poisoned
+from scenarios.assembly.data import build_data, build_shares
 from scenarios.assembly.faults import build_faults, build_speeds
-from scenarios.assembly.learner import Learning, build_learning
+from scenarios.assembly.learner import Learning, build_learning, build_task
 from scenarios.assembly.network import NetworkParts, build_network
+from scenarios.assembly.noise import build_noise
 from scenarios.assembly.protocol import build_program
 from scenarios.checks.run import check_degrees, check_links, check_nodes, check_noise
+from scenarios.format.kind import plugin_of
 from scenarios.objects import NOTHING, Objects
 from scenarios.schema import Scenario
 from simulator.adversary.coalition import Substitution
@@ -29,6 +33,7 @@ from simulator.faults.detector import HeartbeatDetector
 from simulator.faults.plan import Fault
 from simulator.faults.speeds import Speeds
 from simulator.network.links import LinkModel
+from simulator.topology.overlays import Overlay
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ def build(
             name: fact for name, fact in network.found.items() if name == "labels"
         }  # the places belonged to the latency law that is replaced
         network = replace(network, link=link, found=labels)
-    learning = build_learning(scenario, overlay, base, executor, len(placing.cast.sybils), objects)
+    learning = _learning(scenario, overlay, base, executor, len(placing.cast.sybils), objects)
     check_noise(learning.learner.sigma, scenario)
     if altered is not None:
         learning = learning.with_bank(altered(learning.bank))
@@ -152,3 +157,19 @@ def build(
         probe=build_probe(adversary, learning),
         objects=objects,
     )
+
+
+def _learning(
+    scenario: Scenario, overlay: Overlay, base: Path, executor: Executor, sybils: int, objects: Objects
+) -> Learning:
+    """Build data, model and local training; Sybil identities are the last nodes and hold no data."""
+    seed, nodes = scenario.seed, overlay.nodes - sybils
+    dataset = objects.dataset(seed) or build_data(scenario.data, base, seed)
+    shares = build_shares(dataset, scenario.partition, seed, nodes, sybils)
+    task = objects.task_for(shares.dataset) or build_task(scenario.model, shares.dataset)
+    foreign = objects.task is not None or plugin_of(type(scenario.model)) is not None
+    if foreign and scenario.privacy is not None and scenario.privacy.unit == "record":
+        check_separate(task, shares.dataset.train_x, shares.dataset.train_y)
+    noise = build_noise(scenario, overlay, list(map(len, shares.holdings.train)))
+    pooled_nodes = nodes if scenario.protocol.pools_data else 0
+    return build_learning(shares, task, scenario.training, noise, seed, executor, pooled_nodes)

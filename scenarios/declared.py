@@ -84,8 +84,8 @@ class Form:
         return self._problem_of_body(body, release, message.size_bytes)
 
     def _problem_of_body(self, body: Any, release: Any, size: Any) -> str | None:
-        from protocols.gossip.learner import VALUE_BYTES
         from protocols.gossip.messages import HEADER_BYTES, NUMBER_BYTES
+        from simulator.contract.compute import VALUE_BYTES
 
         states = release if isinstance(release, tuple) else () if release is None else (release,)
         if not all(type(one) is Visible and type(one.state) is int for one in states):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, NamedTuple, TypeAlias
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,19 +34,6 @@ class Reach(NamedTuple):
     rounds: int
     rank: int
     nodes: tuple[int, ...]
-
-
-def rational_weights(graph: nx.Graph, rule: Literal["metropolis", "max-degree"]) -> list[list[Fraction]]:
-    """Return the mixing matrix of a graph on 0 … n − 1 in fractions: 1 / (1 + larger degree), or 1 / max degree."""
-    count = len(graph)
-    largest = max(degree for _, degree in graph.degree)
-    weights = [[Fraction(0)] * count for _ in range(count)]
-    for i, j in graph.edges:
-        beside = 1 + max(graph.degree[i], graph.degree[j]) if rule == "metropolis" else largest
-        weights[i][j] = weights[j][i] = Fraction(1, beside)
-    for i in range(count):
-        weights[i][i] = 1 - sum(weights[i], Fraction(0))
-    return weights
 
 
 def rational(weights: Floats, denominator: int = 10_000) -> list[list[Fraction]]:

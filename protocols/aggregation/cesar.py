@@ -30,11 +30,10 @@ from protocols.aggregation.gathering import Gathering, Part
 from protocols.aggregation.ideal import Sealed, seal, unseal
 from protocols.aggregation.keyring import Keyring
 from protocols.aggregation.keys import ID_BYTES
-from protocols.aggregation.masks import keystream, mask_key
+from protocols.aggregation.masks import keystream
 from protocols.aggregation.suite import Keyed
 from protocols.aggregation.sums import Offer, Opened, Refused, Reply, Rules, Skipped, ids_bytes
-from protocols.gossip.learner import Learner
-from protocols.privacy.lineage import ORIGIN, Share, Visible
+from protocols.privacy.lineage import ORIGIN, Lineage, Share, Visible
 from protocols.sharing.modulus import Words
 from simulator.contract.node import Node
 
@@ -76,7 +75,7 @@ class Cesar(Keyed):
         node: node that takes part.
         rules: public parameters of all sums.
         plan: selection of positions.
-        learner: writer of the lineage in which choices are recorded.
+        lineage: record of the run, in which choices are recorded.
         keyring: keys shared with co-members.
 
     Guarantees:
@@ -91,10 +90,10 @@ class Cesar(Keyed):
 
     steps = (("list", "indices"), ("agreed", "masked"))
 
-    def __init__(self, node: Node, rules: Rules, plan: CesarPlan, learner: Learner, keyring: Keyring) -> None:
+    def __init__(self, node: Node, rules: Rules, plan: CesarPlan, lineage: Lineage, keyring: Keyring) -> None:
         super().__init__(node, rules, keyring)
         self._plan = plan
-        self._lineage = learner.lineage
+        self._lineage = lineage
         self._chosen: tuple[int, Flags, int | None] = (-1, np.zeros(0, np.bool_), None)
 
     async def answer(self, part: Part, payload: Any) -> Reply:
@@ -149,7 +148,9 @@ class Cesar(Keyed):
         if rules.real:
             masked = words.copy()
             for peer in others:
-                stream = keystream(self._key(part, tuple(theirs), peer), words.size, rules.encoding.modulus)
+                stream = keystream(
+                    self.mask_key(part.sum, tuple(theirs), peer), words.size, rules.encoding.modulus
+                )
                 stream[~theirs[peer]] = 0
                 (rules.encoding.modulus.add if node.id < peer else rules.encoding.modulus.subtract)(
                     masked, stream
@@ -206,18 +207,6 @@ class Cesar(Keyed):
         terms = tuple((share.coef, share.state) for share in (a.release[1] for a in answers.values()))
         value = self.rules.encoding.decode(words, gathering.sum.round)
         return Opened(value, tuple(answers), terms, covered)
-
-    def _key(self, part: Part, members: tuple[int, ...], peer: int) -> bytes:
-        me = self.node.id
-        return mask_key(
-            self.keyring.secret(peer),
-            context=self.rules.context,
-            aggregator=part.sum.aggregator,
-            round=part.sum.round,
-            attempt=part.sum.attempt,
-            members=members,
-            pair=(min(me, peer), max(me, peer)),
-        )
 
 
 def _flags(packed: bytes, size: int) -> Flags:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from protocols.aggregation.double_secrets import GREETING_BYTES, SEALED_BYTES, SHARE_BYTES
-from protocols.aggregation.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, key_size_bytes
+from protocols.aggregation.keys import ID_BYTES, SIGNATURE_BYTES, key_size_bytes
 from protocols.aggregation.sums import HELLO_BYTES, SUM_BYTES
 from protocols.aggregation.vector_shares import SharingPlan
 from protocols.aggregation.verified_secrets import commitments_bytes, sealed_bytes
-from protocols.gossip.learner import VALUE_BYTES
 from protocols.sharing.modulus import Modulus
+from simulator.contract.compute import VALUE_BYTES
 
 
 class Traffic(NamedTuple):
@@ -190,15 +190,3 @@ def cesar(members: int, index_bytes: int, sent_words: list[int], modulus: Modulu
     for words in sent_words:
         cost += _named(1, modulus.size_bytes(words))
     return cost
-
-
-def bonawitz_client_bits(clients: int, size: int, word_bits: int) -> int:
-    """Return the bits one client sends and receives for keys, shares and vector, as in Bonawitz et al. 2017.
-
-    Two keys sent and those of all others received; two shares sent to and received from each other client; one share
-    per client revealed; the masked vector. Not counted there, and not here: names of sums and members, commitments,
-    the authentication of ciphertexts.
-    """
-    keys = 2 * KEY_BYTES * clients
-    shares = SHARE_BYTES * (4 * (clients - 1) + clients)
-    return 8 * (keys + shares) + word_bits * size

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from protocols.privacy import excess_noise
+from protocols.privacy import removable_noise
 from protocols.privacy.integer_noise import discrete_gaussian, skellam
 from protocols.sharing.codec import Codec, OutOfRange, decode, encode_rows
 from protocols.sharing.modulus import Integers, Modulus, Words
@@ -190,7 +190,7 @@ class NoisedIntegers(Encoding):
         return (value - real).astype(np.float32)
 
     def _part(self, index: int, seed: bytes, size: int) -> Integers:
-        return skellam(self.parts[index] * self.codec.scale**2, size, excess_noise.generator(seed))
+        return skellam(self.parts[index] * self.codec.scale**2, size, removable_noise.generator(seed))
 
     def decode(self, words: Words, round: int) -> Vector:
         """Divide the signed words by the scale and rotate back."""

@@ -18,14 +18,12 @@ import numpy as np
 
 from protocols.aggregation.gathering import Gathering, Part
 from protocols.aggregation.keyring import Keyring
-from protocols.aggregation.masks import mask_key
 from protocols.aggregation.pair_noise import PairNoises, sign
 from protocols.aggregation.suite import Keyed
 from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, ids_bytes
-from protocols.gossip.learner import VALUE_BYTES, Learner
+from protocols.privacy.lineage import Lineage, Visible
 from protocols.privacy.lineage import Opened as Summed
-from protocols.privacy.lineage import Visible
-from simulator.contract.compute import Vector
+from simulator.contract.compute import VALUE_BYTES, Vector
 from simulator.contract.node import Node
 
 
@@ -35,7 +33,7 @@ class Gopa(Keyed):
     Args:
         node: node that takes part.
         rules: public parameters of all sums.
-        learner: writer of the lineage in which the noise is recorded.
+        lineage: record of the run, in which the noise is recorded.
         keyring: keys shared with co-members.
         noises: pair noise of the whole run.
 
@@ -50,16 +48,16 @@ class Gopa(Keyed):
     steps = (("list", "noised"),)
 
     def __init__(
-        self, node: Node, rules: Rules, learner: Learner, keyring: Keyring, noises: PairNoises
+        self, node: Node, rules: Rules, lineage: Lineage, keyring: Keyring, noises: PairNoises
     ) -> None:
         super().__init__(node, rules, keyring)
-        self._learner = learner
+        self._lineage = lineage
         self._noises = noises
 
     async def answer(self, part: Part, payload: Any) -> Reply:
         """Add the noise of all pairs, and send the result."""
         await self.agree(part)
-        node, offer, lineage = self.node, part.offer, self._learner.lineage
+        node, offer, lineage = self.node, part.offer, self._lineage
         others = [peer for peer in part.listed if peer != node.id]
         size = VALUE_BYTES * offer.values.size
         await node.sleep(self.rules.mask_cost_s_per_byte * size * len(others))
@@ -67,7 +65,9 @@ class Gopa(Keyed):
         terms = [(offer.weight, offer.state)]
         for peer in others:
             terms.append((sign(node.id, peer), self._noises.state(node, part.sum.round, part.sum, peer)))
-            vector += self._noises.vector(node.id, peer, self._key(part, peer), vector.size)
+            vector += self._noises.vector(
+                node.id, peer, self.mask_key(part.sum, part.listed, peer), vector.size
+            )
         vector.setflags(write=False)
         state = lineage.combine(node.now_s, node.id, part.sum.round, terms)
         return Reply(vector, size, Visible(state))
@@ -87,21 +87,8 @@ class Gopa(Keyed):
         value: Vector = stacked.sum(axis=0, dtype=np.float64).astype(np.float32)
         terms = tuple((1.0, a.release.state) for a in answers.values())
         # The aggregator has seen every vector; the public is told the sum alone.
-        self._learner.lineage.delivered(self.node.now_s, self.node.id, gathering.sum.round, Summed(terms))
+        self._lineage.delivered(self.node.now_s, self.node.id, gathering.sum.round, Summed(terms))
         return Opened(value, tuple(answers), terms)
-
-    def _key(self, part: Part, peer: int) -> bytes:
-        """Derive the seed of a pair's noise in this sum."""
-        me = self.node.id
-        return mask_key(
-            self.keyring.secret(peer),
-            context=self.rules.context,
-            aggregator=part.sum.aggregator,
-            round=part.sum.round,
-            attempt=part.sum.attempt,
-            members=part.listed,
-            pair=(min(me, peer), max(me, peer)),
-        )
 
 
 def _is_floats(payload: Any, size: int) -> bool:

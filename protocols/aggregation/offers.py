@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from protocols.aggregation.encoding import Encoding
 from protocols.aggregation.sums import Offer
-from protocols.gossip.learner import Model
 from protocols.sharing.codec import OutOfRange
 from protocols.sharing.modulus import Words
+from simulator.contract.compute import Handle, Vector
 from simulator.contract.node import Node
+
+
+class Recorded(Protocol):
+    """Parameters and the number of their state in the lineage, such as a model."""
+
+    @property
+    def params(self) -> Handle | Vector:
+        """The vector."""
+        ...
+
+    @property
+    def state(self) -> int:
+        """Number of the state."""
+        ...
 
 
 class Offers:
@@ -31,10 +46,10 @@ class Offers:
         self._encoding = encoding
         self._weights = weights
         self._kept = kept
-        self._mine: dict[int, Model] = {}
+        self._mine: dict[int, Recorded] = {}
         self._rows: dict[int, dict[int, Words] | OutOfRange] = {}
 
-    def put(self, round: int, model: Model) -> None:
+    def put(self, round: int, model: Recorded) -> None:
         """Set the vector of ``round``, and drop those of old rounds."""
         self._mine[round] = model
         for old in [known for known in self._mine if known <= round - self._kept]:
@@ -57,7 +72,7 @@ class Offers:
                 failure probability that the privacy claims account for.
         """
         node, mine = self._node, self._mine[round]
-        said: Model = node.outgoing(mine, to=aggregator, round=round)
+        said: Recorded = node.outgoing(mine, to=aggregator, round=round)
         values = node.read(said.params)
         if said is mine:
             values = self._encoding.within(values)

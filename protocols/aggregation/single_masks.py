@@ -12,7 +12,7 @@ from typing import Any
 from protocols.aggregation.gathering import Gathering, Part
 from protocols.aggregation.ideal import Sealed, SumSealed, seal, unseal
 from protocols.aggregation.keyring import Keyring
-from protocols.aggregation.masks import mask, mask_key, total
+from protocols.aggregation.masks import mask, total
 from protocols.aggregation.suite import Keyed
 from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, SumId, ids_bytes
 from protocols.privacy.lineage import Share
@@ -64,7 +64,7 @@ class SingleMasks(Keyed):
                 words,
                 self.node.id,
                 part.listed,
-                lambda peer: self._key(part.sum, part.listed, peer),
+                lambda peer: self.mask_key(part.sum, part.listed, peer),
                 rules.encoding.modulus,
             )
             body.setflags(write=False)
@@ -93,18 +93,6 @@ class SingleMasks(Keyed):
         value = self.rules.encoding.decode(words, gathering.sum.round)
         terms = tuple((answer.release.coef, answer.release.state) for answer in answers.values())
         return Opened(value, listed, terms)
-
-    def _key(self, sum: SumId, listed: tuple[int, ...], peer: int) -> bytes:
-        me = self.node.id
-        return mask_key(
-            self.keyring.secret(peer),
-            context=self.rules.context,
-            aggregator=sum.aggregator,
-            round=sum.round,
-            attempt=sum.attempt,
-            members=listed,
-            pair=(min(me, peer), max(me, peer)),
-        )
 
 
 def open_shares(shares: dict[int, Any], members: tuple[int, ...], sum: SumId, modulus: Modulus) -> Words:

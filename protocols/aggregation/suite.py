@@ -7,7 +7,8 @@ from typing import Any, ClassVar, TypeAlias
 
 from protocols.aggregation.gathering import REFUSE, Gathering, Part, Pump
 from protocols.aggregation.keyring import TRIES, Keyring
-from protocols.aggregation.sums import HELLO, Opened, Refused, Reply, Rules
+from protocols.aggregation.masks import mask_key
+from protocols.aggregation.sums import HELLO, Opened, Refused, Reply, Rules, SumId
 from simulator.contract.node import Delivery, Node
 
 Steps: TypeAlias = tuple[tuple[str, str], ...]
@@ -122,3 +123,22 @@ class Keyed(Suite):
             raise Refused("a co-member's key is unknown here")
         await self.keyring.agree(others)
         return others
+
+    def mask_key(self, sum: SumId, members: tuple[int, ...], peer: int) -> bytes:
+        """Derive the key of what this node and a peer add to a sum, as :func:`~protocols.aggregation.masks.mask_key`.
+
+        Args:
+            sum: name of the sum.
+            members: the list that the key is bound to, ascending; both nodes are in it.
+            peer: the other node of the pair.
+        """
+        me = self.node.id
+        return mask_key(
+            self.keyring.secret(peer),
+            context=self.rules.context,
+            aggregator=sum.aggregator,
+            round=sum.round,
+            attempt=sum.attempt,
+            members=members,
+            pair=(min(me, peer), max(me, peer)),
+        )

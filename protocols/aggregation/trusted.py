@@ -15,8 +15,7 @@ from protocols.aggregation.ideal import seal, unseal
 from protocols.aggregation.masks import total
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import Opened, Reply, Rules, Skipped, ids_bytes
-from protocols.gossip.learner import Learner
-from protocols.privacy.lineage import Entrusted
+from protocols.privacy.lineage import Entrusted, Lineage
 from protocols.privacy.lineage import Opened as Seen
 from simulator.contract.node import Node
 
@@ -32,9 +31,9 @@ class Trusted(Suite):
 
     steps = (("list", "masked"),)
 
-    def __init__(self, node: Node, rules: Rules, learner: Learner) -> None:
+    def __init__(self, node: Node, rules: Rules, lineage: Lineage) -> None:
         super().__init__(node, rules)
-        self._lineage = learner.lineage
+        self._lineage = lineage
 
     async def answer(self, part: Part, payload: Any) -> Reply:
         """Send the vector to the aggregator."""

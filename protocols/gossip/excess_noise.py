@@ -15,8 +15,8 @@ from protocols.aggregation.gathering import Pump
 from protocols.aggregation.keys import ID_BYTES
 from protocols.aggregation.sums import ROUND_BYTES, Opened, Rules
 from protocols.gossip.learner import Learner, Model
-from protocols.privacy.excess_noise import removable
 from protocols.privacy.lineage import ORIGIN, Visible
+from protocols.privacy.removable_noise import removable
 from simulator.contract.node import Delivery, Message, Node
 
 SURPLUS, SEEDS = "surplus", "seeds"

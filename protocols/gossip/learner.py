@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from protocols.learning.operations import Operations
     from protocols.learning.schedules import Schedule
 
-VALUE_BYTES = 4
-"""Bytes of a parameter: one 32-bit number, masked or not."""
 OPTIMISER = "optimizer"
 """Keys on a node's disk for the state of its optimiser, and its number in the lineage."""
 

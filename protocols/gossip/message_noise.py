@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
 
 from protocols.gossip.learner import Model
-from simulator.contract.node import Delivery, Node
+from simulator.contract.node import Delivery
 
 
 class MessageNoise(ABC):
@@ -36,6 +35,3 @@ class MessageNoise(ABC):
             model: model after the local update.
             weights: mixing weight of the model at each neighbour.
         """
-
-
-MessageNoiseFactory: TypeAlias = Callable[[Node], MessageNoise]

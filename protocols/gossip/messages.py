@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-from protocols.gossip.learner import VALUE_BYTES, Learner, Model
+from protocols.gossip.learner import Learner, Model
 from protocols.privacy.lineage import Visible
+from simulator.contract.compute import VALUE_BYTES
 from simulator.contract.node import Message, Node
 
 HEADER_BYTES = 8

@@ -20,13 +20,13 @@ import numpy as np
 from protocols.aggregation.members import participants
 from protocols.aggregation.offers import Offers
 from protocols.aggregation.session import NodeSums
-from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
 from protocols.gossip.excess_noise import SEEDS, SURPLUS, ExcessNoise
 from protocols.gossip.federation import ROOT, FederationPlan, Member
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.peers import PATIENCE, pump
+from protocols.gossip.settling import settled
 from simulator.contract.node import Delivery, Message, Node
 
 

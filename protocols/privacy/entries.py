@@ -16,6 +16,8 @@ from simulator.errors import ContractError
 CONTRIBUTE, COMBINE, OPAQUE = "contribute", "combine", "opaque"
 """Words of the entries that make a state."""
 _PLAIN, _SUM = -1, -2
+_COMMON = 3
+"""Fields that all kinds of entry begin with."""
 
 
 class Row(NamedTuple):
@@ -54,7 +56,26 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
     node: int
     round: int
 
-    def _row(self, id: int, parents: tuple[int, ...] = (), coefs: tuple[float, ...] = ()) -> Row:
+    def row(self) -> Row:
+        """Return the columns; the fields of a kind are id, parents and coefs unless it says otherwise."""
+        return self._row(*msgspec.structs.astuple(self)[_COMMON:])
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Read the columns.
+
+        Raises:
+            ContractError: the row has parents or coefficients that its kind does not use, or lacks some.
+        """
+        held: tuple[Any, ...] = (row.id, row.parents, row.coefs)
+        count = len(cls.__struct_fields__) - _COMMON
+        if any(held[max(count, 1) :]):
+            raise _malformed(row, "no coefficients" if count > 1 else "no parents and no coefficients")
+        if count > 2:
+            _check_paired(row)
+        return cls(row.t_s, row.node, row.round, *held[:count])
+
+    def _row(self, id: int = 0, parents: tuple[int, ...] = (), coefs: tuple[float, ...] = ()) -> Row:
         return Row(self.kind, id, self.t_s, self.node, self.round, parents, coefs, 0.0, 0.0)
 
 
@@ -125,15 +146,6 @@ class Combination(_Entry, frozen=True, gc=False):
     parents: tuple[int, ...]
     coefs: tuple[float, ...]
 
-    def row(self) -> Row:
-        """Return the columns."""
-        return self._row(self.state, self.parents, self.coefs)
-
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        """Read the columns."""
-        return cls(row.t_s, row.node, row.round, row.id, row.parents, row.coefs)
-
 
 class OpaqueStep(_Entry, frozen=True, gc=False):
     """A node makes ``state`` from its parents in a way that is not linear or depends on data."""
@@ -148,17 +160,6 @@ class OpaqueStep(_Entry, frozen=True, gc=False):
     def coefs(self) -> tuple[float, ...]:
         """Return no coefficients: the step is not linear."""
         return ()
-
-    def row(self) -> Row:
-        """Return the columns."""
-        return self._row(self.state, self.parents)
-
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        """Read the columns."""
-        if row.coefs:
-            raise _malformed(row, "no coefficients")
-        return cls(row.t_s, row.node, row.round, row.id, row.parents)
 
 
 class Release(_Entry, frozen=True, gc=False):
@@ -184,6 +185,7 @@ class Release(_Entry, frozen=True, gc=False):
     @classmethod
     def of(cls, row: Row) -> Self:
         """Read the columns."""
+        _check_paired(row)
         return cls(row.t_s, row.node, row.round, row.parents, row.coefs, row.id == _SUM)
 
 
@@ -195,15 +197,6 @@ class Opening(_Entry, frozen=True, gc=False):
 
     number: int
     members: tuple[int, ...]
-
-    def row(self) -> Row:
-        """Return the columns."""
-        return self._row(self.number, self.members)
-
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        """Read the columns."""
-        return cls(row.t_s, row.node, row.round, row.id, row.parents)
 
 
 class _Vector(_Entry, frozen=True, gc=False):
@@ -308,15 +301,6 @@ class Answer(_Entry, frozen=True, gc=False):
     number: int
     members: tuple[int, ...]
 
-    def row(self) -> Row:
-        """Return the columns."""
-        return self._row(self.number, self.members)
-
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        """Read the columns."""
-        return cls(row.t_s, row.node, row.round, row.id, row.parents)
-
 
 class TappedAnswer(Answer, frozen=True, gc=False):
     """A wiretap read an answer off a link, whether or not it arrived."""
@@ -333,30 +317,12 @@ class Partners(_Entry, frozen=True, gc=False):
     number: int
     partners: tuple[int, ...]
 
-    def row(self) -> Row:
-        """Return the columns."""
-        return self._row(self.number, self.partners)
-
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        """Read the columns."""
-        return cls(row.t_s, row.node, row.round, row.id, row.parents)
-
 
 class Repetition(_Entry, frozen=True, gc=False):
     """``node`` makes its update of ``round`` once more, with the noise that the first one had."""
 
     kind: ClassVar[str] = "repeated"
     holds: ClassVar[Holds] = ("0", "who", "", "")
-
-    def row(self) -> Row:
-        """Return the columns."""
-        return self._row(0)
-
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        """Read the columns."""
-        return cls(row.t_s, row.node, row.round)
 
 
 Made: TypeAlias = Contribution | Combination | OpaqueStep
@@ -411,6 +377,11 @@ def record_end_s(entries: Sequence[Entry], end_s: float) -> float:
         end_s: when the run ended, seconds.
     """
     return max([end_s, *(entry.t_s for entry in entries)])
+
+
+def _check_paired(row: Row) -> None:
+    if len(row.parents) != len(row.coefs):
+        raise _malformed(row, "a coefficient for each parent")
 
 
 def _malformed(row: Row, needs: str) -> ContractError:

@@ -218,55 +218,6 @@ def variance_for(
     return high
 
 
-def skellam_variance_for(epsilon: float, delta: float, releases: int, l2: float, l1: float) -> float:
-    """Return the variance of Skellam noise a *sum* must have so that ``releases`` sums cost at most (ε, δ).
-
-    Args:
-        epsilon: ε > 0, finite.
-        delta: 0 < δ < 1.
-        releases: number of opened sums; at least 1.
-        l2: Euclidean bound on the change of each sum between neighbouring inputs, in words. Positive.
-        l1: the same bound for the sum of absolute values.
-
-    Returns:
-        In squared words; :func:`protocols.privacy.integer_noise.member_variance` gives each member's part.
-
-    Raises:
-        ConfigurationError: an argument outside its range.
-    """
-    _check_positive("the sensitivity", l2)
-    return variance_for(epsilon, delta, releases, lambda variance: skellam_rdp(ORDERS, l2, l1, variance))
-
-
-def discrete_gaussian_variance_for(
-    epsilon: float, delta: float, releases: int, l2: float, l1: float, members: int, dimension: int
-) -> float:
-    """Return σ² of *one member's* discrete Gaussian noise so that ``releases`` sums cost at most (ε, δ).
-
-    Args:
-        epsilon: ε > 0, finite.
-        delta: 0 < δ < 1.
-        releases: number of opened sums; at least 1.
-        l2: Euclidean bound on the change of each sum between neighbouring inputs, in words. Positive.
-        l1: the same bound for the sum of absolute values.
-        members: number whose noise is counted (:func:`protocols.privacy.integer_noise.counted_members`).
-        dimension: coordinates of a sum.
-
-    Returns:
-        In squared words. Unlike Skellam noise this is not a share of the variance of a sum: the bound depends on
-        how many members add it.
-
-    Raises:
-        ConfigurationError: an argument outside its range.
-    """
-    _check_positive("the sensitivity", l2)
-
-    def cost(variance: float) -> Curve:
-        return distributed_discrete_gaussian_rdp(ORDERS, l2, l1, members, math.sqrt(variance), dimension)
-
-    return variance_for(epsilon, delta, releases, cost)
-
-
 def _check_change(l2: float, l1: float) -> None:
     if not (0.0 <= l2 < math.inf and 0.0 <= l1 < math.inf):
         raise ConfigurationError(f"sensitivities must be finite and not negative, got {l2!r} and {l1!r}")

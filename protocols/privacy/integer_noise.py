@@ -141,8 +141,8 @@ def member_variance(total: float, counted: int) -> float:
 
     Guarantees:
         Honest survivors contribute noise of variance ``total`` at least, for every set of dropouts and colluders
-        within the numbers counted with, and more the fewer there are (:mod:`protocols.privacy.excess_noise` removes
-        that). For equal weights; every sum needs noise drawn anew.
+        within the numbers counted with, and more the fewer there are (:mod:`protocols.privacy.removable_noise`
+        removes that). For equal weights; every sum needs noise drawn anew.
     """
     if not 0.0 <= total < math.inf:
         raise ConfigurationError(f"a variance must be finite and not negative, not {total!r}")
@@ -169,25 +169,6 @@ def skellam_tail(limit: float, variance: float) -> float:
     if variance == 0.0:
         return 1.0 if limit == 0.0 else 0.0
     return min(1.0, 2.0 * math.exp(_legendre(limit, variance)))
-
-
-def discrete_gaussian_tail(limit: float, variance: float) -> float:
-    """Bound the probability that (a sum of) discrete Gaussian noise exceeds a limit in absolute value.
-
-    Args:
-        limit: in words, not negative.
-        variance: parameter σ² of one number, or the sum of those of several.
-
-    Returns:
-        2 exp(−x²/2σ²), at most 1: the law is subgaussian with its parameter.
-
-    Raises:
-        ConfigurationError: an argument outside its range.
-    """
-    _check_tail(limit, variance)
-    if variance == 0.0:
-        return 1.0 if limit == 0.0 else 0.0
-    return min(1.0, 2.0 * math.exp(-limit * limit / (2.0 * variance)))
 
 
 def heuristic_scale(

@@ -9,36 +9,14 @@ that solves for the inputs may learn them exactly where the formula gives a smal
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protocols.privacy.exposure import Exposure
 from protocols.privacy.linear_view import sight_rows, state_rows
 from protocols.privacy.record import Floats, Record
 
 
-def per_message_losses(weights: NDArray[np.float64], observer: int, steps: int) -> Floats:
-    """Return Σ_t Σ_w (W^t)_wu² / ‖(W^t)_w‖² over the observer's neighbours w, from the messages at t = 0 on.
-
-    Args:
-        weights: (n, n), row = receiver.
-        observer: node whose neighbours send.
-        steps: number of messages of each neighbour.
-
-    Returns:
-        By node, in units of (shift / σ)².
-    """
-    power = np.eye(len(weights))
-    speaking = [w for w in range(len(weights)) if w != observer and weights[observer, w] > 0]
-    losses = np.zeros(len(weights))
-    for _ in range(steps):
-        said = power[speaking]
-        losses += (said**2 / (said**2).sum(axis=1, keepdims=True)).sum(axis=0)
-        power = weights @ power
-    return losses
-
-
 def as_if_fresh(record: Record, exposure: Exposure, nodes: int, max_cells: int) -> Floats:
-    """Return the same from a record: every sight is taken as a release with independent noise.
+    """Return the losses of a record as if every sight were a release with independent noise.
 
     As published, the noise of the observers themselves counts, although they know it.
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.privacy.accounting import shift_factor
 from protocols.privacy.integer_accounting import (
     ORDERS,
     distributed_discrete_gaussian_rdp,
@@ -57,7 +58,7 @@ class SumLaw:
         if unit == "node" and self.unit == "node":
             # The whole vector of a node, whose norm after rounding is bounded for any input.
             limit = rounded_norm(self.scale * self.norm, self.dimension, "conditional")
-            return vector_sensitivity(limit, self.dimension, adjacency)
+            return vector_sensitivity(limit, self.dimension, shift_factor(adjacency))
         # Both neighbours contribute a whole vector, and each is rounded.
         return record_sensitivity(self.scale * shift, self.dimension, "stochastic")
 

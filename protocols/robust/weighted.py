@@ -20,11 +20,6 @@ NEARLY = 1.0 + 1e-5
 """Tolerance of comparisons with a budget: sums of rounded weights this close have not exceeded it."""
 
 
-def weighted_mean(x: jax.Array, w: jax.Array) -> jax.Array:
-    """Return the weighted mean of plain gossip."""
-    return w @ x
-
-
 def clipped_gossip(x: jax.Array, w: jax.Array, radius: jax.Array | float) -> jax.Array:
     """Move the own vector by the weighted sum of all differences to it, each clipped to a radius."""
     return x[0] + w[1:] @ clipped(x[1:] - x[0], radius)

@@ -28,8 +28,6 @@ from numpy.typing import NDArray
 from protocols.sharing.modulus import Z32, Modulus, Words
 from simulator.errors import ConfigurationError, SottovoceError
 
-MODULUS_BITS = 32
-"""Bits of a word of the default modulus."""
 NOISE_SIGMAS = 8.0
 """Default room of a codec for integer noise, in standard deviations."""
 

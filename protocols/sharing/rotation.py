@@ -123,31 +123,6 @@ def hadamard(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.ascontiguousarray(work.swapaxes(1, 2)).reshape(values.shape)
 
 
-def rotated_bound(norm: float, dimension: int, failure: float) -> float:
-    """Return a bound on every coordinate of a rotated vector, except with a small probability over the signs.
-
-    A coordinate is a sum of x_j / √P with random signs, so Hoeffding's inequality and a union bound over P apply.
-
-    Args:
-        norm: bound on the vector's norm. Positive, finite.
-        dimension: d, before padding.
-        failure: the probability, 0 < failure < 1; for vectors that do not depend on the signs.
-
-    Returns:
-        The smaller of norm and norm · √(2 ln(2 P / failure) / P), for :func:`protocols.sharing.codec.codec_for`;
-        a vector beyond it is refused or saturated there.
-
-    Raises:
-        ConfigurationError: an argument outside its range.
-    """
-    if not 0.0 < norm < math.inf:
-        raise ConfigurationError(f"the norm must be positive and finite, not {norm!r}")
-    if not 0.0 < failure < 1.0:
-        raise ConfigurationError(f"the probability of failure must lie between 0 and 1, not {failure!r}")
-    size = padded(dimension)
-    return norm * min(1.0, math.sqrt(2.0 * math.log(2.0 * size / failure) / size))
-
-
 def _add_rows(work: NDArray[np.float64]) -> None:
     """Apply the Hadamard transform along axis 1 of (batch, rows, columns), in place."""
     batch, rows, columns = work.shape

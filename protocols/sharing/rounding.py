@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.privacy.accounting import shift_factor
 from protocols.sharing.codec import OutOfRange
 from protocols.sharing.modulus import Integers
 from simulator.errors import ConfigurationError
@@ -177,21 +176,22 @@ def rounded_norm(scaled_norm: float, dimension: int, rounding: Rounding, beta: f
     return min(scaled_norm + root, math.sqrt(scaled_norm**2 + dimension / 4.0 + likely))
 
 
-def vector_sensitivity(norm: float, dimension: int, adjacency: str) -> Sensitivity:
+def vector_sensitivity(norm: float, dimension: int, shift_factor: float) -> Sensitivity:
     """Return how far a node's rounded vector moves a sum when the node's data are removed or replaced.
 
     Args:
         norm: bound on the norm of the rounded vector (:func:`rounded_norm`).
         dimension: number of coordinates.
-        adjacency: ``"zero-out"`` and ``"add-remove"``: against the zero vector, which every kind of rounding
-            preserves; ``"replace"``: against any other vector within the bound, twice as far.
+        shift_factor: distance of neighbouring vectors in ``norm``, at least 1: 1 against the zero vector, which
+            every kind of rounding preserves; 2 against any other vector within the bound.
 
     Raises:
-        ConfigurationError: an argument outside its range, or an unknown adjacency.
+        ConfigurationError: an argument outside its range.
     """
     _check(norm, dimension)
-    factor = shift_factor(adjacency)
-    return Sensitivity(factor * norm, factor * _l1(norm, dimension))
+    if not 1.0 <= shift_factor < math.inf:
+        raise ConfigurationError(f"a shift factor must be at least 1 and finite, not {shift_factor!r}")
+    return Sensitivity(shift_factor * norm, shift_factor * _l1(norm, dimension))
 
 
 def record_sensitivity(scaled_shift: float, dimension: int, rounding: Rounding) -> Sensitivity:

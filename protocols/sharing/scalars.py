@@ -62,6 +62,19 @@ def values(coefficients: Sequence[int], points: Iterable[int]) -> list[int]:
     return found
 
 
+def check_points(points: Sequence[int], threshold: int) -> None:
+    """Check the points at which shares of a secret are values.
+
+    Raises:
+        ConfigurationError: a point that is 0 or not distinct from the others, or fewer points than the threshold.
+    """
+    places = {point % ORDER for point in points}
+    if 0 in places or len(places) < len(points) or threshold > len(places):
+        raise ConfigurationError(
+            f"the points of shares must be distinct and not 0, and at least as many as the threshold {threshold}"
+        )
+
+
 def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> list[int]:
     """Return one share for every point.
 
@@ -77,11 +90,7 @@ def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> list
     Guarantees:
         Any t − 1 shares are independent of the secret, as far as HKDF-SHA256 is pseudorandom.
     """
-    places = {point % ORDER for point in points}
-    if 0 in places or len(places) < len(points) or threshold > len(places):
-        raise ConfigurationError(
-            f"the points of shares must be distinct and not 0, and at least as many as the threshold {threshold}"
-        )
+    check_points(points, threshold)
     return values(polynomial(secret, threshold, key), points)
 
 

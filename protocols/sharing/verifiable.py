@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from protocols.sharing.group import ELEMENT_BYTES, ORDER, commit, evaluate, group
-from protocols.sharing.scalars import SCALAR_BYTES, polynomial, scalar_from, values
-from simulator.errors import ConfigurationError
+from protocols.sharing.scalars import SCALAR_BYTES, check_points, polynomial, scalar_from, values
 
 
 class Share(NamedTuple):
@@ -66,11 +65,7 @@ def deal(secret: int, threshold: int, points: Sequence[int], key: bytes) -> Deal
         holders whose shares pass :func:`verify` hold values of one polynomial, unless the dealer computes discrete
         logarithms.
     """
-    places = [point % ORDER for point in points]
-    if 0 in places or len(set(places)) < len(places) or not 1 <= threshold <= len(places):
-        raise ConfigurationError(
-            f"the points of shares must be distinct and not 0, and at least as many as the threshold {threshold}"
-        )
+    check_points(points, threshold)
     f = polynomial(secret, threshold, key)
     blinding = [scalar_from(key, b"blinding %d" % power) for power in range(threshold)]
     commitments = tuple(commit(a, b) for a, b in zip(f, blinding, strict=True))

@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import floor, log2
 
 from protocols.aggregation.encoding import NoisedIntegers
 from protocols.privacy.accounting import shift_factor
-from protocols.privacy.excess_noise import part_variances
 from protocols.privacy.integer_accounting import variance_for
+from protocols.privacy.removable_noise import part_variances
 from protocols.privacy.sum_law import SumLaw
 from protocols.sharing.codec import Codec, codec_for
 from protocols.sharing.modulus import Modulus
 from protocols.sharing.rotation import padded
-from scenarios.assembly.learner import Learning, build_sigma
-from scenarios.schema import Scenario
-from simulator.topology.overlays import Overlay
+from scenarios.assembly.learner import Learning
+from scenarios.kinds.privacy import Privacy
+from scenarios.kinds.protocols import Protocol
+from scenarios.kinds.secure import Secure
 
 FINEST_SIGMA = 2.0**30
 """Standard deviation of a client's noise in words of the finest scale; finer scales gain nothing and take longer."""
 
 
+@dataclass(frozen=True)
+class IntegerNoise:
+    """Tables that the integer noise of a server's sums depends on, one local update in each sum.
+
+    Args:
+        secure: the table [secure].
+        privacy: the table [privacy], with a law of integers.
+        protocol: the table [protocol].
+        sigma: largest standard deviation of a client's noise, before the gain; None: the target decides.
+    """
+
+    secure: Secure
+    privacy: Privacy
+    protocol: Protocol
+    sigma: float | None
+
+
 def build_integers(
-    scenario: Scenario, learning: Learning, overlay: Overlay, members: int, modulus: Modulus, beacon: bytes
+    noise: IntegerNoise, learning: Learning, members: int, modulus: Modulus, beacon: bytes
 ) -> tuple[NoisedIntegers, SumLaw]:
     """Return the encoding of clients' updates as noised integers, and the law that the ledger needs.
 
     Args:
-        scenario: a server's sums, one local update in each.
+        noise: tables that it depends on.
         learning: data, model and local training.
-        overlay: links of the nodes.
         members: number of clients in the largest sum.
         modulus: of the words.
         beacon: public randomness of the run.
     """
-    privacy, secure, learner = scenario.privacy, scenario.secure, learning.learner
-    assert privacy is not None
-    assert secure is not None
+    privacy, secure, learner = noise.privacy, noise.secure, learning.learner
     assert privacy.law in ("skellam", "discrete-gaussian")
     kind, whole = privacy.law, privacy.unit == "node"
     norm = learner.gain * (1 if whole else max(learning.bank.counts)) * privacy.clip
@@ -48,37 +63,35 @@ def build_integers(
             codec = replace(codec, scale=min(codec.scale, 2.0 ** floor(log2(FINEST_SIGMA / sigma))))
         return codec, SumLaw(kind, codec.scale, padded(learner.size), norm, sigma, privacy.unit)
 
-    if privacy.noise_multiplier is None:
-        sigma = _calibrated(scenario, learning, members, fitting(0.0)[1])
+    if noise.sigma is None:
+        sigma = _calibrated(noise, learner.gain, members, fitting(0.0)[1])
     else:
-        sigma = learner.gain * max(build_sigma(scenario, overlay, learning.bank.counts)[1:])
+        sigma = learner.gain * noise.sigma
     codec, law = fitting(sigma)
     parts: tuple[float, ...] = ()
     if privacy.surplus == "remove":
-        taking = scenario.protocol.asked(members)
+        taking = noise.protocol.asked(members)
         least = secure.per_position(taking)
         parts = part_variances(sigma**2, least - secure.colluders, taking - least)
     return NoisedIntegers(codec, law.law, sigma, learner.size, beacon, whole=whole, parts=parts), law
 
 
-def _calibrated(scenario: Scenario, learning: Learning, members: int, law: SumLaw) -> float:
+def _calibrated(noise: IntegerNoise, gain: float, members: int, law: SumLaw) -> float:
     """Return the least standard deviation of a client's noise with which a client in every sum meets the target.
 
     It is computed at the scale for no noise, the finest. The coarser scale that noise needs adds a little rounding,
     so the target used is a thousandth lower.
     """
-    privacy, secure, learner = scenario.privacy, scenario.secure, learning.learner
-    assert privacy is not None
-    assert secure is not None
+    privacy = noise.privacy
     assert privacy.target_epsilon is not None
     counted = 1
     if privacy.noise == "sum":
-        counted = secure.per_position(scenario.protocol.asked(members)) - secure.colluders
-    shift = learner.gain * privacy.clip * shift_factor(privacy.adjacency)
+        counted = noise.secure.per_position(noise.protocol.asked(members)) - noise.secure.colluders
+    shift = gain * privacy.clip * shift_factor(privacy.adjacency)
     variance = variance_for(
         0.999 * privacy.target_epsilon,
         privacy.delta,
-        scenario.protocol.rounds,
+        noise.protocol.rounds,
         lambda variance: replace(law, member_sigma=float(variance**0.5)).curve(
             shift, counted * variance, privacy.unit, privacy.adjacency
         ),

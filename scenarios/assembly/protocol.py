@@ -14,7 +14,7 @@ from protocols.privacy.sum_law import SumLaw
 from scenarios.assembly.adversary import Cast
 from scenarios.assembly.keys import build_keys, name_of
 from scenarios.assembly.learner import Learning
-from scenarios.assembly.secure import build_security
+from scenarios.assembly.secure import build_security, build_terms
 from scenarios.declared import guard_for
 from scenarios.format.kind import plugin_of
 from scenarios.kinds.privacy import NoiseContext
@@ -64,7 +64,8 @@ def build_program(
         byzantine = scenario.adversary.byzantine
         deals = byzantine is not None and byzantine.attack.part == "shares"
         inconsistent = cast.byzantine if deals else frozenset[int]()
-        security = build_security(scenario, learning, overlay, samples, inconsistent)
+        terms = build_terms(scenario, overlay, samples)
+        security = build_security(terms, learning, overlay, samples, inconsistent)
     rule = protocol.rule
     robust = None
     if rule is not None:

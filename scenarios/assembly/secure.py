@@ -15,11 +15,14 @@ from protocols.privacy.failure import refusal_probability
 from protocols.privacy.sum_law import SumLaw
 from protocols.sharing.codec import codec_for
 from protocols.sharing.modulus import Modulus
-from scenarios.assembly.integer_noise import build_integers
+from scenarios.assembly.integer_noise import IntegerNoise, build_integers
 from scenarios.assembly.keys import build_keys, name_of
 from scenarios.assembly.learner import Learning
-from scenarios.facts.training import has_integer_noise, sums_in_all, sums_per_round
+from scenarios.assembly.noise import build_sigma
+from scenarios.facts.training import has_integer_noise, sums_per_round
 from scenarios.kinds.aggregations import SuiteContext, SuiteFactory
+from scenarios.kinds.privacy import Privacy
+from scenarios.kinds.protocols import Protocol
 from scenarios.kinds.secure import Secure
 from scenarios.schema import Scenario
 from simulator import streams
@@ -45,24 +48,41 @@ class Security:
     failure_probability: float
 
 
-def build_security(
-    scenario: Scenario,
-    learning: Learning,
-    overlay: Overlay,
-    samples: Sequence[int],
-    inconsistent: frozenset[int],
-) -> Security:
-    """Return codec, directory, keys and protocol of secure sums.
+@dataclass(frozen=True)
+class SumTerms:
+    """Contents of a scenario's tables that secure sums depend on.
+
+    Args:
+        secure: the table [secure].
+        privacy: the table [privacy].
+        protocol: the table [protocol].
+        timeout_s: wait for the answers of one sub-round.
+        seed: of the run.
+        context: digest that keys, signatures and masks are bound to.
+        sums_per_round: clipped, noised sums of one node in one round.
+        noise: integer noise of the members; None where noise is real-valued.
+    """
+
+    secure: Secure
+    privacy: Privacy
+    protocol: Protocol
+    timeout_s: float
+    seed: int
+    context: bytes
+    sums_per_round: int
+    noise: IntegerNoise | None
+
+
+def build_terms(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) -> SumTerms:
+    """Return what a scenario says about its secure sums.
 
     Args:
         scenario: with exchange = "secure".
-        learning: data, model and local training.
         overlay: links of the nodes.
         samples: number of samples of each node (public).
-        inconsistent: Byzantine nodes that deal inconsistent shares.
 
     Raises:
-        ConfigurationError: vectors do not fit into words, or an honest vector might have no norm proof.
+        ConfigurationError: a table is missing, or the protocol does not wait for answers.
     """
     secure, protocol, privacy = scenario.secure, scenario.protocol, scenario.privacy
     timeout_s = protocol.timeout_s
@@ -72,19 +92,56 @@ def build_security(
             f'{protocol.kind} lacks one of them; use exchange = "plain" or "ldp"',
             "protocol.exchange",
         )
+    noise = None
+    if has_integer_noise(scenario):
+        sigma = None
+        if privacy.noise_multiplier is not None:
+            sigma = max(build_sigma(scenario, overlay, samples)[1:])
+        noise = IntegerNoise(secure, privacy, protocol, sigma)
+    return SumTerms(
+        secure=secure,
+        privacy=privacy,
+        protocol=protocol,
+        timeout_s=timeout_s,
+        seed=scenario.seed,
+        context=name_of(scenario),
+        sums_per_round=sums_per_round(scenario),
+        noise=noise,
+    )
+
+
+def build_security(
+    terms: SumTerms,
+    learning: Learning,
+    overlay: Overlay,
+    samples: Sequence[int],
+    inconsistent: frozenset[int],
+) -> Security:
+    """Return codec, directory, keys and protocol of secure sums.
+
+    Args:
+        terms: what the tables of the scenario say about the sums.
+        learning: data, model and local training.
+        overlay: links of the nodes.
+        samples: number of samples of each node (public).
+        inconsistent: Byzantine nodes that deal inconsistent shares.
+
+    Raises:
+        ConfigurationError: vectors do not fit into words, or an honest vector might have no norm proof.
+    """
+    secure, protocol, timeout_s = terms.secure, terms.protocol, terms.timeout_s
     weights = [
         list(protocol.members(overlay, samples, node).values()) for node in protocol.aggregators(overlay)
     ]
-    context = name_of(scenario)
-    beacon = streams.digest(scenario.seed, "public randomness of sums", size=32)
+    beacon = streams.digest(terms.seed, "public randomness of sums", size=32)
     heaviest, members = max(map(sum, weights)), max(map(len, weights))
     modulus = Modulus(secure.aggregation.prime or 2**secure.modulus_bits)
     encoding: Encoding
     law: SumLaw | None = None
-    ranges = _ranges(scenario, learning, secure, max(samples))
+    ranges = _ranges(terms, learning, max(samples))
     failures = 0.0
-    if has_integer_noise(scenario):
-        encoding, law = build_integers(scenario, learning, overlay, members, modulus, beacon)
+    if terms.noise is not None:
+        encoding, law = build_integers(terms.noise, learning, members, modulus, beacon)
         # Any value that a sum of words can represent: clients clip their update to its bound before noise is added.
         opened = modulus.value / 2 / encoding.codec.scale * math.sqrt(encoding.size(learning.learner.size))
         ranges = replace(ranges, base=replace(ranges.base, reach=protocol.rounds * opened))
@@ -102,7 +159,7 @@ def build_security(
         colluders=secure.colluders,
         tolerated_dropouts=secure.tolerated_dropouts,
         timeout_s=timeout_s,
-        context=context,
+        context=terms.context,
         participation=protocol.asked_part,
         agreement_cost_s=secure.key_agreement_cost,
         mask_cost_s_per_byte=secure.mask_cost_per_mib / 2**20,
@@ -112,9 +169,9 @@ def build_security(
         proof=ranges.proof,
         public_range=ranges.base,
     )
-    keys = build_keys(scenario.seed, overlay.nodes, context, timeout_s, secure.key_agreement_cost)
+    keys = build_keys(terms.seed, overlay.nodes, terms.context, timeout_s, secure.key_agreement_cost)
     suite = secure.aggregation.suite(
-        SuiteContext(rules, keys, learning.learner, privacy.clip, beacon, inconsistent)
+        SuiteContext(rules, keys, learning.learner, terms.privacy.clip, beacon, inconsistent)
     )
     return Security(rules, suite, law, failures)
 
@@ -134,16 +191,15 @@ class Ranges:
     proof: NormProof | None
 
 
-def _ranges(scenario: Scenario, learning: Learning, secure: Secure, largest: int) -> Ranges:
+def _ranges(terms: SumTerms, learning: Learning, largest: int) -> Ranges:
     """Return the ranges of models, or of one cycle's updates if a server opens sums.
 
     The base range has room for every local update of the run, so honest runs never leave it.
     """
-    privacy, learner, protocol = scenario.privacy, learning.learner, scenario.protocol
-    assert privacy is not None
+    secure, privacy, protocol, learner = terms.secure, terms.privacy, terms.protocol, learning.learner
     contributions = largest if privacy.unit == "record" else 1
     stride = Stride(learner.gain, contributions * privacy.clip, max(learner.sigma), secure.range_sigmas)
-    between, size = protocol.updates_between_sums * sums_per_round(scenario), learner.size
+    between, size = protocol.updates_between_sums * terms.sums_per_round, learner.size
     moved, farthest = stride.coordinate(between), stride.norm(between, size)
     centre = learning.initial
     if protocol.served:
@@ -151,7 +207,7 @@ def _ranges(scenario: Scenario, learning: Learning, secure: Secure, largest: int
         return Ranges(base, moved, _proof(secure, np.zeros_like(centre), farthest))
     proof = _proof(secure, centre, farthest)
     radius = math.inf if proof is None else proof.radius - farthest
-    base = PublicRange(centre, stride.coordinate(sums_in_all(scenario)), radius)
+    base = PublicRange(centre, stride.coordinate(protocol.rounds * terms.sums_per_round), radius)
     return Ranges(base, base.largest + moved, proof)
 
 

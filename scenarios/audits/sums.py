@@ -27,7 +27,7 @@ from protocols.privacy.entries import Entry
 from protocols.privacy.lineage import ORIGIN, PUBLIC, Lineage, Opened
 from protocols.privacy.lower_bound import epsilon_one_run
 from protocols.sharing.modulus import Words
-from scenarios.assembly.secure import Security, build_security
+from scenarios.assembly.secure import Security, build_security, build_terms
 from scenarios.audits.audit import claim_of
 from scenarios.audits.canaries import AGAINST, ALONG, NOTHING, operations_with, sign_of
 from scenarios.audits.verdict import CONSISTENT, VERDICT, VIOLATED, Trials, judge
@@ -204,7 +204,8 @@ def _pipeline(scenario: Scenario, parts: Parts, made_of: type[Pipeline]) -> Pipe
     aggregators = protocol.aggregators(overlay)
     aggregator = min(parts.honest.intersection(aggregators), default=aggregators[0])
     weights = protocol.members(overlay, bank.counts, aggregator)
-    security = build_security(scenario, parts.learning, overlay, bank.counts, frozenset())
+    terms = build_terms(scenario, overlay, bank.counts)
+    security = build_security(terms, parts.learning, overlay, bank.counts, frozenset())
     counted = secure.per_position(protocol.asked(len(weights))) - secure.colluders
     # The canary is in the vector of largest weight, the noise in those of smallest weight.
     ordered = sorted(weights, key=lambda v: (weights[v], v))

@@ -30,7 +30,7 @@ from scenarios.checks import data as checks_data
 from scenarios.checks import faults as checks_faults
 from scenarios.checks import network as checks_network
 from scenarios.checks import training as checks_training
-from scenarios.checks.own import own_problems
+from scenarios.checks.single_tables import own_problems
 from scenarios.checks.topology import Found
 from scenarios.facts.timeouts import hopeless
 from scenarios.facts.training import has_integer_noise

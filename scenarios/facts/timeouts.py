@@ -9,10 +9,9 @@ from scenarios.format.locate import Key
 from scenarios.kinds.protocols import Conditions, Need
 from scenarios.kinds.secure import Secure
 from scenarios.schema import Scenario
+from simulator.contract.compute import VALUE_BYTES
 
 TIMEOUT: Key = ("protocol", "timeout")
-VALUE_BYTES = 4
-"""Size of a parameter in a message: one 32-bit number."""
 
 
 def need(scenario: Scenario) -> Need | None:

@@ -1,7 +1,7 @@
 """Hooks for adversaries: taps that only look, substitution of content, and tampering with messages on their way.
 
 The simulator transports what these functions return and does not interpret it; attacks themselves are
-pure functions on a higher floor. On its way a message meets, in this order: its node's substitution (before
+pure functions of a higher package. On its way a message meets, in this order: its node's substitution (before
 protection), its node's tamper (when it is handed to the uplink), the uplink, the wiretap and then the attacker on the
 link (when it has left the uplink), loss, and the tap of its receiver.
 """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from simulator.conformance.concurrency import TASKS
 from simulator.conformance.gather import GATHERS
 from simulator.conformance.harness import Case
 from simulator.conformance.life import LIFE
 from simulator.conformance.messages import MESSAGES
-from simulator.conformance.tasks import TASKS
 
 BATTERY: tuple[Case, ...] = MESSAGES + GATHERS + TASKS + LIFE

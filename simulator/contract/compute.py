@@ -1,7 +1,7 @@
 """Compute contract: operations, handles and the duties of an executor.
 
 The simulator charges virtual time for model mathematics but never performs it. A protocol names an
-:class:`Op` (a pure function of arrays) and its inputs; an :class:`Executor`, which lives on a higher floor,
+:class:`Op` (a pure function of arrays) and its inputs; an :class:`Executor`, which a higher package defines,
 decides when and in which batches the arithmetic really happens. Semantics are those of running each
 operation alone, at the moment it is submitted.
 """
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector: TypeAlias = NDArray[Any]
+VALUE_BYTES = 4
+"""Bytes of an element of a vector in a message: one 32-bit number."""
 
 
 @dataclass(frozen=True, eq=False)

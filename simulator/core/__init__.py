@@ -1,1 +1,1 @@
-"""Virtual time, tasks, garbage collection and records: the base of the other rooms of the simulator."""
+"""Virtual time, tasks, garbage collection and records: the base of the other sub-packages of the simulator."""

@@ -1,8 +1,8 @@
 """A network of queueing stations: messages pass uplink, link, propagation and downlink by events.
 
-It carries everything whose arrival :mod:`simulator.network.direct` cannot compute when a message is sent: links that
-are cut or held, queues behind the uplink, bursts of loss, retransmission, copies, taps and attackers on links. A
-message costs a few events here instead of none.
+It carries everything whose arrival :mod:`simulator.network.arrivals` cannot compute when a message is sent: links
+that are cut or held, queues behind the uplink, bursts of loss, retransmission, copies, taps and attackers on links.
+A message costs a few events here instead of none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from simulator.core.clock import NS_PER_S, to_ns, to_s
 from simulator.core.records import CUT_OFF, GIVEN_UP, NEVER, WENT_MISSING
 from simulator.faults.plan import Cut, Hold, leaves_ns, severed
 from simulator.mail.sending import Sending, key_of
-from simulator.network.direct import Fixtures, Network
+from simulator.network.arrivals import Fixtures, Network
 from simulator.network.draws import LOST, Drawn, Draws
 from simulator.network.fair_uplinks import FairUplinks
 from simulator.network.max_min import MaxMinSharing

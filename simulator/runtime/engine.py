@@ -14,8 +14,8 @@ import simpy
 
 from simulator.contract.node import Message, Program
 from simulator.core.clock import Calendar, to_ns, to_s
+from simulator.core.coroutines import Coroutine, Runner
 from simulator.core.records import NEVER, ActivityLog, MessageLog
-from simulator.core.tasks import Coroutine, Runner
 from simulator.errors import ProgramError
 from simulator.faults.churn import downtimes
 from simulator.faults.detector import HEARTBEAT, Suspicions

@@ -14,8 +14,8 @@ from simulator.adversary.coalition import Coalition
 from simulator.contract.compute import Handle, Input, Op, Vector, values_of
 from simulator.contract.node import Delivery, Links, Match, Message
 from simulator.core.clock import NS_PER_S, Calendar, to_ns
+from simulator.core.coroutines import Runner, SimTaskGroup, Wait
 from simulator.core.records import ActivityLog
-from simulator.core.tasks import Runner, SimTaskGroup, Wait
 from simulator.errors import ContractError
 from simulator.faults.detector import Suspicions
 from simulator.mail.mailbox import Mailbox, Post

@@ -21,8 +21,8 @@ from simpy.events import NORMAL, EventPriority
 from simulator.contract.compute import Handle, Input, Op, values_of
 from simulator.contract.node import Message, Program
 from simulator.core.clock import NS_PER_S, Calendar
+from simulator.core.coroutines import Wait
 from simulator.core.records import MessageLog
-from simulator.core.tasks import Wait
 from simulator.errors import ConfigurationError, ContractError
 from simulator.faults.plan import Cut, Hold, Slow
 from simulator.mail.sending import Sending

@@ -6,13 +6,13 @@ from simulator import streams
 from simulator.contract.compute import Handle, Input, Op
 from simulator.contract.node import Message, Program
 from simulator.core.clock import Calendar, to_ns
+from simulator.core.coroutines import Wait
 from simulator.core.garbage import rare_collections
 from simulator.core.records import ActivityLog, MessageLog
-from simulator.core.tasks import Wait
 from simulator.errors import ProgramError
 from simulator.faults.plan import Cut, Hold
 from simulator.mail.boards import Boards
-from simulator.network.direct import DirectNetwork, Fixtures, Network
+from simulator.network.arrivals import DirectNetwork, Fixtures, Network
 from simulator.network.draws import DENSE_DEGREE, Draws
 from simulator.network.links import LinkModel
 from simulator.network.stations import Interference, StationNetwork

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import exp, log1p
-from pathlib import Path
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import ConfigurationError
-from simulator.topology import files as graph_file
 
 
 def ring(nodes: int) -> nx.Graph:
@@ -173,11 +171,6 @@ def named(name: str) -> nx.Graph:
     plain = nx.empty_graph(len(numbers))
     plain.add_edges_from((numbers[a], numbers[b]) for a, b in graph.edges)
     return plain
-
-
-def from_file(file: Path, format: str) -> nx.Graph:
-    """Return the graph of :func:`simulator.topology.files.read`, without the link properties in the file."""
-    return graph_file.read(file, format).graph
 
 
 def neighborhoods(graph: nx.Graph) -> list[tuple[int, ...]]:

@@ -34,7 +34,6 @@ def test_one_sample_is_found_exactly() -> None:
         weights, bias = layer(task, summed_gradient(task, params, X[i : i + 1], Y[i : i + 1]))
         best = inversion.first_layer(weights, bias)[0]
         assert inversion.psnr(best.x, X[i], 1.0) > 80
-        assert inversion.label_of_one(bias) == Y[i]
 
 
 def found_in_batches(box: inversion.Box | None) -> dict[int, float]:
@@ -66,34 +65,6 @@ def test_larger_batches_hide_their_samples_less_from_who_knows_pixels() -> None:
     assert uncut[3] < 0.5
     assert cut[5] > 0.2
     assert uncut[5] < 0.1
-
-
-@pytest.mark.slow
-def test_matching_gradients_finds_a_sample_and_its_label() -> None:
-    task, drawn = models.mlp(64, 32, 10, "tanh"), np.random.default_rng(3)
-    params = task.init(drawn)
-    gradient = summed_gradient(task, params, X[:1], Y[:1])
-    known = inversion.match_gradient(task, params, gradient, (64,), Y[:1], drawn, steps=150)
-    assert inversion.psnr(known.x[0], X[0], 1.0) > 30
-    within = inversion.match_gradient(
-        task, params, gradient, (64,), Y[:1], np.random.default_rng(6), steps=20, box=(0.0, 1.0)
-    )
-    free = inversion.match_gradient(task, params, gradient, (64,), Y[:1], np.random.default_rng(6), steps=20)
-    np.testing.assert_array_equal(within.x, np.clip(free.x, 0.0, 1.0))
-    assert free.x.min() < 0.0, "nothing was cut"
-    searched = inversion.match_gradient(task, params, gradient, (64,), None, drawn, steps=400)
-    assert searched.y[0] == Y[0]
-    assert inversion.psnr(searched.x[0], X[0], 1.0) > 20
-
-
-@pytest.mark.slow
-def test_matching_directions_needs_no_length() -> None:
-    task, drawn = models.mlp(64, 32, 10), np.random.default_rng(4)
-    params = task.init(drawn)
-    gradient = 7.3 * summed_gradient(task, params, X[:1], Y[:1])
-    found = inversion.match_direction(task, params, gradient, (64,), Y[:1], drawn, variation=0.0, steps=600)
-    assert inversion.psnr(found.x[0], X[0], 1.0) > 20
-    assert found.distance < 0.2
 
 
 def test_success() -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from analysis.inference.elimination import PRIME, Elimination
-from analysis.inference.reconstruction import rational, rational_weights, reach, solve_updates
+from analysis.inference.reconstruction import rational, reach, solve_updates
 from simulator.topology import mixing
 from tests.support.places import DATA
+from tests.support.rational import rational_weights
 
 GRAPHS = json.loads((DATA / "reconstruction.json").read_text())["graphs"]
 CASES = [(name, i) for name, graph in GRAPHS.items() for i in range(len(graph["cases"]))]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from protocols.gossip.robust_mix import Heard
-from scenarios.checks.own import own_problems
+from scenarios.checks.single_tables import own_problems
 from scenarios.format.kind import Kind
 from scenarios.kinds.adversaries import Adversary
 from scenarios.kinds.attacks import Attack, ContentAttack

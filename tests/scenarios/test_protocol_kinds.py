@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from scenarios.checks.faults import messages
-from scenarios.checks.own import own_problems
+from scenarios.checks.single_tables import own_problems
 from scenarios.kinds.aggregations import Aggregation
 from scenarios.kinds.privacy import CorrelatedNoise
 from scenarios.kinds.protocols import Protocol

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from analysis.inference.elimination import PRIME
-from analysis.inference.reconstruction import rational_weights, reach
+from analysis.inference.reconstruction import reach
 from protocols.attacks import directions
 from protocols.privacy.accounting import epsilon_of
 from protocols.robust import weighted
 from scenarios.load import resolve
 from scenarios.run import run
 from tests.support.matrix import covering
+from tests.support.rational import rational_weights
 
 
 def training(protocol: dict[str, Any], topology: dict[str, Any]) -> Any:

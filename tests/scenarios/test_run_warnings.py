@@ -138,7 +138,7 @@ def test_a_run_that_ends_early_says_how_far_it_came(tmp_path: Path) -> None:
     assert nothing["warnings"][0].startswith("No honest node finished a round")
 
 
-def test_the_yardsticks_send_nothing_and_need_no_warning(tmp_path: Path) -> None:
+def test_the_baselines_send_nothing_and_need_no_warning(tmp_path: Path) -> None:
     for kind in ("local", "centralised"):
         (tmp_path / kind).mkdir()
         plain = {"kind": kind, "rounds": 6, "exchange": "plain"}

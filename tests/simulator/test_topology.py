@@ -76,7 +76,7 @@ def test_files_are_read_with_nodes_in_the_order_of_their_labels(tmp_path: Path, 
     graph = nx.relabel_nodes(nx.path_graph(12), lambda i: i + 5)
     file = tmp_path / f"graph.{format}"
     getattr(nx, f"write_{format}")(graph, file)
-    read = topology.from_file(file, format)
+    read = graph_file.read(file, format).graph
     assert topology.neighborhoods(read) == topology.neighborhoods(nx.path_graph(12))
 
 
@@ -119,19 +119,19 @@ def test_large_graphs_that_cannot_connect_are_refused_at_once(build: Callable[[]
 def test_labels_that_only_look_like_numbers_are_names(tmp_path: Path) -> None:
     file = tmp_path / "graph.edgelist"
     file.write_text("1 \u00b2\n\u00b2 --5\n", encoding="utf-8")
-    assert topology.neighborhoods(topology.from_file(file, "edgelist")) == [(2,), (2,), (0, 1)]
+    assert topology.neighborhoods(graph_file.read(file, "edgelist").graph) == [(2,), (2,), (0, 1)]
 
 
 def test_degrees_and_formats_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="degree must be from 1 to"):
         topology.small_world(4, 6, 0.1, rng())
     with pytest.raises(ConfigurationError, match="expected one of graphml"):
-        topology.from_file(tmp_path / "graph.dot", "dot")
+        graph_file.read(tmp_path / "graph.dot", "dot")
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="does not exist"):
-        topology.from_file(tmp_path / "none.gml", "gml")
+        graph_file.read(tmp_path / "none.gml", "gml")
     for format, text in (
         ("graphml", "<oops"),
         ("gml", "graph ["),
@@ -145,7 +145,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         file = tmp_path / f"broken.{format}"
         file.write_text(text)
         with pytest.raises(ConfigurationError, match="broken") as refused:
-            topology.from_file(file, format)
+            graph_file.read(file, format)
         assert "\n" not in str(refused.value)
 
 
@@ -211,7 +211,7 @@ def test_a_link_listed_twice_is_one_link_or_a_contradiction(tmp_path: Path) -> N
 def test_blank_lines_of_an_adjacency_list_mean_nothing(tmp_path: Path) -> None:
     file = tmp_path / "graph.adjlist"
     file.write_text("# three nodes\n\n1 2 3\n  # and no more\n2 3\n \n")
-    assert topology.neighborhoods(topology.from_file(file, "adjlist")) == [(1, 2), (0, 2), (0, 1)]
+    assert topology.neighborhoods(graph_file.read(file, "adjlist").graph) == [(1, 2), (0, 2), (0, 1)]
 
 
 def test_gml_without_labels_is_numbered_by_its_ids(tmp_path: Path) -> None:

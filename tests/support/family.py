@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.gossip.asynchronous import Pace, pull, push, push_pull
-from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.federation import FederationPlan, fedavg, hierarchical
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.local import local
 from protocols.gossip.merging import MergeRules
 from protocols.gossip.pairwise import pairwise
+from protocols.gossip.plain_exchange import DirectExchange
 from protocols.gossip.push_sum import push_sum
 from protocols.gossip.tracking import tracking
 from protocols.learning.bank import Bank

@@ -13,7 +13,7 @@ from simulator.conformance.harness import ImmediateExecutor
 from simulator.contract.node import Delivery, Message, Node, Program
 from simulator.core.clock import to_ns
 from simulator.faults.plan import Cut, Fault
-from simulator.network.direct import DirectNetwork
+from simulator.network.arrivals import DirectNetwork
 from simulator.network.links import LinkModel
 from simulator.network.stations import StationNetwork
 from simulator.runtime.virtual import Kernel

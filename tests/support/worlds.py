@@ -11,11 +11,11 @@ import numpy as np
 from protocols.aggregation.encoding import FixedPoint
 from protocols.aggregation.keyring import KeyPlan
 from protocols.aggregation.keys import Directory, Identity
-from protocols.aggregation.neighbourhood import NeighbourhoodExchange
 from protocols.aggregation.public_range import PublicRange
 from protocols.aggregation.sums import NormProof, Rules
 from protocols.gossip.exchange import ExchangeFactory
 from protocols.gossip.learner import Learner, Model
+from protocols.gossip.secure_exchange import NeighbourhoodExchange
 from protocols.learning import data, models, partition
 from protocols.learning.bank import Bank
 from protocols.learning.batches import Batches

@@ -124,6 +124,23 @@ class Aggregation(Kind):
         return 1
 
 
+class WholeVectors(Aggregation):
+    """Base class of protocols whose sums have the same members at every position."""
+
+    @property
+    def sums_whole_vectors(self) -> bool:
+        """Yes."""
+        return True
+
+
+class NothingShared(Aggregation):
+    """Base class of protocols in which nobody holds shares of a secret."""
+
+    def recovering(self, holders: int, colluders: int) -> int | None:
+        """Return None: nothing is shared."""
+        return None
+
+
 def shares_needed(fraction: float | None, holders: int, colluders: int) -> int:
     """Return how many of so many holders' shares recover, by a threshold of the file or by the safe one.
 

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from protocols.aggregation.members import LEAST_HONEST
 from scenarios.format.units import Fraction
-from scenarios.kinds.aggregations.base import Aggregation, SuiteContext, SuiteFactory
+from scenarios.kinds.aggregations.base import NothingShared, SuiteContext, SuiteFactory
 
 
-class CesarAggregation(Aggregation):
+class CesarAggregation(NothingShared):
     """Masks over positions that enough members chose."""
 
     kind: Literal["sparse"] = Field(
@@ -44,15 +44,11 @@ class CesarAggregation(Aggregation):
         """No: other members choose every position."""
         return False
 
-    def recovering(self, holders: int, colluders: int) -> None:
-        """Return None: nothing is shared."""
-        return
-
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return CESAR."""
         from protocols.aggregation.cesar import Cesar, CesarPlan
         from protocols.aggregation.keyring import Keyring
 
-        rules, keys, learner = context.rules, context.keys, context.learner
+        rules, keys, lineage = context.rules, context.keys, context.learner.lineage
         plan = CesarPlan(self.fraction, self.choice, LEAST_HONEST + rules.colluders)
-        return lambda node: Cesar(node, rules, plan, learner, Keyring(node, keys))
+        return lambda node: Cesar(node, rules, plan, lineage, Keyring(node, keys))

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from scenarios.kinds.aggregations.base import Aggregation, SuiteContext, SuiteFactory
+from scenarios.kinds.aggregations.base import NothingShared, SuiteContext, SuiteFactory, WholeVectors
 
 
-class GopaAggregation(Aggregation):
+class GopaAggregation(WholeVectors, NothingShared):
     """Correlated noise."""
 
     kind: Literal["correlated"] = Field(
@@ -27,21 +27,12 @@ class GopaAggregation(Aggregation):
 
         return Gopa.messages()
 
-    @property
-    def sums_whole_vectors(self) -> bool:
-        """Yes."""
-        return True
-
-    def recovering(self, holders: int, colluders: int) -> None:
-        """Return None: nothing is shared."""
-        return
-
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return GOPA."""
         from protocols.aggregation.gopa import Gopa
         from protocols.aggregation.keyring import Keyring
         from protocols.aggregation.pair_noise import PairNoises
 
-        rules, keys, learner = context.rules, context.keys, context.learner
-        noises = PairNoises(learner.lineage, self.pair_multiplier * context.clip * learner.gain)
-        return lambda node: Gopa(node, rules, learner, Keyring(node, keys), noises)
+        rules, keys, lineage = context.rules, context.keys, context.learner.lineage
+        noises = PairNoises(lineage, self.pair_multiplier * context.clip * context.learner.gain)
+        return lambda node: Gopa(node, rules, lineage, Keyring(node, keys), noises)

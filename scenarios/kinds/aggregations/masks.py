@@ -12,11 +12,11 @@ from protocols.aggregation.members import split_proof_threshold
 from scenarios.format.tables import Problems
 from scenarios.format.units import Fraction
 from scenarios.kinds.aggregations.base import (
-    Aggregation,
     SuiteContext,
     SuiteFactory,
     Threshold,
     Verifiable,
+    WholeVectors,
     shares_needed,
 )
 from simulator.errors import ConfigurationError
@@ -32,7 +32,7 @@ ATTEMPTS = {"skip": 1, "rerun": 2}
 """Lists in a round, by what happens on dropout."""
 
 
-class MasksAggregation(Aggregation):
+class MasksAggregation(WholeVectors):
     """Pairwise masks among the members of a neighbourhood."""
 
     kind: Literal["masks"] = Field(description="pairwise masks that cancel over the listed members")
@@ -55,11 +55,6 @@ class MasksAggregation(Aggregation):
         if self.on_dropout == "recover":
             return _double_messages(active=False, verifiable=self.verifiable)
         return SingleMasks.messages()
-
-    @property
-    def sums_whole_vectors(self) -> bool:
-        """Yes."""
-        return True
 
     @property
     def splits(self) -> bool:
@@ -103,7 +98,7 @@ class MasksAggregation(Aggregation):
         return _double(context, DoublePlan(graph), verifiable=self.verifiable)
 
 
-class BonawitzAggregation(Aggregation):
+class BonawitzAggregation(WholeVectors):
     """Double masking among all members."""
 
     kind: Literal["bonawitz"] = Field(description="double masks, seeds in shares among all members")
@@ -122,11 +117,6 @@ class BonawitzAggregation(Aggregation):
         """Those of double masks."""
         return _double_messages(active=self.active, verifiable=self.verifiable)
 
-    @property
-    def sums_whole_vectors(self) -> bool:
-        """Yes."""
-        return True
-
     def recovering(self, holders: int, colluders: int) -> int:
         """Return the threshold of seeds."""
         return shares_needed(self.threshold, holders, colluders)
@@ -141,7 +131,7 @@ class BonawitzAggregation(Aggregation):
         return _double(context, plan, verifiable=self.verifiable)
 
 
-class SecaggPlusAggregation(Aggregation):
+class SecaggPlusAggregation(WholeVectors):
     """Double masking on a sparse random graph."""
 
     kind: Literal["secagg+"] = Field(description="double masks on a sparse random graph of members")
@@ -164,11 +154,6 @@ class SecaggPlusAggregation(Aggregation):
     def messages(self) -> tuple[str, ...]:
         """Those of double masks."""
         return _double_messages(active=False, verifiable=False)
-
-    @property
-    def sums_whole_vectors(self) -> bool:
-        """Yes."""
-        return True
 
     def recovering(self, holders: int, colluders: int) -> None:
         """Return None: the graph decides."""

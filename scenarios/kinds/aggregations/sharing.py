@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from scenarios.kinds.aggregations.base import (
-    Aggregation,
     SuiteContext,
     SuiteFactory,
     Threshold,
+    WholeVectors,
     shares_needed,
 )
 
@@ -24,18 +24,13 @@ FIELDS: Mapping[str, int] = {"2^31-1": 2**31 - 1, "2^61-1": 2**61 - 1}
 """Prime fields by the name they have in scenarios."""
 
 
-class _VectorShares(Aggregation):
+class _VectorShares(WholeVectors):
     """Base class of protocols that deal shares as long as vectors."""
 
     if TYPE_CHECKING:  # every kind declares it, in its own order
         threshold: Threshold
 
     sums_integers: ClassVar[bool] = True
-
-    @property
-    def sums_whole_vectors(self) -> bool:
-        """Yes."""
-        return True
 
     @property
     def deals_vectors(self) -> bool:

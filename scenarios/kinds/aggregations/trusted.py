@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from scenarios.kinds.aggregations.base import Aggregation, SuiteContext, SuiteFactory
+from scenarios.kinds.aggregations.base import NothingShared, SuiteContext, SuiteFactory, WholeVectors
 
 
-class TrustedAggregation(Aggregation):
+class TrustedAggregation(WholeVectors, NothingShared):
     """A trusted aggregator."""
 
     kind: Literal["trusted"] = Field(description="baseline: a trusted aggregator sees the vectors")
@@ -23,18 +23,9 @@ class TrustedAggregation(Aggregation):
 
         return Trusted.messages()
 
-    @property
-    def sums_whole_vectors(self) -> bool:
-        """Yes."""
-        return True
-
-    def recovering(self, holders: int, colluders: int) -> None:
-        """Return None: nothing is shared."""
-        return
-
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return sums without masks."""
         from protocols.aggregation.trusted import Trusted
 
-        rules, learner = context.rules, context.learner
-        return lambda node: Trusted(node, rules, learner)
+        rules, lineage = context.rules, context.learner.lineage
+        return lambda node: Trusted(node, rules, lineage)

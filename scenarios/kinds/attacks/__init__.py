@@ -4,7 +4,7 @@ from scenarios.kinds.attacks.base import Attack, ContentAttack, PoisoningAttack,
 
 # isort: split
 # Kinds are listed in the order of their definition.
-from scenarios.kinds.attacks.own import (
+from scenarios.kinds.attacks.from_own_model import (
     FreeRiderAttack,
     GaussianAttack,
     NoAttack,
@@ -22,7 +22,7 @@ from scenarios.kinds.attacks.poisoning import (
 )
 
 # isort: split
-from scenarios.kinds.attacks.others import (
+from scenarios.kinds.attacks.from_peer_models import (
     AlieAttack,
     DissensusAttack,
     EchoAttack,

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from simulator import streams
 
 
+class _FromZero(DelayLaw):
+    """A law without a smallest delay above zero."""
+
+    @property
+    def least_s(self) -> float:
+        """Zero."""
+        return 0.0
+
+
 class ConstantLaw(DelayLaw):
     """Always the same delay."""
 
@@ -101,7 +110,7 @@ class LognormalLaw(DelayLaw):
         return latency.lognormal(self.median, self.sigma)
 
 
-class NormalLaw(DelayLaw):
+class NormalLaw(_FromZero):
     """Delay drawn from a normal law cut off at zero."""
 
     kind: Literal["normal"] = Field(description="normal, never negative")
@@ -109,11 +118,6 @@ class NormalLaw(DelayLaw):
     deviation: Duration = Field(
         gt=0, examples=["10 ms"], description='standard deviation before the cut: "10 ms"'
     )
-
-    @property
-    def least_s(self) -> float:
-        """Zero."""
-        return 0.0
 
     @property
     def median_s(self) -> float:
@@ -127,7 +131,7 @@ class NormalLaw(DelayLaw):
         return latency.normal(self.mean, self.deviation)
 
 
-class GammaLaw(DelayLaw):
+class GammaLaw(_FromZero):
     """Delay drawn from a gamma law."""
 
     kind: Literal["gamma"] = Field(description="gamma; shape 1 is exponential")
@@ -135,11 +139,6 @@ class GammaLaw(DelayLaw):
     shape: float = Field(
         gt=0, le=1e6, examples=[4.0], description="shape, above 0; large means nearly constant"
     )
-
-    @property
-    def least_s(self) -> float:
-        """Zero."""
-        return 0.0
 
     @property
     def median_s(self) -> float:
@@ -153,16 +152,11 @@ class GammaLaw(DelayLaw):
         return latency.gamma(self.mean, self.shape)
 
 
-class ExponentialLaw(DelayLaw):
+class ExponentialLaw(_FromZero):
     """Delay drawn from an exponential law."""
 
     kind: Literal["exponential"] = Field(description="exponential (memoryless)")
     mean: Duration = Field(gt=0, examples=["50 ms"], description='mean: "50 ms"')
-
-    @property
-    def least_s(self) -> float:
-        """Zero."""
-        return 0.0
 
     @property
     def median_s(self) -> float:
@@ -176,7 +170,7 @@ class ExponentialLaw(DelayLaw):
         return latency.exponential(self.mean)
 
 
-class WeibullLaw(DelayLaw):
+class WeibullLaw(_FromZero):
     """Delay drawn from a Weibull law."""
 
     kind: Literal["weibull"] = Field(description="Weibull: above t with probability exp(-(t/scale)^shape)")
@@ -186,11 +180,6 @@ class WeibullLaw(DelayLaw):
     shape: float = Field(
         gt=0, le=1e6, examples=[0.7], description="shape, above 0; below 1 a heavy tail, 1 exponential"
     )
-
-    @property
-    def least_s(self) -> float:
-        """Zero."""
-        return 0.0
 
     @property
     def median_s(self) -> float:

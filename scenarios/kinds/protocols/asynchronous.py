@@ -8,21 +8,19 @@ from pydantic import Field
 
 from scenarios.format.tables import Problems, written
 from scenarios.kinds.protocols.base import (
-    Conditions,
     InTheClear,
     LinkNeeds,
-    Need,
     Period,
-    Protocol,
     ProtocolContext,
     Rounds,
+    UntimedProtocol,
 )
 
 if TYPE_CHECKING:
     from simulator.contract.node import Program
 
 
-class AsynchronousProtocol(Protocol):
+class AsynchronousProtocol(UntimedProtocol):
     """Asynchronous gossip: each node trains, and exchanges models with a random neighbour, by its own clock."""
 
     kind: Literal["push", "pull", "push-pull"] = Field(
@@ -68,15 +66,6 @@ class AsynchronousProtocol(Protocol):
     def links(self) -> LinkNeeds:
         """Requests and offers are answered; a push is not."""
         return LinkNeeds(both_ways=self.kind != "push")
-
-    @property
-    def timeout_s(self) -> None:
-        """No time-out: no node waits."""
-        return None
-
-    def need(self, conditions: Conditions) -> Need | None:
-        """Return None: no node waits."""
-        return None
 
     def problems(self) -> Problems:
         """Yield a bound on staleness that is missing, or not used."""

@@ -273,3 +273,28 @@ class Protocol(Kind):
             law: of the noise.
         """
         yield from ()
+
+
+class TimedProtocol(Protocol):
+    """Base class of protocols whose nodes wait for others, for as long as their key ``timeout`` says."""
+
+    if TYPE_CHECKING:  # every kind declares it, in its own order
+        timeout: Timeout
+
+    @property
+    def timeout_s(self) -> float:
+        """The key timeout: the wait of a round, or of one sub-round of a secure sum."""
+        return self.timeout
+
+
+class UntimedProtocol(Protocol):
+    """Base class of protocols whose nodes wait for nobody."""
+
+    @property
+    def timeout_s(self) -> None:
+        """No time-out: no node waits."""
+        return None
+
+    def need(self, conditions: Conditions) -> Need | None:
+        """Return None: no node waits."""
+        return None

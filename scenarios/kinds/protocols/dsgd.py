@@ -12,9 +12,9 @@ from scenarios.kinds.protocols.base import (
     Exchange,
     LinkNeeds,
     Need,
-    Protocol,
     ProtocolContext,
     Rounds,
+    TimedProtocol,
     Timeout,
 )
 from scenarios.kinds.robust_rules import RobustRule
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from simulator.contract.node import Program
 
 
-class DsgdProtocol(Protocol):
+class DsgdProtocol(TimedProtocol):
     """Synchronous decentralised SGD (D-PSGD): train, exchange with all neighbours, average, round by round."""
 
     kind: Literal["dsgd"] = Field(
@@ -74,11 +74,6 @@ class DsgdProtocol(Protocol):
     def links(self) -> LinkNeeds:
         """Any."""
         return LinkNeeds()
-
-    @property
-    def timeout_s(self) -> float:
-        """The wait of a round, or of one sub-round of a secure sum."""
-        return self.timeout
 
     @property
     def rule(self) -> RobustRule | None:
@@ -142,8 +137,8 @@ class DsgdProtocol(Protocol):
         return lambda node: dsgd(node, learner, exchange, rounds, mix_every, mixes)
 
     def _exchange(self, context: ProtocolContext) -> ExchangeFactory:
-        from protocols.aggregation.neighbourhood import NeighbourhoodExchange
-        from protocols.gossip.direct import DirectExchange
+        from protocols.gossip.plain_exchange import DirectExchange
+        from protocols.gossip.secure_exchange import NeighbourhoodExchange
 
         learner, robust, sums, noise = context.learner, context.robust, context.sums, context.message_noise
         if sums is not None:

@@ -16,9 +16,9 @@ from scenarios.kinds.protocols.base import (
     InTheClear,
     LinkNeeds,
     Need,
-    Protocol,
     ProtocolContext,
     Rounds,
+    TimedProtocol,
 )
 from scenarios.kinds.robust_rules import RobustRule
 from simulator.errors import ConfigurationError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from simulator.topology.overlays import Overlay
 
 
-class FederatedProtocol(Protocol):
+class FederatedProtocol(TimedProtocol):
     """Base class of federated averaging on a star and on a tree."""
 
     rounds: Rounds
@@ -69,11 +69,6 @@ class FederatedProtocol(Protocol):
     def messages(self) -> tuple[str, ...]:
         """Models down and up, the last one, and its confirmation."""
         return ("task", "result", "final", "done")
-
-    @property
-    def timeout_s(self) -> float:
-        """The wait for results, or for one sub-round of a secure sum."""
-        return self.timeout
 
     @property
     def rule(self) -> RobustRule | None:

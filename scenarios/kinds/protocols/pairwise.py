@@ -14,16 +14,16 @@ from scenarios.kinds.protocols.base import (
     LinkNeeds,
     Need,
     Period,
-    Protocol,
     ProtocolContext,
     Rounds,
+    TimedProtocol,
 )
 
 if TYPE_CHECKING:
     from simulator.contract.node import Program
 
 
-class PairwiseProtocol(Protocol):
+class PairwiseProtocol(TimedProtocol):
     """AD-PSGD: asynchronous SGD with pairwise averaging."""
 
     kind: Literal["ad-psgd"] = Field(
@@ -45,11 +45,6 @@ class PairwiseProtocol(Protocol):
     def links(self) -> LinkNeeds:
         """Offers are answered."""
         return LinkNeeds(both_ways=True)
-
-    @property
-    def timeout_s(self) -> float:
-        """The wait for an answer."""
-        return self.timeout
 
     def need(self, conditions: Conditions) -> Need:
         """Return an offer and its answer; the local update is made while they travel."""

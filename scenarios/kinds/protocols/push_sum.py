@@ -12,9 +12,9 @@ from scenarios.kinds.protocols.base import (
     InTheClear,
     LinkNeeds,
     Need,
-    Protocol,
     ProtocolContext,
     Rounds,
+    TimedProtocol,
     Timeout,
 )
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from simulator.contract.node import Program
 
 
-class PushSumProtocol(Protocol):
+class PushSumProtocol(TimedProtocol):
     """Stochastic gradient push: models with weights, on links with or without a direction."""
 
     kind: Literal["push-sum"] = Field(
@@ -47,11 +47,6 @@ class PushSumProtocol(Protocol):
     def links(self) -> LinkNeeds:
         """Any."""
         return LinkNeeds()
-
-    @property
-    def timeout_s(self) -> float:
-        """The wait of a round."""
-        return self.timeout
 
     def need(self, conditions: Conditions) -> Need:
         """Return the models of all neighbours."""

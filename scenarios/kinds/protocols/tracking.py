@@ -12,9 +12,9 @@ from scenarios.kinds.protocols.base import (
     InTheClear,
     LinkNeeds,
     Need,
-    Protocol,
     ProtocolContext,
     Rounds,
+    TimedProtocol,
     Timeout,
 )
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from simulator.contract.node import Program
 
 
-class TrackingProtocol(Protocol):
+class TrackingProtocol(TimedProtocol):
     """Gradient tracking: neighbours mix models and estimates of the average step."""
 
     kind: Literal["gradient-tracking"] = Field(
@@ -44,11 +44,6 @@ class TrackingProtocol(Protocol):
     def links(self) -> LinkNeeds:
         """The sum of all trackers is kept only by doubly stochastic weights."""
         return LinkNeeds(doubly_stochastic=True)
-
-    @property
-    def timeout_s(self) -> float:
-        """The wait of a round."""
-        return self.timeout
 
     def need(self, conditions: Conditions) -> Need:
         """Return a model and a tracker of every neighbour."""

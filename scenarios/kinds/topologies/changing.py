@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from scenarios.format.locate import Key
 from scenarios.format.tables import Problems, missing_file
 from scenarios.format.units import Duration, Every
-from scenarios.kinds.topologies.family import ChangingTopology, degree_problems, regular_problems, stream
+from scenarios.kinds.topologies.family import (
+    ChangingTopology,
+    Degree,
+    degree_problems,
+    regular_problems,
+    stream,
+)
 
 if TYPE_CHECKING:
     from simulator.topology.files import Schedule
     from simulator.topology.overlays import Overlay
+
+Epoch: TypeAlias = Annotated[
+    Every,
+    Field(examples=["10 s"], description='length of an epoch: "round" or a duration like "10 s"'),
+]
 
 
 class _Undirected(ChangingTopology):
@@ -42,11 +53,7 @@ class EpidemicTopology(ChangingTopology):
         "local "
         "(EL-Local, each node draws its receivers)",
     )
-    every: Every = Field(
-        default="round",
-        examples=["10 s"],
-        description='length of an epoch: "round" or a duration like "10 s"',
-    )
+    every: Epoch = "round"
 
     @property
     def one_way(self) -> bool:
@@ -81,11 +88,7 @@ class OnePeerExponentialTopology(ChangingTopology):
         description="each node sends to one node 1, 2, 4, ... numbers further, by the next power of two "
         "every epoch"
     )
-    every: Every = Field(
-        default="round",
-        examples=["10 s"],
-        description='length of an epoch: "round" or a duration like "10 s"',
-    )
+    every: Epoch = "round"
 
     @property
     def one_way(self) -> bool:
@@ -114,11 +117,7 @@ class MatchingTopology(_Undirected):
     kind: Literal["matching"] = Field(
         description="a random matching, drawn anew every epoch: each node has one neighbour"
     )
-    every: Every = Field(
-        default="round",
-        examples=["10 s"],
-        description='length of an epoch: "round" or a duration like "10 s"',
-    )
+    every: Epoch = "round"
 
     def overlay(self, seed: int, base: Path) -> Overlay:
         """Make the overlay."""
@@ -133,9 +132,7 @@ class PeerSamplingTopology(_Undirected):
     kind: Literal["peer-sampling"] = Field(
         description="a random regular graph, shuffled a little from epoch to epoch"
     )
-    degree: int = Field(
-        ge=1, examples=[4], description="neighbours of each node; below nodes, and nodes x degree even"
-    )
+    degree: Degree
     switches: float = Field(
         default=0.25,
         gt=0,
@@ -143,11 +140,7 @@ class PeerSamplingTopology(_Undirected):
         examples=[0.5],
         description="swaps of neighbours tried in an epoch / number of links",
     )
-    every: Every = Field(
-        default="round",
-        examples=["10 s"],
-        description='length of an epoch: "round" or a duration like "10 s"',
-    )
+    every: Epoch = "round"
 
     def overlay(self, seed: int, base: Path) -> Overlay:
         """Make the overlay; the graph at the start is a connected regular one."""
@@ -207,9 +200,7 @@ class ChurnTopology(_Undirected):
     kind: Literal["churn"] = Field(
         description="a random regular graph that is repaired as nodes leave and return"
     )
-    degree: int = Field(
-        ge=1, examples=[4], description="neighbours of each node; below nodes, and nodes x degree even"
-    )
+    degree: Degree
     repair: Duration = Field(
         ge=0, examples=["5 s"], description='time that a node is down before its links are replaced: "5 s"'
     )

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, overload
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias, overload
 
 from pydantic import Field
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
     from simulator.topology.files import GraphFile
     from simulator.topology.overlays import Overlay
+
+Degree: TypeAlias = Annotated[
+    int,
+    Field(ge=1, examples=[4], description="neighbours of each node; below nodes, and nodes x degree even"),
+]
 
 
 @dataclass(frozen=True)
@@ -147,26 +152,12 @@ class Topology(Kind):
         yield from ()
 
 
-class FixedTopology(Topology):
-    """A graph that stays as it is for the whole run.
-
-    A kind makes its ``graph`` and knows its ``node_count`` and ``least_degree``. What it does not say of itself is
-    taken not to hold: it is no tree and not regular, and what needs that is refused.
-    """
-
-    @classmethod
-    def is_fixed(cls) -> bool:
-        """Return true."""
-        return True
+class PlainTopology(Topology):
+    """Base class of topologies of which nothing special is known; a kind states what it is."""
 
     @property
     def regular(self) -> bool:
         """Not known to be."""
-        return False
-
-    @property
-    def one_way(self) -> bool:
-        """Never: graphs are undirected."""
         return False
 
     @property
@@ -182,6 +173,46 @@ class FixedTopology(Topology):
     @property
     def describes_links(self) -> bool:
         """No: there is no file."""
+        return False
+
+
+class RegularLinks(Topology):
+    """Base class of topologies in which all nodes have one number of neighbours."""
+
+    @property
+    def regular(self) -> bool:
+        """Always."""
+        return True
+
+
+class _NodesKey(Topology):
+    """Base class of topologies of as many nodes as their table says."""
+
+    kind: str  # ahead of nodes, as files are written
+    nodes: int = Field(ge=2, examples=[16], description="number of nodes, at least 2")
+    larger: ClassVar[str] = "nodes"
+
+    @property
+    def node_count(self) -> int:
+        """The key nodes."""
+        return self.nodes
+
+
+class FixedTopology(PlainTopology):
+    """A graph that stays as it is for the whole run.
+
+    A kind makes its ``graph`` and knows its ``node_count`` and ``least_degree``. What it does not say of itself is
+    taken not to hold: it is no tree and not regular, and what needs that is refused.
+    """
+
+    @classmethod
+    def is_fixed(cls) -> bool:
+        """Return true."""
+        return True
+
+    @property
+    def one_way(self) -> bool:
+        """Never: graphs are undirected."""
         return False
 
     def uneven_weights(self) -> None:
@@ -212,28 +243,15 @@ class FixedTopology(Topology):
         return BuiltTopology(graph, neighbors, weights, overlays.fixed(neighbors, weights), file)
 
 
-class CountedTopology(FixedTopology):
+class CountedTopology(_NodesKey, FixedTopology):
     """A graph that stays, of as many nodes as its table says."""
 
-    kind: str  # ahead of nodes, as files are written
-    nodes: int = Field(ge=2, examples=[16], description="number of nodes, at least 2")
-    larger: ClassVar[str] = "nodes"
 
-    @property
-    def node_count(self) -> int:
-        """The key nodes."""
-        return self.nodes
-
-
-class ChangingTopology(Topology):
+class ChangingTopology(_NodesKey, PlainTopology):
     """Links that change during a run and bring their own mixing weights.
 
     A kind makes its ``overlay``, and says whether links are ``one_way`` and why their weights are uneven.
     """
-
-    kind: str  # ahead of nodes, as files are written
-    nodes: int = Field(ge=2, examples=[16], description="number of nodes, at least 2")
-    larger: ClassVar[str] = "nodes"
 
     @classmethod
     def is_fixed(cls) -> bool:
@@ -241,33 +259,8 @@ class ChangingTopology(Topology):
         return False
 
     @property
-    def node_count(self) -> int:
-        """The key nodes."""
-        return self.nodes
-
-    @property
     def least_degree(self) -> None:
         """Unknown: it changes with the links."""
-
-    @property
-    def regular(self) -> bool:
-        """Not known to be in every epoch."""
-        return False
-
-    @property
-    def tree_levels(self) -> int:
-        """No tree."""
-        return 0
-
-    @property
-    def weights_links(self) -> bool:
-        """No: the overlay has the weights."""
-        return False
-
-    @property
-    def describes_links(self) -> bool:
-        """No: links come and go."""
-        return False
 
     @abstractmethod
     def overlay(self, seed: int, base: Path) -> Overlay:

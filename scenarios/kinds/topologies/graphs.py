@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from scenarios.format.tables import Problems, missing_file
-from scenarios.kinds.topologies.family import CountedTopology, FixedTopology
+from scenarios.kinds.topologies.family import CountedTopology, FixedTopology, RegularLinks
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simulator.topology.files import GraphFile
 
 
-class RingTopology(CountedTopology):
+class RingTopology(RegularLinks, CountedTopology):
     """A cycle."""
 
     kind: Literal["ring"] = Field(description="a cycle")
@@ -25,11 +25,6 @@ class RingTopology(CountedTopology):
     def least_degree(self) -> int:
         """Two, but for two nodes."""
         return min(2, self.nodes - 1)
-
-    @property
-    def regular(self) -> bool:
-        """Always."""
-        return True
 
     def graph(self, seed: int, base: Path) -> nx.Graph:
         """Make the graph."""
@@ -55,7 +50,7 @@ class PathTopology(CountedTopology):
         return graphs.path(self.nodes)
 
 
-class CompleteTopology(CountedTopology):
+class CompleteTopology(RegularLinks, CountedTopology):
     """All pairs."""
 
     kind: Literal["complete"] = Field(description="all pairs are linked")
@@ -65,11 +60,6 @@ class CompleteTopology(CountedTopology):
     def least_degree(self) -> int:
         """All others."""
         return self.nodes - 1
-
-    @property
-    def regular(self) -> bool:
-        """Always."""
-        return True
 
     def graph(self, seed: int, base: Path) -> nx.Graph:
         """Make the graph."""
@@ -116,10 +106,10 @@ class ExponentialTopology(CountedTopology):
         return graphs.exponential(self.nodes)
 
 
-class GridTopology(FixedTopology):
-    """A two-dimensional grid."""
+class _RowsTopology(FixedTopology):
+    """Nodes in rows and columns."""
 
-    kind: Literal["grid"] = Field(description="a grid, row by row")
+    kind: str  # ahead of rows, as files are written
     rows: int = Field(ge=1, examples=[4], description="rows, at least 1 (grid) or 3 (torus)")
     columns: int = Field(ge=1, examples=[5], description="columns, at least 1 (grid) or 3 (torus)")
 
@@ -127,6 +117,12 @@ class GridTopology(FixedTopology):
     def node_count(self) -> int:
         """Rows times columns."""
         return self.rows * self.columns
+
+
+class GridTopology(_RowsTopology):
+    """A two-dimensional grid."""
+
+    kind: Literal["grid"] = Field(description="a grid, row by row")
 
     @property
     def least_degree(self) -> int:
@@ -145,27 +141,15 @@ class GridTopology(FixedTopology):
             yield ("rows",), "rows = 1 and columns = 1 give a graph of one node; use at least 2 nodes"
 
 
-class TorusTopology(FixedTopology):
+class TorusTopology(RegularLinks, _RowsTopology):
     """A two-dimensional grid with joined borders."""
 
     kind: Literal["torus"] = Field(description="a grid with its borders joined")
-    rows: int = Field(ge=1, examples=[4], description="rows, at least 1 (grid) or 3 (torus)")
-    columns: int = Field(ge=1, examples=[5], description="columns, at least 1 (grid) or 3 (torus)")
-
-    @property
-    def node_count(self) -> int:
-        """Rows times columns."""
-        return self.rows * self.columns
 
     @property
     def least_degree(self) -> int:
         """Four."""
         return 4
-
-    @property
-    def regular(self) -> bool:
-        """Always."""
-        return True
 
     def graph(self, seed: int, base: Path) -> nx.Graph:
         """Make the graph."""
@@ -180,7 +164,7 @@ class TorusTopology(FixedTopology):
             yield (key,), "a torus needs at least 3 rows and 3 columns; use a grid or a ring"
 
 
-class HypercubeTopology(FixedTopology):
+class HypercubeTopology(RegularLinks, FixedTopology):
     """A hypercube."""
 
     kind: Literal["hypercube"] = Field(description="neighbours differ in one bit of their number")
@@ -195,11 +179,6 @@ class HypercubeTopology(FixedTopology):
     def least_degree(self) -> int:
         """The dimension."""
         return self.dimension
-
-    @property
-    def regular(self) -> bool:
-        """Always."""
-        return True
 
     def graph(self, seed: int, base: Path) -> nx.Graph:
         """Make the graph."""

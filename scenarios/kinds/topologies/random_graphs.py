@@ -11,7 +11,10 @@ from scenarios.format.tables import Problems
 from scenarios.format.units import Fraction
 from scenarios.kinds.topologies.family import (
     CountedTopology,
+    Degree,
     FixedTopology,
+    RegularLinks,
+    Topology,
     degree_problems,
     regular_problems,
     stream,
@@ -21,24 +24,25 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
-class RegularTopology(CountedTopology):
+class _DrawnDegrees(Topology):
+    """Numbers of neighbours that depend on the draw."""
+
+    @property
+    def least_degree(self) -> None:
+        """Unknown before the graph is drawn."""
+
+
+class RegularTopology(RegularLinks, CountedTopology):
     """A connected random regular graph."""
 
     kind: Literal["regular"] = Field(description="every node has the same number of neighbours")
-    degree: int = Field(
-        ge=1, examples=[4], description="neighbours of each node; below nodes, and nodes x degree even"
-    )
+    degree: Degree
     denser: ClassVar[str] = "degree"
 
     @property
     def least_degree(self) -> int:
         """The key degree."""
         return self.degree
-
-    @property
-    def regular(self) -> bool:
-        """Always."""
-        return True
 
     def graph(self, seed: int, base: Path) -> nx.Graph:
         """Draw the graph."""
@@ -51,7 +55,7 @@ class RegularTopology(CountedTopology):
         yield from regular_problems(self.nodes, self.degree, connected=True)
 
 
-class ErdosRenyiTopology(CountedTopology):
+class ErdosRenyiTopology(_DrawnDegrees, CountedTopology):
     """A connected G(n, p) graph."""
 
     kind: Literal["erdos-renyi"] = Field(description="every pair is connected with probability p")
@@ -59,10 +63,6 @@ class ErdosRenyiTopology(CountedTopology):
         gt=0, le=1, examples=[0.3], description="probability of an edge, above 0 and at most 1"
     )
     denser: ClassVar[str] = "p"
-
-    @property
-    def least_degree(self) -> None:
-        """Unknown before the graph is drawn."""
 
     def graph(self, seed: int, base: Path) -> nx.Graph:
         """Draw the graph."""
@@ -76,7 +76,7 @@ class ErdosRenyiTopology(CountedTopology):
             yield ("p",), "fewer than one edge is expected in all; raise p"
 
 
-class SmallWorldTopology(FixedTopology):
+class SmallWorldTopology(_DrawnDegrees, CountedTopology):
     """A connected Watts-Strogatz graph."""
 
     kind: Literal["small-world"] = Field(description="a ring of near neighbours with some edges rewired")
@@ -88,16 +88,6 @@ class SmallWorldTopology(FixedTopology):
         ge=0, le=1, examples=["10 %"], description="probability that an edge is rewired, 0 to 1"
     )
     denser: ClassVar[str] = "degree"
-    larger: ClassVar[str] = "nodes"
-
-    @property
-    def node_count(self) -> int:
-        """The key nodes."""
-        return self.nodes
-
-    @property
-    def least_degree(self) -> None:
-        """Unknown before edges are rewired."""
 
     def graph(self, seed: int, base: Path) -> nx.Graph:
         """Draw the graph."""
@@ -112,15 +102,11 @@ class SmallWorldTopology(FixedTopology):
             yield ("degree",), f"degree must be even, got {self.degree}"
 
 
-class BarabasiAlbertTopology(CountedTopology):
+class BarabasiAlbertTopology(_DrawnDegrees, CountedTopology):
     """A graph grown by preferential attachment."""
 
     kind: Literal["barabasi-albert"] = Field(description="new nodes link to nodes that have many links")
     links: int = Field(ge=1, examples=[3], description="links of each new node, at least 1 and below nodes")
-
-    @property
-    def least_degree(self) -> None:
-        """Unknown before the graph is drawn."""
 
     def graph(self, seed: int, base: Path) -> nx.Graph:
         """Draw the graph."""
@@ -134,7 +120,7 @@ class BarabasiAlbertTopology(CountedTopology):
             yield ("links",), f"{self.links} links need more than {self.nodes} nodes"
 
 
-class ClustersTopology(FixedTopology):
+class ClustersTopology(_DrawnDegrees, FixedTopology):
     """A connected stochastic block graph."""
 
     kind: Literal["clusters"] = Field(description="dense groups, few links between them")
@@ -155,10 +141,6 @@ class ClustersTopology(FixedTopology):
     def node_count(self) -> int:
         """The sum of the sizes."""
         return sum(self.sizes)
-
-    @property
-    def least_degree(self) -> None:
-        """Unknown before the graph is drawn."""
 
     def graph(self, seed: int, base: Path) -> nx.Graph:
         """Draw the graph."""

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.aggregation.keyring import Keyring
-from protocols.aggregation.neighbourhood import NeighbourhoodExchange
 from protocols.aggregation.share_sums import ShareSums
 from protocols.aggregation.vector_shares import RealShares, SharingPlan
 from protocols.aggregation.verified_secrets import RealVerifiedSecrets
 from protocols.gossip.dsgd import dsgd
+from protocols.gossip.secure_exchange import NeighbourhoodExchange
 from protocols.privacy.entries import Release
 from protocols.sharing.modulus import P31
 from simulator.adversary.coalition import Adversary

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.aggregation.keys import Identity, _payload
-from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
+from protocols.gossip.plain_exchange import DirectExchange
 from protocols.privacy.entries import Release
 from simulator import streams
 from simulator.adversary.coalition import Adversary

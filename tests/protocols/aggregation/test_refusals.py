@@ -13,10 +13,10 @@ import pytest
 
 from protocols.aggregation.encoding import NoisedIntegers
 from protocols.aggregation.public_range import PublicRange, Stride
-from protocols.aggregation.settling import settled
 from protocols.aggregation.sums import NormProof
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.learner import Model
+from protocols.gossip.settling import settled
 from protocols.privacy.entries import OPAQUE
 from protocols.privacy.lineage import ORIGIN, Lineage
 from protocols.sharing.codec import codec_for

@@ -9,10 +9,10 @@ import pytest
 
 from protocols.attacks.byzantine import Stage, sign_flip
 from protocols.gossip.asynchronous import Pace, push
-from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.merging import MergeRules
 from protocols.gossip.peers import Peers
+from protocols.gossip.plain_exchange import DirectExchange
 from protocols.privacy.entries import COMBINE, CONTRIBUTE, Release
 from simulator import streams
 from simulator.adversary.coalition import Adversary

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from protocols.gossip.asynchronous import Pace, pull, push_pull
-from protocols.gossip.direct import DirectExchange
 from protocols.gossip.dsgd import dsgd
 from protocols.gossip.federation import fedavg
 from protocols.gossip.merging import Aged, MergeRules
 from protocols.gossip.pairwise import pairwise
+from protocols.gossip.plain_exchange import DirectExchange
 from protocols.gossip.push_sum import Reliable, push_sum
 from protocols.gossip.tracking import tracking
 from protocols.privacy.entries import COMBINE, CONTRIBUTE

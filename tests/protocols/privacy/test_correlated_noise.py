@@ -11,13 +11,14 @@ import pytest
 
 from protocols.privacy.accounting import epsilon_of
 from protocols.privacy.exposure import expose
-from protocols.privacy.published import as_if_fresh, per_message_losses
+from protocols.privacy.published import as_if_fresh
 from protocols.privacy.record import read_record
 from scenarios.load import resolve
 from scenarios.run import run
 from scenarios.studies.reaccount import reaccount
 from tests.support.gossip_records import gossip as gossip_records
 from tests.support.gossip_records import ring, torus
+from tests.support.published import per_message_losses
 
 
 def gossip(correlated: Any = None, *, nodes: int = 8, degree: int = 4, **changes: Any) -> Any:

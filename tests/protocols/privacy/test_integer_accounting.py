@@ -14,11 +14,9 @@ from scipy.special import ive, logsumexp
 from protocols.privacy.accounting import epsilon_of
 from protocols.privacy.integer_accounting import (
     ORDERS,
-    discrete_gaussian_variance_for,
     distributed_discrete_gaussian_rdp,
     rdp_epsilon,
     skellam_rdp,
-    skellam_variance_for,
     sum_gap,
     variance_for,
 )
@@ -91,7 +89,7 @@ def test_published_values(
     tau: float, eps_gaussian: float, eps_skellam: float, eps_real: float, r2_gaussian: float, r2_skellam: float,
 ) -> None:  # fmt: skip
     sigma = scale * multiplier * clip / math.sqrt(members)
-    l2, l1 = vector_sensitivity(rounded_norm(scale * clip, dimension, "conditional"), dimension, "zero-out")
+    l2, l1 = vector_sensitivity(rounded_norm(scale * clip, dimension, "conditional"), dimension, 1.0)
     orders = PUBLISHED_ORDERS
     gaussian = steps * distributed_discrete_gaussian_rdp(orders, l2, l1, members, sigma, dimension)
     skellam = steps * skellam_rdp(orders, l2, l1, members * sigma**2)
@@ -175,16 +173,13 @@ def test_the_variance_found_is_enough_and_hardly_more(
     epsilon: float, delta: float, releases: int, l2: float
 ) -> None:
     l1 = 5 * l2
-    variance = skellam_variance_for(epsilon, delta, releases, l2, l1)
-    assert rdp_epsilon(releases * skellam_rdp(ORDERS, l2, l1, variance), delta) <= epsilon
-    assert rdp_epsilon(releases * skellam_rdp(ORDERS, l2, l1, variance * (1 - 1e-9)), delta) > epsilon
-    each = discrete_gaussian_variance_for(epsilon, delta, releases, l2, l1, 8, 25)
-
-    def spent(variance: float) -> float:
-        curve = distributed_discrete_gaussian_rdp(ORDERS, l2, l1, 8, math.sqrt(variance), 25)
-        return rdp_epsilon(releases * curve, delta)
-
-    assert spent(each) <= epsilon < spent(each * (1 - 1e-9))
+    for cost in (
+        lambda variance: skellam_rdp(ORDERS, l2, l1, variance),
+        lambda variance: distributed_discrete_gaussian_rdp(ORDERS, l2, l1, 8, math.sqrt(variance), 25),
+    ):
+        variance = variance_for(epsilon, delta, releases, cost)
+        assert rdp_epsilon(releases * cost(variance), delta) <= epsilon
+        assert rdp_epsilon(releases * cost(variance * (1 - 1e-9)), delta) > epsilon
 
 
 def test_calibration_agrees_with_the_gaussian_formula_for_one_order() -> None:
@@ -236,11 +231,9 @@ def test_bad_arguments() -> None:
             rdp_epsilon(np.full(ORDERS.shape, bad), 1e-5)
     for epsilon in (0.0, math.inf, math.nan):
         with pytest.raises(ConfigurationError, match="epsilon"):
-            skellam_variance_for(epsilon, 1e-5, 1, 1.0, 1.0)
+            variance_for(epsilon, 1e-5, 1, lambda v: ORDERS / v)
     with pytest.raises(ConfigurationError, match="release"):
-        skellam_variance_for(1.0, 1e-5, 0, 1.0, 1.0)
-    with pytest.raises(ConfigurationError, match="sensitivity"):
-        discrete_gaussian_variance_for(1.0, 1e-5, 1, 0.0, 1.0, 3, 3)
+        variance_for(1.0, 1e-5, 0, lambda v: ORDERS / v)
     with pytest.raises(ConfigurationError, match="no variance"):
         variance_for(1.0, 1e-5, 1, lambda v: 0.0 * ORDERS)
     with pytest.raises(ConfigurationError, match="no variance"):

@@ -14,12 +14,12 @@ from protocols.privacy.entries import Entry
 from protocols.privacy.exposure import expose
 from protocols.privacy.innovations import follow
 from protocols.privacy.lineage import ORIGIN, Lineage, Visible
-from protocols.privacy.published import per_message_losses
-from protocols.privacy.rational import exact_losses
 from protocols.privacy.record import read_record
 from tests.support.gossip_records import GRAPHS, figures, gossip, metropolis
 from tests.support.matrix import covering
 from tests.support.places import DATA
+from tests.support.published import per_message_losses
+from tests.support.rational import exact_losses
 
 REFERENCE = json.loads((DATA / "network_privacy.json").read_text())
 

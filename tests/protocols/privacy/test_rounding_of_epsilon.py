@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import mpmath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.privacy.accounting import epsilon_of, mu2_of, noise_multiplier_for
-from protocols.privacy.integer_accounting import ORDERS, rdp_epsilon, skellam_rdp, skellam_variance_for
+from protocols.privacy.integer_accounting import ORDERS, rdp_epsilon, skellam_rdp, variance_for
 
 deltas = st.floats(-15, -0.01).map(lambda exponent: 10.0**exponent)
 epsilons = st.one_of(st.just(0.0), st.floats(-12, 8).map(lambda exponent: 10.0**exponent))
@@ -65,6 +66,6 @@ def test_integer_noise_for_a_target_keeps_it_at_extremes() -> None:
         (1e-3, 0.5, 1, 1e9),
         (50.0, 1e-300, 10**6, 1.0),
     ):
-        variance = skellam_variance_for(epsilon, delta, releases, l2, 10 * l2)
+        variance = variance_for(epsilon, delta, releases, partial(skellam_rdp, ORDERS, l2, 10 * l2))
         assert math.isfinite(variance)
         assert rdp_epsilon(releases * skellam_rdp(ORDERS, l2, 10 * l2, variance), delta) <= epsilon

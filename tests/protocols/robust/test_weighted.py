@@ -101,10 +101,6 @@ def test_rules_of_the_neighbourhood(most: int) -> None:
         x, _ = around(case)
         found = compiled(rules.smoothed_geometric_median)(x, case["params"]["nu"], case["params"]["T"])
         assert close(found, case)
-    for case in cases("epfml", "gossip_mean", most):
-        assert close(compiled(weighted.weighted_mean)(*around(case)), case)
-    for case in cases("brg", "average_sparse", most):
-        assert close(compiled(weighted.weighted_mean)(*seen(case)[:2]), case)
 
 
 @shapes

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.sharing.codec import (
-    MODULUS_BITS,
     Codec,
     OutOfRange,
     codec_for,
@@ -24,7 +23,7 @@ from protocols.sharing.codec import (
 from protocols.sharing.modulus import P31, P61, Z32, Z64, Modulus
 from simulator.errors import ConfigurationError, SottovoceError
 
-M = 2**MODULUS_BITS
+M = Z32.value
 MODULI = [Modulus(2**8), Modulus(2**20), Z32, P31, Modulus(2**40), P61, Z64]
 every_modulus = pytest.mark.parametrize("modulus", MODULI, ids=str)
 bounds = st.floats(1e-6, 1e6)

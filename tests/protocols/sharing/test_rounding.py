@@ -166,10 +166,10 @@ def test_bounds_agree_with_published_ones(
     scale: float, dimension: int, clip: float, l2: float, l1: float
 ) -> None:
     norm = rounded_norm(scale * clip, dimension, "conditional")
-    sensitivity = vector_sensitivity(norm, dimension, "zero-out")
+    sensitivity = vector_sensitivity(norm, dimension, 1.0)
     assert math.isclose(sensitivity.l2, l2, rel_tol=1e-12)
     assert math.isclose(sensitivity.l1, l1, rel_tol=1e-12)
-    replaced = vector_sensitivity(norm, dimension, "replace")
+    replaced = vector_sensitivity(norm, dimension, 2.0)
     assert replaced == (2 * sensitivity.l2, 2 * sensitivity.l1)
 
 
@@ -195,8 +195,8 @@ def test_whole_vectors_are_never_further_apart_than_their_sensitivity(
     ]
     for rounding, a, b in ways:
         bound = rounded_norm(norm, d, rounding) * (1 + 1e-12)
-        for shift, adjacency in ((a, "zero-out"), (b, "add-remove"), (a - b, "replace")):
-            sensitivity = vector_sensitivity(bound, d, adjacency)
+        for shift, factor in ((a, 1.0), (b, 1.0), (a - b, 2.0)):
+            sensitivity = vector_sensitivity(bound, d, factor)
             assert np.linalg.norm(shift) <= sensitivity.l2
             assert np.abs(shift).sum() <= sensitivity.l1
 
@@ -256,9 +256,9 @@ def test_bad_arguments() -> None:
         with pytest.raises(ConfigurationError, match="norm"):
             record_sensitivity(norm, 3, "nearest")
     with pytest.raises(ConfigurationError, match="coordinate"):
-        vector_sensitivity(1.0, 0, "replace")
-    with pytest.raises(ConfigurationError, match="adjacency"):
-        vector_sensitivity(1.0, 3, "neighbour")
+        vector_sensitivity(1.0, 0, 2.0)
+    with pytest.raises(ConfigurationError, match="shift factor"):
+        vector_sensitivity(1.0, 3, 0.5)
     with pytest.raises(ConfigurationError, match="unknown rounding"):
         rounded_norm(1.0, 3, "up")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="unknown rounding"):

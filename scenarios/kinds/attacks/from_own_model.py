@@ -31,16 +31,20 @@ class NoAttack(TruthfulAttack):
         return "nothing"
 
 
-class SignFlipAttack(ContentAttack):
+class _OwnModelAttack(ContentAttack):
+    """Sends what it makes of its own model or of nothing."""
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Its own model is enough."""
+        return "own"
+
+
+class SignFlipAttack(_OwnModelAttack):
     """The own model with its sign changed."""
 
     kind: Literal["sign-flip"] = Field(description="send -scale times the own model")
     scale: float = Field(default=1.0, gt=0, examples=[2.0], description="strength of the attack")
-
-    @property
-    def knowledge(self) -> Knowledge:
-        """Its own model or data are enough."""
-        return "own"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""
@@ -49,18 +53,13 @@ class SignFlipAttack(ContentAttack):
         return byzantine.sign_flip(stage, self.scale)
 
 
-class TwoFacedAttack(ContentAttack):
+class TwoFacedAttack(_OwnModelAttack):
     """Equivocation between nodes of odd and even number."""
 
     kind: Literal["two-faced"] = Field(
         description="sign-flip to nodes of odd number, the own model to others"
     )
     scale: float = Field(default=1.0, gt=0, examples=[2.0], description="strength of the attack")
-
-    @property
-    def knowledge(self) -> Knowledge:
-        """Its own model or data are enough."""
-        return "own"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""
@@ -69,18 +68,13 @@ class TwoFacedAttack(ContentAttack):
         return byzantine.two_faced(stage, self.scale)
 
 
-class GaussianAttack(ContentAttack):
+class GaussianAttack(_OwnModelAttack):
     """Noise in place of a model."""
 
     kind: Literal["gaussian"] = Field(description="send noise around zero, another draw for every receiver")
     sigma: float = Field(
         default=1.0, gt=0, examples=[0.1], description="standard deviation of the noise per parameter"
     )
-
-    @property
-    def knowledge(self) -> Knowledge:
-        """Nothing."""
-        return "own"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""
@@ -89,18 +83,13 @@ class GaussianAttack(ContentAttack):
         return byzantine.gaussian(stage, self.sigma)
 
 
-class NotFiniteAttack(ContentAttack):
+class NotFiniteAttack(_OwnModelAttack):
     """Parameters that are not finite."""
 
     kind: Literal["not-finite"] = Field(description="send parameters that are not finite")
     value: Literal["nan", "inf"] = Field(
         default="nan", examples=["inf"], description="value of the parameters: not a number, or infinity"
     )
-
-    @property
-    def knowledge(self) -> Knowledge:
-        """Nothing."""
-        return "own"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""
@@ -109,17 +98,12 @@ class NotFiniteAttack(ContentAttack):
         return byzantine.not_finite(stage, self.value)
 
 
-class FreeRiderAttack(ContentAttack):
+class FreeRiderAttack(_OwnModelAttack):
     """Free riding on the work of others."""
 
     kind: Literal["free-rider"] = Field(
         description="send the public initial model in every round, and receive the models of others"
     )
-
-    @property
-    def knowledge(self) -> Knowledge:
-        """Nothing."""
-        return "own"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""

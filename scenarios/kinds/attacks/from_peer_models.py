@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field
@@ -17,7 +18,30 @@ Factor: TypeAlias = Annotated[float, Field(gt=0)] | Literal["search"]
 SEARCH = "; search: the one that takes the receivers' rule furthest from the honest result"
 
 
-class AlieAttack(ContentAttack):
+class _ReceivedModelsAttack(ContentAttack):
+    """Sends what it makes of models that the coalition has received."""
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Models that the coalition has received, those of the receiver and its neighbours among them."""
+        return "received"
+
+
+class _SearchedAttack(ContentAttack):
+    """Sends what it makes of the honest models around, with a strength that is given or searched for."""
+
+    @property
+    @abstractmethod
+    def strength(self) -> float | None:
+        """The strength; None where it is searched for."""
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Models that the coalition has received; a search takes those of all nodes."""
+        return "omniscient" if self.strength is None else "received"
+
+
+class AlieAttack(_SearchedAttack):
     """A little is enough (Baruch, Baruch, Goldberg 2019)."""
 
     kind: Literal["alie"] = Field(
@@ -29,18 +53,18 @@ class AlieAttack(ContentAttack):
     )
 
     @property
-    def knowledge(self) -> Knowledge:
-        """Models that the coalition has received; a search takes those of all nodes."""
-        return "omniscient" if self.z == "search" else "received"
+    def strength(self) -> float | None:
+        """The key z."""
+        return None if isinstance(self.z, str) else self.z
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""
         from protocols.attacks import byzantine
 
-        return byzantine.little(stage, None if isinstance(self.z, str) else self.z)
+        return byzantine.little(stage, self.strength)
 
 
-class IpmAttack(ContentAttack):
+class IpmAttack(_SearchedAttack):
     """Inner product manipulation (Xie, Koyejo, Gupta 2020)."""
 
     kind: Literal["ipm"] = Field(
@@ -50,18 +74,18 @@ class IpmAttack(ContentAttack):
     factor: Factor = Field(default=0.5, examples=[0.1], description="the multiple" + SEARCH)
 
     @property
-    def knowledge(self) -> Knowledge:
-        """Models that the coalition has received; a search takes those of all nodes."""
-        return "omniscient" if self.factor == "search" else "received"
+    def strength(self) -> float | None:
+        """The key factor."""
+        return None if isinstance(self.factor, str) else self.factor
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""
         from protocols.attacks import byzantine
 
-        return byzantine.inner_product(stage, None if isinstance(self.factor, str) else self.factor)
+        return byzantine.inner_product(stage, self.strength)
 
 
-class MimicAttack(ContentAttack):
+class MimicAttack(_ReceivedModelsAttack):
     """Mimicry of one honest node (Karimireddy, He, Jaggi 2022)."""
 
     kind: Literal["mimic"] = Field(
@@ -74,11 +98,6 @@ class MimicAttack(ContentAttack):
         "spread",
     )
 
-    @property
-    def knowledge(self) -> Knowledge:
-        """Models that the coalition has received."""
-        return "received"
-
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""
         from protocols.attacks import byzantine
@@ -86,18 +105,13 @@ class MimicAttack(ContentAttack):
         return byzantine.mimic(stage, self.victim)
 
 
-class EchoAttack(ContentAttack):
+class EchoAttack(_ReceivedModelsAttack):
     """Echo of the receiver (Pasquini, Raynal, Troncoso 2023)."""
 
     kind: Literal["echo"] = Field(
         description="send each receiver its own last model: it stays close to what it learnt from its "
         "data alone, and others see that"
     )
-
-    @property
-    def knowledge(self) -> Knowledge:
-        """The receiver's model."""
-        return "received"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""
@@ -106,7 +120,7 @@ class EchoAttack(ContentAttack):
         return byzantine.echo(stage)
 
 
-class DissensusAttack(ContentAttack):
+class DissensusAttack(_ReceivedModelsAttack):
     """Dissensus (He, Karimireddy, Jaggi 2022)."""
 
     kind: Literal["dissensus"] = Field(description="pull the receiver away from its honest neighbours")
@@ -116,11 +130,6 @@ class DissensusAttack(ContentAttack):
         examples=[1.0],
         description="strength; 1 keeps the receiver's model where it is (plain gossip), more moves it away",
     )
-
-    @property
-    def knowledge(self) -> Knowledge:
-        """Models of the receiver and its neighbours, as far as the coalition has received them."""
-        return "received"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""
@@ -149,7 +158,7 @@ class SpectralAttack(ContentAttack):
         return byzantine.spectral(stage, self.factor)
 
 
-class OverrideAttack(ContentAttack):
+class OverrideAttack(_ReceivedModelsAttack):
     """State override (Pasquini, Raynal, Troncoso 2023); a dead model: Pasquini, Francati, Ateniese 2022."""
 
     kind: Literal["state-override"] = Field(
@@ -168,11 +177,6 @@ class OverrideAttack(ContentAttack):
         examples=[3],
         description="a node that is sent the own model: its update is then the only one in a sum",
     )
-
-    @property
-    def knowledge(self) -> Knowledge:
-        """Models of the receiver and its neighbours, as far as the coalition has received them."""
-        return "received"
 
     def content(self, stage: byzantine.Stage) -> byzantine.Attack:
         """Return what is sent in place of a model."""

@@ -25,12 +25,12 @@ import numpy as np
 from protocols.aggregation.offers import Offers
 from protocols.aggregation.public_range import ROUNDING
 from protocols.aggregation.session import NodeSums
-from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.peers import Peers, pump
 from protocols.gossip.robust_mix import RobustMix
+from protocols.gossip.settling import settled
 from simulator.contract.node import Delivery, Message, Node
 
 

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from scenarios.kinds.protocols.base import (
-    Conditions,
     InTheClear,
     LinkNeeds,
-    Need,
-    Protocol,
     ProtocolContext,
     Rounds,
+    UntimedProtocol,
 )
 
 if TYPE_CHECKING:
     from simulator.contract.node import Program
 
 
-class _Silent(Protocol):
+class _Silent(UntimedProtocol):
     """Base class of protocols without messages."""
 
     @property
@@ -32,15 +30,6 @@ class _Silent(Protocol):
     def links(self) -> LinkNeeds:
         """None are used."""
         return LinkNeeds()
-
-    @property
-    def timeout_s(self) -> None:
-        """No time-out: no node waits."""
-        return None
-
-    def need(self, conditions: Conditions) -> Need | None:
-        """Return None: no node waits."""
-        return None
 
 
 class LocalProtocol(_Silent):

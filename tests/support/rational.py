@@ -1,14 +1,30 @@
-"""Loss of one release per node in exact rational arithmetic: reference for rank decisions in small cases."""
+"""References in exact rational arithmetic: mixing matrices, and losses of one release per node in small cases."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Literal
+
+import networkx as nx
 
 from protocols.privacy.entries import COMBINE, CONTRIBUTE
 from protocols.privacy.exposure import expose
 from protocols.privacy.record import Record
 
 Coefficients = list[Fraction]
+
+
+def rational_weights(graph: nx.Graph, rule: Literal["metropolis", "max-degree"]) -> list[list[Fraction]]:
+    """Return the mixing matrix of a graph on 0 … n − 1 in fractions: 1 / (1 + larger degree), or 1 / max degree."""
+    count = len(graph)
+    largest = max(degree for _, degree in graph.degree)
+    weights = [[Fraction(0)] * count for _ in range(count)]
+    for i, j in graph.edges:
+        beside = 1 + max(graph.degree[i], graph.degree[j]) if rule == "metropolis" else largest
+        weights[i][j] = weights[j][i] = Fraction(1, beside)
+    for i in range(count):
+        weights[i][i] = 1 - sum(weights[i], Fraction(0))
+    return weights
 
 
 def exact_losses(

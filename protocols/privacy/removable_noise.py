@@ -12,7 +12,6 @@ Source: Jiang, Wang and Chen 2024 (Dordis, EuroSys), add-then-remove noise enfor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -62,8 +61,3 @@ def removable(dropouts: int, parts: int) -> range:
 def generator(seed: bytes) -> np.random.Generator:
     """Return the generator of a part: the same for its member and for the aggregator that learns the seed."""
     return np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
-
-
-def remaining_variance(parts: Sequence[float], honest: int, dropouts: int) -> float:
-    """Return the variance left from ``honest`` surviving members after the excess parts are removed."""
-    return honest * math.fsum(parts[: max(0, dropouts) + 1])
