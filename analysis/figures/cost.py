@@ -177,7 +177,7 @@ def _scale(ax: Axes, shown: Sequence[Cost], key: str) -> None:
     xs = sorted({cost.x[key] for cost in shown})
     if key != "dropout":
         ax.set_xscale("log")
-    ax.set_xticks(xs, [f"{x:g}" if x < 1000 else style.power(x) for x in xs])
+    ax.set_xticks(xs, [style.power(x) if xs[-1] >= 1000 else f"{x:g}" for x in xs])
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 

@@ -51,9 +51,9 @@ def compare(folders: Folders) -> None:
 
     Also shows the differences between runs of the same seed.
     """
-    from analysis.tables.compare import compare as side_by_side
+    from analysis.tables.compare import compare_below
 
-    show(side_by_side(folders))
+    show(compare_below(folders))
 
 
 def trace(
