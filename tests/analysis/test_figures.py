@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -435,6 +436,17 @@ def test_a_report_is_whole_and_escaped(tmp_path: Path) -> None:
     expected = "ε ≤ 4.38 (certified)|one training record|add-remove|No single node|spectral gap|sottovoce"
     for words in (*expected.split("|"), "not a bound for adaptive training", "scenario sha256"):
         assert words in html, words
+
+
+def test_no_number_of_a_report_has_more_than_twelve_digits(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["mixing"]["spectral_gap"] = 0.1 + 0.2
+    manifest["scenario"]["training"]["step"] = 1 / 3
+    manifest["wall_s"] = 2 / 3
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    text = re.sub(r'src="[^"]*"', "", report(path).read_text(encoding="utf-8"))
+    assert re.findall(r"\d\.\d{13,}", text) == []
 
 
 def test_a_report_of_a_study(tmp_path: Path) -> None:
