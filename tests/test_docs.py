@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.support.formats import with_members
 from tests.support.headings import contents, headings
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +24,18 @@ def exists(name: str) -> bool:
     if "/" in name:
         return (ROOT / name).is_file()
     return (ROOT / name).is_file() or any(any((ROOT / folder).rglob(name)) for folder in FOLDERS)
+
+
+def test_the_members_that_a_program_may_use_are_those_of_the_classes() -> None:
+    """Repair: make formats."""
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    assert with_members(page) == page
+
+
+def test_a_shipped_scenario_has_the_name_of_its_file() -> None:
+    """So that `sottovoce run NAME` writes into a folder that begins with NAME."""
+    for file in sorted((ROOT / "scenarios" / "library").rglob("*.toml")):
+        assert tomllib.loads(file.read_text(encoding="utf-8"))["name"] == file.stem
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

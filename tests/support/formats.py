@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis.formats.markdown import markdown as run_folder
 from scenarios.reading.reference import markdown as scenario
 from tests.support.headings import contents
+from tests.support.members import STARTS, members
 from tests.support.places import ROOT
 
 PAGE = ROOT / "docs" / "formats.md"
@@ -20,6 +21,12 @@ def written(page: str) -> str:
     """Return the page with its contents, and its generated sections as the classes have them now."""
     body = f"{scenario().rstrip()}\n\n{run_folder()}\n\n{page[page.index(STUDY) :]}"
     return f"# Formats\n\n{contents(body)}\n\n{body}"
+
+
+def with_members(page: str) -> str:
+    """Return docs/python.md with the tables of what a program may use as the classes have it now."""
+    start, end = map(page.index, STARTS)
+    return f"{page[:start]}{members()}{page[end:]}"
 
 
 def relisted(page: str) -> str:
@@ -36,6 +43,8 @@ def main() -> None:
     from scenarios.reading.json_schema import json_schema
 
     PAGE.write_text(written(PAGE.read_text()))
+    python = ROOT / "docs" / "python.md"
+    python.write_text(with_members(python.read_text()))
     for name in LISTED:
         page = ROOT / "docs" / name
         page.write_text(relisted(page.read_text()))
