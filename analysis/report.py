@@ -147,7 +147,10 @@ def _run_body(run: Run) -> str:
     mixing = manifest.get("mixing")
     parts += ["<h2>Figures</h2>", *_figures(plot(run.path))]
     if mixing:
-        parts += ["<h2>Mixing matrix</h2>", _pairs((k.replace("_", " "), str(v)) for k, v in mixing.items())]
+        parts += [
+            "<h2>Mixing matrix</h2>",
+            _pairs((k.replace("_", " "), _plain(v)) for k, v in mixing.items()),
+        ]
     parts += ["<h2>Scenario</h2>", _json(manifest["scenario"])]
     about = {
         key: manifest[key]
@@ -156,7 +159,7 @@ def _run_body(run: Run) -> str:
     }
     parts += [
         "<h2>Provenance</h2>",
-        _pairs((key.replace("_", " "), str(value)) for key, value in about.items()),
+        _pairs((key.replace("_", " "), _plain(value)) for key, value in about.items()),
     ]
     parts += ["<h2>Versions</h2>", _pairs((k, str(v)) for k, v in (manifest.get("versions") or {}).items())]
     return _page(f"{manifest['name']} (seed {manifest.get('seed', '?')})", parts)
@@ -253,4 +256,18 @@ def _figures(pictures: Iterable[Path], seeds: str = "") -> list[str]:
 
 
 def _json(value: Any) -> str:
-    return f"<pre>{escape(json.dumps(value, indent=2, ensure_ascii=False))}</pre>"
+    return f"<pre>{escape(json.dumps(_short(value), indent=2, ensure_ascii=False))}</pre>"
+
+
+def _short(value: Any) -> Any:
+    """Return a value of JSON whose floats have at most twelve digits, so that 0.1 + 0.2 is 0.3."""
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
+    if isinstance(value, Mapping):
+        return {key: _short(one) for key, one in value.items()}
+    return [_short(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Any) -> str:
+    """Format a value of a manifest: floats with six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from analysis import store
 from sottovoce.results import Pictures, Run, Study, kept_with
@@ -60,16 +60,18 @@ def read_study(path: str | Path) -> Study:
     return Study(store.read_study(Path(path)).path)
 
 
-def plot(result: Result) -> Pictures:
+def plot(result: Result, format: Literal["png", "pdf", "svg"] = "png") -> Pictures:
     """Draw the figures that fit a run or a study into its plots/ folder.
 
     Args:
         result: a run or a study, or its folder.
+        format: of the pictures.
 
     Returns:
-        The pictures' paths; Jupyter shows the pictures.
+        The pictures' paths; Jupyter shows the pictures, and the names of PDF files.
 
     Raises:
+        ConfigurationError: a figure of a plug-in fails, or there is no such format.
         StorageError: the folder is missing, damaged, or cannot be written.
 
     Example:
@@ -79,7 +81,7 @@ def plot(result: Result) -> Pictures:
     """
     from analysis.figures.catalogue import plot as draw  # not at import: it imports Matplotlib
 
-    return kept_with(Pictures(draw(folder_of(result))), result)
+    return kept_with(Pictures(draw(folder_of(result), format)), result)
 
 
 def report(result: Result) -> Path:

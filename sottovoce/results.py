@@ -122,10 +122,7 @@ class Pictures(tuple[Path, ...]):
     """Paths of pictures; Jupyter shows them."""
 
     def _repr_html_(self) -> str:
-        return "\n".join(
-            f'<img src="data:image/png;base64,{b64encode(path.read_bytes()).decode()}" alt="{escape(path.stem)}">'
-            for path in self
-        )
+        return "\n".join(map(_html_picture, self))
 
 
 def temporary() -> Path:
@@ -142,6 +139,14 @@ def kept_with(part: _Part, whole: object) -> _Part:
     """Return a part of a result after tying the result's folder to its lifetime."""
     object.__setattr__(part, "_whole", whole)
     return part
+
+
+def _html_picture(path: Path) -> str:
+    media = {".png": "image/png", ".svg": "image/svg+xml"}.get(path.suffix)
+    if media is None:
+        return f"<p>{escape(str(path))}</p>"
+    data = b64encode(path.read_bytes()).decode()
+    return f'<img src="data:{media};base64,{data}" alt="{escape(path.stem)}">'
 
 
 def _copied(source: Path, folder: Path) -> Path:

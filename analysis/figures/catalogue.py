@@ -47,23 +47,24 @@ def names() -> list[str]:
     return list(figures())
 
 
-def plot(path: Path) -> list[Path]:
+def plot(path: Path, kind: style.Format = "png") -> list[Path]:
     """Draw every figure that fits.
 
     Args:
         path: a run folder (finished or not) or a study folder.
+        kind: format of the pictures.
 
     Returns:
         The pictures written, in reading order.
 
     Raises:
-        ConfigurationError: a figure of a plug-in fails.
+        ConfigurationError: a figure of a plug-in fails, or there is no such format.
         StorageError: the folder is missing or damaged.
     """
-    path = Path(path)
+    path, kind = Path(path), style.known_format(kind)
     subject = read_study(path) if is_study(path) else read_run(path)
     pictures = ((one, _drawn(one, subject)) for one in fitting(subject))
-    return [style.save(made, path / "plots" / f"{one.name}.png") for one, made in pictures]
+    return [style.save(made, path / "plots" / f"{one.name}.{kind}") for one, made in pictures]
 
 
 def fitting(subject: Run | Study) -> list[Figure]:

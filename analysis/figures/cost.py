@@ -30,7 +30,6 @@ _NAMES = {
     "sparse": "sparsified masks",
     "correlated": "correlated noise",
 }
-_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 _AXES = {
     "members": "clients",
     "parameters": "parameters",
@@ -113,7 +112,7 @@ def cost_figure(study: Study) -> Figure:
         raise StorageError(f"{study.path}: no run of this study opened a secure sum at a server")
     protocols = list(dict.fromkeys(cost.protocol for cost in found))
     panels = [(series, key) for series in _series(found) if (key := _varied(found, series))]
-    made, axes = style.figure(2, len(panels) + 1, height=4.6, width=style.PAGE_INCHES * 1.25)
+    made, axes = style.figure(2, len(panels) + 1, height=4.0)
     columns = len(panels) + 1
     with style.applied():
         for column, (series, key) in enumerate(panels):
@@ -152,7 +151,7 @@ def _corner(top: Axes, legend: Axes, found: Sequence[Cost], protocols: Sequence[
     legend.set_axis_off()
     for index, protocol in enumerate(protocols):
         legend.plot([], [], label=protocol, **_look(index))
-    legend.legend(loc="center left", handlelength=3.2)
+    legend.legend(loc="center left", bbox_to_anchor=(-0.12, 0.5), handlelength=2.6, fontsize=6.5)
 
 
 def _draw(
@@ -178,7 +177,7 @@ def _scale(ax: Axes, shown: Sequence[Cost], key: str) -> None:
     xs = sorted({cost.x[key] for cost in shown})
     if key != "dropout":
         ax.set_xscale("log")
-    ax.set_xticks(xs, [f"{x:,.0f}".replace(",", "\u2009") for x in xs])
+    ax.set_xticks(xs, [style.power(x) if xs[-1] >= 1000 else f"{x:g}" for x in xs])
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -187,7 +186,7 @@ def _look(index: int) -> dict[str, Any]:
     return {
         "color": style.PALETTE[index % count],
         "marker": style.MARKERS[(index + index // count) % len(style.MARKERS)],
-        "linestyle": _DASHES[(2 * (index // count) + index) % len(_DASHES)],
+        "linestyle": style.DASHES[(2 * (index // count) + index) % len(style.DASHES)],
         "markersize": 3.2,
         "linewidth": 1.0,
     }

@@ -24,15 +24,17 @@ def heat_figure(study: Study) -> Figure:
     """
     grids = [heat(study, metric) for metric, _ in _PANELS]
     rows, columns = len(grids[0].defences), len(grids[0].attacks)
-    made, axes = style.figure(2, 1, sharex=True, height=1.2 + 2 * 0.2 * rows)
+    made, axes = style.figure(2, 1, sharex=True, height=1.9 + 2 * max(0.2 * rows, 0.45))
     colours = matplotlib.colormaps["cividis"]
     scale = Normalize(0.0, 1.0)
     with style.applied():
         for ax, grid, (_, title) in zip(axes, grids, _PANELS, strict=True):
             _draw(ax, grid, colours, scale)
             ax.set_title(title)
-        axes[-1].set_xticks(range(columns), grids[0].attacks, rotation=35, ha="right")
-        bar = made.colorbar(matplotlib.cm.ScalarMappable(scale, colours), ax=axes, aspect=40, pad=0.015)
+        axes[-1].set_xticks(range(columns), grids[0].attacks, rotation=40, ha="right", rotation_mode="anchor")
+        bar = made.colorbar(
+            matplotlib.cm.ScalarMappable(scale, colours), ax=axes, aspect=max(12, 3 * rows), pad=0.015
+        )
         bar.set_label("test accuracy (%)")
         bar.set_ticks(np.linspace(0, 1, 6).tolist(), labels=[f"{v:g}" for v in np.linspace(0, 100, 6)])
         bar.outline.set_visible(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -16,18 +16,22 @@ from numpy.typing import NDArray
 
 from analysis.figures import declared, style
 from analysis.store import Run, Study
+from analysis.tables.study import plain
 from analysis.tables.summary import MIB
 from analysis.tables.tradeoff import BASELINE, label
 from simulator.errors import StorageError
 
 Floats = NDArray[np.float64]
+Name: TypeAlias = tuple[str, str]
+"""Series or variant of a curve, and its swept values in words."""
 
 _POINTS = 200
 _BANDS = 4
 """Largest number of curves with a shaded spread over seeds; more would hide one another."""
 _ROOM = 0.25
 """Distance of the lower end of the accuracy axis from the lowest final accuracy."""
-_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
+_MARKED = 6
+"""Number of markers on a curve."""
 _AXES = (
     ("rounds", "local updates of a node, mean"),
     ("t_s", "virtual time (s)"),
@@ -71,9 +75,18 @@ def progress_figure(study: Study) -> Figure:
         raise StorageError(f"{study.path}: no run of this study has metrics to draw")
     made, axes = style.figure(1, len(_AXES), sharey=True, height=2.9 + 0.16 * math.ceil(len(found) / 3))
     with style.applied():
+        banded = len(found) <= _BANDS
         for ax, (key, title) in zip(axes, _AXES, strict=True):
-            for index, (name, runs) in enumerate(found.items()):
-                _draw(ax, key, name, runs, index, banded=len(found) <= _BANDS)
+            for index, (name, look) in enumerate(looks(list(found)).items()):
+                shift = index / len(found)
+                _draw(
+                    ax,
+                    key,
+                    found[name],
+                    look | {"label": ", ".join(filter(None, name))},
+                    shift,
+                    banded=banded,
+                )
             ax.set_xlabel(title)
             if key == "rounds":
                 ax.set_xlim(left=0)
@@ -93,11 +106,31 @@ def progress_figure(study: Study) -> Figure:
     return made
 
 
-def courses(study: Study) -> dict[str, list[Course]]:
-    """Group the runs with metrics by the name of their curve, in order of first appearance."""
+def looks(names: Sequence[Name]) -> dict[Name, dict[str, Any]]:
+    """Return how each curve is drawn: no two alike, as long as there are markers.
+
+    Colour shows the series, marker and dash the swept values; with one series or no swept values, all three show the
+    same, so that curves can be told apart without colour.
+    """
+    series, swept = (list(dict.fromkeys(name[part] for name in names)) for part in (0, 1))
+    both = len(series) > 1 and len(swept) > 1
+    found = {}
+    for index, name in enumerate(names):
+        hue, form = (series.index(name[0]), swept.index(name[1])) if both else (index, index)
+        found[name] = {
+            "color": style.PALETTE[hue % len(style.PALETTE)],
+            "marker": style.MARKERS[form % len(style.MARKERS)],
+            "ls": style.DASHES[form % len(style.DASHES)],
+            "lw": 1.2,
+            "ms": 3.5,
+        }
+    return found
+
+
+def courses(study: Study) -> dict[Name, list[Course]]:
     rows = [row for row in study.summaries.to_dicts() if _measured(study, row["id"])]
     named = _names(rows)
-    found: dict[str, list[Course]] = {}
+    found: dict[Name, list[Course]] = {}
     for row, name in zip(rows, named, strict=True):
         course = _course(study.run(row["id"]))
         if course is not None:
@@ -109,8 +142,8 @@ def _measured(study: Study, identity: str) -> bool:
     return (study.path / "runs" / identity / "metrics.parquet").exists()
 
 
-def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the series or variant of each run, with those swept keys that take several values in it."""
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[Name]:
+    """Return the series or variant of each run, and those swept keys that take several values in it."""
     series = [
         label(row) if label(row) != BASELINE or row.get("variant") else _plain(rows, row) for row in rows
     ]
@@ -122,11 +155,11 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     named = []
     for name, row in zip(series, rows, strict=True):
         swept = [
-            f"{key.rpartition('.')[2]} = {row[key]}"
+            f"{key.rpartition('.')[2]} = {plain(row[key])}"
             for key in row
             if key.startswith("set.") and len(values[name, key]) > 1
         ]
-        named.append(", ".join([name, *swept]))
+        named.append((name, ", ".join(swept)))
     return named
 
 
@@ -152,13 +185,14 @@ def _course(run: Run) -> Course | None:
     return Course(rounds_, t_s, sent / nodes / MIB, accuracy)
 
 
-def _draw(ax: Axes, key: str, name: str, runs: Sequence[Course], index: int, *, banded: bool) -> None:
-    colour = style.PALETTE[index % len(style.PALETTE)]
-    dash = _DASHES[index // len(style.PALETTE) % len(_DASHES)]
-    look: dict[str, Any] = {"color": colour, "ls": dash, "lw": 1.2}
+def _draw(
+    ax: Axes, key: str, runs: Sequence[Course], look: Mapping[str, Any], shift: float, *, banded: bool
+) -> None:
+    """Draw one curve; ``shift`` moves its markers along it, by that fraction of their distance."""
     ends = [float(getattr(course, key)[-1]) for course in runs]
     if max(ends) == 0:
-        ax.axhline(float(np.mean([course.accuracy[-1] for course in runs])), **look)
+        level = {name: value for name, value in look.items() if name not in ("marker", "label")}
+        ax.axhline(float(np.mean([course.accuracy[-1] for course in runs])), **level)
         return
     first, last = max(float(getattr(course, key)[0]) for course in runs), float(np.median(ends))
     x = (
@@ -167,9 +201,10 @@ def _draw(ax: Axes, key: str, name: str, runs: Sequence[Course], index: int, *, 
         else np.geomspace(first, last, _POINTS)
     )
     over = np.array([np.interp(x, getattr(course, key), course.accuracy) for course in runs])
-    ax.plot(x, over.mean(axis=0), label=name, **look)
+    apart = _POINTS // _MARKED
+    ax.plot(x, over.mean(axis=0), markevery=(int(shift * apart), apart), **look)
     if banded and len(runs) > 1:
-        ax.fill_between(x, over.min(axis=0), over.max(axis=0), color=colour, alpha=0.12, lw=0)
+        ax.fill_between(x, over.min(axis=0), over.max(axis=0), color=look["color"], alpha=0.12, lw=0)
 
 
 def _begin_where_seen(ax: Axes, bottom: float) -> None:

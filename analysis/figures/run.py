@@ -15,6 +15,9 @@ from analysis.store import Outage, Run
 from analysis.tables.summary import MIB
 from simulator.errors import StorageError
 
+_NAMED = 4
+"""Largest number of nodes or observers that are named one by one."""
+
 
 def has_accuracy(run: Run) -> bool:
     """Return whether a run was evaluated; a finished run without evaluations raises when it is drawn."""
@@ -24,7 +27,8 @@ def has_accuracy(run: Run) -> bool:
 def accuracy_figure(run: Run) -> Figure:
     """Draw accuracy of every honest node that is up, their mean and their worst, against time and traffic.
 
-    Scheduled outages are marked: ▼ node down, ▲ node back.
+    The line of a node is broken while it is down. Scheduled outages are marked: ▼ node down, ▲ node back. The last
+    evaluation, at the end of the run, has a dot: no later mix corrects a node whose last one failed.
 
     Raises:
         StorageError: nothing has been evaluated yet.
@@ -42,7 +46,6 @@ def accuracy_figure(run: Run) -> Figure:
         )
     single = every.filter((pl.col("metric") == "accuracy") & (pl.col("node") >= 0)).sort("t_s")
     traffic = overall.select("t_s", mib=pl.col("bytes_sent") / MIB)
-    single = single.join(traffic, on="t_s", how="left")
     made, axes = style.figure(1, 2, sharey=True, height=2.5)
     with style.applied():
         for ax, column, unit in (
@@ -51,11 +54,14 @@ def accuracy_figure(run: Run) -> Figure:
         ):
             x = (overall if column == "t_s" else traffic)[column].to_list()
             for _, node in single.group_by("node", maintain_order=True):
-                ax.plot(node[column], node["value"], color=style.GREY, lw=0.5, alpha=0.35, zorder=1)
+                here = traffic.join(node, on="t_s", how="left", maintain_order="left")
+                ax.plot(here[column], here["value"], color=style.GREY, lw=0.5, alpha=0.35, zorder=1)
             ax.plot([], [], color=style.GREY, lw=0.7, alpha=0.6, label="each honest node")
             mean, worst = overall["accuracy_mean"].to_list(), overall["accuracy_worst"].to_list()
-            ax.plot(x, mean, color=style.BLUE, label="mean", zorder=3)
-            ax.plot(x, worst, color=style.VERMILION, ls=(0, (4, 1.5)), label="worst honest node", zorder=3)
+            end: dict[str, Any] = {"marker": "o", "ms": 3, "markevery": [-1], "zorder": 3, "clip_on": False}
+            ax.plot(x, mean, color=style.BLUE, label="mean", **end)
+            dashed: dict[str, Any] = {"color": style.VERMILION, "ls": (0, (4, 1.5))}
+            ax.plot(x, worst, label="worst honest node", **dashed, **end)
             ax.set_xlabel(unit)
             ax.set_xlim(left=0)
         axes[0].set_ylabel("test accuracy (%)")
@@ -108,7 +114,7 @@ def has_epsilon(run: Run) -> bool:
 def epsilon_figure(run: Run) -> Figure:
     """Draw ε over virtual time, per basis: each observer's worst victim, the worst of all, and the median victim.
 
-    The median is over victims of each one's worst observer.
+    The median is over victims of each one's worst observer. The legend names the observer that is worst at the end.
 
     An infinite ε is not drawn; a note gives the time from which there is no guarantee, for the worst and the median
     victim. The local bound is not drawn beside the certified one, which is never larger, and an open-loop ε is not
@@ -118,9 +124,10 @@ def epsilon_figure(run: Run) -> Figure:
         StorageError: no privacy loss has been accounted.
     """
     rows = _one_notion(run)
-    made, (ax,) = style.figure(width=style.COLUMN_INCHES * 1.25, height=2.8)
+    made, (ax,) = style.figure(width=style.COLUMN_INCHES * 1.25, height=3.4)
     notes: list[str] = []
     finite: list[float] = []
+    several = False
     with style.applied():
         missing = (run.summary or {}).get("open_loop_missing")
         if missing is not None:
@@ -129,6 +136,7 @@ def epsilon_figure(run: Run) -> Figure:
             look: dict[str, Any] = {"color": style.BASIS_COLOUR[basis], "ls": style.BASIS_DASH[basis]}
             by_observer = part.group_by("observers", "t_s").agg(pl.col("epsilon").max()).sort("t_s")
             observers = by_observer["observers"].unique(maintain_order=True)
+            several |= len(observers) > 1
             if len(observers) > 1:
                 for _, one in by_observer.group_by("observers", maintain_order=True):
                     ax.plot(*_drawable(one), color=look["color"], lw=0.5, alpha=0.25, zorder=1)
@@ -136,7 +144,8 @@ def epsilon_figure(run: Run) -> Figure:
             by_victim = part.group_by("victim", "t_s").agg(pl.col("epsilon").max())
             median = by_victim.group_by("t_s").agg(pl.col("epsilon").median()).sort("t_s")
             bound = "not a bound" if basis == "open-loop" else "a bound"
-            ax.plot(*_drawable(worst), lw=1.8, label=f"{basis} ({bound}), worst", zorder=3, **look)
+            label = f"{basis} ({bound}), {_worst_in_words(by_observer)}"
+            ax.plot(*_drawable(worst), lw=1.8, label=label, zorder=3, **look)
             ax.plot(
                 *_drawable(median),
                 lw=0.9,
@@ -152,11 +161,14 @@ def epsilon_figure(run: Run) -> Figure:
                 note = f"{basis}: worst ε = ∞ (no guarantee) from {infinite[0]:g} s"
                 of_median = median.filter(pl.col("epsilon").is_infinite())["t_s"].to_list()
                 notes.append(note + (f", median victim's from {of_median[0]:g} s" if of_median else ""))
+        if several:
+            ax.plot([], [], color=style.GREY, lw=0.7, alpha=0.6, label="every observer, its worst victim")
         first = rows.row(0, named=True)
         ax.set_xlabel(clock(run))
         ax.set_ylabel(f"privacy loss ε at δ = {style.power(first['delta'])}")
         # Above the axes, where no curve can run through the words.
         notes.insert(0, f"unit: {first['unit']}, adjacency: {first['adjacency']}")
+        notes.insert(1, f"observers: {_observers_in_words(rows)}")
         ax.set_title("\n".join(notes), fontsize=7, color="#444444")
         if finite and max(finite) > 30 * min(finite):
             ax.set_yscale("log", nonpositive="mask")
@@ -164,10 +176,40 @@ def epsilon_figure(run: Run) -> Figure:
             ax.set_ylim(bottom=0)
         ax.set_xlim(left=0)
         if finite:
-            made.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+            made.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=1)
         else:
             ax.set_yticks([])
     return made
+
+
+def observer_in_words(label: str) -> str:
+    """Name an observer of privacy.parquet: "node 3", "nodes 1+4+9", "any observer", "the public" or "the wire"."""
+    parts = label.split(",")
+    if label == "any":
+        return "any observer"
+    if not all(part.isdecimal() for part in parts):
+        return f"the {label}" if len(parts) == 1 else "+".join(parts)
+    if len(parts) == 1:
+        return f"node {label}"
+    return f"nodes {'+'.join(parts)}" if len(parts) <= _NAMED else f"{len(parts)} colluding nodes"
+
+
+def _observers_in_words(rows: pl.DataFrame) -> str:
+    every = rows["observers"].unique(maintain_order=True).to_list()
+    if len(every) > _NAMED and all(one.isdecimal() for one in every):
+        return f"each of {len(every)} nodes, alone"
+    if len(every) > _NAMED:
+        return f"{len(every)} nodes or coalitions"
+    return "; ".join(map(observer_in_words, every))
+
+
+def _worst_in_words(by_observer: pl.DataFrame) -> str:
+    """Name the observer with the largest ε at the end; of equal ones, the first."""
+    last = by_observer.filter(pl.col("t_s") == by_observer["t_s"].max())
+    most = last.filter(pl.col("epsilon") == last["epsilon"].max())["observers"].sort().to_list()
+    most.sort(key=lambda one: (len(one), one))
+    others = f" and {len(most) - 1} more" if len(most) > 1 else ""
+    return f"worst observer (at the end: {observer_in_words(most[0])}{others})"
 
 
 def by_basis(run: Run, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -212,7 +254,8 @@ FIGURES = (
         has_accuracy,
         accuracy_figure,
         "Test accuracy of the honest nodes that are up, against virtual time and against traffic. Worst: "
-        "the lowest accuracy at that time. ▼ a node goes down, ▲ it returns.",
+        "the lowest accuracy at that time. ▼ a node goes down, ▲ it returns. Dots: the last evaluation, at the end "
+        "of the run; a node whose last mix failed is seen there with its own update alone.",
         place=10,
     ),
     declared.Figure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -22,13 +22,16 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
+from simulator.errors import ConfigurationError
+
 BLACK, GREY, LIGHT = "#000000", "#7f7f7f", "#d0d0d0"
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY = "#E69F00", "#56B4E9"
-PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-"""Okabe & Ito (2008), without the yellow that is too pale on white paper."""
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, "#882255", "#999933", "#332288")
+"""Okabe & Ito (2008), without the yellow that is too pale on white paper, and three muted colours of Tol (2021)."""
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", "p")
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 BASIS_DASH: dict[str, Any] = {"certified": "-", "open-loop": (0, (4, 2)), "ldp-fallback": (0, (1, 1.2))}
 BASIS_COLOUR = {"certified": BLUE, "open-loop": VERMILION, "ldp-fallback": GREEN}
 
@@ -39,6 +42,11 @@ _FINER = (
     (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
     (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
 )
+
+Format: TypeAlias = Literal["png", "pdf", "svg"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+"""Formats of pictures, which are also their extensions."""
+_UNDATED: dict[str, dict[str, None]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 COLUMN_INCHES, PAGE_INCHES = 3.45, 7.1
 """Widths of one column and of a two-column page, inches."""
@@ -66,6 +74,8 @@ RC: dict[str, Any] = {
     "ytick.minor.width": 0.4,
     "lines.linewidth": 1.3,
     "lines.markersize": 4.5,
+    "pdf.fonttype": 42,  # text that can be searched and edited
+    "svg.hashsalt": "sottovoce",  # the same figure is the same file
 }
 
 
@@ -113,21 +123,37 @@ def figure(
 
 
 def save(made: Figure, path: Path) -> Path:
-    """Write ``made`` as a PNG of 200 dots per inch and release its memory.
+    """Write ``made`` in the format of its extension and release its memory; a PNG has 200 dots per inch.
 
     Args:
         made: a figure; empty afterwards.
-        path: of the file; its folder is made if it does not exist.
+        path: of the file, whose extension is one of :data:`FORMATS`; its folder is made if it does not exist.
+
+    Raises:
+        ConfigurationError: the extension is none of them.
     """
+    kind = known_format(path.suffix[1:])
     path.parent.mkdir(parents=True, exist_ok=True)
     with applied():
         for axis in (
             axis for ax in made.axes if ax.get_visible() and ax.axison for axis in (ax.xaxis, ax.yaxis)
         ):
             enough_ticks(axis)
-        made.savefig(path, dpi=200, format="png")
+        made.savefig(path, dpi=200, format=kind, metadata=_UNDATED[kind])
     made.clear()
     return path
+
+
+def known_format(text: str) -> Format:
+    """Return a format of pictures.
+
+    Raises:
+        ConfigurationError: there is no such format.
+    """
+    for kind in FORMATS:
+        if text == kind:
+            return kind
+    raise ConfigurationError(f"format of pictures: must be one of {', '.join(FORMATS)}, got {text or 'none'}")
 
 
 def power(value: float) -> str:
@@ -141,6 +167,12 @@ def percent_axis(axis: Axis) -> None:
     """Show fractions as percentages (the label says "(%)"); every tick with the digits it needs, none rounded."""
     axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda fraction, _: f"{100 * fraction:.6g}"))
+
+
+def within_percent(axis: Axis) -> None:
+    """Cut an axis of fractions at 0 and 1, a little outside, where wide intervals would extend it."""
+    low, high = sorted(axis.get_view_interval())
+    axis.axes.set_ylim(max(low, -0.02), min(high, 1.02))
 
 
 def enough_ticks(axis: Axis) -> None:

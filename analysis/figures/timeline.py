@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -31,7 +31,9 @@ from analysis.tables.timeline import (
 from simulator.errors import StorageError
 
 MOST_NODES, MOST_ARROWS, MOST_CROSSES, ROUNDS = 24, 400, 100, 4
-_ARROWS_WITHOUT_ROUNDS = 300
+CLEAR_ARROWS, FEWEST_NODES = 130, 6
+"""Number of messages up to which arrows can be followed; nodes that are shown at least, to get there."""
+_ARROWS_WITHOUT_ROUNDS = 150
 
 _ARROW = "#3c3c3c"
 _LOOK: dict[str, dict[str, Any]] = {
@@ -42,17 +44,20 @@ _LOOK: dict[str, dict[str, Any]] = {
 }
 _HALF = 0.3
 """Half the height of a bar, in lanes; sending covers its lower part."""
+_LONG_LABEL = 5000
+"""Milliseconds from which a window that did not start long after zero is labelled in seconds."""
 _UNITS = (("h", 3600e9, 20), ("min", 60e9, 20), ("s", 1e9, 1), ("ms", 1e6, 1), ("µs", 1e3, 1), ("ns", 1.0, 0))
 """Unit, nanoseconds, and how many of them a window must last to be labelled with it."""
 
 
-def write_timeline(shown: Timeline, folder: Path) -> Path:
-    """Write ``plots/timeline.png`` into ``folder``.
+def write_timeline(shown: Timeline, folder: Path, kind: style.Format = "png") -> Path:
+    """Write ``plots/timeline.png`` (or of another format) into ``folder``.
 
     Raises:
+        ConfigurationError: there is no such format.
         StorageError: the file cannot be written.
     """
-    target = folder / "plots" / "timeline.png"
+    target = folder / "plots" / f"timeline.{style.known_format(kind)}"
     try:
         return style.save(timeline_figure(shown), target)
     except OSError as error:
@@ -62,8 +67,9 @@ def write_timeline(shown: Timeline, folder: Path) -> Path:
 def timeline_figure(shown: Timeline) -> Figure:
     """Draw at most 24 nodes and 400 messages; the line above the lanes states the selection.
 
-    Without a requested window it is about four rounds long, from the start or from just before the first outage. If
-    nodes do not fit, one that went down, or the first, is shown with those it exchanges messages with.
+    Without a requested window it is two to four rounds long, from the start or from just before the first outage, as
+    many as have at most 130 messages. If nodes do not fit, or two rounds have more messages, a node that went down,
+    or the first, is shown with those it exchanges messages with. A requested window is drawn whole.
     """
     part, words = _close_up(shown)
     drawn = _between(part, arrows(part))
@@ -74,7 +80,7 @@ def timeline_figure(shown: Timeline) -> Figure:
             words.append(f"{kept.height} of {all_.height:,} {what} messages drawn")
     lanes = {node: lane for lane, node in enumerate(part.nodes)}
     count = len(part.nodes)
-    made, (ax,) = style.figure(height=1.0 + count * (0.36 if count <= 12 else 0.27))
+    made, (ax,) = style.figure(height=1.0 + count * (0.32 if count <= 12 else 0.27))
     unit, scale, origin_ns = _clock(part)
     with style.applied():
         _bars(ax, part, lanes, origin_ns, scale)
@@ -100,25 +106,30 @@ def timeline_figure(shown: Timeline) -> Figure:
 
 def _close_up(shown: Timeline) -> tuple[Timeline, list[str]]:
     """Select the nodes and the window that fit a picture, and describe the selection."""
-    nodes, words = _nodes(shown)
+    nodes, words = _nodes(shown, MOST_NODES)
     part = within(shown, nodes=nodes)
     if shown.cut:
         return part, words
     sent = _between(part, part.messages)
     rounds = _rounds(part, sent)
+    while rounds is not None and rounds.messages > CLEAR_ARROWS and len(nodes) > FEWEST_NODES:
+        nodes, words = _nodes(shown, max(FEWEST_NODES, len(nodes) * 3 // 4))
+        part = within(shown, nodes=nodes)
+        rounds = _rounds(part, _between(part, part.messages))
     if rounds is not None:
-        first, last, from_ns, until_ns = rounds
+        first, last = rounds.first, rounds.last
         words.append(f"rounds {first} to {last}" if last > first else f"round {first}")
-        return within(part, from_ns=from_ns, until_ns=until_ns), words
+        return within(part, from_ns=rounds.from_ns, until_ns=rounds.until_ns), words
     if sent.height > _ARROWS_WITHOUT_ROUNDS:
         words.append(f"the first {_ARROWS_WITHOUT_ROUNDS} messages")
         return within(part, until_ns=int(sent["sent_ns"][_ARROWS_WITHOUT_ROUNDS])), words
     return part, words
 
 
-def _nodes(shown: Timeline) -> tuple[tuple[int, ...], list[str]]:
+def _nodes(shown: Timeline, most: int) -> tuple[tuple[int, ...], list[str]]:
+    """Select at most so many nodes, and describe the selection."""
     every = len(shown.nodes) == shown.of
-    if len(shown.nodes) <= MOST_NODES:
+    if len(shown.nodes) <= most:
         return shown.nodes, [f"all {shown.of} nodes" if every else f"{len(shown.nodes)} of {shown.of} nodes"]
     down = shown.intervals.filter(pl.col("state") == DOWN)
     centre = shown.nodes[0] if down.is_empty() else int(down["node"][0])
@@ -133,32 +144,41 @@ def _nodes(shown: Timeline) -> tuple[tuple[int, ...], list[str]]:
             if peer not in found:
                 found[peer] = None
                 queue.append(peer)
-    chosen = [*found, *(node for node in shown.nodes if node not in found)][:MOST_NODES]
+    chosen = [*found, *(node for node in shown.nodes if node not in found)][:most]
     why = "" if down.is_empty() else ", which goes down,"
     return tuple(sorted(chosen)), [
         f"{len(chosen)} of {shown.of} nodes: node {centre}{why} and those around it"
     ]
 
 
-def _rounds(part: Timeline, sent: pl.DataFrame) -> tuple[int, int, int, int] | None:
-    """Return first and last round of the window, and its start and end."""
+class _Rounds(NamedTuple):
+    """First and last round of a window, its start and end, and the messages sent in it."""
+
+    first: int
+    last: int
+    from_ns: int
+    until_ns: int
+    messages: int
+
+
+def _rounds(part: Timeline, sent: pl.DataFrame) -> _Rounds | None:
+    """Return as many rounds as have few enough messages, four at most and two at least; None without rounds."""
     starts = sent.filter(pl.col("round") >= 0).group_by("round").agg(pl.col("sent_ns").min())
     begun = [(int(r), int(t)) for r, t in starts.sort("round").iter_rows()]
     if not begun:
         return None
     down = part.intervals.filter((pl.col("state") == DOWN) & (pl.col("from_ns") > begun[0][1]))
-    first = 0
-    if not down.is_empty():
-        # From a whole round before it, so that the change is visible.
-        first = sum(t <= int(down["from_ns"][0]) for _, t in begun) - 2
-        first = max(0, min(first, len(begun) - ROUNDS))
-    for length in (ROUNDS, ROUNDS - 1):
+    # From a whole round before the first outage, so that the change is visible.
+    start = 0 if down.is_empty() else sum(t <= int(down["from_ns"][0]) for _, t in begun) - 2
+    for length in range(ROUNDS, 1, -1):
+        first = max(0, min(start, len(begun) - length))
         last = min(first + length, len(begun))
         from_ns = begun[first][1] if first else part.from_ns
         until_ns = begun[last][1] if last < len(begun) else part.until_ns
-        if sent.filter(pl.col("sent_ns").is_between(from_ns, until_ns, closed="left")).height <= MOST_ARROWS:
+        count = sent.filter(pl.col("sent_ns").is_between(from_ns, until_ns, closed="left")).height
+        if count <= CLEAR_ARROWS:
             break
-    return begun[first][0], begun[last - 1][0], from_ns, until_ns
+    return _Rounds(begun[first][0], begun[last - 1][0], from_ns, until_ns, count)
 
 
 def _between(part: Timeline, messages: pl.DataFrame) -> pl.DataFrame:
@@ -238,7 +258,11 @@ def _clock(part: Timeline) -> tuple[str, float, int]:
     span_ns = part.until_ns - part.from_ns
     name, scale = next((name, scale) for name, scale, least in _UNITS if span_ns >= least * scale)
     # Otherwise close-ups late in a run would have labels of seven digits of which two differ.
-    return name, scale, part.from_ns if part.from_ns > 50 * span_ns else 0
+    if part.from_ns > 50 * span_ns:
+        return name, scale, part.from_ns
+    if name == "ms" and part.until_ns >= _LONG_LABEL * scale:
+        return "s", 1e9, 0
+    return name, scale, 0
 
 
 def _legend(part: Timeline, few: pl.DataFrame, crosses: pl.DataFrame) -> list[Patch | Line2D]:

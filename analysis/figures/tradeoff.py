@@ -33,6 +33,8 @@ from analysis.tables.tradeoff import (
 from simulator.errors import StorageError
 
 _NEVER = "#bdbdbd"
+_LONGEST = 2.0
+"""Factor of ε above or below a point at which its bar is cut."""
 _PANELS = (("accuracy_mean", "mean over honest nodes"), ("accuracy_worst", "worst honest node"))
 
 
@@ -45,8 +47,9 @@ def tradeoff_figure(study: Study) -> Figure:
     """Draw accuracy against ε (log axis) of every series, coloured by the time to the target accuracy.
 
     Certified ε: solid line, filled markers. Open-loop ε (not a bound for adaptive training): dashed, hollow.
-    Bars are 95 % t intervals over seeds; the shaded steps are the Pareto front of each basis. Series without
-    any finite ε are labelled horizontal lines; a point of infinite ε of another series stands at the right, over "∞".
+    Bars are 95 % t intervals over seeds, cut at 0 and 100 % and at half and double ε; the shaded steps are the Pareto
+    front of each basis. Series without any finite ε are labelled horizontal lines; a point of infinite ε of another
+    series stands at the right, over "∞".
 
     Raises:
         StorageError: no run of the study has an accuracy.
@@ -79,6 +82,7 @@ def tradeoff_figure(study: Study) -> Figure:
                 _draw_level(ax, point, getattr(point, metric), right=i % 2 == 1)
             ax.set_title(title)
             style.percent_axis(ax.yaxis)
+            style.within_percent(ax.yaxis)
         _epsilon_axes(study, axes, bool(found))
         if infinite:
             _draw_infinite(axes, infinite, names, clock)
@@ -158,8 +162,9 @@ def _bars(ax: Axes, place: float, x: Estimate, y: Estimate, colour: str) -> None
     if y.bounded:
         ax.plot([place, place], [y.low, y.high], color=colour, lw=0.7, zorder=3)
     if x.bounded and x.high > x.low:
-        # An interval that reaches below zero does not fit a logarithmic axis.
-        ax.plot([max(x.low, x.mean / 100), x.high], [y.mean, y.mean], color=colour, lw=0.7, zorder=3)
+        # An interval that reaches below zero does not fit a logarithmic axis; a very long one would be most of it.
+        ends = max(x.low, x.mean / _LONGEST), min(x.high, x.mean * _LONGEST)
+        ax.plot(ends, [y.mean, y.mean], color=colour, lw=0.7, zorder=3)
 
 
 def _draw_front(ax: Axes, points: Sequence[GridPoint], metric: str, basis: str) -> None:
@@ -194,6 +199,8 @@ def _draw_level(ax: Axes, point: GridPoint, y: Estimate, *, right: bool) -> None
         textcoords="offset points",
         fontsize=6.5,
         va="bottom",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
+        zorder=6,
     )
 
 
@@ -291,7 +298,8 @@ FIGURES = (
         "tradeoff",
         has_tradeoff,
         tradeoff_figure,
-        "Accuracy against privacy loss ε{over}; colour: median time to the target accuracy. {bars} Filled: "
+        "Accuracy against privacy loss ε{over}; colour: median time to the target accuracy. {bars} Bars are cut at "
+        "0 and 100 % and at half and double ε. Filled: "
         "certified; hollow: open-loop, not a bound for adaptive training. At ∞: no guarantee.",
         of="study",
         place=60,

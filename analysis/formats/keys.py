@@ -182,7 +182,11 @@ MANIFEST = (
     Key("trace_repeats_on", "machines on which the same scenario gives the same trace hash"),
     Key("versions", "of sottovoce, the libraries it computes with, and Python"),
     Key("topology", "`nodes`, `edges`, and whether they are `fixed`"),
-    Key("network", "facts of the graph, its mixing weights and its files"),
+    Key(
+        "network",
+        "facts of the graph, its mixing weights and its files; for delays between places the `places` of the nodes "
+        "and, where they are known, their `coordinates_deg` (latitude, longitude)",
+    ),
     Key("data", "`train_samples`, `test_samples`, `shape` of a sample, names of its `classes` or null"),
     Key("samples_per_node", "number of training samples"),
     Key("labels_per_node", "the same by class", "without classes"),
@@ -216,7 +220,7 @@ FILES = (
         'it the ledger\'s `epsilon`, `delta` and `basis` for that victim and coalition (`"inf"`, null and why, '
         "where it says nothing)",
     ),
-    ("trace.json.gz, plots/*.png, report.html", "on request"),
+    ("trace.json.gz, plots/*, report.html", "on request; pictures are PNG, PDF or SVG files"),
 )
 """Further files, and their content."""
 

@@ -25,12 +25,15 @@ transport counts; copies made by the network or by an attacker on a link, and me
 their sender, do not enter an uplink and have 0 `attempts`. Copies that a Byzantine node sends itself have 1."""
 
 _TIMELINE = """\
-**Timeline.** `sottovoce trace RUN` writes `trace.json.gz` for ui.perfetto.dev, one group of tracks per node
+### Timeline
+
+`sottovoce trace RUN` writes `trace.json.gz` for ui.perfetto.dev, one group of tracks per node
 (computing, sending, waiting, down, received, lost; true lengths, arrows from the end of a sending to the
 delivery) and `plots/timeline.png`, a static picture of the same. `--from`, `--until` and `--nodes` select a
-window; above 200,000 messages a window is required. The picture shows at most 24 nodes and 400 arrows, and by
-default about four rounds. The same run gives the same bytes. Runs of earlier versions, which recorded neither
-departures nor activity, are shown with sendings as instants."""
+window; above 200,000 messages a window is required. `--format pdf` or `svg` writes the picture for a paper. It shows
+at most 24 nodes and 400 arrows, and by default two to four rounds of as many nodes as can be followed. The
+same run gives the same bytes. Runs of earlier versions, which recorded neither departures nor activity, are shown
+with sendings as instants."""
 
 
 def markdown() -> str:
@@ -45,14 +48,14 @@ def markdown() -> str:
         f"## Run folder, format {FORMAT}",
         'Every file is written atomically. Infinity in JSON is the string `"inf"`; NaN does not occur.',
         _table(("file", "content"), ((_files(name), doc) for name, doc in files)),
-        *(f"**{table.name}.parquet**\n\n{_columns(table)}" for table in TABLES),
+        *(f"### {table.name}.parquet\n\n{_columns(table)}" for table in TABLES),
         _STATUS,
         _entries(),
-        "**Metrics in metrics.parquet.** Those of plug-ins (entry points `sottovoce.metrics`) follow.\n\n"
+        "### Metrics in metrics.parquet\n\nThose of plug-ins (entry points `sottovoce.metrics`) follow.\n\n"
         + _metrics(metric for metric in OWN if metric.over_time),
-        f"**summary.json**\n\n{_keys(SUMMARY)}",
+        f"### summary.json\n\n{_keys(SUMMARY)}",
         "Metrics of plug-ins follow under their names.",
-        f"**manifest.json**\n\n{_keys(MANIFEST)}",
+        f"### manifest.json\n\n{_keys(MANIFEST)}",
         "Absent where there are none: `metrics` names the package and version of each metric of a plug-in; `plugins` "
         'those of each kind of a plug-in, by the key at which the scenario has it (`"network.latency": '
         '"others 1.2"`); `objects` what was given in memory in place of tables ([python.md](python.md)).',
@@ -85,7 +88,7 @@ def _entries() -> str:
         for kind in KINDS
     )
     return (
-        "**Kinds of entries in releases.parquet.** State 0 is the public initial model; sums have numbers of their "
+        "### Kinds of entries in releases.parquet\n\nState 0 is the public initial model; sums have numbers of their "
         "own.\n\n" + _table(("kind", "`id`", "`node`", "`parents`", "`coefs`", "meaning"), rows)
     )
 

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import polars as pl
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from analysis.store import Study, is_study, read_run, read_study
 from analysis.tables.heat import has_heat
 from analysis.tables.paired import Rows, baseline_of, fits, metrics_of, paired, swept_keys
-from analysis.tables.study import about, epsilon_terms, in_words, plain, study_rows
+from analysis.tables.study import about, epsilon_terms, in_words, plain, point_numbers, study_rows
 from analysis.tables.summary import summary_rows, worst_node
 from analysis.tables.tradeoff import Setting, grouped
 from simulator.errors import StorageError
 
 _STUDY_TABLES = ("sweep", "study", "whatif", "seed")
 """Top-level keys that are about a study's runs, not about each of them."""
+
+_PROSE = ("description", "expect")
+"""Keys of a scenario that are texts for readers."""
+
+ABREAST = 4
+"""Largest number of columns of one table, so that they fit a terminal."""
+
+_NONE = "–"
+_Row: TypeAlias = tuple[str, Sequence[str], bool]
 
 Place: TypeAlias = tuple[str, Setting]
 """Name of a series or variant, and its setting of the swept keys."""
@@ -49,9 +61,10 @@ class Column:
 def compare(paths: Iterable[Path]) -> Table:
     """Compare runs: a column per run, a row per main result, differences, then scenario keys that differ.
 
-    Rows whose values differ are bold. A study gives one column per series or variant and setting. Differences are
-    taken between runs of the same seed: of one study to its baseline, of several folders to the column of the first
-    folder with the same name and setting, or to its only one.
+    Rows whose values differ are bold. A study gives one column per series or variant and setting. With a study, runs
+    are shown by the numbers of a study too, so that both have the same rows; descriptions are left out. Differences
+    are taken between runs of the same seed: of one study to its baseline, of several folders to the column of the
+    first folder with the same name and setting, or to its only one.
 
     Args:
         paths: run or study folders, at least two columns in all.
@@ -59,6 +72,26 @@ def compare(paths: Iterable[Path]) -> Table:
     Raises:
         StorageError: a folder is missing or damaged, or there is nothing to compare.
     """
+    columns, blocks, notes = _compared(paths)
+    table = _table(columns, blocks, slice(None))
+    table.caption, table.caption_justify = "\n".join(notes) or None, "left"
+    return table
+
+
+def compare_below(paths: Iterable[Path]) -> Group:
+    """Compare as :func:`compare`, but with at most :data:`ABREAST` columns in a table, one table below the other.
+
+    Raises:
+        StorageError: as :func:`compare`.
+    """
+    columns, blocks, notes = _compared(paths)
+    width = math.ceil(len(columns) / math.ceil(len(columns) / ABREAST))
+    parts = [slice(i, i + width) for i in range(0, len(columns), width)]
+    return Group(*(_table(columns[part], blocks, part) for part in parts), *map(Text, notes))
+
+
+def _compared(paths: Iterable[Path]) -> tuple[list[Column], list[list[_Row]], list[str]]:
+    """Return the columns, the rows of each section of the table, and notes on studies."""
     notes: list[str] = []
     places = [Path(path) for path in paths]
     known = [read_study(path).name for path in places if is_study(path)]
@@ -66,17 +99,37 @@ def compare(paths: Iterable[Path]) -> Table:
     columns = [column for folder in folders for column in folder]
     if len(columns) < 2:
         raise StorageError("compare needs at least two runs (or one study); give more folders")
-    table = Table(pad_edge=False, caption="\n".join(notes) or None, caption_justify="left")
+    changes = _differences(folders)
+    if len(known) not in (0, len(places)):
+        columns = [_as_point(column) for column in columns]
+    scenarios = [{k: v for k, v in column.scenario.items() if k not in _PROSE} for column in columns]
+    blocks = [_rows([column.numbers for column in columns])]
+    blocks += [_rows(changes)] if any(changes) else []
+    return columns, [*blocks, [row for row in _rows(scenarios) if row[2]]], notes
+
+
+def _as_point(column: Column) -> Column:
+    """Return a run's column with the numbers of a study's table; others, and runs without numbers, as they are."""
+    if column.place is not None or not column.runs:
+        return column
+    numbers = point_numbers(pl.DataFrame(list(column.runs.values()), strict=False, infer_schema_length=None))
+    return replace(column, numbers=numbers)
+
+
+def _table(columns: Sequence[Column], blocks: Sequence[Sequence[_Row]], part: slice) -> Table:
+    """Build the table of some of the columns."""
+    table = Table(pad_edge=False)
     table.add_column("", no_wrap=True)  # keys must not be truncated
     for column in columns:
         table.add_column(Text(column.title), overflow="fold")
-    _add_rows(table, [column.numbers for column in columns])
-    changes = _differences(folders)
-    if any(changes):
+    for rows in blocks:
         table.add_section()
-        _add_rows(table, changes)
-    table.add_section()
-    _add_rows(table, [column.scenario for column in columns], only_differing=True)
+        for key, every, differ in rows:
+            values = every[part]
+            if set(values) == {_NONE}:
+                continue  # a key of columns in another table
+            style = "bold" if differ else "dim"
+            table.add_row(Text(key, style=style), *(Text(value, style=style) for value in values))
     return table
 
 
@@ -130,13 +183,11 @@ def _swept(study: Study, setting: Setting) -> Setting:
     return tuple((key, value) for key, value in setting if key in keys)
 
 
-def _add_rows(table: Table, columns: Sequence[Mapping[str, str]], *, only_differing: bool = False) -> None:
-    for key in dict.fromkeys(key for column in columns for key in column):
-        values = [column.get(key, "–") for column in columns]
-        differ = len(set(values)) > 1
-        if differ or not only_differing:
-            style = "bold" if differ else "dim"
-            table.add_row(Text(key, style=style), *(Text(value, style=style) for value in values))
+def _rows(columns: Sequence[Mapping[str, str]]) -> list[_Row]:
+    """Return key, values and whether these differ, for every key of any column."""
+    keys = dict.fromkeys(key for column in columns for key in column)
+    found = [(key, [column.get(key, _NONE) for column in columns]) for key in keys]
+    return [(key, values, len(set(values)) > 1) for key, values in found]
 
 
 def _twice(names: Sequence[str], path: Path) -> bool:
@@ -199,5 +250,5 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = str(value)
+            flat[f"{prefix}{key}"] = f"{value:.6g}" if isinstance(value, float) else str(value)
     return flat

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+import polars as pl
 from rich.table import Table
 from rich.text import Text
 
@@ -36,29 +37,41 @@ def study_rows(study: Study) -> Rows:
     certified = grid_points(study.summaries, "certified")
     open_loop = grid_points(study.summaries, "open-loop")
     keys = swept([(point.series, point.setting) for point in certified])
-    header = ["series" if study.kind == "sweep" else "variant", *short(keys), "seeds"]
-    header += ["mean acc. (%)", "worst acc. (%)", "ε certified", "ε open-loop", _to_target(study)]
-    header += ["virtual (s)", "MiB", "sums opened (%)", "mixes with all (%)"]
+    header = ["series" if study.kind == "sweep" else "variant", *short(keys), *_titles(study.summaries)]
     rows: list[list[str]] = []
     for point, other in zip(certified, open_loop, strict=True):
         setting = dict(point.setting)
-        rows.append(
-            [
-                point.series,
-                *(plain(setting.get(key)) for key in keys),
-                _seeds(point),
-                plus_minus(point.accuracy_mean, 100),
-                plus_minus(point.accuracy_worst, 100),
-                _with_missing(plus_minus(point.epsilon, bound=True), point.epsilon, "without"),
-                _with_missing(plus_minus(other.epsilon, bound=True), other.epsilon, "without"),
-                _reached_by(point),
-                plus_minus(point.simulated_s),
-                plus_minus(point.bytes_sent, 1 / MIB),
-                plus_minus(point.sums_opened, 100),
-                plus_minus(point.mixes_complete, 100),
-            ]
-        )
+        rows.append([point.series, *(plain(setting.get(key)) for key in keys), *_numbers(point, other)])
     return header, rows
+
+
+def point_numbers(summaries: pl.DataFrame) -> dict[str, str]:
+    """Return the numbers of the first point of a table of summaries, by the titles that :func:`study_rows` gives."""
+    first, other = (grid_points(summaries, basis)[0] for basis in ("certified", "open-loop"))
+    return dict(zip(_titles(summaries), _numbers(first, other), strict=True))
+
+
+def _titles(summaries: pl.DataFrame) -> list[str]:
+    return [
+        *("seeds", "mean acc. (%)", "worst acc. (%)", "ε certified", "ε open-loop", _to_target(summaries)),
+        *("virtual (s)", "MiB", "sums opened (%)", "mixes with all (%)"),
+    ]
+
+
+def _numbers(point: GridPoint, other: GridPoint) -> list[str]:
+    """Return the cells under :func:`_titles`; ``other`` is the same point with its open-loop ε."""
+    return [
+        _seeds(point),
+        plus_minus(point.accuracy_mean, 100),
+        plus_minus(point.accuracy_worst, 100),
+        _with_missing(plus_minus(point.epsilon, bound=True), point.epsilon, "without"),
+        _with_missing(plus_minus(other.epsilon, bound=True), other.epsilon, "without"),
+        _reached_by(point),
+        plus_minus(point.simulated_s),
+        plus_minus(point.bytes_sent, 1 / MIB),
+        plus_minus(point.sums_opened, 100),
+        plus_minus(point.mixes_complete, 100),
+    ]
 
 
 def study_table(study: Study) -> Table:
@@ -229,9 +242,9 @@ def _places(mean: float, half: float) -> int:
     return min(max(1 - math.floor(math.log10(size)), 0), 6)
 
 
-def _to_target(study: Study) -> str:
+def _to_target(summaries: pl.DataFrame) -> str:
     """Return the title of a column of times, with the accuracy if all runs have the same target."""
-    column = study.summaries["target_accuracy"] if "target_accuracy" in study.summaries.columns else None
+    column = summaries["target_accuracy"] if "target_accuracy" in summaries.columns else None
     targets = [] if column is None else column.drop_nulls().unique().to_list()
     return f"to {100 * targets[0]:g} % acc. (s)" if len(targets) == 1 else "to target (s)"
 

@@ -29,7 +29,8 @@ class NetworkParts:
         weights: mixing matrix, row = receiver; if links change, that of time 0 and round 0.
         overlay: links and weights of every node in every epoch.
         link: model of the links.
-        found: facts from files: ``labels`` of a graph file, ``places`` and ``filled`` of delays.
+        found: facts from files: ``labels`` of a graph file, ``places``, ``coordinates_deg`` and ``filled`` of
+            delays.
     """
 
     graph: nx.Graph | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -44,6 +44,10 @@ Quiet: TypeAlias = Annotated[
 ]
 Folders: TypeAlias = Annotated[
     list[Path], typer.Argument(metavar="RUN_OR_STUDY...", help="Run or study folders.")
+]
+PictureFormat: TypeAlias = Annotated[
+    Literal["png", "pdf", "svg"],
+    typer.Option("--format", help="Format of the pictures: png, or pdf or svg for papers."),
 ]
 RunFolder: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 

@@ -8,18 +8,18 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from scenarios.commands.options import Folders, RunFolder, nodes_from, time_from
+from scenarios.commands.options import Folders, PictureFormat, RunFolder, nodes_from, time_from
 from scenarios.commands.progress import progress
 from scenarios.commands.terminal import show
 
 _Made = TypeVar("_Made")
 
 
-def plot(folders: Folders) -> None:
+def plot(folders: Folders, kind: PictureFormat = "png") -> None:
     """Draw the figures of runs or studies into their plots/ folder."""
     from analysis.figures.catalogue import plot as draw
 
-    for pictures in _of_each("plot", "drawing", folders, draw):
+    for pictures in _of_each("plot", "drawing", folders, lambda folder: draw(folder, kind)):
         for picture in pictures:
             typer.echo(str(picture))
 
@@ -51,9 +51,9 @@ def compare(folders: Folders) -> None:
 
     Also shows the differences between runs of the same seed.
     """
-    from analysis.tables.compare import compare as side_by_side
+    from analysis.tables.compare import compare_below
 
-    show(side_by_side(folders))
+    show(compare_below(folders))
 
 
 def trace(
@@ -69,6 +69,7 @@ def trace(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder to write into; by default the run's."),
     ] = None,
+    kind: PictureFormat = "png",
 ) -> None:
     """Write the timeline of a run: trace.json.gz for ui.perfetto.dev, and plots/timeline.png.
 
@@ -88,4 +89,4 @@ def trace(
     for note in shown.notes:
         typer.echo(note, err=True)
     typer.echo(str(write_trace(shown, out or folder)))
-    typer.echo(str(write_timeline(shown, out or folder)))
+    typer.echo(str(write_timeline(shown, out or folder, kind)))

@@ -14,6 +14,7 @@ from protocols.privacy.ledger import Claim
 from scenarios.build import Parts
 from scenarios.runs.recent import recent
 from scenarios.runs.recorder import Recorder
+from scenarios.runs.unreached import unreached
 from scenarios.runs.warnings import rounds_done, run_warnings
 from scenarios.schema import Scenario
 from simulator.core.records import MessageLog
@@ -58,12 +59,13 @@ def _run(
 ) -> dict[str, Any]:
     """Return keys about the run itself, its rounds and its traffic; ``epsilon`` is the certified loss at the end."""
     slowest, quickest = rounds_done(parts, recorder)
+    late = unreached(parts.faults, end_s)
     return {
         "format": FORMAT,
         "name": scenario.name,
         "seed": scenario.seed,
         "status": status,
-        "warnings": run_warnings(scenario, parts, recorder, log, epsilon),
+        "warnings": run_warnings(scenario, parts, recorder, log, epsilon) + ([] if late is None else [late]),
         "protocol": f"{scenario.protocol.kind}/{scenario.protocol.exchange}",
         "simulated_s": end_s,
         "rounds": scenario.protocol.rounds,

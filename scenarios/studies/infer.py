@@ -419,7 +419,7 @@ def table(findings: Sequence[Finding]) -> list[dict[str, Any]]:
                 "attack": attack,
                 "measure": measure,
                 "unit": group[0].unit,
-                "victims": "all" if group[0].victim is None else len(group),
+                "victims": "all together" if group[0].victim is None else len(group),
                 "mean": number(estimate(finding.value for finding in group).mean),
                 "worst": number(worst.value),
                 "worst victim": "–" if worst.victim is None else worst.victim,

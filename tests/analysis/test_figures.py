@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import polars as pl
 import pytest
@@ -15,16 +17,16 @@ from matplotlib.lines import Line2D
 
 from analysis.figures import style
 from analysis.figures.catalogue import caption, plot
-from analysis.figures.network import network_figure, roles
+from analysis.figures.network import clearance, network_figure, positions, roles
 from analysis.figures.paired import paired_figure
-from analysis.figures.progress import courses, progress_figure
-from analysis.figures.run import accuracy_figure, epsilon_figure
+from analysis.figures.progress import courses, looks, progress_figure
+from analysis.figures.run import accuracy_figure, epsilon_figure, observer_in_words
 from analysis.figures.tradeoff import tradeoff_figure
 from analysis.report import explain_epsilon, report
-from analysis.store import read_run, read_study
+from analysis.store import Run, read_run, read_study
 from analysis.tables.estimate import ONE_SEED
 from analysis.tables.tradeoff import curves, grid_points
-from simulator.errors import StorageError
+from simulator.errors import ConfigurationError, StorageError
 from tests.support.synthetic_runs import make_run, make_sweep, make_whatif
 
 
@@ -42,6 +44,19 @@ def labels(figure: Figure) -> list[str]:
 
 def legend(figure: Figure) -> list[str]:
     return [text.get_text() for one in figure.legends for text in one.get_texts()]
+
+
+def worst_lines(figure: Figure) -> dict[str, Line2D]:
+    """The worst curve of each basis."""
+    found = {str(line.get_label()): line for line in figure.axes[0].lines}
+    return {words.split(" (")[0]: line for words, line in found.items() if "worst observer" in words}
+
+
+def up_throughout(run: Run) -> list[bool]:
+    """For each evaluated node, whether it was evaluated every time."""
+    rows = run.metrics.filter(pl.col("metric") == "accuracy", pl.col("node") >= 0)
+    times = run.metrics.filter(pl.col("metric") == "accuracy_mean")["t_s"].n_unique()
+    return [count == times for count in rows.group_by("node").len()["len"]]
 
 
 def is_png(path: Path) -> bool:
@@ -78,11 +93,11 @@ def test_epsilon_per_basis_and_no_guarantee_in_words(tmp_path: Path) -> None:
     (ax,) = figure.axes
     assert labels(figure) == ["virtual time (s)", "privacy loss ε at δ = $10^{-5}$"]
     assert "certified: worst ε = ∞ (no guarantee) from 20 s" in ax.get_title(loc="left")
-    worst = {str(line.get_label()): line for line in ax.lines if "worst" in str(line.get_label())}
-    assert list(worst) == ["certified (a bound), worst", "open-loop (not a bound), worst"]
-    assert max(xs(worst["certified (a bound), worst"])) == 15
+    worst = worst_lines(figure)
+    assert list(worst) == ["certified", "open-loop"]
+    assert max(xs(worst["certified"])) == 15
     loop = run.privacy.filter(pl.col("basis") == "open-loop")["epsilon"].max()
-    assert ys(worst["open-loop (not a bound), worst"])[-1] == loop
+    assert ys(worst["open-loop"])[-1] == loop
     assert all(math.isfinite(v) for line in ax.lines for v in ys(line))
 
 
@@ -100,11 +115,57 @@ def test_a_fallback_is_no_second_curve(tmp_path: Path) -> None:
     summary = json.loads((path / "summary.json").read_text())
     summary |= {"epsilon_worst_open_loop": None, "open_loop_missing": "non-linear view"}
     (path / "summary.json").write_text(json.dumps(summary))
-    (ax,) = epsilon_figure(read_run(path)).axes
-    worst = {str(line.get_label()): line for line in ax.lines if "worst" in str(line.get_label())}
-    assert list(worst) == ["certified (a bound), worst", "open-loop (not a bound), worst"]
-    assert max(xs(worst["open-loop (not a bound), worst"])) == 20
-    assert "open-loop ε: not available (non-linear view)" in ax.get_title(loc="left")
+    figure = epsilon_figure(read_run(path))
+    worst = worst_lines(figure)
+    assert list(worst) == ["certified", "open-loop"]
+    assert max(xs(worst["open-loop"])) == 20
+    assert "open-loop ε: not available (non-linear view)" in figure.axes[0].get_title(loc="left")
+
+
+def test_the_worst_observer_of_each_basis_is_named(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path / "run"))
+    last = run.privacy.filter(pl.col("t_s") == pl.col("t_s").max(), pl.col("basis") == "open-loop")
+    worst = last.sort("epsilon")["observers"][-1]
+    told = next(words for words in legend(epsilon_figure(run)) if words.startswith("open-loop (not a bound)"))
+    assert told == f"open-loop (not a bound), worst observer (at the end: {observer_in_words(worst)})"
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("3", "node 3"),
+        ("1,4", "nodes 1+4"),
+        ("1,2,3,4,5", "5 colluding nodes"),
+        ("wire", "the wire"),
+        ("any", "any observer"),
+    ],
+)
+def test_observers_have_names(label: str, words: str) -> None:
+    assert observer_in_words(label) == words
+
+
+def test_the_line_of_a_node_is_broken_while_it_is_down(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run")
+    table = pl.read_parquet(path / "metrics.parquet")
+    away = (pl.col("node") == 3) & pl.col("t_s").is_between(8, 14.5)
+    table.filter(~away).write_parquet(path / "metrics.parquet")
+    lines = accuracy_figure(read_run(path)).axes[0].lines
+    assert sum(any(math.isnan(y) for y in ys(line)) for line in lines) == sum(
+        not here for here in up_throughout(read_run(path))
+    )
+
+
+@pytest.mark.parametrize("kind", style.FORMATS)
+def test_a_figure_is_the_same_file_twice_in_every_format(tmp_path: Path, kind: style.Format) -> None:
+    run = read_run(make_run(tmp_path / "run", nodes=8))
+    first, again = (style.save(network_figure(run), tmp_path / f"{name}.{kind}") for name in ("one", "two"))
+    assert first.read_bytes() == again.read_bytes()
+    assert first.read_bytes()[:4] == {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xm"}[kind]
+
+
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="must be one of png, pdf, svg, got jpg"):
+        style.save(style.figure()[0], tmp_path / "picture.jpg")
 
 
 def test_epsilon_infinite_throughout(tmp_path: Path) -> None:
@@ -136,6 +197,23 @@ def test_networks(tmp_path: Path, topology: dict[str, object]) -> None:
     assert places[0] == places[1]
     assert "ring: final test accuracy (%)" in labels(first)
     assert is_png(style.save(first, tmp_path / "network.png"))
+
+
+def test_nodes_of_known_coordinates_are_at_their_places() -> None:
+    """Apart from those of one place, which are beside one another."""
+    graph = nx.cycle_graph(4)
+    network = {"coordinates_deg": [(60.0, 10.0), (40.0, -4.0), (60.0, 10.0), (42.0, 12.0)]}
+    where = positions(graph, {"network": network, "scenario": {}})
+    assert where[1][0] < where[0][0] < where[3][0]
+    assert where[1][1] < where[3][1] < min(where[0][1], where[2][1])
+    assert 0 < math.dist(where[0], where[2]) < math.dist(where[1], where[3]) / 2
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_link_of_a_small_graph_runs_through_a_third_node(seed: int) -> None:
+    graph = nx.random_regular_graph(4, 16, seed=seed)
+    where = positions(graph, {"scenario": {"topology": {"kind": "regular"}}})
+    assert clearance(graph, where) > 0.02
 
 
 def test_the_tradeoff_figure(tmp_path: Path) -> None:
@@ -200,7 +278,7 @@ def with_folders(study: Path) -> Path:
 def test_how_every_series_gets_there(tmp_path: Path) -> None:
     path = with_folders(make_sweep(tmp_path / "sweep", levels=(1, 4), seeds=2))
     assert [made.name for made in plot(path)] == ["tradeoff.png", "progress.png"]
-    found = courses(read_study(path))
+    found = {", ".join(filter(None, name)): runs for name, runs in courses(read_study(path)).items()}
     series = ("secure, sparse", "secure, complete", "LDP gossip")
     names = [f"{one}, noise_multiplier = {z}" for one in series for z in (1, 4)]
     assert list(found) == [*names, "plain gossip"]
@@ -230,6 +308,21 @@ def test_plain_runs_that_can_be_watched_need_no_tradeoff(tmp_path: Path) -> None
     table = pl.read_parquet(path / "summaries.parquet")
     table.filter(pl.col("series") == "plain gossip").write_parquet(path / "summaries.parquet")
     assert [made.name for made in plot(with_folders(path))] == ["progress.png"]
+
+
+@pytest.mark.parametrize(("series", "swept"), [(1, 9), (9, 1), (3, 5), (4, 10)])
+def test_no_two_curves_look_alike(series: int, swept: int) -> None:
+    names = [(f"series {i}", f"noise = {j}") for i in range(series) for j in range(swept)]
+    drawn = [tuple(map(str, look.values())) for look in looks(names).values()]
+    assert len(set(drawn)) == len(names)
+
+
+def test_wide_intervals_do_not_extend_the_axes(tmp_path: Path) -> None:
+    """Two seeds: their intervals would reach from below 0 to above 100 %."""
+    figure = tradeoff_figure(read_study(make_sweep(tmp_path / "sweep", seeds=2)))
+    for ax in figure.axes[:2]:
+        low, high = ax.get_ylim()
+        assert -0.03 < low < high < 1.03
 
 
 def test_progress_of_runs_that_are_gone(tmp_path: Path) -> None:
@@ -343,6 +436,17 @@ def test_a_report_is_whole_and_escaped(tmp_path: Path) -> None:
     expected = "ε ≤ 4.38 (certified)|one training record|add-remove|No single node|spectral gap|sottovoce"
     for words in (*expected.split("|"), "not a bound for adaptive training", "scenario sha256"):
         assert words in html, words
+
+
+def test_no_number_of_a_report_has_more_than_twelve_digits(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["mixing"]["spectral_gap"] = 0.1 + 0.2
+    manifest["scenario"]["training"]["step"] = 1 / 3
+    manifest["wall_s"] = 2 / 3
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    text = re.sub(r'src="[^"]*"', "", report(path).read_text(encoding="utf-8"))
+    assert re.findall(r"\d\.\d{13,}", text) == []
 
 
 def test_a_report_of_a_study(tmp_path: Path) -> None:

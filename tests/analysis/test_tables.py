@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.store import read_run, read_study
-from analysis.tables.compare import compare
+from analysis.tables.compare import compare, compare_below
 from analysis.tables.estimate import estimate
 from analysis.tables.paired import differences, metrics_of
 from analysis.tables.study import study_rows, study_table
@@ -327,5 +327,6 @@ def test_compare_shows_what_differs(tmp_path: Path) -> None:
     assert "interrupted" in printed
     study = make_whatif(tmp_path / "study", seeds=2)
     assert len(compare([study]).columns) == 1 + 4
+    assert [len(part.columns) for part in compare_below([study, study]).renderables[:2]] == [1 + 4, 1 + 4]
     with pytest.raises(StorageError, match="at least two"):
         compare([one])

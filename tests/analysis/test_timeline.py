@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.quiver import Quiver
 
 from analysis.figures import style
-from analysis.figures.timeline import timeline_figure
+from analysis.figures.timeline import CLEAR_ARROWS, timeline_figure
 from analysis.store import read_run
 from analysis.tables.timeline import Timeline, arrows, timeline
 from simulator.errors import ConfigurationError, StorageError
@@ -115,14 +115,20 @@ def test_the_picture_shows_the_run(tmp_path: Path) -> None:
 
 def test_the_picture_of_a_large_run_is_a_close_up(tmp_path: Path) -> None:
     large = make_barrier_run(tmp_path / "large", nodes=60, rounds=12)
-    assert (
-        title(shown(large)) == "24 of 60 nodes: node 5, which goes down, and those around it; rounds 0 to 3"
-    )
+    few = shown(large)
+    assert title(few) == "18 of 60 nodes: node 5, which goes down, and those around it; rounds 0 to 1"
+    assert arrows_drawn(few) <= CLEAR_ARROWS
     chosen = shown(large, nodes=range(24), until_s=4.0)
     assert title(chosen).startswith("24 of 60 nodes; 400 of ")
     assert arrows_drawn(chosen) == 400
     old = shown(make_barrier_run(tmp_path / "old", nodes=24, rounds=12, old=True))
-    assert title(old) == "all 24 nodes; the first 300 messages"
+    assert title(old) == "all 24 nodes; the first 150 messages"
+
+
+def test_a_close_up_of_less_than_a_second_far_into_a_run_is_in_seconds(tmp_path: Path) -> None:
+    messages = [(11.5001, 11.5002, 11.5003, 0, 1, "m", "delivered")]
+    part = shown(make_tiny_run(tmp_path / "run", messages, []), from_s=11.5, until_s=12.4)
+    assert timeline_figure(part).axes[0].get_xlabel() == "virtual time (s)"
 
 
 def test_a_late_close_up_counts_from_its_start(tmp_path: Path) -> None:

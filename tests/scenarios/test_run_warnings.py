@@ -48,6 +48,17 @@ def test_a_run_that_went_well_has_no_warnings(tmp_path: Path, changes: dict[str,
     assert summary["rounds_done_min"] == summary["rounds_done_max"] == summary["rounds"] == 6
 
 
+def test_faults_after_the_end_of_a_run_are_a_warning(tmp_path: Path) -> None:
+    faults = [
+        {"kind": "outage", "node": 1, "down_at": "100 ms", "up_at": "1 h"},
+        {"kind": "outage", "nodes": [2, 3], "down_at": "2 h"},
+    ]
+    summary = ran(tmp_path, fault=faults)
+    told = next(words for words in summary["warnings"] if "before these faults" in words)
+    assert "node 1 returns at 3600 s, node 2 goes down at 7200 s, node 3 goes down at 7200 s." in told
+    assert "node 1 goes down" not in told
+
+
 def test_sums_that_stay_closed_are_a_warning(tmp_path: Path) -> None:
     """A request and its answer take 230 ms at the mean, at least 60: a time-out of 80 ms opens nothing."""
     slow = {"latency": {"kind": "uniform", "low": "30 ms", "high": "200 ms"}}

@@ -125,4 +125,6 @@ class GeographicLatency(_PlaceLatency):
         base_s = geography.geographic_base(
             points, place_of, fibre=self.fibre, detour=self.detour, per_hop_s=self.per_hop
         )
-        return Delays(None, base_s, {"places": [points.names[place] for place in place_of]})
+        at = [(float(points.latitude_deg[place]), float(points.longitude_deg[place])) for place in place_of]
+        notes = {"places": [points.names[place] for place in place_of], "coordinates_deg": at}
+        return Delays(None, base_s, notes)

@@ -1,6 +1,6 @@
 """What a node of the gossip protocol runs."""
 
-from protocols.gossip.messages import show, shown, tell
+import sottovoce as sv
 
 
 async def broadcast(node, learner, robust, table):
@@ -13,12 +13,11 @@ async def broadcast(node, learner, robust, table):
     model = node.disk.get("model", learner.start)
     for round in range(node.disk.get("round", 0), table.rounds):
         await node.sleep(table.period * (0.5 + node.uniform("broadcast", round)))
-        heard = {delivery.src: shown(delivery.message)[0] for delivery in node.arrived()}
+        heard = {delivery.src: sv.received_model(delivery) for delivery in node.arrived()}
         share = (1.0 - table.keep) / max(1, len(heard))
         own = 1.0 - share * len(heard)
-        node.disk["round"] = (
-            round + 1
-        )  # before the update, so that a node that crashes never repeats its noise
+        # Before the update, so that a node that crashes never repeats its noise.
+        node.disk["round"] = round + 1
         if robust is None:
             terms = [(own, model), *((share, other) for other in heard.values())]
             model = await learner.merge_update(node, round, terms)
@@ -27,11 +26,5 @@ async def broadcast(node, learner, robust, table):
             model = await learner.local_update(node, mixed, round)
         node.disk["model"] = model
         node.record("model", round=round + 1, value=model.params)
-        tell(
-            node,
-            node.links(round).to,
-            round,
-            [model],
-            lambda said, round=round: show(learner, "model", round, said),
-        )
+        sv.send_model(node, learner, node.links(round).to, round, model)
     node.record("finished", rounds=table.rounds)

@@ -4,9 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from scenarios.format.tables import written
+from scenarios.format.units import Duration
 from scenarios.kinds.protocols import LinkNeeds, Protocol
-from scenarios.kinds.protocols.base import InTheClear, Period, Rounds
 from scenarios.kinds.robust_rules import RobustRule
 
 
@@ -16,9 +15,13 @@ class BroadcastProtocol(Protocol):
     kind: Literal["broadcast"] = Field(
         description="on its own clock a node mixes, trains and tells all neighbours"
     )
-    rounds: Rounds
-    exchange: InTheClear
-    period: Period = written("250 ms")
+    rounds: int = Field(ge=1, le=1_000_000, examples=[100], description="local updates of each node")
+    exchange: Literal["plain", "ldp"] = Field(
+        examples=["ldp"], description="models in the clear, or noised ones"
+    )
+    period: Duration = Field(
+        default="250 ms", gt=0, examples=["250 ms"], description='mean time between local updates: "250 ms"'
+    )
     keep: float = Field(default=0.5, gt=0, lt=1, description="weight of the own model in a mix")
     robust: RobustRule | None = Field(default=None, description="how models are mixed, if not by weights")
 

@@ -5,7 +5,6 @@ from typing import Literal
 from pydantic import Field
 
 from scenarios.kinds.robust_rules import UncentredRule
-from scenarios.kinds.robust_rules.base import Wrong
 
 
 class PhocasRule(UncentredRule):
@@ -14,7 +13,7 @@ class PhocasRule(UncentredRule):
     kind: Literal["phocas"] = Field(
         description="the mean of all but the f values of every parameter that are furthest from its trimmed mean"
     )
-    f: Wrong
+    f: int = Field(ge=0, examples=[1], description="Byzantine models among those compared")
 
     @property
     def least(self):
