@@ -1,7 +1,7 @@
 """Gossip with gradients that are linear in the model, recorded for the ledger and followed exactly: an oracle.
 
-The gradient of node v at x is ``feedback · x`` plus what its data add. The true loss of a view is then a quadratic form
-of rational numbers, feedback included. The record that is made beside it says what the simulator would record.
+The gradient of node v at x is ``feedback · x`` plus what its data add. The true loss of a view is then a quadratic
+form of rational numbers, feedback included. The record that is made beside it says what the simulator would record.
 """
 
 from __future__ import annotations
