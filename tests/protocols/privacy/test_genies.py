@@ -276,6 +276,14 @@ def test_each_broken_condition_loses_more_than_the_certificate(departure: dict[s
     assert max(broken.losses(frozenset({0})).values()) > 1.05 * 2 / 3
 
 
+def test_noise_of_colluders_is_never_credited() -> None:
+    entries = gossip(equal(nx.complete_graph(8)), 1, outsider=False)
+    for coalition in ({0}, {0, 3}, {0, 3, 5}):
+        losses = states_loss(entries, coalition, 8)
+        outside = [v for v in range(8) if v not in coalition]
+        assert losses[outside] == pytest.approx(1 / len(outside))
+
+
 def test_a_kept_half_step_that_is_recorded_is_charged_alone() -> None:
     lineage = Lineage()
     half = [lineage.contribute(0, v, 0, ORIGIN, gain=1.0, sigma=1.0, sensitivity=1.0) for v in range(4)]
