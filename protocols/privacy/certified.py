@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from protocols.privacy.exposure import Exposure
 from protocols.privacy.genies.local import local_losses
-from protocols.privacy.genies.states import PublicStates, StatesView, public_states
+from protocols.privacy.genies.public import PublicStates, public_states
+from protocols.privacy.genies.states import StatesView
 from protocols.privacy.genies.sums import sum_losses
 from protocols.privacy.linear_view import ViewTooLarge, state_rows
 from protocols.privacy.record import Floats, Record

@@ -10,219 +10,25 @@ the kernel gives an upper bound (:mod:`protocols.privacy.genies.kernel`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protocols.privacy.adaptive_bound import adaptive_bound
-from protocols.privacy.correlated import correlated_columns
-from protocols.privacy.entries import COMBINE, CONTRIBUTE, OPAQUE
 from protocols.privacy.exposure import Exposure, accumulate, loss_ratio
 from protocols.privacy.genies.kernel import Row, Vector, along, combined, kernel, spans
-from protocols.privacy.genies.sums import shared_noise
+from protocols.privacy.genies.public import ONE, PublicStates, join, leader_of, mixed
 from protocols.privacy.lineage import ORIGIN
 from protocols.privacy.record import Floats, Ints, Record
 
-MAX_TERMS = 3_000_000
-"""Largest number of coefficients of all public states together; longer records have no figure of this genie."""
 MAX_WORK = 3e8
 """Multiplications for the kernels of one set of observers: seconds. Later blocks are charged one by one."""
 MAX_CONDITION = 1e6
 """Condition of a kernel basis above which its block is charged one by one."""
-_ONE = Fraction(1)
 _Found = TypeVar("_Found")
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Component:
-    """Contributions connected by public states.
-
-    Args:
-        columns: ascending.
-        rows: by public state, its reduced row over places in ``columns``.
-        shape: number that components with equal owners, noises, shifts and rows share.
-    """
-
-    columns: Ints
-    rows: Mapping[int, Row]
-    shape: int
-
-
-@dataclass(frozen=True, eq=False)
-class PublicStates:
-    """Reduced rows of one record, for all observers.
-
-    Args:
-        fresh: by state, the contributions in it since the last public states, as multiples of ``gain · (g + z)``;
-            empty for public ones.
-        hidden_by_opaque: by column, whether an opaque state was made from it directly.
-        noise: by column, the standard deviation of what it adds.
-        component: by column, the number of its component.
-        place: by column, its place there.
-        components: all of them.
-        component_of: by public state, the number of its component; without those that add nothing to earlier ones.
-        used: by state, the first state made from it, or the number of states.
-        shared: columns of noise that a node beside its owner knows.
-        kernels: of components whose rows are all public, by shape, as they are asked for.
-    """
-
-    fresh: Sequence[Row]
-    hidden_by_opaque: NDArray[np.bool_]
-    noise: Floats
-    component: Ints
-    place: Ints
-    components: Sequence[_Component]
-    component_of: Mapping[int, int]
-    used: Ints
-    shared: Ints
-    kernels: dict[int, list[Vector]] = field(default_factory=dict)
-
-    def kernel(self, number: int) -> list[Vector]:
-        """Return the kernel of all rows of a component."""
-        component = self.components[number]
-        if component.shape not in self.kernels:
-            rows = list(component.rows.values())
-            self.kernels[component.shape] = kernel(rows, len(component.columns))
-        return self.kernels[component.shape]
-
-
-def public_states(record: Record) -> PublicStates | None:
-    """Reduce the rows of all states at which a gradient was computed.
-
-    Returns:
-        None if this genie says nothing about the record: noise is correlated across contributions, a clipping norm
-        changes during the run (what it follows is not in the record), or there are more than :data:`MAX_TERMS`
-        coefficients.
-    """
-    if len(correlated_columns(record)) or _norm_changes(record):
-        return None
-    columns = len(record.owner)
-    reduced = _reduced(record, frozenset(record.parents[s][0] for s in record.state.tolist()))
-    if reduced is None:
-        return None
-    fresh, rows, hidden = reduced
-    gain = np.fromiter((abs(record.coefs[s][0]) for s in record.state.tolist()), np.float64, columns)
-    noise = gain * record.sigma
-    component, place, components = _components(record, rows, noise)
-    component_of = {state: number for number, one in enumerate(components) for state in one.rows}
-    used, shared = _first_uses(record), shared_noise(record)
-    return PublicStates(fresh, hidden, noise, component, place, components, component_of, used, shared)
-
-
-def _first_uses(record: Record) -> Ints:
-    """Return the first state made from each, or the number of states."""
-    count = len(record.kinds)
-    used = np.full(count, count)
-    for state in range(count - 1, 0, -1):
-        used[list(record.parents[state])] = state
-    return used
-
-
-def _norm_changes(record: Record) -> bool:
-    """Return whether some node's contributions have different sensitivities."""
-    order = np.lexsort((record.sensitivity, record.owner))
-    order = order[record.sensitivity[order] > 0]
-    same_owner = record.owner[order[1:]] == record.owner[order[:-1]]
-    return bool((same_owner & (record.sensitivity[order[1:]] != record.sensitivity[order[:-1]])).any())
-
-
-def _reduced(
-    record: Record, public: frozenset[int]
-) -> tuple[list[Row], dict[int, Row], NDArray[np.bool_]] | None:
-    """Return fresh contributions by state, rows by public state, and columns below opaque states."""
-    fresh: list[Row] = [{}]
-    rows: dict[int, Row] = {}
-    hidden = np.zeros(len(record.owner), dtype=np.bool_)
-    terms = 0
-    for state in range(1, len(record.kinds)):
-        kind, parents = record.kinds[state], record.parents[state]
-        row: Row = {}
-        if kind == CONTRIBUTE:
-            row = {int(record.column[state]): _ONE}  # the state it was added to is public
-        elif kind == COMBINE:
-            row = _mixed([fresh[parent] for parent in parents], record.coefs[state])
-        elif kind == OPAQUE:
-            hidden[[column for parent in parents for column in fresh[parent]]] = True
-        terms += len(row)
-        if terms > MAX_TERMS:
-            return None
-        if state in public:
-            if row:
-                rows[state] = row
-            row = {}
-        fresh.append(row)
-    return fresh, rows, hidden
-
-
-def _mixed(rows: Sequence[Row], coefs: Sequence[float]) -> Row:
-    """Return Σ coefs · rows, exactly."""
-    total: dict[int, Fraction] = {}
-    for found, coef in zip(rows, coefs, strict=True):
-        if not found or coef == 0.0:
-            continue
-        factor = _exact(coef)
-        for column, value in found.items():
-            part = factor if value is _ONE else factor * value
-            total[column] = total[column] + part if column in total else part
-    return {column: value for column, value in total.items() if value}
-
-
-@lru_cache(maxsize=4096)
-def _exact(value: float) -> Fraction:
-    return Fraction(value)
-
-
-def _components(
-    record: Record, rows: Mapping[int, Row], noise: Floats
-) -> tuple[Ints, Ints, list[_Component]]:
-    """Group contributions that occur in one row."""
-    columns = len(record.owner)
-    leader = list(range(columns))
-    for row in rows.values():
-        _join(leader, row)
-    component = np.array([_leader(leader, c) for c in range(columns)], dtype=np.int64)
-    _, component = np.unique(component, return_inverse=True)
-    order = np.argsort(component, kind="stable")
-    starts = np.flatnonzero(np.diff(component[order], prepend=-1))
-    place = np.empty(columns, dtype=np.int64)
-    members = np.split(order, starts[1:]) if columns else []
-    for those in members:
-        place[those] = np.arange(len(those))
-    owned: list[dict[int, Row]] = [{} for _ in members]
-    for state, row in rows.items():
-        local = {int(place[c]): value for c, value in row.items()}
-        owned[int(component[next(iter(row))])][state] = local
-    shapes: dict[tuple[object, ...], int] = {}
-    found = []
-    for those, mine in zip(members, owned, strict=True):
-        key = (
-            record.owner[those].tobytes(),
-            (noise[those] / (noise[those].max() or 1.0)).tobytes(),
-            record.sigma[those].tobytes(),
-            record.sensitivity[those].tobytes(),
-            tuple(tuple(row.items()) for row in mine.values()),
-        )
-        found.append(_Component(those, mine, shapes.setdefault(key, len(shapes))))
-    return component, place, found
-
-
-def _leader(leader: list[int], one: int) -> int:
-    while leader[one] != one:
-        leader[one] = leader[leader[one]]
-        one = leader[one]
-    return one
-
-
-def _join(leader: list[int], those: Iterable[int]) -> None:
-    """Join sets that hold any of these."""
-    roots = [_leader(leader, one) for one in those]
-    for root in roots:
-        leader[root] = roots[0]
 
 
 class _Block(NamedTuple):
@@ -307,13 +113,13 @@ class StatesView:
         sights = self._sights()
         leader = list(range(len(public.components)))
         for _, row in sights:
-            _join(leader, (int(public.component[c]) for c in row))
+            join(leader, (int(public.component[c]) for c in row))
         grouped: dict[int, list[int]] = {}
         for number in sorted(numbers):
-            grouped.setdefault(_leader(leader, number), []).append(number)
+            grouped.setdefault(leader_of(leader, number), []).append(number)
         shown: dict[int, list[tuple[int, Row]]] = {}
         for newest, row in sights:
-            shown.setdefault(_leader(leader, int(public.component[next(iter(row))])), []).append(
+            shown.setdefault(leader_of(leader, int(public.component[next(iter(row))])), []).append(
                 (newest, row)
             )
         return [self._block(numbers, shown.get(root, [])) for root, numbers in grouped.items()]
@@ -333,7 +139,7 @@ class StatesView:
                 rows = [
                     own if parent == newest else row for parent, row in zip(sight.parents, rows, strict=True)
                 ]
-            row = _mixed(rows, sight.coefs)
+            row = mixed(rows, sight.coefs)
             if row:
                 found.setdefault((newest, tuple(row.items())), row)
         return [(newest, row) for (newest, _), row in sorted(found.items(), key=lambda item: item[0][0])]
@@ -409,7 +215,7 @@ class StatesView:
             if not base:
                 return []
             kept = set(free.tolist())
-            bound = [{at: _ONE} for at in range(width) if at not in kept]
+            bound = [{at: ONE} for at in range(width) if at not in kept]
             extra = [
                 {i: product for i, vector in enumerate(base) if (product := along(row, vector))}
                 for row in (*block.sights, *bound)

@@ -13,7 +13,8 @@ from protocols.privacy.certified import Certificate, certify, views
 from protocols.privacy.entries import Entry
 from protocols.privacy.exposure import expose
 from protocols.privacy.genies.kernel import kernel, vanishes
-from protocols.privacy.genies.states import StatesView, public_states
+from protocols.privacy.genies.public import public_states
+from protocols.privacy.genies.states import StatesView
 from protocols.privacy.lineage import ORIGIN, PUBLIC, Lineage, Share, Visible
 from protocols.privacy.record import read_record
 from simulator.topology import mixing
