@@ -144,6 +144,9 @@ def test_private_and_secure_modules_state_their_guarantees() -> None:
     for name in (
         "privacy/ledger",
         "privacy/certified",
+        "privacy/genies/local",
+        "privacy/genies/sums",
+        "privacy/genies/states",
         "privacy/open_loop",
         "privacy/mechanism",
         "aggregation/masks",

@@ -128,6 +128,7 @@ def looks(names: Sequence[Name]) -> dict[Name, dict[str, Any]]:
 
 
 def courses(study: Study) -> dict[Name, list[Course]]:
+    """Group the runs with metrics by the name of their curve, in order of first appearance."""
     rows = [row for row in study.summaries.to_dicts() if _measured(study, row["id"])]
     named = _names(rows)
     found: dict[Name, list[Course]] = {}

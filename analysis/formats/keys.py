@@ -118,6 +118,11 @@ SUMMARY = (
     Key("adjacency", "relation of neighbouring data sets", NO_PRIVACY),
     Key("unit", "`record` or `node`", NO_PRIVACY),
     Key("basis", "of `epsilon_worst`"),
+    Key(
+        "certified_by",
+        "enlarged view that certifies `epsilon_worst`, as in privacy.parquet",
+        "there is no claim",
+    ),
     Key("observers", "sets of nodes that pool their views, or `each node`"),
     _number(
         "noise_sigma",

@@ -107,6 +107,15 @@ PRIVACY = TableFormat(
             "ε is finite",
             optional=True,
         ),
+        Column(
+            "certified_by",
+            pl.String,
+            "for certified claims, the enlarged view whose loss it is: `local` (each contribution alone), `sums` "
+            "(disjoint sums), `states` (all states at which gradients were taken are public) or `view` (observers "
+            "can compute those states themselves); of equal figures the first of `local`, `sums`, `view`, `states`",
+            "of other bases",
+            optional=True,
+        ),
     ),
 )
 VIEW = TableFormat(

@@ -63,6 +63,15 @@ def observers_in_words(observers: Any) -> str:
     return ("node " if len(each) == 1 and len(sets[0]) == 1 else "nodes ") + ", ".join(each)
 
 
+_CERTIFIED_BY = {
+    "local": ("each update alone",),
+    "sums": ("sums of updates",),
+    "states": ("all states public",),
+    "view": ("the view itself",),
+}
+"""Words for the enlarged view that gave a figure; runs of earlier versions name none."""
+
+
 def epsilon_in_words(summary: Mapping[str, Any]) -> str:
     """Return the main privacy line: a bound is written "≤", other figures state what they are.
 
@@ -79,7 +88,9 @@ def epsilon_in_words(summary: Mapping[str, Any]) -> str:
         return f"ε = 0: what observers received depends on no victim's data by more than δ allows{until}"
     basis = str(summary.get("basis"))
     if basis in BOUNDS:
-        kind = "certified" if basis == "certified" else "certified, by the local bound: ldp-fallback"
+        kind = "certified, by the local bound: ldp-fallback"
+        if basis == "certified":
+            kind = ", ".join(["certified", *_CERTIFIED_BY.get(str(summary.get("certified_by")), ())])
         start = f"ε ≤ {upper(value)} ({kind})"
     else:
         start = f"ε = {number(value)} ({basis}: {NOT_A_BOUND})"

@@ -1,4 +1,4 @@
-"""Losses that hold against adaptive training: the local bound, and sums whose inputs are public."""
+"""Losses that hold against adaptive training: the least over genies, each of which certifies a loss on its own."""
 
 from __future__ import annotations
 
@@ -7,221 +7,84 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.privacy.correlated import correlated_columns, correlated_losses
-from protocols.privacy.exposure import Exposure, accumulate, loss_ratio
-from protocols.privacy.linear_view import sight_rows
-from protocols.privacy.record import Floats, Ints, Record
+from protocols.privacy.exposure import Exposure
+from protocols.privacy.genies.local import local_losses
+from protocols.privacy.genies.public import PublicStates, public_states
+from protocols.privacy.genies.states import StatesView
+from protocols.privacy.genies.sums import sum_losses
+from protocols.privacy.linear_view import ViewTooLarge, state_rows
+from protocols.privacy.record import Floats, Record
 
-SAME_RATIO = 1e-9  # relative difference below which two coefficients are taken to differ by rounding only
-_UNSEEN, _KNOWN = -1, -2
+LOCAL, SUMS, VIEW, STATES = "local", "sums", "view", "states"
+GENIES = (LOCAL, SUMS, VIEW, STATES)
+"""Names of genies; of those with equal figures the first one is named. ``view`` is that of states where it adds
+nothing, because the observers can compute all states at which gradients were taken."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Charges:
-    """Releases that are charged one by one, in any order.
+class Views:
+    """What all sets of observers of one record have in common.
 
     Args:
-        t_s: time of each release, seconds.
-        owner: node that contributed it.
-        shift: how far neighbouring inputs move it, in the units in which its noise was added.
-        variance: of the credited noise, in the same units squared.
+        rows: dense rows of states; None if they are too large, and sums are then not considered.
+        public: reduced rows of public states; None if that genie says nothing about the record.
     """
 
-    t_s: Floats
-    owner: Ints
-    shift: Floats
-    variance: Floats
+    rows: Floats | None
+    public: PublicStates | None
 
 
-def local_charges(record: Record, exposure: Exposure, *, correlated: bool = True) -> Charges:
-    """Return the charges of :func:`local_losses`; with ``correlated`` also updates with such noise, as unnoised."""
-    there = np.isfinite(exposure.reach.first_s)
-    if not correlated:
-        there[correlated_columns(record)] = False
-    shown = np.flatnonzero(there)
-    return Charges(
-        exposure.reach.first_s[shown],
-        record.owner[shown],
-        exposure.shift[shown],
-        record.sigma[shown] ** 2,
-    )
+@dataclass(frozen=True, eq=False, slots=True)
+class Certificate:
+    """Certified losses.
+
+    Args:
+        mu2: array [times, nodes].
+        genie: of the same shape, places in :data:`GENIES`.
+        local: losses of the local genie alone.
+    """
+
+    mu2: Floats
+    genie: NDArray[np.int8]
+    local: Floats
 
 
-def local_losses(record: Record, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
-    """Charge every contribution that can have influenced a sight on its own: Σ (shift / σ)².
+def views(record: Record, max_cells: int, *, gaussian: bool = True) -> Views:
+    """Compute what all sets of observers of one record have in common.
+
+    Args:
+        record: parsed record of the run.
+        max_cells: largest allowed number of cells of dense rows.
+        gaussian: whether noise is Gaussian; public states are not considered otherwise.
+    """
+    try:
+        rows = state_rows(record, max_cells)
+    except ViewTooLarge:
+        rows = None
+    return Views(rows, public_states(record) if gaussian else None)
+
+
+def certify(record: Record, common: Views, exposure: Exposure, times_s: Floats, nodes: int) -> Certificate:
+    """Compute the least loss over all genies, by time and victim.
 
     Guarantees:
-        Holds against adaptive training, for any schedule and any computation of other nodes. Given each noisy
-        contribution of all nodes outside the coalition at the time it is first needed, the observers can compute
-        everything they saw; for the victim that is an adaptive composition of Gaussian mechanisms, one per
-        contribution. Influence is followed through every recorded state, also ones with coefficient zero.
-
-    Returns:
-        Array [times, nodes].
+        Holds against adaptive training, because each genie does (see there), and which one gives a figure depends on
+        the record alone, never on data.
     """
-    charged = local_charges(record, exposure, correlated=False)
-    loss = loss_ratio(charged.shift, np.sqrt(charged.variance))
-    alone = accumulate(times_s, charged.t_s, charged.owner, loss, nodes)
-    return alone + correlated_losses(record, exposure, times_s, nodes)
+    local = local_losses(record, exposure, times_s, nodes)
+    mu2, genie = local.copy(), np.full(local.shape, GENIES.index(LOCAL), dtype=np.int8)
+    if common.rows is not None:
+        _lower(mu2, genie, sum_losses(record, common.rows, exposure, times_s, nodes), SUMS)
+    if common.public is not None:
+        enlarged = StatesView(record, common.public, exposure)
+        losses = enlarged.losses(times_s, nodes)
+        if (losses < mu2).any():
+            _lower(mu2, genie, losses, VIEW if enlarged.measurable() else STATES)
+    return Certificate(mu2, genie, local)
 
 
-def certified_losses(record: Record, rows: Floats, exposure: Exposure, times_s: Floats, nodes: int) -> Floats:
-    """Compute the local bound, except that a sum whose inputs are public to the observers is charged as a sum.
-
-    Sights are taken in time order. The contributions a sight shows for the first time form a *sum* if (1)
-    each was made at a state that is a combination of earlier sights and of what the observers know, and (2)
-    the sight minus some such combination contains nothing but them. The sum then costs a victim (shift ·
-    Σ|a| over its own)² / Σ a²σ² once; later repetitions of the same sum cost nothing. A contribution that
-    violates (1) or (2), because it is also used on its own, is *revealed*: its noisy value is handed to the
-    observers when it first had influence, at the local price, and its noise protects no other node. Noise that a
-    node beside its owner knows (that of pairs) is credited to no node.
-
-    Guarantees:
-        Holds against adaptive training. The schedule does not depend on data, so the set of revealed contributions
-        is fixed in advance. Given those, by (1) every gradient is a function of what the observers already have and
-        of the data, and by (2) every sight, given all earlier ones, is a Gaussian whose noise is independent of
-        them; the losses add up by adaptive composition, and at least the true view is charged. Which contributions
-        are revealed is decided from the whole record, so a figure at an early time bounds the loss so far but may
-        include charges that become necessary only later. Never above the local bound.
-
-    Returns:
-        Array [times, nodes].
-    """
-    charged = charges(record, rows, exposure)
-    loss = loss_ratio(charged.shift, np.sqrt(charged.variance))
-    return accumulate(times_s, charged.t_s, charged.owner, loss, nodes)
-
-
-def charges(record: Record, rows: Floats, exposure: Exposure) -> Charges:
-    """Return the charges that :func:`certified_losses` adds up, sum by sum."""
-    sums = _Sums(record, exposure)
-    shown = sight_rows(rows, exposure.sights)
-    for index, new in enumerate(exposure.reach.new):
-        made_at = [record.parents[state][0] for state in record.state[new].tolist()]
-        sums.settle(rows[made_at])
-        row = shown[index]
-        before = row.copy()
-        before[new] = 0.0
-        sums.settle(before[None])
-        sums.open(row, new)
-    return sums.charges()
-
-
-def shared_noise(record: Record) -> Ints:
-    """Return columns of pure noise shown on their own: to the other end of a pair, or to be subtracted again."""
-    states = [sight.parents[0] for _, sight in record.releases if len(sight.parents) == 1]
-    columns = record.column[np.unique(np.array(states, dtype=np.int64))]
-    columns = columns[columns >= 0]
-    noise: Ints = columns[record.sensitivity[columns] == 0]
-    return noise
-
-
-class _Sums:
-    """Contributions known only as sums, with their coefficients.
-
-    Sums are disjoint sets of columns, and a row is a combination of earlier sights exactly if it is
-    proportional to each sum's coefficients on that sum's columns and zero on columns not seen yet.
-    """
-
-    def __init__(self, record: Record, exposure: Exposure) -> None:
-        self._record = record
-        self._exposure = exposure
-        self._member = np.full(len(record.owner), _UNSEEN)
-        self._weight = np.zeros(len(record.owner))
-        own = np.isin(record.owner, list(exposure.coalition))
-        # An opaque state is known once everything it was made from is.
-        self._revealed = exposure.reach.below_opaque & ~own
-        self._member[own | self._revealed] = _KNOWN
-        self._member[shared_noise(record)] = _KNOWN
-        self._open_s: list[float] = []
-        self.mixed: Ints = np.zeros(0, dtype=np.int64)
-        self._starts: Ints = self.mixed
-
-    def settle(self, rows: Floats) -> None:
-        """Reveal contributions until every row is a combination of earlier sights."""
-        if not len(rows):
-            return
-        unseen = np.flatnonzero(self._member == _UNSEEN)
-        self._reveal(unseen[rows[:, unseen].any(axis=0)])
-        while len(self.mixed):
-            # Constant ratio within each sum, compared with the sum's first column.
-            part = rows[:, self.mixed]
-            ratio = part / self._weight[self.mixed]
-            sizes = np.diff(np.append(self._starts, len(self.mixed)))
-            lead = np.repeat(ratio[:, self._starts], sizes, axis=1)
-            wrong = np.abs(ratio - lead) > SAME_RATIO * np.maximum(np.abs(ratio), np.abs(lead))
-            if not wrong.any():
-                return
-            row = int(np.argmax(wrong.any(axis=1)))
-            sums = self._member[self.mixed]
-            self._reveal(
-                np.concatenate(
-                    [
-                        self.mixed[sums == name][_minority(ratio[row, sums == name])]
-                        for name in np.unique(sums[wrong[row]])
-                    ]
-                )
-            )
-
-    def open(self, row: Floats, new: Ints) -> None:
-        """Enter the sum that a sight shows for the first time."""
-        fresh = new[(self._member[new] == _UNSEEN) & (row[new] != 0)]
-        if len(fresh):
-            name = len(self._open_s)
-            self._open_s.append(float(self._exposure.reach.first_s[fresh[0]]))
-            self._member[fresh] = name
-            self._weight[fresh] = row[fresh]
-            if len(fresh) > 1:
-                self._arrange(np.concatenate((self.mixed, fresh)))
-
-    def charges(self) -> Charges:
-        """Return the charges of everything shown."""
-        record, shift = self._record, self._exposure.shift
-        alone = np.flatnonzero(self._revealed)
-        times = [self._exposure.reach.first_s[alone]]
-        owners, moved, variances = [record.owner[alone]], [shift[alone]], [record.sigma[alone] ** 2]
-        order = np.flatnonzero(self._member >= 0)
-        order = order[np.argsort(self._member[order], kind="stable")]
-        names, starts = np.unique(self._member[order], return_index=True)
-        ends = np.append(starts[1:], len(order))
-        for name, start, end in zip(names.tolist(), starts, ends[: len(names)], strict=True):
-            columns = order[start:end]
-            weight = np.abs(self._weight[columns])
-            whose, inverse = np.unique(record.owner[columns], return_inverse=True)
-            along = np.zeros(len(whose))
-            np.add.at(along, inverse, weight * shift[columns])
-            noise = weight * record.sigma[columns]
-            # In the units of the noise as it was added: a multiple of a sum shows the sum.
-            unit = float(weight[noise > 0].max(initial=0.0)) or 1.0
-            times.append(np.full(len(whose), self._open_s[name]))
-            owners.append(whose)
-            moved.append(along / unit)
-            variances.append(np.full(len(whose), float(np.sum((noise / unit) ** 2))))
-        return Charges(
-            np.concatenate(times), np.concatenate(owners), np.concatenate(moved), np.concatenate(variances)
-        )
-
-    def _reveal(self, columns: Ints) -> None:
-        if len(columns):
-            self._member[columns] = _KNOWN
-            self._revealed[columns] = True
-            self._arrange(self.mixed)
-
-    def _arrange(self, columns: Ints) -> None:
-        """Keep the columns of sums that still have at least two, in the order of their sums."""
-        columns = columns[self._member[columns] >= 0]
-        _, sizes = np.unique(self._member[columns], return_counts=True)
-        self.mixed = columns[np.repeat(sizes > 1, sizes)]
-        sizes = sizes[sizes > 1]
-        self._starts = np.cumsum(sizes) - sizes
-
-
-def _minority(ratio: Floats) -> NDArray[np.bool_]:
-    """Mark all entries outside the largest group of equal ones."""
-    order = np.argsort(ratio, kind="stable")
-    ordered = ratio[order]
-    step = np.diff(ordered) > SAME_RATIO * np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1]))
-    run = np.concatenate(([0], np.cumsum(step)))
-    minority = np.empty(len(ratio), dtype=np.bool_)
-    minority[order] = run != np.argmax(np.bincount(run))
-    return minority
+def _lower(mu2: Floats, genie: NDArray[np.int8], losses: Floats, name: str) -> None:
+    """Lower figures in place to those of another genie."""
+    less = losses < mu2
+    mu2[less] = losses[less]
+    genie[less] = GENIES.index(name)

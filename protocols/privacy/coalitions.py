@@ -13,9 +13,12 @@ from typing import TypeAlias
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 
-from protocols.privacy.certified import certified_losses, charges, local_charges, local_losses
+from protocols.privacy.certified import Views, certify
 from protocols.privacy.exposure import Exposure, expose
+from protocols.privacy.genies.local import local_charges
+from protocols.privacy.genies.sums import charges
 from protocols.privacy.open_loop import open_loop_losses
 from protocols.privacy.question import Limits
 from protocols.privacy.record import Floats, Record
@@ -44,6 +47,21 @@ class Scope:
     nodes: int
 
 
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """Losses of one set of observers: arrays [times, nodes].
+
+    Args:
+        by_basis: NaN where a basis does not apply.
+        lower: lower bounds beside open-loop losses.
+        genie: of certified losses, places in :data:`~protocols.privacy.certified.GENIES`.
+    """
+
+    by_basis: dict[str, Floats]
+    lower: Floats
+    genie: NDArray[np.int8]
+
+
 def with_opener(record: Record, coalitions: Sequence[frozenset[int]]) -> list[frozenset[int]]:
     """Return the coalitions, and each of them joined with the one node that opened all sums, if there is one.
 
@@ -54,8 +72,10 @@ def with_opener(record: Record, coalitions: Sequence[frozenset[int]]) -> list[fr
     return [coalition | openers for coalition in coalitions] if len(openers) == 1 else []
 
 
-def never_above_larger(figures: Mapping[frozenset[int], Floats]) -> None:
-    """Lower every figure to that of any larger coalition, which learns at least as much."""
+def never_above_larger(
+    figures: Mapping[frozenset[int], Floats], genies: Mapping[frozenset[int], NDArray[np.int8]] | None = None
+) -> None:
+    """Lower every figure, and name its genie, to that of any larger coalition, which learns at least as much."""
     ordered = sorted(figures, key=len, reverse=True)
     for index, larger in enumerate(ordered):
         for smaller in ordered[index + 1 :]:
@@ -63,27 +83,31 @@ def never_above_larger(figures: Mapping[frozenset[int], Floats]) -> None:
                 outside = np.ones(figures[smaller].shape[1], dtype=np.bool_)
                 outside[[node for node in larger if 0 <= node < len(outside)]] = False
                 mine, theirs = figures[smaller], figures[larger]
-                mine[:, outside] = np.fmin(mine[:, outside], theirs[:, outside])
+                less = (theirs < mine) | (np.isnan(mine) & ~np.isnan(theirs))
+                less &= outside
+                mine[less] = theirs[less]
+                if genies is not None:
+                    genies[smaller][less] = genies[larger][less]
 
 
 def measured(
     record: Record,
-    rows: Floats | None,
+    common: Views,
     coalitions: Sequence[frozenset[int]],
     scope: Scope,
     limits: Limits,
     on_progress: Progress,
-) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
+) -> dict[frozenset[int], Losses]:
     """Compute :func:`_figures` of all coalitions, in several processes where that is faster."""
     jobs = limits.jobs
     if jobs == 1 or len(coalitions) * len(record.kinds) <= WORTH_PROCESSES:
-        return _all_figures(record, rows, coalitions, scope, limits, on_progress)
+        return _all_figures(record, common, coalitions, scope, limits, on_progress)
     # Several chunks per process, so that progress is reported before the end.
     count = min(8 * jobs, len(coalitions))
     chunks = [coalitions[start::count] for start in range(count)]
-    done: dict[frozenset[int], tuple[dict[str, Floats], Floats]] = {}
+    done: dict[frozenset[int], Losses] = {}
     for chunk in Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_all_figures)(record, rows, chunk, scope, limits, no_progress) for chunk in chunks
+        delayed(_all_figures)(record, common, chunk, scope, limits, no_progress) for chunk in chunks
     ):
         done |= chunk
         on_progress(
@@ -94,34 +118,32 @@ def measured(
 
 def _all_figures(
     record: Record,
-    rows: Floats | None,
+    common: Views,
     coalitions: Sequence[frozenset[int]],
     scope: Scope,
     limits: Limits,
     on_progress: Progress,
-) -> dict[frozenset[int], tuple[dict[str, Floats], Floats]]:
+) -> dict[frozenset[int], Losses]:
     """Compute :func:`_figures` of several coalitions."""
     found = {}
     for done, coalition in enumerate(coalitions):
         on_progress(done / len(coalitions), f"accounting {done + 1} of {len(coalitions)} sets of observers")
         exposure = expose(record, coalition, scope.factor)
-        found[coalition] = _figures(record, rows, exposure, scope, limits)
+        found[coalition] = _figures(record, common, exposure, scope, limits)
     return found
 
 
 def _figures(
     record: Record,
-    rows: Floats | None,
+    common: Views,
     exposure: Exposure,
     scope: Scope,
     limits: Limits,
-) -> tuple[dict[str, Floats], Floats]:
-    """Return, by basis, arrays [times, nodes], NaN where a basis does not apply; and the open-loop lower bound."""
+) -> Losses:
+    """Compute the losses of one coalition on every basis."""
     times_s, nodes = scope.times_s, scope.nodes
-    local = local_losses(record, exposure, times_s, nodes)
-    certified = local.copy()
-    if rows is not None:
-        certified = np.minimum(certified_losses(record, rows, exposure, times_s, nodes), local)
+    certificate = certify(record, common, exposure, times_s, nodes)
+    local, certified = certificate.local, certificate.mu2
     figures = {CERTIFIED: certified}
     lower = np.full_like(local, np.nan)
     fallback = times_s >= exposure.reach.opaque_from_s
@@ -136,7 +158,7 @@ def _figures(
     inside = [node for node in exposure.coalition if 0 <= node < nodes]
     for figure in figures.values():
         figure[:, inside] = np.nan
-    return figures, lower
+    return Losses(figures, lower, certificate.genie)
 
 
 def by_release(

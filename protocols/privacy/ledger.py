@@ -3,9 +3,8 @@
 Two figures for every victim, set of observers and point in time, both from the record of releases alone.
 
 ``certified`` holds against adaptive training. Its base is the *local bound*: every contribution of the victim that
-can have influenced anything the observers saw is charged as if it had been released on its own. Where the observers
-already know the state at which a gradient was computed, a sum is charged as a sum
-(:mod:`protocols.privacy.certified`).
+can have influenced anything the observers saw is charged as if it had been released on its own. Other enlarged views
+may cost less, and the least is claimed (:mod:`protocols.privacy.certified`).
 
 ``open-loop`` is exact for the linear map that the record describes, with all gradients held fixed
 (:mod:`protocols.privacy.open_loop`). It is **not** a bound for adaptive training: on the path u - w - a with
@@ -22,8 +21,10 @@ from functools import cached_property, partial
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.privacy.accounting import epsilon_of
+from protocols.privacy.certified import GENIES, LOCAL, SUMS, Views, views
 from protocols.privacy.coalitions import (
     CERTIFIED,
     OPEN_LOOP,
@@ -41,7 +42,6 @@ from protocols.privacy.exposure import expose
 from protocols.privacy.failure import handed_over, with_failure_probability
 from protocols.privacy.integer_accounting import ORDERS
 from protocols.privacy.lineage import NAMES
-from protocols.privacy.linear_view import ViewTooLarge, state_rows
 from protocols.privacy.question import Limits, Question, RunFacts
 from protocols.privacy.reasons import why_infinite
 from protocols.privacy.record import Floats, Record, read_record
@@ -66,6 +66,8 @@ class Claim:
         mu2_lower: for open-loop claims, the loss for full shifts in one direction in all rounds: a lower bound of
             the quantity that ``mu2`` bounds from above; never converted to ε.
         reason: for an infinite ε, the release or assumption that allows no claim; None otherwise.
+        certified_by: for certified claims, the enlarged view whose loss it is
+            (:data:`~protocols.privacy.certified.GENIES`); None for others.
     """
 
     t_s: float
@@ -79,6 +81,7 @@ class Claim:
     basis: str
     mu2_lower: float | None = None
     reason: str | None = None
+    certified_by: str | None = None
 
 
 def account(
@@ -120,18 +123,16 @@ def account(
         Assumed: a gradient depends on its own node's data, on the state it was computed at (the recorded
         parent) and on public randomness; noises are independent Gaussians; topology, weights, timing, losses
         and the schedule of answers do not depend on data; opaque steps depend on data through their parents only;
-        arithmetic is that of real numbers, with coefficients that agree to 1e-9 taken as equal.
+        arithmetic is that of real numbers. In sums, coefficients that agree to 1e-9 are taken as equal; where all
+        states are public, they are the exact numbers of the record.
     """
     record = read_record(entries)
     case = _Case(record, question, facts, on_progress or no_progress)
-    try:
-        rows = state_rows(record, limits.max_cells)
-    except ViewTooLarge:
-        rows = None
+    common = views(record, limits.max_cells, gaussian=facts.law is None)
     if facts.law is not None:
-        figures = _of_integers(case, facts.law, rows)
+        figures = _of_integers(case, facts.law, common.rows)
     else:
-        figures = _of_gaussians(case, rows, limits)
+        figures = _of_gaussians(case, common, limits)
         if case.rate < 1:
             figures = _amplified(case, figures)
         if facts.failure_probability > 0:
@@ -194,12 +195,14 @@ class _Figure:
         mu2: Gaussian losses; None, or NaN, where the credited noise is not Gaussian.
         epsilon: at the δ of the question.
         lower: lower bounds beside open-loop losses.
+        genie: of certified figures, places in :data:`~protocols.privacy.certified.GENIES`.
     """
 
     basis: str
     mu2: Floats | None
     epsilon: Floats
     lower: Floats | None = None
+    genie: NDArray[np.int8] | None = None
 
     def loss(self, at: int, victim: int) -> float | None:
         """Return μ² of a victim at one time; None where there is none."""
@@ -207,27 +210,37 @@ class _Figure:
             return None
         return float(self.mu2[at, victim])
 
+    def certified_by(self, at: int, victim: int) -> str | None:
+        """Return the name of the genie of a victim's figure at one time; None on other bases."""
+        return None if self.genie is None else GENIES[self.genie[at, victim]]
+
     def at_most(self, epsilon: Floats, mu2: Floats | None = None) -> _Figure:
         """Return the minimum of this figure and another form of the local bound, which holds on every basis."""
         less = epsilon < self.epsilon
         kept = None if self.mu2 is None else np.where(less, np.nan if mu2 is None else mu2, self.mu2)
-        return replace(self, mu2=kept, epsilon=np.where(less, epsilon, self.epsilon))
+        local = np.int8(GENIES.index(LOCAL))
+        genie = None if self.genie is None else np.where(less, local, self.genie)
+        return replace(self, mu2=kept, epsilon=np.where(less, epsilon, self.epsilon), genie=genie)
 
 
-def _of_gaussians(case: _Case, rows: Floats | None, limits: Limits) -> _Figures:
+def _of_gaussians(case: _Case, common: Views, limits: Limits) -> _Figures:
     """Compute figures from Gaussian losses."""
-    losses = measured(case.record, rows, case.coalitions, case.scope, limits, case.told)
+    losses = measured(case.record, common, case.coalitions, case.scope, limits, case.told)
     for basis in (CERTIFIED, OPEN_LOOP):
-        never_above_larger({who: by[basis] for who, (by, _) in losses.items() if basis in by})
+        never_above_larger(
+            {who: found.by_basis[basis] for who, found in losses.items() if basis in found.by_basis},
+            {who: found.genie for who, found in losses.items()} if basis == CERTIFIED else None,
+        )
     return {
         coalition: [
             _Figure(
                 basis,
                 mu2,
                 _converted(mu2, case.paid),
-                losses[coalition][1] if basis == OPEN_LOOP else None,
+                losses[coalition].lower if basis == OPEN_LOOP else None,
+                losses[coalition].genie if basis == CERTIFIED else None,
             )
-            for basis, mu2 in losses[coalition][0].items()
+            for basis, mu2 in losses[coalition].by_basis.items()
         ]
         for coalition in case.asked
     }
@@ -240,7 +253,13 @@ def _of_integers(case: _Case, law: SumLaw, rows: Floats | None) -> _Figures:
         case.record, rows, case.question.victims, case.coalitions, case.scope, price, case.told
     )
     never_above_larger(priced)
-    return {coalition: [_Figure(CERTIFIED, None, priced[coalition])] for coalition in case.asked}
+    genie = np.full(
+        (len(case.scope.times_s), case.scope.nodes), GENIES.index(LOCAL if rows is None else SUMS)
+    )
+    return {
+        coalition: [_Figure(CERTIFIED, None, priced[coalition], genie=genie.astype(np.int8))]
+        for coalition in case.asked
+    }
 
 
 def _amplified(case: _Case, figures: _Figures) -> _Figures:
@@ -299,6 +318,7 @@ def _claims(case: _Case, figures: _Figures) -> Iterator[Claim]:
                     basis=figure.basis,
                     mu2_lower=None if figure.lower is None else float(figure.lower[at, victim]),
                     reason=reason,
+                    certified_by=figure.certified_by(at, victim),
                 )
 
 

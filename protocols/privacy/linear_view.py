@@ -107,12 +107,14 @@ class Reach:
         first_s: for every column, when it was first shown; infinite if never.
         opaque_from_s: when an opaque state first had influence; infinite if never.
         below_opaque: for every column, whether it influenced an opaque state that was shown.
+        states: for every state, whether a sight was made from it, or from what was made from it.
     """
 
     new: tuple[Ints, ...]
     first_s: Floats
     opaque_from_s: float
     below_opaque: NDArray[np.bool_]
+    states: NDArray[np.bool_]
 
 
 def reach(record: Record, sights: Sequence[Sight]) -> Reach:
@@ -134,7 +136,7 @@ def reach(record: Record, sights: Sequence[Sight]) -> Reach:
     below = np.zeros(len(record.owner), dtype=np.bool_)
     columns = record.column[ancestors(record, opaque, bytearray(len(record.kinds)))]
     below[columns[columns >= 0]] = True
-    return Reach(tuple(new), first_s, float(opaque_from_s), below)
+    return Reach(tuple(new), first_s, float(opaque_from_s), below, np.frombuffer(seen, dtype=np.bool_))
 
 
 def ancestors(record: Record, states: Sequence[int], seen: bytearray) -> list[int]:

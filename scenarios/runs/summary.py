@@ -117,6 +117,7 @@ def _privacy(scenario: Scenario, parts: Parts, claims: Sequence[Claim]) -> dict[
         "adjacency": None if privacy is None else privacy.adjacency,
         "unit": None if privacy is None else privacy.unit,
         "basis": CERTIFIED,
+        "certified_by": _certified_by(claims),
         "observers": "each node" if privacy is None else privacy.observers,
         "noise_sigma": noise_sigma(parts),
     }
@@ -147,6 +148,13 @@ def _why_infinite(scenario: Scenario, claims: Sequence[Claim], worst: float) -> 
     end_s = max(c.t_s for c in claims)
     reasons = (c.reason for c in claims if c.t_s == end_s and c.basis == CERTIFIED and isinf(c.epsilon))
     return next(reasons, "no honest node is left outside the observers")
+
+
+def _certified_by(claims: Sequence[Claim]) -> str | None:
+    """Return what certifies the largest ε at the end; None without claims."""
+    end_s = max((c.t_s for c in claims), default=0.0)
+    last = [c for c in claims if c.t_s == end_s and c.basis == CERTIFIED]
+    return max(last, key=lambda c: c.epsilon).certified_by if last else None
 
 
 def noise_sigma(parts: Parts) -> float:
