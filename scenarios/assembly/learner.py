@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.aggregation.members import minimum_members
 from protocols.gossip.learner import Learner, Model
 from protocols.learning.bank import Bank
 from protocols.learning.dataset import Dataset
@@ -219,11 +220,14 @@ def _share(scenario: Scenario, node: int, overlay: Overlay, samples: Sequence[in
     """Return the part of a sum's noise that ``node`` must add so that every sum it enters has enough."""
     secure, protocol = scenario.secure, scenario.protocol
     assert secure is not None
-    sums = [
-        list(protocol.members(overlay, samples, aggregator).values())
-        for aggregator in protocol.aggregators(overlay, node)
-    ]
+    least = minimum_members(0, secure.colluders, 0)
+    sums = protocol.sums(overlay, samples, scenario.seed, least, node)
+    # Where nodes train from opened sums, whoever looks at one is a member of it, and knows its own noise.
+    knowing = secure.colluders + protocol.states_are_public
     return max(
-        member_sigma(1.0, 1.0, [weights], secure.colluders, secure.per_position(protocol.asked(len(weights))))
-        for weights in sums
+        (
+            member_sigma(1.0, 1.0, [weights], knowing, secure.per_position(protocol.asked(len(weights))))
+            for weights in sums
+        ),
+        default=1.0,  # a node in no sum contributes nothing
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from protocols.aggregation.encoding import Encoding, FixedPoint
+from protocols.aggregation.members import minimum_members
 from protocols.aggregation.public_range import ROUNDING, PublicRange, Stride
 from protocols.aggregation.sums import NormProof, Rules
 from protocols.privacy.failure import refusal_probability
@@ -72,9 +73,14 @@ def build_security(
             f'{protocol.kind} lacks one of them; use exchange = "plain" or "ldp"',
             "protocol.exchange",
         )
-    weights = [
-        list(protocol.members(overlay, samples, node).values()) for node in protocol.aggregators(overlay)
-    ]
+    least = minimum_members(0, secure.colluders, 0)
+    weights = protocol.sums(overlay, samples, scenario.seed, least)
+    if not weights:
+        raise ConfigurationError(
+            f"no group of the whole run has the {least} members that a secure sum needs; use larger groups, more "
+            "links or fewer colluders",
+            "protocol.schedule",
+        )
     context = name_of(scenario)
     beacon = streams.digest(scenario.seed, "public randomness of sums", size=32)
     heaviest, members = max(map(sum, weights)), max(map(len, weights))
@@ -112,7 +118,9 @@ def build_security(
         proof=ranges.proof,
         public_range=ranges.base,
     )
-    keys = build_keys(scenario.seed, overlay.nodes, context, timeout_s, secure.key_agreement_cost)
+    keys = build_keys(
+        scenario.seed, overlay.nodes, context, timeout_s, secure.key_agreement_cost, protocol.co_members
+    )
     suite = secure.aggregation.suite(
         SuiteContext(rules, keys, learning.learner, privacy.clip, beacon, inconsistent)
     )

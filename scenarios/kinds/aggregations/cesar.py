@@ -51,8 +51,7 @@ class CesarAggregation(Aggregation):
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return CESAR."""
         from protocols.aggregation.cesar import Cesar, CesarPlan
-        from protocols.aggregation.keyring import Keyring
 
         rules, keys, learner = context.rules, context.keys, context.learner
         plan = CesarPlan(self.fraction, self.choice, LEAST_HONEST + rules.colluders)
-        return lambda node: Cesar(node, rules, plan, learner, Keyring(node, keys))
+        return lambda node: Cesar(node, rules, plan, learner, keys.keyring(node))

@@ -39,9 +39,8 @@ class GopaAggregation(Aggregation):
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return GOPA."""
         from protocols.aggregation.gopa import Gopa
-        from protocols.aggregation.keyring import Keyring
         from protocols.aggregation.pair_noise import PairNoises
 
         rules, keys, learner = context.rules, context.keys, context.learner
         noises = PairNoises(learner.lineage, self.pair_multiplier * context.clip * learner.gain)
-        return lambda node: Gopa(node, rules, learner, Keyring(node, keys), noises)
+        return lambda node: Gopa(node, rules, learner, keys.keyring(node), noises)

@@ -92,13 +92,12 @@ class MasksAggregation(Aggregation):
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return single masks, or double masks among all members of a neighbourhood."""
         from protocols.aggregation.double_masks import DoublePlan, complete_graphs
-        from protocols.aggregation.keyring import Keyring
         from protocols.aggregation.single_masks import SingleMasks
 
         rules, keys = context.rules, context.keys
         if self.on_dropout != "recover":
             attempts = ATTEMPTS[self.on_dropout]
-            return lambda node: SingleMasks(node, rules, Keyring(node, keys), attempts)
+            return lambda node: SingleMasks(node, rules, keys.keyring(node), attempts)
         graph = complete_graphs(lambda holders: shares_needed(self.threshold, holders, rules.colluders))
         return _double(context, DoublePlan(graph), verifiable=self.verifiable)
 
