@@ -24,8 +24,10 @@ from simulator import streams
 
 Neighbours = Callable[[int], Sequence[Sequence[int]]]
 """Links of a round: neighbours of every node, ascending."""
-TREES = 24
+TREES = 40
 """Spanning trees that are drawn to split off a connected part, until one has a subtree of the right size."""
+ELSEWHERE = 0.2
+"""Probability with which the walk that makes a spanning tree goes on from a random edge of its border."""
 
 
 class Group(NamedTuple):
@@ -190,20 +192,23 @@ def _tree(
 ) -> tuple[list[int], dict[int, int]]:
     """Return a random spanning tree of what is connected with ``root`` inside a set: nodes, parents first, and parents.
 
-    Edges are picked at random from the border of the tree; a node that is reached moves the walk on from there.
+    Mostly the walk goes on from the node reached last, and sometimes from a random one: deep trees have subtrees of many
+    sizes, so that one of the right size is soon found.
     """
     parent: dict[int, int] = {}
     order, seen = [root], {root}
     border = [(root, w) for w in around[root] if w in inside]
     while border:
-        pick = int(rng.integers(len(border)))
-        border[pick], border[-1] = border[-1], border[pick]
+        if rng.random() < ELSEWHERE:
+            pick = int(rng.integers(len(border)))
+            border[pick], border[-1] = border[-1], border[pick]
         v, w = border.pop()
         if w not in seen:
             seen.add(w)
             parent[w] = v
             order.append(w)
-            border += [(w, x) for x in around[w] if x in inside and x not in seen]
+            new = [x for x in around[w] if x in inside and x not in seen]
+            border += [(w, new[i]) for i in rng.permutation(len(new)).tolist()]
     return order, parent
 
 
