@@ -1,0 +1,121 @@
+"""Learning in groups, whole runs: every suite and schedule, in calm and in trouble, charged as the groups opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocols.learning.executor import BatchedExecutor
+from scenarios.build import build
+from scenarios.load import resolve
+from scenarios.run import run
+from scenarios.studies.reaccount import claims_about
+
+Z = 4.0
+CALM: list[dict[str, Any]] = []
+RESTLESS: list[dict[str, Any]] = [
+    {"node": 3, "down_at": "1 s"},
+    {"node": 5, "down_at": "800 ms", "up_at": "2500 ms"},
+    {
+        "kind": "sessions",
+        "nodes": [7, 8, 9],
+        "up": {"kind": "exponential", "mean": "3 s"},
+        "down": {"kind": "exponential", "mean": "500 ms"},
+        "stationary": True,
+    },
+]
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "stars": {"kind": "stars"},
+    "connected": {"kind": "connected", "size": 6},
+    "random": {"kind": "random", "size": 4},
+    "grid": {"kind": "grid", "dimensions": 2},
+}
+
+
+def scenario(schedule: str, aggregation: dict[str, Any] | None = None, **changes: Any) -> Any:
+    sparse = schedule in ("stars", "connected")
+    topology = {"kind": "regular", "degree": 4} if sparse else {"kind": "complete"}
+    table = {
+        "format": 1,
+        "name": "groups",
+        "topology": {**topology, "nodes": 16},
+        "network": {"latency": {"kind": "lognormal", "median": "50 ms", "sigma": 0.4}},
+        "data": {"kind": "blobs", "samples": 480, "features": 20, "classes": 3},
+        "model": {"kind": "softmax"},
+        "training": {"step": 0.5, "divisor": 30, "step_cost": "20 ms"},
+        "protocol": {
+            "kind": "groups",
+            "rounds": 5,
+            "exchange": "secure",
+            "timeout": "1 s",
+            "schedule": SCHEDULES[schedule],
+        },
+        "secure": {
+            "aggregation": aggregation or {"kind": "masks"},
+            "crypto": "ideal",
+            "tolerated_dropouts": 0,
+        },
+        "privacy": {
+            "unit": "node",
+            "adjacency": "zero-out",
+            "clip": 1.0,
+            "noise": "member",
+            "noise_multiplier": Z,
+        },
+    }
+    return resolve(table | changes)
+
+
+def charged(folder: Path, observers: str) -> dict[int, float]:
+    """Return the certified loss of every victim, in units of a release on its own."""
+    end = [claim for claim in claims_about(folder, observers) if claim.basis == "certified"]
+    last = max(claim.t_s for claim in end)
+    return {claim.victim: claim.mu2 * Z**2 for claim in end if claim.t_s == last and claim.mu2 is not None}
+
+
+def hidden(made: Any, seen_by: int | None) -> dict[int, float]:
+    """Return what each node should lose if every sum of the schedule opens: 1/m, or 1/(m − 1) beside an observer."""
+    overlay = build(made, BatchedExecutor(), Path()).network.overlay
+    schedule = made.protocol.scheduled(overlay, made.seed, 3)
+    lost = dict.fromkeys(range(overlay.nodes), 0.0)
+    for round in range(made.protocol.rounds):
+        for group in schedule.groups(round):
+            honest = [v for v in group.members if v != seen_by]
+            for v in honest:
+                lost[v] += 1 / len(honest)
+    return lost
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_calm_run_costs_exactly_what_its_groups_hide(schedule: str, tmp_path: Path) -> None:
+    """1/m of a local release against the public; 1/(m − 1) beside an observer who is a member."""
+    made = scenario(schedule)
+    assert run(made, tmp_path / "run")["status"] == "finished"
+    for observers, seen_by in (("public", None), ("public,1", 1)):
+        found, expected = charged(tmp_path / "run", observers), hidden(made, seen_by)
+        for victim, loss in found.items():
+            assert loss == pytest.approx(expected[victim], rel=1e-6), (observers, victim)
+
+
+@pytest.mark.parametrize("faults", [CALM, RESTLESS], ids=["calm", "restless"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_trouble_costs_participation_and_never_more_than_the_schedule(
+    schedule: str, faults: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    changes = {
+        "network": {
+            "latency": {"kind": "lognormal", "median": "50 ms", "sigma": 0.8},
+            "loss": "5 %",
+        },
+        "fault": faults,
+    }
+    made = scenario(schedule, **changes)
+    summary = run(made, tmp_path / "run")
+    assert summary["status"] == "finished"
+    assert summary["sums_opened"] > 0
+    for observers, seen_by in (("public", None), ("public,1", 1)):
+        expected = hidden(made, seen_by)
+        for victim, loss in charged(tmp_path / "run", observers).items():
+            assert loss <= expected[victim] * (1 + 1e-6), (observers, victim)
