@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from protocols.learning.executor import BatchedExecutor
@@ -119,3 +120,51 @@ def test_trouble_costs_participation_and_never_more_than_the_schedule(
         expected = hidden(made, seen_by)
         for victim, loss in charged(tmp_path / "run", observers).items():
             assert loss <= expected[victim] * (1 + 1e-6), (observers, victim)
+
+
+AGGREGATIONS: dict[str, dict[str, Any]] = {
+    "masks": {"kind": "masks"},
+    "recover": {"kind": "masks", "on_dropout": "recover"},
+    "verifiable": {"kind": "masks", "on_dropout": "recover", "verifiable": True},
+    "bonawitz": {"kind": "bonawitz"},
+    "active": {"kind": "bonawitz", "active": True, "verifiable": True},
+    "sharing": {"kind": "sharing"},
+    "packed": {"kind": "sharing", "packing": 2, "field": "2^61-1"},
+    "light": {"kind": "lightsecagg"},
+    "trusted": {"kind": "trusted"},
+}
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("faults", [CALM, RESTLESS], ids=["calm", "restless"])
+def test_every_suite_that_fits_opens_the_sums_of_groups(
+    aggregation: str, faults: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """The aggregator's own vector is inside; real and ideal cryptography are the same to the last bit."""
+    schedule = {"kind": "random", "size": 5}
+    found = {}
+    for crypto in ("real", "ideal"):
+        made = scenario(
+            "random",
+            topology={"kind": "complete", "nodes": 10},
+            protocol=scenario("random").protocol.model_dump(mode="json") | {"schedule": schedule, "timeout": "1 s"},
+            secure={
+                "aggregation": AGGREGATIONS[aggregation],
+                "crypto": crypto,
+                "tolerated_dropouts": 0 if aggregation in ("masks", "packed") else 1,
+            },
+            fault=faults,
+        )
+        found[crypto] = run(made, tmp_path / crypto)
+        assert found[crypto].pop("wall_s") > 0
+        if not faults:
+            assert found[crypto]["sums_opened"] == 10
+    assert found["real"] == found["ideal"]
+    assert found["real"]["sums_opened"] > 0
+    tables = [pl.read_parquet(tmp_path / crypto / "releases.parquet") for crypto in found]
+    assert tables[0].equals(tables[1])
+    if aggregation != "trusted" and not faults:
+        for observers, seen_by in (("public", None), ("public,1", 1)):
+            expected = hidden(made, seen_by)
+            for victim, loss in charged(tmp_path / "real", observers).items():
+                assert loss == pytest.approx(expected[victim], rel=1e-6)

@@ -48,6 +48,16 @@ class MasksAggregation(Aggregation):
     sums_integers: ClassVar[bool] = True
 
     @property
+    def adds_on_the_way(self) -> bool:
+        """Only single masks, which cancel in the sum of all."""
+        return self.on_dropout == "skip"
+
+    @property
+    def lists_a_round(self) -> int:
+        """Two where a sum is run again without the members that did not answer."""
+        return ATTEMPTS.get(self.on_dropout, 1)
+
+    @property
     def messages(self) -> tuple[str, ...]:
         """Those of single masks, or of double masks where sums are recovered."""
         from protocols.aggregation.single_masks import SingleMasks

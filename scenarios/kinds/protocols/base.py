@@ -244,6 +244,11 @@ class Protocol(Kind):
         return 1
 
     @property
+    def links_sums(self) -> bool:
+        """Whether protected vectors are added up by members on their way to whoever opens the sum."""
+        return False
+
+    @property
     def co_members(self) -> CoMembers:
         """Which nodes may be members of one sum, and so need a key with each other: those of a neighbourhood."""
         return "neighbourhood"

@@ -58,6 +58,11 @@ class GroupsProtocol(Protocol):
         return "neighbours" if self.schedule.needs_all_links else "everybody"
 
     @property
+    def links_sums(self) -> bool:
+        """Where the schedule's sums go up a tree."""
+        return self.schedule.by_tree
+
+    @property
     def messages(self) -> tuple[str, ...]:
         """None: models never travel in the clear, only means of groups."""
         return ()
@@ -65,7 +70,7 @@ class GroupsProtocol(Protocol):
     @property
     def messages_beside_sums(self) -> tuple[str, ...]:
         """Means, and what nodes that are behind ask and are told."""
-        return ("mean", "ask", "pace", "closed")
+        return ("mean", "ask", "pace", "closed", *(("partial",) if self.schedule.by_tree else ()))
 
     @property
     def links(self) -> LinkNeeds:
@@ -125,6 +130,7 @@ class GroupsProtocol(Protocol):
         Raises:
             ConfigurationError: two nodes that may meet have no link.
         """
+        from protocols.gossip.group_trees import group_trees
         from protocols.gossip.groups import GroupPlan, groups
 
         learner, sums = context.learner, context.sums
@@ -140,4 +146,5 @@ class GroupsProtocol(Protocol):
             )
         schedule = self.scheduled(context.overlay, context.seed, sums.rules.minimum(0))
         plan = GroupPlan(schedule, self.rounds, self.update_weights(context.samples), self.takeovers)
-        return lambda node: groups(node, learner, plan, sums.rules, sums.suite)
+        program = group_trees if self.schedule.by_tree else groups
+        return lambda node: program(node, learner, plan, sums.rules, sums.suite)
