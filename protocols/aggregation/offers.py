@@ -13,7 +13,6 @@ from protocols.sharing.codec import OutOfRange
 from protocols.sharing.modulus import Words
 from simulator.contract.node import Node
 
-
 EVERYBODY = -1
 """Stands for every aggregator that has no weight of its own."""
 

@@ -71,9 +71,13 @@ class TreeMember(GroupMember):
         self._partials = {key: said for key, said in self._partials.items() if key[0] >= round}
         mine = await self._masked(group, round)
         await self._pump(
-            lambda: all((round, v) in self._partials for v in children) or self._closed >= round,
-            patience * max(1, height) * self._rules.timeout_s if children else 0.0,
+            lambda: (
+                all((round, v) in self._partials or v in self._absent for v in children)
+                or self._closed >= round
+            ),
+            patience * (self._lag_s + max(1, height) * self._rules.timeout_s) if children else 0.0,
         )
+        self._absent.update(v for v in children if (round, v) not in self._partials)
         below = [self._partials.get((round, v)) for v in children]
         messages = [message for message in below if message is not None]
         whole = mine is not None and len(messages) == len(children)
@@ -90,7 +94,7 @@ class TreeMember(GroupMember):
         hops = group.height(group.order[0]) + 1
         await self._pump(
             lambda: self._is_over(round) or self._closed == round,
-            patience * 2 * hops * self._rules.timeout_s,
+            patience * (self._lag_s + 2 * hops * self._rules.timeout_s),
         )
         self._pass_on(group, round)
 
@@ -109,7 +113,9 @@ class TreeMember(GroupMember):
             return None
         if node.id == sum.aggregator:
             self._learner.lineage.delivered(node.now_s, node.id, round, tag)
-        return Message(PARTIAL, round, (body,) if isinstance(body, Sealed) else body, SUM_BYTES + size, (tag,))
+        return Message(
+            PARTIAL, round, (body,) if isinstance(body, Sealed) else body, SUM_BYTES + size, (tag,)
+        )
 
     def _send_up(self, parent: int, round: int, messages: list[Message]) -> None:
         """Send the sum of masked vectors, which is as long as one of them."""
@@ -125,9 +131,7 @@ class TreeMember(GroupMember):
         words.setflags(write=False)
         return words
 
-    def _opened(
-        self, group: Group, round: int, mine: Message | None, below: list[Message]
-    ) -> Opened | None:
+    def _opened(self, group: Group, round: int, mine: Message | None, below: list[Message]) -> Opened | None:
         """Return the sum of the group."""
         node, encoding = self._node, self._rules.encoding
         assert mine is not None

@@ -171,9 +171,7 @@ class ConnectedParts(Schedule):
             below[parent[v]] += below[v]
         return min((below[v] for v in order[1:]), key=lambda subtree: self._miss(len(subtree), len(order)))
 
-    def _part(
-        self, members: list[int], around: Sequence[Sequence[int]], rng: np.random.Generator
-    ) -> Group:
+    def _part(self, members: list[int], around: Sequence[Sequence[int]], rng: np.random.Generator) -> Group:
         """Return a part whose sums go up the tree of shortest ways to a random member."""
         inside = set(members)
         root = members[int(rng.integers(len(members)))]

@@ -15,7 +15,8 @@ The rules behind that, by construction:
 - Groups depend on the seed, the round and the links alone.
 
 If the opener is silent the next member of the group's order takes over after a time-out; members that answered the
-first list do not answer the second.
+first list do not answer the second. A node that was waited for in vain, or that an opener's list leaves out, is not
+waited for again until it sends something.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ import numpy as np
 
 from protocols.aggregation.inside import Inside
 from protocols.aggregation.offers import EVERYBODY, Offers
-from protocols.aggregation.session import NodeSums
+from protocols.aggregation.session import NodeSums, listed_in
 from protocols.aggregation.settling import settled
 from protocols.aggregation.suite import Suite
-from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules, SumId
+from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules, SumId, is_ids
 from protocols.gossip.grouping import Group, Schedule
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import call, show, shown, tell
@@ -92,6 +93,10 @@ class GroupMember:
             node, self._suite, rules, offers, rules.encoding.size(learner.size), self._listable, once=True
         )
         self._wait_s = rules.timeout_s * (len(self._suite.steps) + 1)
+        self._lag_s = (
+            1 + plan.takeovers
+        ) * self._wait_s  # of a member whose last group was opened by the last opener
+        self._absent: set[int] = set()
         self._base: Model = node.disk.get("model", learner.start)
         self._known: int = node.disk.get("known", -1)
         self._newer: tuple[int, Model] | None = None
@@ -146,10 +151,15 @@ class GroupMember:
                 self._greet(opener, round)
             if opener == node.id:
                 done = await self._open(group, round, patience)
+            elif opener in self._absent:
+                continue
             else:
                 done = await self._pump(
-                    lambda: self._is_over(round) or self._closed == round, patience * self._wait_s
+                    lambda: self._is_over(round) or self._closed == round,
+                    patience * self._lag_s + self._wait_s,
                 )
+                if not done:
+                    self._absent.add(opener)
             if done or self._closed == round:
                 break
         if self._is_over(round):
@@ -169,9 +179,10 @@ class GroupMember:
         """Open the group's sum and tell its mean; return whether it was opened."""
         node = self._node
         await self._pump(
-            lambda: all((v, round) in self._greetings for v in group.members),
-            patience * self._rules.timeout_s,
+            lambda: all((v, round) in self._greetings or v in self._absent for v in group.members),
+            patience * self._lag_s,
         )
+        self._absent.update(v for v in group.members if (v, round) not in self._greetings)
         listed = tuple(v for v in group.members if (v, round) in self._greetings)
         greetings = {v: self._greetings[v, round] for v in listed}
         self._greetings = {key: said for key, said in self._greetings.items() if key[1] > round}
@@ -215,7 +226,7 @@ class GroupMember:
 
     def _pace(self) -> int:
         """Return the round that most of the nodes heard of late are in; −1 if there are none."""
-        since_s = self._node.now_s - PATIENCE * self._wait_s
+        since_s = self._node.now_s - PATIENCE * self._lag_s
         rounds = sorted(round for heard_s, round in self._heard.values() if heard_s >= since_s)
         return rounds[(len(rounds) - 1) // 2] if rounds else -1
 
@@ -224,6 +235,7 @@ class GroupMember:
 
     async def _handle(self, delivery: Delivery) -> None:
         src, message = delivery.src, delivery.message
+        self._absent.discard(src)
         if not self._suite.handles(message.kind) and src != self._node.id:
             known = self._heard.get(src, (0.0, -1))[1]
             self._heard[src] = (self._node.now_s, max(known, message.round))
@@ -238,7 +250,17 @@ class GroupMember:
         elif message.kind == ASK:
             self._say_where(src)
         elif message.kind != PACE:
+            self._learn_who_is_absent(message)
             await self._sums.handle(delivery)
+
+    def _learn_who_is_absent(self, message: Message) -> None:
+        """Note the members that an opener did not hear from: nobody waits for them until they send again."""
+        group = self._plan.schedule.group_of(self._node.id, message.round)
+        if message.kind == self._suite.steps[0][0] and group is not None:
+            body = message.body
+            listed = listed_in(body[1]) if isinstance(body, tuple) and len(body) == 2 else ()
+            if is_ids(listed, group.members) and self._node.id in listed:
+                self._absent.update(set(group.members).difference(listed))
 
     def _hear(self, message: Message) -> None:
         """Keep a mean that is newer than those known."""

@@ -35,9 +35,7 @@ def parallel_classes(q: int) -> tuple[tuple[Line, ...], ...]:
     """
     add, multiply = _field(q)
     field = range(q)
-    classes = [
-        tuple(tuple(x * q + add[multiply[a][x]][b] for x in field) for b in field) for a in field
-    ]
+    classes = [tuple(tuple(x * q + add[multiply[a][x]][b] for x in field) for b in field) for a in field]
     return (*classes, tuple(tuple(b * q + y for y in field) for b in field))
 
 

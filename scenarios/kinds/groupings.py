@@ -84,7 +84,9 @@ class ConnectedGrouping(Grouping):
     kind: Literal["connected"] = Field(
         description="random connected parts of the graph, with sums up a tree inside each part"
     )
-    size: Size = Field(description="most members of a part, at least 3; parts are as equal as the graph allows")
+    size: Size = Field(
+        description="most members of a part, at least 3; parts are as equal as the graph allows"
+    )
 
     by_tree: ClassVar[bool] = True
 
@@ -128,7 +130,10 @@ class GridGrouping(Grouping):
 
     kind: Literal["grid"] = Field(description="lines of a grid of nodes, one axis a round (Moshpit)")
     dimensions: int = Field(
-        ge=2, le=10, examples=[2], description="axes of the grid; its side is the smallest that holds all nodes"
+        ge=2,
+        le=10,
+        examples=[2],
+        description="axes of the grid; its side is the smallest that holds all nodes",
     )
 
     needs_all_links: ClassVar[bool] = True

@@ -147,7 +147,8 @@ def test_every_suite_that_fits_opens_the_sums_of_groups(
         made = scenario(
             "random",
             topology={"kind": "complete", "nodes": 10},
-            protocol=scenario("random").protocol.model_dump(mode="json") | {"schedule": schedule, "timeout": "1 s"},
+            protocol=scenario("random").protocol.model_dump(mode="json")
+            | {"schedule": schedule, "timeout": "1 s"},
             secure={
                 "aggregation": AGGREGATIONS[aggregation],
                 "crypto": crypto,
@@ -168,3 +169,47 @@ def test_every_suite_that_fits_opens_the_sums_of_groups(
             expected = hidden(made, seen_by)
             for victim, loss in charged(tmp_path / "real", observers).items():
                 assert loss == pytest.approx(expected[victim], rel=1e-6)
+
+
+def of_five(**protocol: Any) -> Any:
+    """Return two groups of five, whose sums bear one missing member; node 3 is down from the start."""
+    keys = scenario("random").protocol.model_dump(mode="json")
+    return scenario(
+        "random",
+        topology={"kind": "complete", "nodes": 10},
+        protocol=keys | {"timeout": "1 s", "schedule": {"kind": "random", "size": 5}} | protocol,
+        secure={
+            "aggregation": {"kind": "masks", "on_dropout": "recover"},
+            "crypto": "ideal",
+            "tolerated_dropouts": 1,
+        },
+        fault=[{"node": 3, "down_at": "1 ms"}],
+    )
+
+
+@pytest.mark.parametrize("takeovers", [0, 1])
+def test_the_next_member_takes_over_from_an_opener_that_is_down(takeovers: int, tmp_path: Path) -> None:
+    made = of_five(takeovers=takeovers)
+    schedule = made.protocol.scheduled(build(made, BatchedExecutor(), Path()).network.overlay, made.seed, 3)
+    groups = [group for round in range(5) for group in schedule.groups(round)]
+    led_by_it = sum(group.order[0] == 3 for group in groups)
+    assert led_by_it
+    summary = run(made, tmp_path / "run")
+    assert summary["sums_opened"] == len(groups) - (0 if takeovers else led_by_it)
+
+
+def test_a_member_answers_one_list_in_a_round_whoever_asks(tmp_path: Path) -> None:
+    """The first opener crashes after its list is answered: the second gets nothing, and no vector is in two sums."""
+    found = []
+    for at in range(300, 1500, 100):
+        made = of_five(rounds=2)
+        made = made.model_copy(update={"fault": of_five().fault})
+        folder = tmp_path / str(at)
+        changed = resolve(
+            made.model_dump(mode="json", exclude_none=True) | {"fault": [{"node": 3, "down_at": f"{at} ms"}]}
+        )
+        found.append(run(changed, folder))
+        shares = pl.read_parquet(folder / "releases.parquet").filter(pl.col("kind") == "term")
+        assert not shares.is_empty()
+        assert not shares.select("node", "round").is_duplicated().any()
+    assert any(summary["sums_opened"] < 4 for summary in found)

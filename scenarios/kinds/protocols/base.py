@@ -267,6 +267,11 @@ class Protocol(Kind):
         """
         return neighbours
 
+    @property
+    def shows_sums(self) -> tuple[str, ...]:
+        """Kinds of message beside those of the aggregation whose models are opened sums."""
+        return ()
+
     def asked(self, members: int) -> int:
         """Return how many of so many members of a sum are asked to take part."""
         return participants(self.asked_part, members)

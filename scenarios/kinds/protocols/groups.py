@@ -73,6 +73,11 @@ class GroupsProtocol(Protocol):
         return ("mean", "ask", "pace", "closed", *(("partial",) if self.schedule.by_tree else ()))
 
     @property
+    def shows_sums(self) -> tuple[str, ...]:
+        """Means of groups."""
+        return ("mean",)
+
+    @property
     def links(self) -> LinkNeeds:
         """Links in both directions; between all nodes where any two may meet."""
         return LinkNeeds(both_ways=True, all_pairs=self.schedule.needs_all_links)

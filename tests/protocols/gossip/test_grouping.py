@@ -97,7 +97,9 @@ def test_any_two_points_of_an_affine_plane_share_one_line(q: int) -> None:
     )
     assert set(met.values()) == {1}
     assert len(met) == q * q * (q * q - 1) // 2
-    assert all(sorted(v for line in lines for v in line) == list(range(q * q)) for lines in parallel_classes(q))
+    assert all(
+        sorted(v for line in lines for v in line) == list(range(q * q)) for lines in parallel_classes(q)
+    )
 
 
 @pytest.mark.parametrize("q", [0, 1, 6, 10, 12])
