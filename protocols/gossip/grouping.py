@@ -20,8 +20,9 @@ from typing import NamedTuple
 import numpy as np
 
 from protocols.gossip.planes import parallel_classes, prime_power
-from simulator import streams
 
+Draws = Callable[..., np.random.Generator]
+"""Public random numbers by a key of words and numbers: the same generator for the same key, at every node."""
 Neighbours = Callable[[int], Sequence[Sequence[int]]]
 """Links of a round: neighbours of every node, ascending."""
 TREES = 40
@@ -60,12 +61,12 @@ class Schedule(ABC):
     Args:
         nodes: number of nodes.
         least: fewest members of a group; nodes that fit into no group rest for the round.
-        seed: of the run; the stream (seed, "groups", round) is public.
+        draws: public random numbers of the run.
     """
 
     nodes: int
     least: int
-    seed: int
+    draws: Draws
 
     def __post_init__(self) -> None:
         self._known: dict[int, dict[int, Group]] = {}
@@ -86,7 +87,7 @@ class Schedule(ABC):
 
     def rng(self, round: int, *key: str) -> np.random.Generator:
         """Return the public random numbers of a round."""
-        return streams.generator(self.seed, "groups", *key, round)
+        return self.draws(*key, round)
 
 
 @dataclass
@@ -188,10 +189,10 @@ class ConnectedParts(Schedule):
 def _tree(
     around: Sequence[Sequence[int]], inside: set[int], root: int, rng: np.random.Generator
 ) -> tuple[list[int], dict[int, int]]:
-    """Return a random spanning tree of what is connected with ``root`` inside a set: nodes, parents first, and parents.
+    """Return a random spanning tree of what is connected with ``root`` inside a set: nodes with parents first, parents.
 
-    Mostly the walk goes on from the node reached last, and sometimes from a random one: deep trees have subtrees of many
-    sizes, so that one of the right size is soon found.
+    Mostly the walk goes on from the node reached last, and sometimes from a random one: deep trees have subtrees of
+    many sizes, so that one of the right size is soon found.
     """
     parent: dict[int, int] = {}
     order, seen = [root], {root}
@@ -280,7 +281,9 @@ class GridGroups(Schedule):
         grid = places.reshape((side,) * self.dimensions)
         found = []
         for at in product(range(side), repeat=self.dimensions - 1):
-            line = grid[(*at[:axis], slice(None), *at[axis:])]
+            place: list[int | slice] = [*at]
+            place.insert(axis, slice(None))
+            line = grid[tuple(place)]
             members = line[line < self.nodes].tolist()
             if len(members) >= self.least:
                 found.append(Group(tuple(sorted(members)), tuple(rng.permutation(members).tolist())))
