@@ -3,7 +3,7 @@
 Every member masks its vector for the whole group, adds the masked sums of its children, and sends the result to its
 parent; the root opens the sum of all. Masks pair all members, the root included, so that a sum of some members hides
 as long as an honest member is missing from it, and the root's own vector, which it never sends, is missing from all
-of them. The mean goes down the same tree. Each group costs 2 (m − 1) vectors on links of the graph, whatever its size.
+of them. The mean goes down the same tree. A group of m members costs 2 (m − 1) vectors on links of the graph.
 
 A member that misses a child's sum, or refuses, says so to its parent; the root then says that the sum stays closed.
 """

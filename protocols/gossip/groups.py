@@ -1,16 +1,16 @@
 """Learning in disjoint groups: every round, the secure mean of each group becomes its members' public state.
 
-A public schedule (:mod:`protocols.gossip.grouping`) splits the nodes anew in every round. Each member trains from its
-public state; one member, rotating, opens the secure sum of all members, its own vector inside, and sends the mean back
-in the clear; all members adopt it. Contributions of earlier rounds are then part of public values, so that a new one
+A public schedule (:mod:`protocols.gossip.grouping`) splits the nodes anew in every round. Each member trains from
+its public state; one member, rotating, opens the secure sum of all members, its own vector inside, and sends the mean
+back in the clear; all members adopt it. Contributions of earlier rounds are then part of public values, so that a new one
 is hidden by the fresh noise of its whole group, round after round.
 
 The rules behind that, by construction:
 
 - A member answers one list in a round, whoever opens the sum (:class:`~protocols.aggregation.session.NodeSums` with
   ``once``), with noise that is used in this round alone; the next round is on disk before an update begins.
-- A node trains from its public state: the newest opened mean that it has adopted. An update whose sum stays closed, or
-  whose mean does not arrive, is forgotten together with its noise, and so is every half-step after a crash.
+- A node trains from its public state: the newest opened mean that it has adopted. An update whose sum stays closed,
+  or whose mean does not arrive, is forgotten together with its noise, and so is every half-step after a crash.
 - Only opened means are adopted and sent on, old ones too; a node that returns asks its neighbours for theirs.
 - Groups depend on the seed, the round and the links alone.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from scenarios.kinds.groupings import Grouping
 from scenarios.kinds.privacy import CorrelatedNoise
 from scenarios.kinds.protocols import Conditions, Need, Protocol
 from scenarios.reading.choices import choices_of
+from simulator import streams
 
 if TYPE_CHECKING:
     from protocols.gossip.grouping import Group
@@ -46,7 +48,8 @@ def grouping(report: Report, table: Grouping, base: Path) -> None:
     nodes, least, rounds = 16, 3, range(6)
     ring = [sorted({(v + step) % nodes for step in (-2, -1, 1, 2)}) for v in range(nodes)]
     links = [[w for w in range(nodes) if w != v] for v in range(nodes)] if table.needs_all_links else ring
-    one, other = (table.build(GroupingContext(nodes, least, 5, lambda round: links)) for _ in range(2))
+    context = GroupingContext(nodes, least, partial(streams.generator, 5, "groups"), lambda round: links)
+    one, other = (table.build(context) for _ in range(2))
     smallest = table.smallest(min(map(len, links)), nodes)
     with report.must("smallest() is a number of members, or None"):
         expect(smallest is None or smallest >= 1, f"it is {smallest!r}")

@@ -12,7 +12,7 @@ from pydantic import Field
 from scenarios.format.kind import Kind
 
 if TYPE_CHECKING:
-    from protocols.gossip.grouping import Schedule
+    from protocols.gossip.grouping import Draws, Schedule
 
 Size: TypeAlias = Annotated[int, Field(ge=3, le=100_000, examples=[4])]
 
@@ -24,13 +24,13 @@ class GroupingContext:
     Args:
         nodes: number of nodes.
         least: fewest members of a group.
-        seed: of the run.
+        draws: public random numbers of the run, by a key of words and numbers.
         neighbours: links of a round, by node, ascending.
     """
 
     nodes: int
     least: int
-    seed: int
+    draws: Draws
     neighbours: Callable[[int], Sequence[Sequence[int]]]
 
 
@@ -75,7 +75,7 @@ class StarsGrouping(Grouping):
         """Return :class:`protocols.gossip.grouping.Stars`."""
         from protocols.gossip.grouping import Stars
 
-        return Stars(context.nodes, context.least, context.seed, context.neighbours)
+        return Stars(context.nodes, context.least, context.draws, context.neighbours)
 
 
 class ConnectedGrouping(Grouping):
@@ -98,7 +98,7 @@ class ConnectedGrouping(Grouping):
         """Return :class:`protocols.gossip.grouping.ConnectedParts`."""
         from protocols.gossip.grouping import ConnectedParts
 
-        return ConnectedParts(context.nodes, context.least, context.seed, self.size, context.neighbours)
+        return ConnectedParts(context.nodes, context.least, context.draws, self.size, context.neighbours)
 
 
 class RandomGrouping(Grouping):
@@ -122,7 +122,7 @@ class RandomGrouping(Grouping):
         """Return :class:`protocols.gossip.grouping.RandomGroups`."""
         from protocols.gossip.grouping import RandomGroups
 
-        return RandomGroups(context.nodes, context.least, context.seed, self.size)
+        return RandomGroups(context.nodes, context.least, context.draws, self.size)
 
 
 class GridGrouping(Grouping):
@@ -151,4 +151,4 @@ class GridGrouping(Grouping):
         """Return :class:`protocols.gossip.grouping.GridGroups`."""
         from protocols.gossip.grouping import GridGroups
 
-        return GridGroups(context.nodes, context.least, context.seed, self.dimensions)
+        return GridGroups(context.nodes, context.least, context.draws, self.dimensions)

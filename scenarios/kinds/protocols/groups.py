@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -20,6 +20,7 @@ from scenarios.kinds.protocols.base import (
     Rounds,
     Timeout,
 )
+from simulator import streams
 from simulator.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -126,7 +127,12 @@ class GroupsProtocol(Protocol):
             return [overlay.links(node, epoch).to for node in range(overlay.nodes)]
 
         return self.schedule.build(
-            GroupingContext(overlay.nodes, least, seed, lambda round: neighbours(overlay.epoch(0, round)))
+            GroupingContext(
+                nodes=overlay.nodes,
+                least=least,
+                draws=partial(streams.generator, seed, "groups"),
+                neighbours=lambda round: neighbours(overlay.epoch(0, round)),
+            )
         )
 
     def build(self, context: ProtocolContext) -> Program:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
+from functools import partial
 from itertools import combinations, product
 
 import networkx as nx
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.gossip.grouping import ConnectedParts, GridGroups, Group, RandomGroups, Schedule, Stars
+from protocols.gossip.grouping import ConnectedParts, Draws, GridGroups, Group, RandomGroups, Schedule, Stars
 from protocols.gossip.planes import parallel_classes, prime_power
+from simulator import streams
 
 
 def around(degree: int, nodes: int, seed: int = 1) -> list[list[int]]:
@@ -21,12 +23,16 @@ def around(degree: int, nodes: int, seed: int = 1) -> list[list[int]]:
     return [sorted(graph[v]) for v in range(nodes)]
 
 
+def draws(seed: int) -> Draws:
+    return partial(streams.generator, seed, "groups")
+
+
 def schedules(nodes: int, least: int, seed: int, links: list[list[int]]) -> list[Schedule]:
     return [
-        Stars(nodes, least, seed, lambda round: links),
-        ConnectedParts(nodes, least, seed, max(least, 5), lambda round: links),
-        RandomGroups(nodes, least, seed, max(least, 4)),
-        GridGroups(nodes, least, seed, 2),
+        Stars(nodes, least, draws(seed), lambda round: links),
+        ConnectedParts(nodes, least, draws(seed), max(least, 5), lambda round: links),
+        RandomGroups(nodes, least, draws(seed), max(least, 4)),
+        GridGroups(nodes, least, draws(seed), 2),
     ]
 
 
@@ -54,10 +60,10 @@ def test_groups_are_disjoint_large_enough_and_the_same_at_every_node(
 @given(st.integers(8, 30), st.integers(0, 2**32))
 def test_groups_of_a_graph_keep_to_its_links(nodes: int, seed: int) -> None:
     links = around(4, nodes, seed % 1000)
-    for group in Stars(nodes, 3, seed, lambda round: links).groups(0):
+    for group in Stars(nodes, 3, draws(seed), lambda round: links).groups(0):
         (centre,) = group.order
         assert set(group.members) <= {centre, *links[centre]}
-    for part in ConnectedParts(nodes, 3, seed, 6, lambda round: links).groups(0):
+    for part in ConnectedParts(nodes, 3, draws(seed), 6, lambda round: links).groups(0):
         assert len(part.members) <= 6
         assert set(part.parents) == set(part.members) - {part.order[0]}
         assert all(parent in links[child] for child, parent in part.parents.items())
@@ -75,7 +81,7 @@ def _reaches(part: Group, node: int) -> bool:
 def test_connected_parts_cover_a_graph_with_equal_parts() -> None:
     """Mean loss of a member, relative to local noise: 1/7 in parts of 8 of 16 nodes, near 1/24 in parts of 25."""
     for nodes, degree, size, bound in ((16, 4, 8, Fraction(1, 7)), (100, 6, 25, Fraction(1, 22))):
-        schedule = ConnectedParts(nodes, 3, 7, size, lambda round, n=nodes, d=degree: around(d, n))
+        schedule = ConnectedParts(nodes, 3, draws(7), size, lambda round, n=nodes, d=degree: around(d, n))
         for round in range(10):
             sizes = [len(group.members) for group in schedule.groups(round)]
             assert sum(sizes) == nodes
@@ -85,7 +91,7 @@ def test_connected_parts_cover_a_graph_with_equal_parts() -> None:
 def test_a_graph_in_pieces_is_split_piece_by_piece() -> None:
     links = [[1, 2], [0, 2], [0, 1], [4], [3], *around(4, 11)]
     links[5:] = [[v + 5 for v in near] for near in links[5:]]
-    groups = ConnectedParts(16, 3, 1, 8, lambda round: links).groups(0)
+    groups = ConnectedParts(16, 3, draws(1), 8, lambda round: links).groups(0)
     assert (0, 1, 2) in [group.members for group in groups]
     assert all(3 not in group.members and 4 not in group.members for group in groups)
 
@@ -110,7 +116,7 @@ def test_there_is_no_plane_without_a_prime_power(q: int) -> None:
 
 
 def test_balanced_groups_meet_once_in_a_turn() -> None:
-    schedule = RandomGroups(16, 3, 5, 4)
+    schedule = RandomGroups(16, 3, draws(5), 4)
     assert schedule.balanced
     for turn in range(3):
         met = Counter(
@@ -126,7 +132,7 @@ def test_balanced_groups_meet_once_in_a_turn() -> None:
 
 @pytest.mark.parametrize(("nodes", "size"), [(10, 4), (17, 5), (100, 7), (5, 4)])
 def test_sizes_that_do_not_divide_differ_by_one(nodes: int, size: int) -> None:
-    sizes = [len(group.members) for group in RandomGroups(nodes, 3, 1, size).groups(3)]
+    sizes = [len(group.members) for group in RandomGroups(nodes, 3, draws(1), size).groups(3)]
     assert sum(sizes) == nodes
     assert min(sizes) >= size
     assert max(sizes) - min(sizes) <= 1
@@ -134,7 +140,7 @@ def test_sizes_that_do_not_divide_differ_by_one(nodes: int, size: int) -> None:
 
 @pytest.mark.parametrize(("nodes", "dimensions"), [(16, 2), (27, 3), (8, 3)])
 def test_a_full_grid_averages_exactly_after_all_axes(nodes: int, dimensions: int) -> None:
-    schedule = GridGroups(nodes, 2, 3, dimensions)
+    schedule = GridGroups(nodes, 2, draws(3), dimensions)
     values = np.random.default_rng(0).normal(size=nodes)
     mixed = values.copy()
     for round in range(dimensions):
@@ -154,7 +160,7 @@ def test_openers_rotate() -> None:
 def test_stars_take_part_as_often_as_computed() -> None:
     """89 % of the nodes of a random 4-regular graph of 16, in the long run."""
     links = around(4, 16)
-    schedule = Stars(16, 3, 1, lambda round: links)
+    schedule = Stars(16, 3, draws(1), lambda round: links)
     there = [sum(len(group.members) for group in schedule.groups(round)) for round in range(300)]
     assert 0.8 < np.mean(there) / 16 < 0.95
 
