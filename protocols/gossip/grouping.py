@@ -189,7 +189,7 @@ class ConnectedParts(Schedule):
 def _tree(
     around: Sequence[Sequence[int]], inside: set[int], root: int, rng: np.random.Generator
 ) -> tuple[list[int], dict[int, int]]:
-    """Return a random spanning tree of what ``root`` reaches inside a set: its nodes, parents first, and their parents.
+    """Return a random spanning tree of what ``root`` reaches inside a set: nodes, parents first, and their parents.
 
     Mostly the walk goes on from the node reached last, and sometimes from a random one: deep trees have subtrees of
     many sizes, so that one of the right size is soon found.

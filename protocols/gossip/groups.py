@@ -2,8 +2,8 @@
 
 A public schedule (:mod:`protocols.gossip.grouping`) splits the nodes anew in every round. Each member trains from
 its public state; one member, rotating, opens the secure sum of all members, its own vector inside, and sends the mean
-back in the clear; all members adopt it. Contributions of earlier rounds are then part of public values, so that a new one
-is hidden by the fresh noise of its whole group, round after round.
+back in the clear; all members adopt it. Contributions of earlier rounds are then part of public values, so that a new
+one is hidden by the fresh noise of its whole group, round after round.
 
 The rules behind that, by construction:
 
@@ -93,9 +93,8 @@ class GroupMember:
             node, self._suite, rules, offers, rules.encoding.size(learner.size), self._listable, once=True
         )
         self._wait_s = rules.timeout_s * (len(self._suite.steps) + 1)
-        self._lag_s = (
-            1 + plan.takeovers
-        ) * self._wait_s  # of a member whose last group was opened by the last opener
+        # A member may be late by as much, if the last opener in line opened the sum of its last group.
+        self._lag_s = (1 + plan.takeovers) * self._wait_s
         self._absent: set[int] = set()
         self._base: Model = node.disk.get("model", learner.start)
         self._known: int = node.disk.get("known", -1)
