@@ -204,7 +204,7 @@ class DoubleMasks(Suite):
     def _survivors(self, part: Part, payload: Any) -> tuple[int, ...]:
         if not is_ids(payload, part.listed) or self.node.id not in payload:
             raise Refused("the survivors are not of this list")
-        if len(payload) < self.rules.minimum(len(self.node.members(part.sum.aggregator))):
+        if len(payload) < self.rules.minimum(part.neighbourhood):
             raise Refused("too few survivors")
         survivors: tuple[int, ...] = payload
         return survivors

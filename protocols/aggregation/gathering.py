@@ -23,6 +23,7 @@ class Part:
         sum: name of the sum.
         listed: the members its aggregator announced, ascending, this one included.
         offer: vector this member contributes.
+        neighbourhood: number of members that might have been listed.
         answered: the payloads of the requests answered so far, by step.
         kept: state the protocol keeps between steps.
         closed: whether a request was refused, which ends it.
@@ -32,6 +33,7 @@ class Part:
     sum: SumId
     listed: tuple[int, ...]
     offer: Offer
+    neighbourhood: int
     answered: list[Any] = field(default_factory=list)
     kept: Any = None
     closed: bool = False

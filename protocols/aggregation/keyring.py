@@ -4,6 +4,9 @@ Each node signs one X25519 key and sends it to its neighbours; every neighbour, 
 of its members on to each other. A member accepts a relayed key only with its owner's signature under the
 directory, so an aggregator cannot insert keys of its own. Lost messages are repeated; a node that joins late
 announces itself the same way.
+
+Where co-members change from round to round, keys are either relayed to all nodes, each node passing on what is new to
+it (:class:`EverybodysKeys`), or sent to neighbours alone, where every co-member is one (:class:`NeighboursKeys`).
 """
 
 from __future__ import annotations
@@ -46,6 +49,10 @@ class KeyPlan:
     context: bytes
     timeout_s: float
     agreement_cost_s: float
+
+    def keyring(self, node: Node) -> Keyring:
+        """Return a node's keys; co-members are those of the neighbourhoods that the node belongs to."""
+        return Keyring(node, self)
 
 
 class Keyring:
@@ -142,3 +149,71 @@ class Keyring:
             self._node.record("key_refused", owner=key.node, reason=str(error))
             return False
         return True
+
+
+class NeighboursKeys(Keyring):
+    """Keys where every co-member is a neighbour: sent to neighbours, never relayed.
+
+    A first announcement is not answered, since the receiver announces itself too; a repeated one is.
+    """
+
+    def has_all(self) -> bool:
+        """Return whether all neighbours' keys are known."""
+        return self._complete()
+
+    def _missing(self, aggregator: int) -> list[int]:
+        return [] if aggregator in self._known else [aggregator]
+
+    def _relay(self, key: SignedKey) -> None:
+        if not self._genuine(key):
+            return
+        if key.node in self._members:
+            self._send_keys(key.node, self._told())
+        self._members[key.node] = key
+        self._learn(key)
+
+    def _told(self) -> list[SignedKey]:
+        """Return the keys that answer a repeated announcement."""
+        return [self._own]
+
+
+class EverybodysKeys(NeighboursKeys):
+    """Keys of all nodes: every node passes on to its other neighbours what is new to it."""
+
+    def _complete(self) -> bool:
+        return len(self._known) >= len(self._plan.directory.public) - 1
+
+    def _missing(self, aggregator: int) -> list[int]:
+        return [] if self._complete() else [aggregator]
+
+    def _told(self) -> list[SignedKey]:
+        return [self._own, *self._known.values()]
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Store the keys of a message, and pass on those that were unknown."""
+        before = set(self._known)
+        await super().handle(delivery)
+        new = [key for node, key in self._known.items() if node not in before]
+        if new:
+            for peer in self._node.neighbors:
+                others = [key for key in new if key.node != peer]
+                if peer != delivery.src and others:
+                    self._send_keys(peer, others)
+
+
+@dataclass(frozen=True)
+class NeighboursKeyPlan(KeyPlan):
+    """Key agreement where every co-member is a neighbour."""
+
+    def keyring(self, node: Node) -> Keyring:
+        """Return a node's keys."""
+        return NeighboursKeys(node, self)
+
+
+@dataclass(frozen=True)
+class EverybodysKeyPlan(KeyPlan):
+    """Key agreement where any node may become a co-member, and links are those of any connected graph."""
+
+    def keyring(self, node: Node) -> Keyring:
+        """Return a node's keys."""
+        return EverybodysKeys(node, self)

@@ -104,7 +104,7 @@ class LightSecAgg(Keyed):
         kept, size, plan, rules = part.kept, part.offer.words.size, self._plan, self.rules
         if not is_ids(payload, sorted(kept.shares)) or self.node.id not in payload:
             raise Refused("the survivors are not of this list")
-        if len(payload) < rules.minimum(len(self.node.members(part.sum.aggregator))):
+        if len(payload) < rules.minimum(part.neighbourhood):
             raise Refused("too few survivors")
         part.included = payload
         share = plan.share_bytes(size, len(part.listed))

@@ -58,7 +58,7 @@ def mask_key(
     Args:
         pair_secret: from :meth:`~protocols.aggregation.keys.PairSecrets.secret`, 32 bytes.
         context: name of the run.
-        aggregator: node that opens the sum; not among the members.
+        aggregator: node that opens the sum; among the members where its own vector is in the sum.
         round: the round of the sum.
         attempt: number of the aggregator's list within the round, from 0.
         members: the announced list, ascending.
@@ -68,8 +68,7 @@ def mask_key(
         32 bytes, an AES-256 key.
 
     Raises:
-        MaskRefused: the list is too short or not ascending, contains the aggregator, or does not contain
-            the pair.
+        MaskRefused: the list is too short or not ascending, or does not contain the pair.
         ConfigurationError: a number outside 0 … 2^32 − 1.
 
     Guarantees:
@@ -81,8 +80,6 @@ def mask_key(
     low, high = pair
     if len(pair_secret) != KEY_BYTES:
         raise MaskRefused(f"a pair secret is {KEY_BYTES} bytes, not {len(pair_secret)}")
-    if aggregator in members:
-        raise MaskRefused(f"aggregator {aggregator} must not be in its own list {members!r}")
     if not (low < high and low in members and high in members):
         raise MaskRefused(f"{pair!r} is not an ascending pair of the list {members!r}")
     info = framed(

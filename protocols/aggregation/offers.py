@@ -14,6 +14,9 @@ from protocols.sharing.modulus import Words
 from simulator.contract.compute import Handle, Vector
 from simulator.contract.node import Node
 
+EVERYBODY = -1
+"""Stands for every aggregator that has no weight of its own."""
+
 
 class Recorded(Protocol):
     """Parameters and the number of their state in the lineage, such as a model."""
@@ -35,7 +38,7 @@ class Offers:
     Args:
         node: owner of the vectors.
         encoding: of vectors as words.
-        weights: the node's public weight in each of its aggregators' sums.
+        weights: the node's public weight in each of its aggregators' sums, or in those of :data:`EVERYBODY`.
         kept: number of rounds for which vectors are kept.
     """
 
@@ -77,14 +80,15 @@ class Offers:
         if said is mine:
             values = self._encoding.within(values)
         weights = dict(self._weights())
-        weight = weights[aggregator]
+        whose = aggregator if aggregator in weights else EVERYBODY
+        weight = weights[whose]
         if said is mine:
             if round not in self._rows:
                 self._rows[round] = self._encoded(values, weights, round)
             rows = self._rows[round]
             if isinstance(rows, OutOfRange):
                 raise rows
-            words = rows[aggregator]
+            words = rows[whose]
         else:  # a Byzantine node may send different vectors to different aggregators
             words = self._encoding.encode(values, [weight], node, round, aggregator)[0]
         return Offer(words, values, weight, said.state)

@@ -8,7 +8,7 @@ answers to one step for at most a time-out; later answers are counted and not us
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocols.aggregation.gathering import REFUSE, Gathering, Part, Pump
@@ -31,10 +31,32 @@ def listed_in(payload: Any) -> Any:
 
 
 class NodeSums:
-    """Sums of one node: those it opens, one at a time, and those it is a member of."""
+    """Sums of one node: those it opens, one at a time, and those it is a member of.
 
-    def __init__(self, node: Node, suite: Suite, rules: Rules, offers: Offers, size: int) -> None:
+    Args:
+        node: the node.
+        suite: its side of the protocol.
+        rules: public parameters of all sums.
+        offers: its vectors.
+        size: words of a vector.
+        listable: the members that a sum's aggregator might list; None: its neighbourhood, or a bucket of it.
+        once: whether a member answers one list in a round, whoever opens the sum.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        suite: Suite,
+        rules: Rules,
+        offers: Offers,
+        size: int,
+        listable: Callable[[SumId], tuple[int, ...]] | None = None,
+        *,
+        once: bool = False,
+    ) -> None:
         self.suite = suite
+        self._listable = listable or self._bucket
+        self._once = once
         self._node = node
         self._rules = rules
         self._offers = offers
@@ -182,7 +204,7 @@ class NodeSums:
     def _begin(self, sum: SumId, step: int, payload: Any) -> Part:
         """Start the part in a sum, if its list is valid."""
         node = self._node
-        neighbourhood, listed = self._might_be_listed(sum), listed_in(payload)
+        neighbourhood, listed = self._listable(sum), listed_in(payload)
         if step > 0:
             raise Refused(_too_early(step, 0))
         if not isinstance(listed, tuple) or not all(isinstance(peer, int) for peer in listed):
@@ -191,7 +213,9 @@ class NodeSums:
             raise Refused("the list is not of this neighbourhood")
         if len(listed) < self._rules.minimum(len(neighbourhood)):
             raise Refused("the list is too short")
-        before = [other for other in self._parts if other[:2] == sum[:2]]
+        before = [other for other in self._parts if other.round == sum.round]
+        if not self._once:
+            before = [other for other in before if other.aggregator == sum.aggregator]
         bucketed = self._rules.buckets > 1
         if len(before) >= self.suite.attempts or (sum.attempt != len(before) and not bucketed):
             raise Refused("this round was answered already")
@@ -202,9 +226,9 @@ class NodeSums:
         offer = self._offers.offer(sum.aggregator, sum.round)
         if (proof := self._rules.proof) is not None and not proof.holds(offer.values):
             raise Refused("there is no proof for a vector so long")
-        return Part(sum, listed, offer, included=listed)
+        return Part(sum, listed, offer, len(neighbourhood), included=listed)
 
-    def _might_be_listed(self, sum: SumId) -> tuple[int, ...]:
+    def _bucket(self, sum: SumId) -> tuple[int, ...]:
         """Return the neighbourhood of an aggregator, or the bucket of it that this sum covers."""
         everybody = self._node.members(sum.aggregator)
         buckets = self._rules.bucketed(sum.aggregator, sum.round, everybody)

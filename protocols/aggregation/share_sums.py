@@ -154,6 +154,6 @@ def taken(part: Part, payload: Any, node: Node, rules: Rules) -> dict[int, Any]:
     boxes = dict(payload)
     if len(boxes) != len(payload) or not boxes.keys() <= set(part.listed) - {node.id}:
         raise Refused("the request names somebody who does not belong there")
-    if len(boxes) + 1 < rules.minimum(len(node.members(part.sum.aggregator))):
+    if len(boxes) + 1 < rules.minimum(part.neighbourhood):
         raise Refused("too few members dealt shares")
     return boxes

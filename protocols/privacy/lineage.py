@@ -376,8 +376,7 @@ class Lineage:
             number = self._openings[opening] = self._numbered
             self._numbered += 1
             needed = tuple(sorted(tag.members))
-            aggregator = tag.key[0] if observer == WIRE else observer
-            self.entries.append(Opening(t_s, aggregator, round, number, needed))
+            self.entries.append(Opening(t_s, tag.key[0], round, number, needed))
         kind = TappedShare if observer == WIRE else ShareArrival
         self.entries.append(kind(t_s, tag.member, round, number, tag.state, tag.coef))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
-from protocols.aggregation.keyring import KeyPlan
+from protocols.aggregation.keyring import EverybodysKeyPlan, KeyPlan, NeighboursKeyPlan
 from protocols.aggregation.keys import Directory, Identity
+from scenarios.kinds.protocols.base import CoMembers
 from scenarios.schema import Scenario
 from simulator import streams
 
@@ -25,7 +26,22 @@ def name_of(scenario: Scenario) -> bytes:
     return sha256(values.encode()).digest()
 
 
-def build_keys(seed: int, nodes: int, context: bytes, timeout_s: float, agreement_cost_s: float) -> KeyPlan:
+PLANS = {
+    "neighbourhood": KeyPlan,
+    "neighbours": NeighboursKeyPlan,
+    "everybody": EverybodysKeyPlan,
+}
+"""How keys travel, by who may be a co-member."""
+
+
+def build_keys(
+    seed: int,
+    nodes: int,
+    context: bytes,
+    timeout_s: float,
+    agreement_cost_s: float,
+    co_members: CoMembers = "neighbourhood",
+) -> KeyPlan:
     """Return the plan of key agreements.
 
     Args:
@@ -34,9 +50,10 @@ def build_keys(seed: int, nodes: int, context: bytes, timeout_s: float, agreemen
         context: of the run, from :func:`name_of`.
         timeout_s: wait before an announcement is repeated.
         agreement_cost_s: virtual seconds of one agreement.
+        co_members: which nodes may be members of one sum.
     """
     identities = {node: Identity(streams.digest(seed, "identity", node, size=32)) for node in range(nodes)}
-    return KeyPlan(
+    return PLANS[co_members](
         directory=Directory({node: identity.public for node, identity in identities.items()}),
         identities=identities,
         context=context,

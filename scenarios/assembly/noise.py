@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from protocols.aggregation.members import minimum_members
 from protocols.privacy.accounting import shift_factor
 from protocols.privacy.adaptive_clip import AdaptiveClip
 from protocols.privacy.bands import normalised, square_root_bands
@@ -104,11 +105,14 @@ def _share(scenario: Scenario, node: int, overlay: Overlay, samples: Sequence[in
     """Return the part of a sum's noise that ``node`` must add so that every sum it enters has enough."""
     secure, protocol = scenario.secure, scenario.protocol
     assert secure is not None
-    sums = [
-        list(protocol.members(overlay, samples, aggregator).values())
-        for aggregator in protocol.aggregators(overlay, node)
-    ]
+    least = minimum_members(0, secure.colluders, 0)
+    sums = protocol.sums(overlay, samples, scenario.seed, least, node)
+    # Where nodes train from opened sums, whoever looks at one is a member of it, and knows its own noise.
+    knowing = secure.colluders + protocol.states_are_public
     return max(
-        member_sigma(1.0, 1.0, [weights], secure.colluders, secure.per_position(protocol.asked(len(weights))))
-        for weights in sums
+        (
+            member_sigma(1.0, 1.0, [weights], knowing, secure.per_position(protocol.asked(len(weights))))
+            for weights in sums
+        ),
+        default=1.0,  # a node in no sum contributes nothing
     )

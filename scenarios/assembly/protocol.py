@@ -79,6 +79,7 @@ def build_program(
         learner=learner if guard is None else guard.learner,
         overlay=overlay,
         samples=samples,
+        seed=scenario.seed,
         robust=robust,
         sums=None if security is None else SecureSums(security.rules, security.suite),
         message_noise=build_message_noise(scenario, learner, overlay),

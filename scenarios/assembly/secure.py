@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from protocols.aggregation.encoding import Encoding, FixedPoint
+from protocols.aggregation.members import minimum_members
 from protocols.aggregation.public_range import ROUNDING, PublicRange, Stride
 from protocols.aggregation.sums import NormProof, Rules
 from protocols.privacy.failure import refusal_probability
@@ -130,9 +131,14 @@ def build_security(
         ConfigurationError: vectors do not fit into words, or an honest vector might have no norm proof.
     """
     secure, protocol, timeout_s = terms.secure, terms.protocol, terms.timeout_s
-    weights = [
-        list(protocol.members(overlay, samples, node).values()) for node in protocol.aggregators(overlay)
-    ]
+    least = minimum_members(0, secure.colluders, 0)
+    weights = protocol.sums(overlay, samples, terms.seed, least)
+    if not weights:
+        raise ConfigurationError(
+            f"no group of the whole run has the {least} members that a secure sum needs; use larger groups, more "
+            "links or fewer colluders",
+            "protocol.schedule",
+        )
     beacon = streams.digest(terms.seed, "public randomness of sums", size=32)
     heaviest, members = max(map(sum, weights)), max(map(len, weights))
     modulus = Modulus(secure.aggregation.prime or 2**secure.modulus_bits)
@@ -169,7 +175,14 @@ def build_security(
         proof=ranges.proof,
         public_range=ranges.base,
     )
-    keys = build_keys(terms.seed, overlay.nodes, terms.context, timeout_s, secure.key_agreement_cost)
+    keys = build_keys(
+        terms.seed,
+        overlay.nodes,
+        terms.context,
+        timeout_s,
+        secure.key_agreement_cost,
+        protocol.co_members,
+    )
     suite = secure.aggregation.suite(
         SuiteContext(rules, keys, learning.learner, terms.privacy.clip, beacon, inconsistent)
     )

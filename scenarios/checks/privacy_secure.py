@@ -71,10 +71,8 @@ def target_is_met(scenario: Scenario) -> Found:
 
 def _share(scenario: Scenario) -> float | None:
     """Return a member's part of the noise of a sum over equal weights; None if no sum can be opened."""
-    secure, nodes, protocol = scenario.secure, scenario.topology.node_count, scenario.protocol
-    members = scenario.topology.least_degree
-    if protocol.served:
-        members = None if nodes is None else nodes - 1
+    secure, protocol, topology = scenario.secure, scenario.protocol, scenario.topology
+    members = protocol.members_at_least(topology.least_degree, topology.node_count)
     if members is None or secure is None:
         return None
     members = protocol.asked(members)

@@ -9,7 +9,7 @@ from scenarios.schema import Scenario
 def silent_protocols(scenario: Scenario) -> Found:
     """Check that a protocol without messages has no adversary on links and no failure detector."""
     protocol, adversary = scenario.protocol, scenario.adversary
-    if protocol.messages:
+    if protocol.messages or protocol.exchange == "secure":
         return
     sends_nothing = (
         f'has no effect with protocol.kind = "{protocol.kind}", which sends no messages; remove it'

@@ -17,6 +17,12 @@ def fitting_links(scenario: Scenario) -> Found:
             ("topology", "kind"),
             f'{kind} needs a tree rooted at node 0; "{topology.kind}" is not one; use topology.kind = {trees}',
         )
+    elif needs.all_pairs and topology.misses_pairs:
+        yield (
+            ("topology", "kind"),
+            f'{kind} with this schedule needs links between all nodes, and "{topology.kind}" has fewer; use '
+            'topology.kind = "complete", or schedule.kind = "connected" or "stars", which keep to the links',
+        )
     elif needs.both_ways and topology.one_way:
         yield (
             ("topology", "kind"),

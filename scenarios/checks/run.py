@@ -174,7 +174,8 @@ def check_degrees(degrees: Sequence[int], scenario: Scenario) -> None:
         *checks_data.enough_for(scenario, nodes),
         *_all_byzantine(scenario, nodes),
     ]
-    members = max(degrees) if scenario.protocol.served else min(degrees)
+    members = scenario.protocol.members_at_least(min(degrees), nodes)
+    assert members is not None  # both numbers are known
     found += secure_topology.neighbourhood(scenario, members)
     _refuse(found)
 

@@ -35,9 +35,44 @@ def whole_vectors(scenario: Scenario) -> Found:
         )
 
 
+def groups(scenario: Scenario) -> Found:
+    """Check that sums of groups have all members at every position, one list a round, and can go up a tree."""
+    secure, protocol = scenario.secure, scenario.protocol
+    if secure is None or not protocol.states_are_public:
+        return
+    aggregation = secure.aggregation
+    if not aggregation.sums_whole_vectors:
+        yield (
+            ("secure", "aggregation", "kind"),
+            f"{aggregation.kind} has different members at each position, and the mean of a group needs the same "
+            'ones; use kind = "masks" or another kind of aggregation',
+        )
+    if aggregation.lists_a_round > 1:
+        yield (
+            ("secure", "aggregation", "on_dropout"),
+            "a member of a group answers one list in a round: the same vector in two sums would show more of it than "
+            'its group hides; use on_dropout = "skip" or "recover"',
+        )
+    if protocol.links_sums and not aggregation.adds_on_the_way:
+        yield (
+            ("secure", "aggregation"),
+            f"{aggregation.kind} with these settings cannot add up vectors on their way up a tree; use kind = "
+            '"masks" with on_dropout = "skip", or another protocol.schedule',
+        )
+    if protocol.links_sums and secure.tolerated_dropouts:
+        yield (
+            ("secure", "tolerated_dropouts"),
+            "a sum that goes up a tree needs every member of its group; use tolerated_dropouts = 0",
+        )
+    if secure.buckets > 1:
+        yield BUCKETS, "a group has one sum; remove this key"
+
+
 def unused_buckets(scenario: Scenario) -> Found:
     """Check that several buckets are used by a robust rule."""
     secure = scenario.secure
+    if scenario.protocol.states_are_public:
+        return
     if secure is not None and secure.buckets > 1 and scenario.protocol.rule is None:
         yield (
             BUCKETS,
@@ -96,4 +131,4 @@ def _buckets_enough(scenario: Scenario, rule: RobustRule) -> Found:
         )
 
 
-CHECKS = (secure_table, whole_vectors, unused_buckets, bucketed_rules)
+CHECKS = (secure_table, whole_vectors, groups, unused_buckets, bucketed_rules)

@@ -10,10 +10,8 @@ from scenarios.schema import Scenario
 
 def neighbourhood_sizes(scenario: Scenario) -> Found:
     """Check that a topology of known degrees gives every neighbourhood enough members for secure sums."""
-    nodes = scenario.topology.node_count
-    least = scenario.topology.least_degree
-    if scenario.protocol.served:
-        least = None if nodes is None else nodes - 1
+    topology = scenario.topology
+    least = scenario.protocol.members_at_least(topology.least_degree, topology.node_count)
     if least is not None:
         yield from neighbourhood(scenario, least)
 
@@ -28,6 +26,8 @@ def neighbourhood(scenario: Scenario, members: int) -> Found:
     who = f"{LEAST_HONEST} honest" + (f" and {secure.colluders} colluders" if secure.colluders else "")
     if protocol.served:
         place, of = f"the server has only {taking} clients in a sum", "more clients"
+    elif protocol.states_are_public:
+        place, of = f"a group of this schedule has only {taking} members", "larger groups"
     else:
         place = f"a node of this {topology.kind} graph has only {taking} neighbours"
         of = "a denser topology"

@@ -94,6 +94,7 @@ def batteries_of_families() -> Mapping[type[Kind], Battery]:
     from scenarios.kinds.compute import Slowdown
     from scenarios.kinds.data import Data
     from scenarios.kinds.faults import Fault
+    from scenarios.kinds.groupings import Grouping
     from scenarios.kinds.latencies import DelayLaw, Latency
     from scenarios.kinds.mixing import Mixing
     from scenarios.kinds.optimizers import Optimizer
@@ -124,6 +125,7 @@ def batteries_of_families() -> Mapping[type[Kind], Battery]:
         Attack: adversary.attack,
         Tamper: adversary.tamper,
         Protocol: protocols.protocol,
+        Grouping: protocols.grouping,
         Aggregation: protocols.aggregation,
         CorrelatedNoise: protocols.mechanism,
     }

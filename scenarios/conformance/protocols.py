@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scenarios.conformance import worlds
 from scenarios.conformance.findings import Report, Unmet, expect
 from scenarios.conformance.worlds import Outcome
 from scenarios.format.tables import keys_of
 from scenarios.kinds.aggregations import Aggregation
+from scenarios.kinds.groupings import Grouping
 from scenarios.kinds.privacy import CorrelatedNoise
 from scenarios.kinds.protocols import Conditions, Need, Protocol
 from scenarios.reading.choices import choices_of
+from simulator import streams
+
+if TYPE_CHECKING:
+    from protocols.gossip.grouping import Group
 
 AWAY = 2
 """The node that crashes."""
@@ -24,14 +31,67 @@ def protocol(report: Report, table: Protocol, base: Path) -> None:
     """Check a gossip protocol in small worlds: what it sends, records and does when a node crashes."""
     small = table.model_copy(update={"rounds": worlds.ROUNDS})
     exchanges = choices_of(keys_of(type(table))["exchange"].annotation)
-    with report.must("it knows the exchange plain"):
-        expect("plain" in exchanges, f"exchange is one of {exchanges}")
+    with report.must("it knows the exchange plain, or secure alone"):
+        expect("plain" in exchanges or tuple(exchanges) == ("secure",), f"exchange is one of {exchanges}")
     need = table.need(Conditions(neighbours=3, nodes=worlds.NODES, step_cost_s=0.01, alike=True))
     with report.must("need() gives what has to fit into the time-out, or None"):
         expect(need is None or isinstance(need, Need), f"it gives {need!r}")
         expect(need is None or table.timeout_s is not None, "there is a need, and timeout_s is None")
     for exchange in exchanges:
         _exchange(report, small.model_copy(update={"exchange": exchange}), base)
+
+
+def grouping(report: Report, table: Grouping, base: Path) -> None:
+    """Check a schedule of groups: disjoint, large enough, inside the links, and a function of public inputs."""
+    from scenarios.kinds.groupings import GroupingContext
+
+    nodes, least, rounds = 16, 3, range(6)
+    ring = [sorted({(v + step) % nodes for step in (-2, -1, 1, 2)}) for v in range(nodes)]
+    links = [[w for w in range(nodes) if w != v] for v in range(nodes)] if table.needs_all_links else ring
+    context = GroupingContext(nodes, least, partial(streams.generator, 5, "groups"), lambda round: links)
+    one, other = (table.build(context) for _ in range(2))
+    smallest = table.smallest(min(map(len, links)), nodes)
+    with report.must("smallest() is a number of members, or None"):
+        expect(smallest is None or smallest >= 1, f"it is {smallest!r}")
+    for round in rounds:
+        groups = one.groups(round)
+        members = [v for group in groups for v in group.members]
+        with report.must("groups are disjoint sets of nodes"):
+            expect(len(set(members)) == len(members), f"round {round} has a node twice")
+            expect(set(members) <= set(range(nodes)), f"round {round} has members {sorted(set(members))}")
+        with report.must("groups have as many members as they must, ascending"):
+            expect(
+                all(len(group.members) >= least for group in groups),
+                f"round {round} has a group of {min((len(group.members) for group in groups), default=0)}",
+            )
+            expect(
+                all(list(g.members) == sorted(g.members) for g in groups), f"round {round} is not in order"
+            )
+        with report.must("those who may open a sum are members"):
+            expect(
+                all(group.order and set(group.order) <= set(group.members) for group in groups),
+                f"round {round}",
+            )
+        with report.must("every node computes the same groups"):
+            expect(groups == other.groups(round), f"round {round} differs between two nodes")
+        with report.must("groups keep to the links"):
+            for group in groups:
+                _linked(group, links, table.by_tree, round)
+    with report.must("somebody takes part"):
+        expect(any(one.groups(round) for round in rounds), "no round has a group")
+
+
+def _linked(group: Group, links: Sequence[Sequence[int]], by_tree: bool, round: int) -> None:
+    if by_tree:
+        above = group.parents
+        expect(set(above) == set(group.members) - {group.order[0]}, f"round {round} has no tree")
+        expect(all(parent in links[v] for v, parent in above.items()), f"round {round} leaves the links")
+        expect(group.height(group.order[0]) < len(group.members), f"round {round} has a cycle")
+        return
+    for opener in group.order:
+        expect(
+            set(group.members) <= {opener, *links[opener]}, f"round {round}: {opener} has no link to a member"
+        )
 
 
 def _tables(table: Protocol) -> dict[str, Any]:
@@ -102,7 +162,11 @@ def _ledger(report: Report, outcome: Outcome, way: str) -> None:
             expect(all(entry.sigma > 0 for entry in made), "a contribution has no noise")
     if table.exchange == "secure":
         with report.must(way + "no member of a sum shows a model"):
-            members = [message for node, message in outcome.sent if not (table.served and node == 0)]
+            members = [
+                message
+                for node, message in outcome.sent
+                if not (table.served and node == 0) and message.kind not in table.shows_sums
+            ]
             shown = {message.kind for message in members if _states(message)}
             expect(not shown, f"{', '.join(sorted(shown))} does")
         with report.must(way + "sums are opened"):

@@ -35,6 +35,7 @@ GROUPS = (
     "topologies",
     "faults",
     "protocols",
+    "groupings",
     "aggregations",
     "attacks",
     "robust_rules",

@@ -102,6 +102,16 @@ class Aggregation(Kind):
         """
 
     @property
+    def lists_a_round(self) -> int:
+        """Number of lists of one aggregator that a member answers in a round."""
+        return 1
+
+    @property
+    def adds_on_the_way(self) -> bool:
+        """Whether protected vectors may be added up by members on their way, before the sum is opened."""
+        return False
+
+    @property
     def deals_vectors(self) -> bool:
         """Whether members deal shares as long as their vectors, which Byzantine members may make inconsistent."""
         return False

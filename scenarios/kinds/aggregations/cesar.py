@@ -47,8 +47,7 @@ class CesarAggregation(NothingShared):
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return CESAR."""
         from protocols.aggregation.cesar import Cesar, CesarPlan
-        from protocols.aggregation.keyring import Keyring
 
         rules, keys, lineage = context.rules, context.keys, context.learner.lineage
         plan = CesarPlan(self.fraction, self.choice, LEAST_HONEST + rules.colluders)
-        return lambda node: Cesar(node, rules, plan, lineage, Keyring(node, keys))
+        return lambda node: Cesar(node, rules, plan, lineage, keys.keyring(node))

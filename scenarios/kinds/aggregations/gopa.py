@@ -30,9 +30,8 @@ class GopaAggregation(WholeVectors, NothingShared):
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return GOPA."""
         from protocols.aggregation.gopa import Gopa
-        from protocols.aggregation.keyring import Keyring
         from protocols.aggregation.pair_noise import PairNoises
 
         rules, keys, lineage = context.rules, context.keys, context.learner.lineage
         noises = PairNoises(lineage, self.pair_multiplier * context.clip * context.learner.gain)
-        return lambda node: Gopa(node, rules, lineage, Keyring(node, keys), noises)
+        return lambda node: Gopa(node, rules, lineage, keys.keyring(node), noises)

@@ -48,6 +48,16 @@ class MasksAggregation(WholeVectors):
     sums_integers: ClassVar[bool] = True
 
     @property
+    def adds_on_the_way(self) -> bool:
+        """Only single masks, which cancel in the sum of all."""
+        return self.on_dropout == "skip"
+
+    @property
+    def lists_a_round(self) -> int:
+        """Two where a sum is run again without the members that did not answer."""
+        return ATTEMPTS.get(self.on_dropout, 1)
+
+    @property
     def messages(self) -> tuple[str, ...]:
         """Those of single masks, or of double masks where sums are recovered."""
         from protocols.aggregation.single_masks import SingleMasks
@@ -87,13 +97,12 @@ class MasksAggregation(WholeVectors):
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return single masks, or double masks among all members of a neighbourhood."""
         from protocols.aggregation.double_masks import DoublePlan, complete_graphs
-        from protocols.aggregation.keyring import Keyring
         from protocols.aggregation.single_masks import SingleMasks
 
         rules, keys = context.rules, context.keys
         if self.on_dropout != "recover":
             attempts = ATTEMPTS[self.on_dropout]
-            return lambda node: SingleMasks(node, rules, Keyring(node, keys), attempts)
+            return lambda node: SingleMasks(node, rules, keys.keyring(node), attempts)
         graph = complete_graphs(lambda holders: shares_needed(self.threshold, holders, rules.colluders))
         return _double(context, DoublePlan(graph), verifiable=self.verifiable)
 

@@ -89,13 +89,12 @@ class SharingAggregation(_VectorShares):
 
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return neighbourhood sharing."""
-        from protocols.aggregation.keyring import Keyring
         from protocols.aggregation.share_sums import ShareSums
 
         rules, keys, plan, shares = context.rules, context.keys, self.plan(context), _dealer(context)
 
         def make(node: Node) -> ShareSums:
-            keyring = Keyring(node, keys)
+            keyring = keys.keyring(node)
             return ShareSums(node, rules, plan, shares(node, plan, keyring), keyring)
 
         return make
@@ -138,13 +137,12 @@ class LightSecAggAggregation(_VectorShares):
 
     def suite(self, context: SuiteContext) -> SuiteFactory:
         """Return LightSecAgg."""
-        from protocols.aggregation.keyring import Keyring
         from protocols.aggregation.lightsecagg import LightSecAgg
 
         rules, keys, plan, shares = context.rules, context.keys, self.plan(context), _dealer(context)
 
         def make(node: Node) -> LightSecAgg:
-            keyring = Keyring(node, keys)
+            keyring = keys.keyring(node)
             return LightSecAgg(node, rules, plan, shares(node, plan, keyring), keyring)
 
         return make

@@ -33,6 +33,7 @@ Rounds: TypeAlias = Annotated[
     int,
     Field(ge=1, le=1_000_000, examples=[100], description="local updates of each node, at least 1"),
 ]
+CoMembers: TypeAlias = Literal["neighbourhood", "neighbours", "everybody"]
 InTheClear: TypeAlias = Annotated[
     Literal["plain", "ldp"],
     Field(examples=["ldp"], description="plain (models in the clear) or ldp (noised models)"),
@@ -61,11 +62,13 @@ class LinkNeeds:
         both_ways: messages are answered, so a link is of no use without its way back.
         doubly_stochastic: rows and columns of the mixing matrix have to sum to 1.
         tree_levels: most levels below node 0 of the tree which models go up and down; 0: no tree is needed.
+        all_pairs: any two nodes may have to exchange messages.
     """
 
     both_ways: bool = False
     doubly_stochastic: bool = False
     tree_levels: float = 0
+    all_pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class ProtocolContext:
         learner: how every node trains.
         overlay: links between nodes.
         samples: how many each node holds (public).
+        seed: of the run, for public schedules.
         robust: mixes by the protocol's robust rule; None without one.
         sums: how sums are secured; None where models travel in the clear.
         message_noise: each node's noise on models that neighbours see, beside that of its updates; None without.
@@ -131,6 +135,7 @@ class ProtocolContext:
     learner: Learner
     overlay: Overlay
     samples: Sequence[int]
+    seed: int
     robust: RobustMix | None = None
     sums: SecureSums | None = None
     message_noise: Callable[[Node], MessageNoise] | None = None
@@ -167,6 +172,8 @@ class Protocol(Kind):
 
     served: ClassVar[bool] = False
     """Whether node 0 is a server that opens all secure sums, those of its clients' updates."""
+    states_are_public: ClassVar[bool] = False
+    """Whether nodes train from opened sums alone, so that each contribution costs what its own sum reveals."""
     pools_data: ClassVar[bool] = False
     """Whether the data of all nodes are brought to one place before the run; no privacy is claimed then."""
     public_numbers: ClassVar[int] = 0
@@ -239,8 +246,32 @@ class Protocol(Kind):
         return 1
 
     @property
+    def links_sums(self) -> bool:
+        """Whether protected vectors are added up by members on their way to whoever opens the sum."""
+        return False
+
+    @property
+    def co_members(self) -> CoMembers:
+        """Which nodes may be members of one sum, and so need a key with each other: those of a neighbourhood."""
+        return "neighbourhood"
+
+    @property
     def messages_beside_sums(self) -> tuple[str, ...]:
         """Kinds of message beside those of the aggregation, with exchange = "secure"."""
+        return ()
+
+    def members_at_least(self, neighbours: int | None, nodes: int | None) -> int | None:
+        """Return how many members a secure sum may have at least; None if only the built graph tells.
+
+        Args:
+            neighbours: of the node that has fewest; None if only the built graph tells.
+            nodes: of the graph; None if only its file tells.
+        """
+        return neighbours
+
+    @property
+    def shows_sums(self) -> tuple[str, ...]:
+        """Kinds of message beside those of the aggregation whose models are opened sums."""
         return ()
 
     def asked(self, members: int) -> int:
@@ -260,6 +291,23 @@ class Protocol(Kind):
             aggregator: who opens the sum.
         """
         return overlay.links(aggregator, 0).weights
+
+    def sums(
+        self, overlay: Overlay, samples: Sequence[int], seed: int, least: int, member: int | None = None
+    ) -> Sequence[Sequence[float]]:
+        """List the weights in every secure sum of the run, or in those that one node is a member of.
+
+        Args:
+            overlay: links between nodes.
+            samples: how many each node holds (public).
+            seed: of the run, for public schedules.
+            least: fewest members of a sum.
+            member: the node; None: all nodes.
+        """
+        return [
+            list(self.members(overlay, samples, aggregator).values())
+            for aggregator in self.aggregators(overlay, member)
+        ]
 
     @classmethod
     def releases_only_integer_sums(cls, table: Mapping[str, Any]) -> bool:

@@ -179,6 +179,10 @@ class FedavgProtocol(FederatedProtocol):
         """Return the number of clients that are asked, and one for the server if it trains."""
         return None if nodes is None else self.asked(nodes - 1) + self.inner_train
 
+    def members_at_least(self, neighbours: int | None, nodes: int | None) -> int | None:
+        """Return the number of clients."""
+        return None if nodes is None else nodes - 1
+
     def aggregators(self, overlay: Overlay, member: int | None = None) -> Sequence[int]:
         """List the server."""
         return (0,)

@@ -87,6 +87,12 @@ class Topology(Kind):
         """Size of the smallest neighbourhood; None where only the built graph knows."""
 
     @property
+    def misses_pairs(self) -> bool:
+        """Whether some two nodes are sure to have no link."""
+        nodes, least = self.node_count, self.least_degree
+        return nodes is not None and least is not None and least < nodes - 1
+
+    @property
     @abstractmethod
     def regular(self) -> bool:
         """Whether all nodes are sure to have one number of neighbours."""

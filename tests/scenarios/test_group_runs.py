@@ -1,0 +1,212 @@
+"""Learning in groups, whole runs: every suite and schedule, in calm and in trouble, charged as the groups opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from protocols.learning.executor import BatchedExecutor
+from scenarios.build import build
+from scenarios.load import resolve
+from scenarios.run import run
+from scenarios.studies.reaccount import claims_about
+
+Z = 4.0
+CALM: list[dict[str, Any]] = []
+RESTLESS: list[dict[str, Any]] = [
+    {"node": 3, "down_at": "1 s"},
+    {"node": 5, "down_at": "800 ms", "up_at": "2500 ms"},
+    {
+        "kind": "sessions",
+        "nodes": [7, 8, 9],
+        "up": {"kind": "exponential", "mean": "3 s"},
+        "down": {"kind": "exponential", "mean": "500 ms"},
+        "stationary": True,
+    },
+]
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "stars": {"kind": "stars"},
+    "connected": {"kind": "connected", "size": 6},
+    "random": {"kind": "random", "size": 4},
+    "grid": {"kind": "grid", "dimensions": 2},
+}
+
+
+def scenario(schedule: str, aggregation: dict[str, Any] | None = None, **changes: Any) -> Any:
+    sparse = schedule in ("stars", "connected")
+    topology = {"kind": "regular", "degree": 4} if sparse else {"kind": "complete"}
+    table = {
+        "format": 1,
+        "name": "groups",
+        "topology": {**topology, "nodes": 16},
+        "network": {"latency": {"kind": "lognormal", "median": "50 ms", "sigma": 0.4}},
+        "data": {"kind": "blobs", "samples": 480, "features": 20, "classes": 3},
+        "model": {"kind": "softmax"},
+        "training": {"step": 0.5, "divisor": 30, "step_cost": "20 ms"},
+        "protocol": {
+            "kind": "groups",
+            "rounds": 5,
+            "exchange": "secure",
+            "timeout": "1 s",
+            "schedule": SCHEDULES[schedule],
+        },
+        "secure": {
+            "aggregation": aggregation or {"kind": "masks"},
+            "crypto": "ideal",
+            "tolerated_dropouts": 0,
+        },
+        "privacy": {
+            "unit": "node",
+            "adjacency": "zero-out",
+            "clip": 1.0,
+            "noise": "member",
+            "noise_multiplier": Z,
+        },
+    }
+    return resolve(table | changes)
+
+
+def charged(folder: Path, observers: str) -> dict[int, float]:
+    """Return the certified loss of every victim, in units of a release on its own."""
+    end = [claim for claim in claims_about(folder, observers) if claim.basis == "certified"]
+    last = max(claim.t_s for claim in end)
+    return {claim.victim: claim.mu2 * Z**2 for claim in end if claim.t_s == last and claim.mu2 is not None}
+
+
+def hidden(made: Any, seen_by: int | None) -> dict[int, float]:
+    """Return what each node should lose if every sum of the schedule opens: 1/m, or 1/(m − 1) beside an observer."""
+    overlay = build(made, BatchedExecutor(), Path()).network.overlay
+    schedule = made.protocol.scheduled(overlay, made.seed, 3)
+    lost = dict.fromkeys(range(overlay.nodes), 0.0)
+    for round in range(made.protocol.rounds):
+        for group in schedule.groups(round):
+            honest = [v for v in group.members if v != seen_by]
+            for v in honest:
+                lost[v] += 1 / len(honest)
+    return lost
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_calm_run_costs_exactly_what_its_groups_hide(schedule: str, tmp_path: Path) -> None:
+    """1/m of a local release against the public; 1/(m − 1) beside an observer who is a member."""
+    made = scenario(schedule)
+    assert run(made, tmp_path / "run")["status"] == "finished"
+    for observers, seen_by in (("public", None), ("public,1", 1)):
+        found, expected = charged(tmp_path / "run", observers), hidden(made, seen_by)
+        for victim, loss in found.items():
+            assert loss == pytest.approx(expected[victim], rel=1e-6), (observers, victim)
+
+
+@pytest.mark.parametrize("faults", [CALM, RESTLESS], ids=["calm", "restless"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_trouble_costs_participation_and_never_more_than_the_schedule(
+    schedule: str, faults: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    changes = {
+        "network": {
+            "latency": {"kind": "lognormal", "median": "50 ms", "sigma": 0.8},
+            "loss": "5 %",
+        },
+        "fault": faults,
+    }
+    made = scenario(schedule, **changes)
+    summary = run(made, tmp_path / "run")
+    assert summary["status"] == "finished"
+    assert summary["sums_opened"] > 0
+    for observers, seen_by in (("public", None), ("public,1", 1)):
+        expected = hidden(made, seen_by)
+        for victim, loss in charged(tmp_path / "run", observers).items():
+            assert loss <= expected[victim] * (1 + 1e-6), (observers, victim)
+
+
+AGGREGATIONS: dict[str, dict[str, Any]] = {
+    "masks": {"kind": "masks"},
+    "recover": {"kind": "masks", "on_dropout": "recover"},
+    "verifiable": {"kind": "masks", "on_dropout": "recover", "verifiable": True},
+    "bonawitz": {"kind": "bonawitz"},
+    "active": {"kind": "bonawitz", "active": True, "verifiable": True},
+    "sharing": {"kind": "sharing"},
+    "packed": {"kind": "sharing", "packing": 2, "field": "2^61-1"},
+    "light": {"kind": "lightsecagg"},
+    "trusted": {"kind": "trusted"},
+}
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("faults", [CALM, RESTLESS], ids=["calm", "restless"])
+def test_every_suite_that_fits_opens_the_sums_of_groups(
+    aggregation: str, faults: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """The aggregator's own vector is inside; real and ideal cryptography are the same to the last bit."""
+    schedule = {"kind": "random", "size": 5}
+    found = {}
+    for crypto in ("real", "ideal"):
+        made = scenario(
+            "random",
+            topology={"kind": "complete", "nodes": 10},
+            protocol=scenario("random").protocol.model_dump(mode="json")
+            | {"schedule": schedule, "timeout": "1 s"},
+            secure={
+                "aggregation": AGGREGATIONS[aggregation],
+                "crypto": crypto,
+                "tolerated_dropouts": 0 if aggregation in ("masks", "packed") else 1,
+            },
+            fault=faults,
+        )
+        found[crypto] = run(made, tmp_path / crypto)
+        assert found[crypto].pop("wall_s") > 0
+        if not faults:
+            assert found[crypto]["sums_opened"] == 10
+    assert found["real"] == found["ideal"]
+    assert found["real"]["sums_opened"] > 0
+    tables = [pl.read_parquet(tmp_path / crypto / "releases.parquet") for crypto in found]
+    assert tables[0].equals(tables[1])
+    if aggregation != "trusted" and not faults:
+        for observers, seen_by in (("public", None), ("public,1", 1)):
+            expected = hidden(made, seen_by)
+            for victim, loss in charged(tmp_path / "real", observers).items():
+                assert loss == pytest.approx(expected[victim], rel=1e-6)
+
+
+def of_five(**protocol: Any) -> Any:
+    """Return two groups of five, whose sums bear one missing member; node 3 is down from the start."""
+    keys = scenario("random").protocol.model_dump(mode="json")
+    return scenario(
+        "random",
+        topology={"kind": "complete", "nodes": 10},
+        protocol=keys | {"timeout": "1 s", "schedule": {"kind": "random", "size": 5}} | protocol,
+        secure={
+            "aggregation": {"kind": "masks", "on_dropout": "recover"},
+            "crypto": "ideal",
+            "tolerated_dropouts": 1,
+        },
+        fault=[{"node": 3, "down_at": "1 ms"}],
+    )
+
+
+@pytest.mark.parametrize("takeovers", [0, 1])
+def test_the_next_member_takes_over_from_an_opener_that_is_down(takeovers: int, tmp_path: Path) -> None:
+    made = of_five(takeovers=takeovers)
+    schedule = made.protocol.scheduled(build(made, BatchedExecutor(), Path()).network.overlay, made.seed, 3)
+    groups = [group for round in range(5) for group in schedule.groups(round)]
+    led_by_it = sum(group.order[0] == 3 for group in groups)
+    assert led_by_it
+    summary = run(made, tmp_path / "run")
+    assert summary["sums_opened"] == len(groups) - (0 if takeovers else led_by_it)
+
+
+def test_a_member_answers_one_list_in_a_round_whoever_asks(tmp_path: Path) -> None:
+    """The first opener crashes after its list is answered: the second gets nothing, and no vector is in two sums."""
+    found = []
+    for at in range(300, 1500, 100):
+        made = of_five(rounds=2).model_dump(mode="json", exclude_none=True)
+        made["fault"] = [{"node": 3, "down_at": f"{at} ms"}]
+        folder = tmp_path / str(at)
+        found.append(run(resolve(made), folder))
+        shares = pl.read_parquet(folder / "releases.parquet").filter(pl.col("kind") == "term")
+        assert not shares.is_empty()
+        assert not shares.select("node", "round").is_duplicated().any()
+    assert any(summary["sums_opened"] < 4 for summary in found)
