@@ -164,6 +164,7 @@ class _Session:
     number: int
     threshold: int = 0
     terms: dict[int, tuple[float, int]] = field(default_factory=dict)
+    arrived_s: dict[int, float] = field(default_factory=dict)
     tapped: set[int | tuple[int, frozenset[int]]] = field(default_factory=set)
     early: list[tuple[type[Term], float, int, Masked]] = field(default_factory=list)
     held: set[tuple[int, tuple[int, ...]]] = field(default_factory=set)
@@ -182,7 +183,7 @@ class Lineage:
     _next: int = 1
     _numbered: int = 0
     _openings: dict[tuple[tuple[int, ...], frozenset[int]], int] = field(default_factory=dict)
-    _arrived: dict[tuple[int, tuple[int, ...]], dict[int, Share]] = field(default_factory=dict)
+    _arrived: dict[tuple[int, tuple[int, ...]], dict[int, tuple[float, Share]]] = field(default_factory=dict)
     _sessions: dict[tuple[int, ...], _Session] = field(default_factory=dict)
     _begun: set[tuple[int, int]] = field(default_factory=set)
 
@@ -251,15 +252,14 @@ class Lineage:
                 self.delivered(t_s, observer, round, part)
         elif isinstance(tag, Share):
             arrived = self._arrived.setdefault((observer, tag.key), {})
-            arrived[tag.member] = tag
+            arrived[tag.member] = t_s, tag
             self._share(t_s, observer, round, tag)
             if tag.members.issubset(arrived):
                 del self._arrived[observer, tag.key]
+                shares = [arrived[member] for member in sorted(tag.members)]
+                opened_s = max(then_s for then_s, _ in shares)  # deliveries are not reported in order of time
                 self._release(
-                    t_s,
-                    observer,
-                    round,
-                    tuple((arrived[m].coef, arrived[m].state) for m in sorted(tag.members)),
+                    opened_s, observer, round, tuple((share.coef, share.state) for _, share in shares)
                 )
         elif isinstance(tag, Opened):
             self._release(t_s, observer, round, tag.terms)
@@ -331,7 +331,8 @@ class Lineage:
         enough = len(session.answers[members]) >= session.threshold
         if enough and members not in session.opened and members <= session.terms.keys():
             session.opened.add(members)
-            self._release(t_s, observer, round, tuple(session.terms[m] for m in sorted(members)))
+            opened_s = max(t_s, *(session.arrived_s[member] for member in members))
+            self._release(opened_s, observer, round, tuple(session.terms[m] for m in sorted(members)))
 
     def _session(self, t_s: float, round: int, key: tuple[int, ...], threshold: int) -> _Session:
         """Return the session of a sum; it enters the record once its threshold is known."""
@@ -357,6 +358,7 @@ class Lineage:
             return
         else:
             session.terms[tag.member] = (tag.coef, tag.state)
+            session.arrived_s[tag.member] = t_s
         if session.number < 0:
             session.early.append((kind, t_s, round, tag))
         else:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocols.aggregation.members import minimum_members
-from protocols.privacy.accounting import shift_factor
+from protocols.privacy.accounting import noise_multiplier_for, shift_factor
 from protocols.privacy.adaptive_clip import AdaptiveClip
 from protocols.privacy.bands import normalised, square_root_bands
 from protocols.privacy.mechanism import member_sigma
 from scenarios.facts.budget import allowances, local_multiplier, mechanism_of
-from scenarios.facts.training import Protection, has_integer_noise, protection_of
+from scenarios.facts.training import Protection, has_integer_noise, protection_of, sums_per_round
 from scenarios.kinds.privacy import Privacy
 from scenarios.schema import Scenario
 from simulator.topology.overlays import Overlay
@@ -96,9 +96,21 @@ def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) ->
     z = privacy.noise_multiplier
     if z is None:
         assert privacy.target_epsilon is not None
-        local = local_multiplier(mechanism_of(scenario, privacy), privacy.target_epsilon)
-        z = local * shift_factor(privacy.adjacency) / min(relative)
+        mechanism, factor = mechanism_of(scenario, privacy), shift_factor(privacy.adjacency)
+        if shared and mechanism.rate == 1 and scenario.protocol.states_are_public:
+            sums = _busiest(scenario, overlay, samples) * sums_per_round(scenario)
+            z = factor * noise_multiplier_for(privacy.target_epsilon, privacy.delta, max(1, sums))
+        else:
+            z = factor * local_multiplier(mechanism, privacy.target_epsilon) / min(relative)
     return [z * privacy.clip * share for share in relative]
+
+
+def _busiest(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) -> int:
+    """Return the largest number of secure sums that one node is a member of, by the public schedule."""
+    protocol, secure = scenario.protocol, scenario.secure
+    assert secure is not None
+    least = minimum_members(0, secure.colluders, 0)
+    return max(protocol.participations(overlay, scenario.seed, least))
 
 
 def _share(scenario: Scenario, node: int, overlay: Overlay, samples: Sequence[int]) -> float:

@@ -65,7 +65,13 @@ def groups(scenario: Scenario) -> Found:
             "a sum that goes up a tree needs every member of its group; use tolerated_dropouts = 0",
         )
     if secure.buckets > 1:
-        yield BUCKETS, "a group has one sum; remove this key"
+        yield BUCKETS, f"buckets = {secure.buckets} has no effect, since a group has one sum; remove this key"
+    if scenario.training.optimizer_state == "node":
+        yield (
+            ("training", "optimizer_state"),
+            "a node in groups forgets an update whose sum stays closed, and this state would keep it; use "
+            'optimizer_state = "fresh" or "travels"',
+        )
 
 
 def unused_buckets(scenario: Scenario) -> Found:

@@ -309,6 +309,16 @@ class Protocol(Kind):
             for aggregator in self.aggregators(overlay, member)
         ]
 
+    def participations(self, overlay: Overlay, seed: int, least: int) -> Sequence[int]:
+        """Return how often each node is in a secure sum that follows its local update; by default after every update.
+
+        Args:
+            overlay: links between nodes.
+            seed: of the run, for public schedules.
+            least: fewest members of a sum.
+        """
+        return [self.rounds] * overlay.nodes
+
     @classmethod
     def releases_only_integer_sums(cls, table: Mapping[str, Any]) -> bool:
         """Return whether integer sums of equal weights are all that a run releases, by a table not yet checked."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -105,13 +105,18 @@ class GroupsProtocol(Protocol):
     ) -> Sequence[Sequence[float]]:
         """List the weights of every group of the run, or of those that one node is in."""
         shares, schedule = self.update_weights(samples), self.scheduled(overlay, seed, least)
-        found = {
-            group.members
-            for round in range(self.rounds)
-            for group in schedule.groups(round)
-            if member is None or member in group.members
-        }
+        nodes = range(overlay.nodes) if member is None else (member,)
+        there = (schedule.group_of(node, round) for round in range(self.rounds) for node in nodes)
+        found = {group.members for group in there if group is not None}
         return [[shares[v] for v in members] for members in sorted(found)]
+
+    def participations(self, overlay: Overlay, seed: int, least: int) -> Sequence[int]:
+        """Count the rounds in which each node is in a group."""
+        schedule = self.scheduled(overlay, seed, least)
+        return [
+            sum(schedule.group_of(node, round) is not None for round in range(self.rounds))
+            for node in range(overlay.nodes)
+        ]
 
     def scheduled(self, overlay: Overlay, seed: int, least: int) -> Schedule:
         """Return the schedule of a run.
@@ -122,18 +127,7 @@ class GroupsProtocol(Protocol):
             least: fewest members of a group.
         """
 
-        @cache
-        def neighbours(epoch: int) -> Sequence[Sequence[int]]:
-            return [overlay.links(node, epoch).to for node in range(overlay.nodes)]
-
-        return self.schedule.build(
-            GroupingContext(
-                nodes=overlay.nodes,
-                least=least,
-                draws=partial(streams.generator, seed, "groups"),
-                neighbours=lambda round: neighbours(overlay.epoch(0, round)),
-            )
-        )
+        return _scheduled(self.schedule, overlay, seed, least)  # type: ignore[arg-type]  # hashed by identity
 
     def build(self, context: ProtocolContext) -> Program:
         """Return learning in groups.
@@ -159,3 +153,21 @@ class GroupsProtocol(Protocol):
         plan = GroupPlan(schedule, self.rounds, self.update_weights(context.samples), self.takeovers)
         program = group_trees if self.schedule.by_tree else groups
         return lambda node: program(node, learner, plan, sums.rules, sums.suite)
+
+
+@lru_cache(maxsize=4)
+def _scheduled(grouping: Grouping, overlay: Overlay, seed: int, least: int) -> Schedule:
+    """Return the schedule of a run, which every node and several checks ask for."""
+
+    @cache
+    def neighbours(epoch: int) -> Sequence[Sequence[int]]:
+        return [overlay.links(node, epoch).to for node in range(overlay.nodes)]
+
+    return grouping.build(
+        GroupingContext(
+            nodes=overlay.nodes,
+            least=least,
+            draws=partial(streams.generator, seed, "groups"),
+            neighbours=lambda round: neighbours(overlay.epoch(0, round)),
+        )
+    )

@@ -27,7 +27,7 @@ from protocols.privacy.entries import (
     columns_of,
     entries_of,
 )
-from protocols.privacy.lineage import ORIGIN, Lineage, Share, Visible
+from protocols.privacy.lineage import ORIGIN, Lineage, Masked, Revealed, Share, Visible
 from protocols.privacy.linear_view import reach, sight_rows, sights_of, state_rows
 from protocols.privacy.record import _TAKEN, read_record
 from simulator.errors import ContractError
@@ -78,6 +78,25 @@ def test_shares_release_their_sum_once_all_have_arrived():
         assert releases(lineage) == []
         lineage.delivered(t_s, 0, 3, Share((0, 3, 0), v, members, states[v], v / 10))
     assert releases(lineage) == [Release(4.0, 0, 3, (states[1], states[2], states[5]), (0.1, 0.2, 0.5), True)]
+
+
+def test_a_sum_opens_when_its_last_share_arrives_in_whatever_order_they_are_reported():
+    lineage = Lineage()
+    states = {v: contribution(lineage, v) for v in (1, 2, 5)}
+    members = frozenset(states)
+    for t_s, v in ((4.0, 5), (2.0, 1), (3.0, 2)):
+        lineage.delivered(t_s, 0, 3, Share((0, 3, 0), v, members, states[v], 0.1))
+    assert [entry.t_s for entry in releases(lineage)] == [4.0]
+
+
+def test_a_recovered_sum_opens_when_its_last_term_arrives_in_whatever_order_they_are_reported():
+    lineage = Lineage()
+    states = {v: contribution(lineage, v) for v in (1, 2)}
+    for holder in states:
+        lineage.delivered(3.0, 0, 0, Revealed((0, 0, 0), holder, frozenset(states), 2))
+    lineage.delivered(5.0, 0, 0, Masked((0, 0, 0), 1, states[1], 1.0))
+    lineage.delivered(4.0, 0, 0, Masked((0, 0, 0), 2, states[2], 1.0))
+    assert [entry.t_s for entry in releases(lineage)] == [5.0]
 
 
 def test_shares_of_different_openings_and_observers_do_not_mix():
