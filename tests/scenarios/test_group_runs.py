@@ -13,6 +13,7 @@ from scenarios.build import build
 from scenarios.load import resolve
 from scenarios.run import run
 from scenarios.studies.reaccount import claims_about
+from simulator.errors import ConfigurationError
 
 Z = 4.0
 CALM: list[dict[str, Any]] = []
@@ -210,3 +211,75 @@ def test_a_member_answers_one_list_in_a_round_whoever_asks(tmp_path: Path) -> No
         assert not shares.is_empty()
         assert not shares.select("node", "round").is_duplicated().any()
     assert any(summary["sums_opened"] < 4 for summary in found)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "tables", "message"),
+    [
+        ("random", {"schedule": {"kind": "random", "size": 2}}, "at least 3"),
+        ("random", {"topology": {"kind": "regular", "nodes": 16, "degree": 4}}, "links between all nodes"),
+        ("connected", {"tolerated_dropouts": 1}, "tolerated_dropouts = 0"),
+        ("connected", {"aggregation": {"kind": "sharing"}}, "up a tree"),
+        ("connected", {"aggregation": {"kind": "masks", "on_dropout": "recover"}}, "up a tree"),
+        ("stars", {"aggregation": {"kind": "masks", "on_dropout": "rerun"}}, "one list in a round"),
+        ("stars", {"aggregation": {"kind": "sparse"}}, "different members"),
+        ("stars", {"colluders": 3}, "members"),
+        ("random", {"schedule": {"kind": "random", "size": 3}, "colluders": 1}, "members"),
+        ("stars", {"buckets": 2}, "one sum"),
+        ("stars", {"training": {"optimizer": {"kind": "momentum"}, "optimizer_state": "node"}}, "forgets"),
+    ],
+)
+def test_what_could_not_be_certified_is_refused(schedule: str, tables: dict[str, Any], message: str) -> None:
+    base = scenario(schedule).model_dump(mode="json", exclude_none=True)
+    for key, value in tables.items():
+        if key == "schedule":
+            base["protocol"]["schedule"] = value
+        elif key == "topology":
+            base["topology"] = value
+        elif key == "training":
+            base["training"] |= value
+        else:
+            base["secure"][key] = value
+    with pytest.raises(ConfigurationError, match=message):
+        resolve(base)
+
+
+@pytest.mark.parametrize("schedule", ["connected", "random"])
+def test_groups_open_on_sockets_as_on_virtual_time(schedule: str, tmp_path: Path) -> None:
+    secure = {"aggregation": {"kind": "masks"}, "crypto": "real", "tolerated_dropouts": 0}
+    made = scenario(schedule, evaluation={"every": "100 ms"}, secure=secure)
+    made = made.model_copy(
+        update={"protocol": made.protocol.model_copy(update={"timeout": 600.0, "rounds": 2})}
+    )
+    live, simulated = (run(made, tmp_path / str(is_live), live=is_live) for is_live in (True, False))
+    assert live["status"] == simulated["status"] == "finished"
+    assert live["sums_opened"] == simulated["sums_opened"] > 0
+    assert live["epsilon_worst"] == pytest.approx(simulated["epsilon_worst"], rel=1e-6)
+
+
+def test_a_target_is_met_with_the_sums_of_the_busiest_node(tmp_path: Path) -> None:
+    """Every sum is sized for a co-member; whoever is none sees less, so that the certificate is below the target."""
+    privacy = {
+        "unit": "node",
+        "adjacency": "zero-out",
+        "clip": 1.0,
+        "noise": "sum",
+        "target_epsilon": 2.0,
+    }
+    summary = run(scenario("random", privacy=privacy), tmp_path / "run")
+    assert summary["certified_by"] == "states"
+    assert 1.6 < summary["epsilon_worst"] <= 2.0 + 1e-3
+
+
+def test_a_wrong_mean_costs_utility_and_no_privacy(tmp_path: Path) -> None:
+    """Byzantine openers and members are credited with no noise; the rest is charged as the groups that opened."""
+    byzantine = {"byzantine": {"nodes": [2, 6], "attack": {"kind": "sign-flip"}}}
+    made = scenario("random", adversary=byzantine)
+    assert run(made, tmp_path / "run")["status"] == "finished"
+    overlay = build(made, BatchedExecutor(), Path()).network.overlay
+    schedule = made.protocol.scheduled(overlay, made.seed, 3)
+    found = charged(tmp_path / "run", "public")
+    for victim, loss in found.items():
+        groups = [schedule.group_of(victim, round) for round in range(made.protocol.rounds)]
+        honest = [len(set(group.members) - {2, 6}) for group in groups if group is not None]
+        assert loss == pytest.approx(sum(1 / count for count in honest), rel=1e-6)
