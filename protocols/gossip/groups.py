@@ -129,7 +129,25 @@ class GroupMember:
             node.record("model", round=self._round, value=self._base.params)
         node.disk.update(model=self._base, round=rounds, known=self._known)
         node.record("finished", rounds=rounds)
-        await self._pump(lambda: False, self._wait_s)
+        self._round = rounds
+        await self._linger(rounds)
+
+    async def _linger(self, rounds: int) -> None:
+        """Serve the members of the last group that are still behind, for a bounded time."""
+        node = self._node
+        group = self._plan.schedule.group_of(node.id, rounds - 1)
+        if group is None:
+            return
+        partners = self._partners(group)
+        node.multicast(partners, call(PACE, rounds))
+        await self._pump(
+            lambda: all(self._heard.get(v, (0.0, -1))[1] >= rounds or v in self._absent for v in partners),
+            self._lag_s,
+        )
+
+    def _partners(self, group: Group) -> tuple[int, ...]:
+        """Return the members of a group with which this node exchanges messages."""
+        return tuple(v for v in group.members if v != self._node.id)
 
     def _listable(self, sum: SumId) -> tuple[int, ...]:
         """Return the group whose sum an aggregator may open in a round: this node's, if it is in its order."""
