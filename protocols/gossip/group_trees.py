@@ -62,11 +62,6 @@ class TreeMember(GroupMember):
         """Return nobody: a vector goes up the tree once, and no list is answered beside that."""
         return ()
 
-    def _partners(self, group: Group) -> tuple[int, ...]:
-        """Return the nodes above and below."""
-        above = group.parents.get(self._node.id)
-        return group.children(self._node.id) + (() if above is None else (above,))
-
     async def _take_part(self, group: Group, round: int, patience: int) -> None:
         """Train, add what comes from below, and pass it on; the update is forgotten if no mean comes of it."""
         node, learner = self._node, self._learner

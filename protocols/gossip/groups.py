@@ -146,8 +146,8 @@ class GroupMember:
         )
 
     def _partners(self, group: Group) -> tuple[int, ...]:
-        """Return the members of a group with which this node exchanges messages."""
-        return tuple(v for v in group.members if v != self._node.id)
+        """Return the members of a group to which this node has a link."""
+        return tuple(v for v in self._node.neighbors if v in group.members)
 
     def _listable(self, sum: SumId) -> tuple[int, ...]:
         """Return the group whose sum an aggregator may open in a round: this node's, if it is in its order."""

@@ -83,7 +83,7 @@ def test_a_protocol_sends_the_messages_that_it_names(kind: str, tmp_path: Path) 
     scenario = resolve(raw(kind, **tables))
     found = sent(scenario, tmp_path / "run")
     if kind == "groups":
-        assert found == {"key", "hello", "list", "masked", "mean"}
+        assert found == {"key", "hello", "list", "masked", "mean", "pace"}
         assert found <= set(messages(scenario))
     else:
         assert found == set(scenario.protocol.messages)
