@@ -17,11 +17,11 @@ demo: $(STAMP)
 		echo "figures and tables: $$report"
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 # What make test leaves out: whole matrices, statistics, scale.
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
 # The package of examples/plugin/, installed beside sottovoce in a fresh environment as its users have it.
 plugin: $(STAMP)
