@@ -19,6 +19,8 @@ ROUNDING = 2.0**-53
 """Largest relative error of one operation."""
 TAIL_LOG = -40.0
 """Logarithm of the tilted probability of a sum beyond each end of the window in which it is computed."""
+OUTSIDE = 2 * math.exp(TAIL_LOG)
+"""Tilted probability outside the window; the transform moves it into the window."""
 TILTS, LEAST_ERROR = (1.0, 1 / 8, 1 / 64, 0.0), 1e-4
 """Shares of the tilt s tried in turn until the errors are at most that part of δ: where few losses are possible,
 Chernoff's bound may be far above δ."""
@@ -59,7 +61,8 @@ def epsilon_of_sum(parts: list[Losses], distance: float, delta: float) -> float:
         An upper bound for the losses as given: what lies outside the window, and bounds of the rounding errors of
         the transform and of the exponents, are added to δ. The transform's bound is log2(N) errors of eight
         operations for each of its N outputs (J. W. Cooley and J. W. Tukey 1965; N. J. Higham, Accuracy and
-        Stability of Numerical Algorithms, 2002, section 24.1), times the number of steps, in the 2-norm.
+        Stability of Numerical Algorithms, 2002, section 24.1), times the number of steps. In the 2-norm, that is
+        one for the inverse as well, and enters δ by the inequality of Cauchy and Schwarz.
     """
     infinite = -math.expm1(sum(part.count * math.log1p(-part.infinite) for part in parts))
     if infinite >= delta:
@@ -71,29 +74,28 @@ def epsilon_of_sum(parts: list[Losses], distance: float, delta: float) -> float:
     for share in TILTS:
         bound = _bound(parts, distance, order * share)
         found = _least(bound, found, (delta - infinite) / (1 + steps * 2.0**10 * ROUNDING))
-        if bound.error_at(found) <= delta * LEAST_ERROR:
+        if bound.of(found)[1] <= delta * LEAST_ERROR:
             break
     return found
 
 
 @dataclass(frozen=True)
 class _Bound:
-    """Upper bound of the divergence by the sum's tilted probabilities at ``losses``, and of their error."""
+    """Bound of the divergence: tilted probabilities of the sum at ``losses``, and the 2-norm of their errors."""
 
     losses: NDArray[np.float64]
     masses: NDArray[np.float64]
     order: float
     log_moment: float
-    error: float
+    rounding: float
 
-    def error_at(self, epsilon: float) -> float:
-        return self._scale(epsilon) * self.error
-
-    def divergence(self, epsilon: float) -> float:
+    def of(self, epsilon: float) -> tuple[float, float]:
+        """Return a bound of the divergence at ε, and the part of it that is there for errors."""
         above = self.losses[int(np.searchsorted(self.losses, epsilon, side="right")) :]
         weights = np.exp(-self.order * (above - epsilon)) * -np.expm1(epsilon - above)
         inside = float(weights @ self.masses[len(self.masses) - len(above) :])
-        return self._scale(epsilon) * (inside + self.error)
+        error = self.rounding * math.sqrt(float(weights @ weights)) + OUTSIDE
+        return self._scale(epsilon) * (inside + error), self._scale(epsilon) * error
 
     def _scale(self, epsilon: float) -> float:
         exponent = self.log_moment - self.order * epsilon
@@ -102,20 +104,20 @@ class _Bound:
 
 def _least(bound: _Bound, high: float, delta: float) -> float:
     """Return the least ε ≤ ``high`` found with a divergence of at most δ; ``high`` is known to be enough."""
-    if bound.divergence(0.0) <= delta:
+    if bound.of(0.0)[0] <= delta:
         return 0.0
     low = 0.0
     while high - low > max(1e-9 * high, 1e-12):
         middle = (low + high) / 2
-        low, high = (middle, high) if bound.divergence(middle) > delta else (low, middle)
+        low, high = (middle, high) if bound.of(middle)[0] > delta else (low, middle)
     return high
 
 
 def _bound(parts: list[Losses], distance: float, order: float) -> _Bound:
     tilted = [_tilt(part, order * distance) for part in parts]
-    indices, masses, error = _sum(tilted)
+    indices, masses, rounding = _sum(tilted)
     return _Bound(
-        indices * distance, masses, order, sum(part.count * part.log_moment for part in tilted), error
+        indices * distance, masses, order, sum(part.count * part.log_moment for part in tilted), rounding
     )
 
 
@@ -146,7 +148,7 @@ def _tilt(part: Losses, order: float) -> _Tilted:
 
 
 def _sum(parts: list[_Tilted]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Return grid points of the sum, their tilted probabilities, and a bound of the sum of all errors in these."""
+    """Return grid points of the sum, their tilted probabilities, and a bound of the 2-norm of rounding errors."""
     from scipy import fft
 
     low, high = _window(parts)
@@ -159,8 +161,7 @@ def _sum(parts: list[_Tilted]) -> tuple[NDArray[np.float64], NDArray[np.float64]
     indices = low + np.arange(size)
     masses = fft.irfft(spectrum, size)[indices % size]
     steps = sum(part.count for part in parts)
-    rounded = (steps + 1) * (8 * math.log2(size) + 8) * ROUNDING * math.sqrt(size)
-    return indices, masses, rounded + 2 * math.exp(TAIL_LOG)
+    return indices, masses, (steps + 1) * (8 * math.log2(size) + 8) * ROUNDING
 
 
 def _power(values: NDArray[np.complex128], count: int) -> NDArray[np.complex128]:
