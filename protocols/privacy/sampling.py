@@ -5,10 +5,10 @@ of the records taken, is a Poisson-subsampled Gaussian mechanism. Steps compose 
 contribution by contribution (the local bound) costs what their composition costs. The linear view cannot be
 amplified: what several releases show of one step depends on whether the record was in it at all.
 
-Composition is by privacy loss distributions of dp-accounting, rounded towards more loss. The width of their grid
-follows from the noise, the rate and the number of steps, so that the work stays bounded: a wider grid costs accuracy,
-never the bound. Sampling never increases the loss, so the exact loss without it is an upper bound as well, and the
-smaller of both is charged.
+A step has the privacy loss distribution of dp-accounting, rounded towards more loss; loss_sums.py composes steps. The
+width of the grid follows from the noise, the rate and the number of steps, so that the work stays bounded: a wider
+grid costs accuracy, never the bound. Sampling never increases the loss, so the exact loss without it is an upper
+bound as well, and the smaller of both is charged.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from protocols.privacy.accounting import epsilon_of
+from protocols.privacy.loss_sums import Losses, epsilon_of_sum
 
 SAMPLED_DIGITS = 9
 """Significant digits of a noise multiplier, rounded down: releases that agree in them are charged alike."""
@@ -81,25 +82,40 @@ def _composed(rate: float, counts: tuple[tuple[float, int], ...], adjacency: str
     """Return the composed ε, infinite where floating point overflows."""
     try:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
-            return float(_accountant(rate, counts, adjacency).get_epsilon(delta))
+            pairs, distance = _losses(rate, counts, adjacency)
+            return max(epsilon_of_sum(pair, distance, delta) for pair in pairs)
     except (FloatingPointError, OverflowError):
         return math.inf
 
 
 @lru_cache(maxsize=64)
-def _accountant(rate: float, counts: tuple[tuple[float, int], ...], adjacency: str) -> Any:
-    """Return the accountant of a composition; cached, since a claim that pays for failures asks for several δ."""
+def _losses(
+    rate: float, counts: tuple[tuple[float, int], ...], adjacency: str
+) -> tuple[list[list[Losses]], float]:
+    """Return the losses of all steps and the distance of their grid; a list for each pair of neighbouring data.
+
+    Cached, since a claim that pays for failures asks for several δ.
+    """
     import dp_accounting  # takes two seconds to import
-    from dp_accounting import pld
+    from dp_accounting.pld import privacy_loss_distribution
 
     relations = dp_accounting.NeighboringRelation
-    accountant = pld.PLDAccountant(
-        neighboring_relation=relations.REPLACE_ONE if adjacency == "replace" else relations.ADD_OR_REMOVE_ONE,
-        value_discretization_interval=_distance(rate, counts, 2.0 if adjacency == "replace" else 1.0),
-    )
+    distance = _distance(rate, counts, 2.0 if adjacency == "replace" else 1.0)
+    pairs: list[list[Losses]] = [[], []]
     for z, count in counts:
-        accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(z)), count)
-    return accountant
+        distribution: Any = privacy_loss_distribution.from_gaussian_mechanism(
+            z,
+            sampling_prob=rate,
+            value_discretization_interval=distance,
+            neighboring_relation=relations.REPLACE_ONE
+            if adjacency == "replace"
+            else relations.ADD_OR_REMOVE_ONE,
+        )
+        # The library shows what it composes by none of its public names.
+        for pair, side in zip(pairs, (distribution._pmf_remove, distribution._pmf_add), strict=True):
+            step = side.to_dense_pmf()
+            pair.append(Losses(step._lower_loss, np.asarray(step._probs), float(step._infinity_mass), count))
+    return pairs[:1] if adjacency == "replace" else pairs, distance
 
 
 def _distance(rate: float, counts: tuple[tuple[float, int], ...], shift: float) -> float:

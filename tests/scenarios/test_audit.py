@@ -135,6 +135,7 @@ def test_batches_leave_the_canary_out_and_the_audit_says_how_often() -> None:
     assert "lower bound, Gaussian trade-off (95 %)" not in found
 
 
+@pytest.mark.slow
 def test_records_need_not_be_at_the_clipping_norm_and_the_audit_says_so() -> None:
     """A record with large features is classified after a round or two, and its gradient is gone."""
     cancer = {
@@ -237,6 +238,7 @@ def test_noise_credited_in_full_and_never_added_is_caught(monkeypatch: pytest.Mo
     assert play()["verdict"] == "violated"
 
 
+@pytest.mark.slow
 def test_what_would_have_been_noticed_is_noticed_and_what_would_not_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -284,6 +286,7 @@ def test_a_gradient_canary_is_at_the_clipping_norm_at_any_model(model: dict[str,
             np.testing.assert_allclose(canary, 2.0 * task.size**-0.5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_marked_tasks_leave_other_samples_as_they_are() -> None:
     made = loaded({"data": {"kind": "diabetes"}, "model": {"kind": "linear"}}, clip=5.0)
     parts = build(made.scenario, BatchedExecutor(), Path())

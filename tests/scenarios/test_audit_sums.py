@@ -128,6 +128,7 @@ class SameSeed(Pipeline):
         return own if sign != NOTHING else own._replace(params=change.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", covering(["gaussian", "skellam", "discrete-gaussian"], {"gaussian"}))
 def test_the_noise_of_sums_is_as_much_as_claimed(law: str) -> None:
     found = play(law=law, trials=160)
@@ -145,6 +146,7 @@ def test_broken_noise_is_caught(broken: type[Pipeline]) -> None:
     assert play(broken)["verdict"] == "violated"
 
 
+@pytest.mark.slow
 def test_noise_used_again_is_caught_if_the_record_does_not_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The record notices by itself, and claims nothing; the audit finds it without that."""
     assert play(Reused, trials=20)["claimed epsilon (zero-out)"] == float("inf")
@@ -152,12 +154,14 @@ def test_noise_used_again_is_caught_if_the_record_does_not_say_so(monkeypatch: p
     assert play(Reused)["verdict"] == "violated"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unseen", covering([OneLazy, SameSeed], {SameSeed}))
 def test_what_is_not_within_the_power_of_the_audit(unseen: type[Pipeline]) -> None:
     """A sixth of the noise missing costs a tenth of mu; equal noises add up to more, which hides more from sums."""
     assert play(unseen)["verdict"] == "consistent"
 
 
+@pytest.mark.slow
 def test_a_bug_where_runs_draw_their_noise_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members are nodes of the simulator: what breaks the streams of a run breaks those of the audit."""
     honest = Participant.rng

@@ -166,6 +166,7 @@ def test_noise_drawn_once_for_all_rounds_is_caught(monkeypatch: pytest.MonkeyPat
     assert play(loaded(), 0, victim=1)["verdict"] == "violated"
 
 
+@pytest.mark.slow
 def test_noise_halved_is_caught_from_afar(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Learner.noise
     monkeypatch.setattr(Learner, "noise", lambda self, node, rng: np.float32(0.5) * honest(self, node, rng))

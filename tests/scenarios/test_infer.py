@@ -72,6 +72,7 @@ def test_a_line_gives_away_every_update_to_its_end(tmp_path: Path) -> None:
     assert all(f.basis in (NO_MECHANISM, METADATA) and f.epsilon == np.inf for f in findings)
 
 
+@pytest.mark.slow
 def test_secure_sums_and_noise_stand_beside_their_loss(tmp_path: Path) -> None:
     privacy = {"unit": "record", "adjacency": "add-remove", "clip": 1.0, "noise_multiplier": 10.0}
     training = {"step": 0.5, "divisor": 50}
@@ -94,6 +95,7 @@ def test_secure_sums_and_noise_stand_beside_their_loss(tmp_path: Path) -> None:
     assert set(values(secure, "membership by loss from sums", "scored above")) == set(range(1, 8))
 
 
+@pytest.mark.slow
 def test_overfitted_models_tell_their_members(tmp_path: Path) -> None:
     """All around node 1 of a path are curious, so its own part can be taken out of what it sends."""
     training = {"step": 2.0, "divisor": 20}

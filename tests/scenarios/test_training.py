@@ -84,6 +84,7 @@ def test_every_optimiser_runs_with_every_kind_of_state(
     assert summary["bytes_sent"] == summary["messages_sent"] * (4 * elements + beside)
 
 
+@pytest.mark.slow
 def test_two_steps_a_round_cost_what_twice_as_many_rounds_of_one_cost(tmp_path: Path) -> None:
     whole = ran(tmp_path / "a", **LDP)
     halves = ran(

@@ -168,6 +168,7 @@ def test_epidemic_degrees(nodes: int, degree: int, seed: int) -> None:
         assert {share for links in oracle for share in links.weights.values()} == {1 / (1 + degree)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degree", [2, 4])
 def test_local_targets_are_uniform_sets(degree: int) -> None:
     """All sets of others are as likely for each node: within 7 deviations (630 cells, 57 expected

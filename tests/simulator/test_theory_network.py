@@ -55,6 +55,7 @@ def cycle_mean(weights: NDArray[np.float64]) -> float:
     return float(means.min(axis=0)[np.isfinite(best[-1])].max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", covering(range(3), {0}))
 @pytest.mark.parametrize("uplink_bps", [None, 8e6])
 def test_a_round_takes_the_largest_cycle_mean(seed: int, uplink_bps: float | None) -> None:
@@ -227,6 +228,7 @@ def test_independent_loss() -> None:
     agrees("independent loss", 0.05, float(lost), FIVE * sqrt(0.05 * 0.95 / 40_000))
 
 
+@pytest.mark.slow
 def test_loss_in_bursts() -> None:
     """Gilbert–Elliott: stationary share of bad time, and mean length of a run of losses, that of the two-state chain
     sampled at every 10 ms."""

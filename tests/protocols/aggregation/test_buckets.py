@@ -80,6 +80,7 @@ def test_buckets_are_charged_as_what_they_show(tmp_path: Path) -> None:
     assert "model" not in kinds
 
 
+@pytest.mark.slow
 def test_a_vector_without_a_proof_is_in_no_sum(tmp_path: Path) -> None:
     proof = {"radius": 20.0, "size": 5000, "prove": "10 ms", "verify": "1 ms"}
     loud: Any = {"byzantine": {"nodes": [4], "attack": {"kind": "sign-flip", "scale": 6.0}}}

@@ -134,6 +134,7 @@ def test_step_sizes_may_change_from_step_to_step():
     np.testing.assert_allclose(got, params, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_step_has_noise_of_its_own():
     noise = np.random.default_rng(2).standard_normal((2, TASK.size)).astype(np.float32)
     got = submitted(Recipe(steps=2, unit="record", noised=True), noise, clip=0.5)

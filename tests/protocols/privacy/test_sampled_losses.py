@@ -7,7 +7,7 @@ import math
 import mpmath
 import pytest
 from dp_accounting.pld import privacy_loss_distribution as library
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.privacy import sampling
@@ -86,20 +86,32 @@ def test_nearly_without_sampling_it_is_the_exact_gaussian_loss(z: float, steps: 
     powers(1e-10, 1e-2),
     st.sampled_from(sorted(PAIRS)),
 )
-def test_a_narrower_grid_hardly_charges_less(
+@example(0.19, 1.0, 3050, 1e-10, "add-remove")
+def test_a_narrower_grid_that_has_all_points_charges_no_more(
     rate: float, z: float, steps: int, delta: float, adjacency: str
 ) -> None:
-    """Were the bound below the truth on some grid, a narrower one would charge more; 2e-5 more has been seen."""
+    """Connecting fewer points of the convex curve of δ lies above connecting more, in a step and in their sum.
+
+    What is allowed beyond that is the rounding of one step's probabilities: they are second differences of δ divided
+    by the distance h, and those that come out negative are raised to 0. The mass above 1 that this leaves grows with
+    h^−2 and adds to δ in every step: at rate 0.07, noise multiplier 2.2 and 1,072 replacements it is 6·10^−8 a step
+    on the narrower grid, and its ε 10^−6 of itself larger. It never makes an ε smaller.
+    """
     usual = epsilon(rate, z, steps, adjacency, delta)
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("STEP_POINTS", "SUM_POINTS"):
-            patch.setattr(sampling, name, getattr(sampling, name) * 4)
-        sampling._accountant.cache_clear()
+        distance = sampling._distance
+        patch.setattr(sampling, "_distance", lambda *given: distance(*given) / 4)
+        sampling._losses.cache_clear()
         sampling._composed.cache_clear()
         narrow = epsilon(rate, z, steps, adjacency, delta)
-    sampling._accountant.cache_clear()
+    sampling._losses.cache_clear()
     sampling._composed.cache_clear()
     assert narrow * (1 - 1e-4) <= usual <= narrow * 1.05 + 1e-4
+
+
+def test_many_steps_at_a_small_delta_cost_no_less_than_on_the_narrowest_grid() -> None:
+    """160.36313 at a tenth of the distance; a transform of the whole distribution is 0.0018 short of it."""
+    assert 160.3631 <= epsilon(0.19, 1.0, 3050, "add-remove", 1e-10) <= 160.3640
 
 
 @pytest.mark.parametrize(("rate", "z", "steps"), [(0.01, 1.1, 300), (0.1, 2.0, 50), (0.02, 0.8, 10)])
