@@ -92,10 +92,7 @@ class TreeMember(GroupMember):
         else:
             node.send(parent, Message(REFUSE, round, None, SUM_BYTES))
         hops = group.height(group.order[0]) + 1
-        await self._pump(
-            lambda: self._is_over(round) or self._closed == round,
-            patience * (self._lag_s + 2 * hops * self._rules.timeout_s),
-        )
+        await self._await_mean(round, parent, patience * (self._lag_s + 2 * hops * self._rules.timeout_s))
         self._pass_on(group, round)
 
     async def _masked(self, group: Group, round: int) -> Message | None:

@@ -171,17 +171,28 @@ class GroupMember:
             elif opener in self._absent:
                 continue
             else:
-                done = await self._pump(
-                    lambda: self._is_over(round) or self._closed == round,
-                    patience * self._lag_s + self._wait_s,
-                )
-                if not done:
-                    self._absent.add(opener)
+                await self._await_mean(round, opener, patience * self._lag_s + self._wait_s)
+                done = self._is_over(round)
             if done or self._closed == round:
                 break
         if self._is_over(round):
             return
         node.record("mixed", round=round, heard=0, of=len(group.members))
+
+    async def _await_mean(self, round: int, source: int, longest_s: float) -> None:
+        """Wait for the mean of a round, and ask its source for it whenever that takes longer than a sum should."""
+        node = self._node
+        ends_s = node.now_s + longest_s
+
+        def settled() -> bool:
+            ahead = self._heard.get(source, (0.0, -1))[1] > round
+            return self._is_over(round) or self._closed == round or ahead
+
+        while not await self._pump(settled, min(self._wait_s, ends_s - node.now_s)):
+            if node.now_s >= ends_s:
+                self._absent.add(source)
+                return
+            node.send(source, call(ASK, self._known + 1))
 
     def _greet(self, opener: int, round: int) -> None:
         """Tell an opener that this node takes part, with what its sum needs from members beforehand."""
@@ -236,7 +247,7 @@ class GroupMember:
     async def _catch_up(self) -> None:
         """Ask neighbours for their newest mean and round, and listen for one time-out."""
         node = self._node
-        node.multicast(node.neighbors, call(ASK, self._round))
+        node.multicast(node.neighbors, call(ASK, self._known + 1))
         await self._pump(lambda: False, self._rules.timeout_s)
         if self._newer is not None:
             self._round = max(self._round, self._newer[0] + 1)
@@ -259,13 +270,13 @@ class GroupMember:
         if message.kind == HELLO:
             self._greetings.setdefault((src, message.round), message.body)
             if message.round < self._round:
-                self._say_where(src)
+                self._say_where(src, message.round)
         elif message.kind == MEAN:
             self._hear(message)
         elif message.kind == CLOSED:
             self._closed = max(self._closed, message.round)
         elif message.kind == ASK:
-            self._say_where(src)
+            self._say_where(src, message.round)
         elif message.kind != PACE:
             self._learn_who_is_absent(message)
             await self._sums.handle(delivery)
@@ -285,10 +296,10 @@ class GroupMember:
         if message.round > newest:
             self._newer = (message.round, shown(message)[0])
 
-    def _say_where(self, peer: int) -> None:
-        """Tell a node that is behind this node's round, and the newest mean it knows."""
+    def _say_where(self, peer: int, since: int) -> None:
+        """Tell a node that is behind this node's round, and the newest mean, if it is of round ``since`` or later."""
         node = self._node
         node.send(peer, call(PACE, self._round))
         known, model = self._newer or (self._known, self._base)
-        if known >= 0:
+        if known >= max(0, since):
             tell(node, (peer,), known, [model], partial(show, self._learner, MEAN, known))
