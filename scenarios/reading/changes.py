@@ -160,10 +160,11 @@ def examine_studies(
         found |= {(curve.place(key), message): None for key, message in wrong.items()}
         for changes in () if wrong else curve.points:
             try:
-                problems = examine(merged(base, changes))
+                point = merged(base, changes)
             except ConfigurationError as error:
                 found[curve.place(str(error.key)), error.message] = None
                 continue
+            problems = examine(point)
             for key, message in problems:
                 if (key, message) not in told_already:
                     told_already.add((key, message))
