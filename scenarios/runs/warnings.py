@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import networkx as nx
 import numpy as np
 
+from analysis.metrics.catalogue import unrecorded
 from scenarios.build import Parts
 from scenarios.runs.recorder import Recorder
 from scenarios.schema import Scenario
@@ -24,6 +25,7 @@ def run_warnings(scenario: Scenario, parts: Parts, recorder: Recorder, log: Mess
         *_training(scenario, parts, recorder),
         *_communication(scenario, parts, recorder, log),
         *_data(parts, recorder),
+        *unrecorded(recorder.counts),
     ]
 
 
