@@ -59,4 +59,4 @@ def _read(run: Run, node: int) -> pl.DataFrame:
         raise StorageError(
             f"{path} is missing: node {node} recorded nothing in this run; make it curious and run again"
         )
-    return VIEW.read(path).select(pl.lit(node).alias("member"), *VIEW.dtypes)
+    return VIEW.whole(VIEW.read(path), path).select(pl.lit(node).alias("member"), *VIEW.dtypes)

@@ -10,6 +10,7 @@ from typing import Any
 
 import networkx as nx
 from msgspec.structs import replace
+from pydantic import ValidationError
 
 from analysis.store import Run, read_run
 from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
@@ -26,6 +27,7 @@ from protocols.privacy.record import read_record
 from protocols.privacy.sum_law import SumLaw
 from scenarios.format.observers import NOTHING_PUBLIC, observers_from
 from scenarios.kinds.partitions import Partition
+from scenarios.reading.packages import check_installed
 from simulator.errors import ConfigurationError, ContractError, StorageError
 
 _WHY = "why infinite"
@@ -158,6 +160,7 @@ def _retold(
     sets = _observers(run, manifest, observers)
     unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
     if unit == "record":
+        check_installed(manifest, run, "partition")
         _records_can_be_followed(run, manifest["scenario"], adjacency)
     entries = in_unit(_entries(folder), asked["unit"], unit, adjacency, manifest["samples_per_node"])
     return _Retold(folder, entries, sets, unit, adjacency, asked["delta"] if delta is None else delta)
@@ -182,7 +185,7 @@ def _observers(run: Path, manifest: Mapping[str, Any], asked: Sequence[str] | No
 
 def _records_can_be_followed(run: Path, scenario: Mapping[str, Any], adjacency: str) -> None:
     """Check that losses of single records can be computed: records have no copies, and batches no fixed size."""
-    if _copies(scenario.get("partition")):
+    if _copies(run, scenario.get("partition")):
         raise ConfigurationError(
             f"{run}: several nodes may hold the same record, whose copies the ledger does not add up; ask for whole "
             "nodes: --unit node"
@@ -194,11 +197,22 @@ def _records_can_be_followed(run: Path, scenario: Mapping[str, Any], adjacency: 
         )
 
 
-def _copies(partition: Mapping[str, Any] | None) -> bool:
+def _copies(run: Path, partition: Mapping[str, Any] | None) -> bool:
     """Return whether several nodes may hold the same sample, according to [partition]."""
     if not partition:
         return False
-    return Partition.kinds()[partition["kind"]].model_validate(partition).copies
+    file, kind = run / "manifest.json", Partition.kinds().get(partition["kind"])
+    if kind is None:
+        raise StorageError(
+            f"{file}: scenario.partition: the kind {partition['kind']!r} is not installed, and the file names no "
+            "package of it; install that package"
+        )
+    try:
+        return kind.model_validate(partition).copies
+    except ValidationError as error:
+        raise StorageError(
+            f"{file}: scenario.partition: {error.errors()[0]['msg']}; restore the file"
+        ) from error
 
 
 def in_unit(
