@@ -236,6 +236,15 @@ def read_study(path: Path) -> Study:
     return study
 
 
+def read_inference(path: Path) -> dict[str, Any]:
+    """Read ``inference.json``, the results of attacks.
+
+    Raises:
+        StorageError: the file is missing, damaged or of a newer format.
+    """
+    return forms.checked(_described(path), path, forms.INFERENCE)
+
+
 def _described(path: Path) -> dict[str, Any]:
     found = _json(path)
     version = found.get("format")

@@ -50,6 +50,10 @@ class Declared:
         self._node.multicast(peers, message)
 
     def _check(self, message: Message) -> None:
+        if not isinstance(message, Message):
+            raise ContractError(
+                f"expected a Message(kind, round, body, size_bytes), got {type(message).__name__}"
+            )
         release = message.release
         if release is not None and not is_tag(release):
             raise ContractError(
