@@ -37,8 +37,16 @@ class Views:
         Args:
             kinds: kinds of message that carry models.
             size: number of leading values that are parameters.
+
+        Raises:
+            StorageError: a message has a round below 0, which no protocol has.
         """
         shown = self.frame.filter(pl.col("values").list.len() >= size, pl.col("kind").is_in(list(kinds)))
+        if shown.filter(pl.col("round") < 0).height:
+            raise StorageError(
+                f"the views of nodes {', '.join(map(str, self.coalition))}: round: is below 0; a file is damaged, "
+                "run the scenario again"
+            )
         return {
             (src, round): np.array(values[:size], float)
             for src, round, values in shown.select("src", "round", "values").iter_rows()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
+import polars as pl
 from msgspec.structs import replace
 from pydantic import ValidationError
 
@@ -69,14 +71,16 @@ def reaccount(
         records (public); if it clipped nodes, losses of records follow from the bound 2C on a clipped sum.
     """
     told = _retold(run, observers, unit, adjacency, delta)
-    claims, multiplier = told.claims(jobs, on_progress), told.asked.get("noise_multiplier")
+    with _readable(run):
+        claims, multiplier = told.claims(jobs, on_progress), told.asked.get("noise_multiplier")
     if not claims:
         raise ConfigurationError(
             f"{run}: observers include every honest node, so no victim is left; name fewer nodes"
         )
     rows = _rows(claims, multiplier, target, told.failure_probability)
     if per_message:
-        losses = _per_message(told)
+        with _readable(run):
+            losses = _per_message(told)
         for row in rows:
             row["per message (no bound)"] = losses[row["observers"]]
     return rows
@@ -92,7 +96,21 @@ def claims_about(run: Path, observers: str) -> list[Claim]:
     Raises:
         ConfigurationError, StorageError: as :func:`reaccount`.
     """
-    return _retold(run, [observers], None, None, None).claims(1)
+    with _readable(run):
+        return _retold(run, [observers], None, None, None).claims(1)
+
+
+@contextmanager
+def _readable(run: Path) -> Iterator[None]:
+    """Tell what is wrong with the record of releases as damage of its file.
+
+    Raises:
+        StorageError: entries of the record contradict each other.
+    """
+    try:
+        yield
+    except ContractError as error:
+        raise StorageError(f"{run / 'releases.parquet'}: is damaged ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -232,10 +250,14 @@ def in_unit(
 
 
 def _entries(folder: Run) -> list[Entry]:
-    try:
-        return entries_of(folder.releases.select(Row._fields).iter_rows())
-    except ContractError as error:
-        raise StorageError(f"{folder.path / 'releases.parquet'}: is damaged ({error})") from error
+    table, last = folder.releases, folder.manifest["topology"]["nodes"] - 1
+    with _readable(folder.path):
+        entries = entries_of(table.select(Row._fields).iter_rows())
+        strangers = table.filter((pl.col("node") < WIRE) | (pl.col("node") > last))
+        makers = [entry.node for entry in entries if isinstance(entry, Contribution) and entry.node < 0]
+        if strangers.height or makers:
+            raise ContractError(f"node: names a node that is none of the run's, 0 to {last}")
+    return entries
 
 
 def _rows(

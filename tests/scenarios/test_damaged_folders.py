@@ -259,6 +259,7 @@ def test_a_damaged_column_is_one_line_that_names_file_and_column(run: Path, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Matplotlib's, about axes that impossible times squeeze
 @pytest.mark.parametrize("command", SLOWLY, ids=lambda command: command[0])
 def test_no_damage_of_a_table_is_an_internal_error(
     command: Command, run: Path, told: Any, tmp_path: Path
