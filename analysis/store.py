@@ -25,6 +25,10 @@ from simulator.units import DURATIONS, parse
 
 _PLACE: dict[str, Any] = {"id": pl.String, "series": pl.String, "variant": pl.String, "seed": pl.Int64}
 """Columns of the summaries of a study that are no keys of its runs' summaries."""
+_NODES = {"node": -2, "src": 0, "dst": 0, "victim": 0}
+"""Columns that hold nodes, and the least value of each: below 0 are all nodes, the public and a wiretap."""
+_BASES = ("certified", "open-loop", "ldp-fallback")
+"""What claims of privacy can rest on."""
 
 
 class Outage(NamedTuple):
@@ -83,7 +87,8 @@ class Run:
 
         Columns that older runs lack are filled in; see :attr:`has_departures`.
         """
-        return tables.MESSAGES.whole(self._messages, tables.MESSAGES.path(self.path))
+        path = tables.MESSAGES.path(self.path)
+        return self._known(tables.MESSAGES.whole(self._messages, path), path)
 
     @property
     def has_departures(self) -> bool:
@@ -107,11 +112,28 @@ class Run:
     @cached_property
     def privacy(self) -> pl.DataFrame:
         """``privacy.parquet``: ε of every (victim, observers) pair at every checkpoint, per basis."""
-        return self._read(tables.PRIVACY)
+        frame = self._read(tables.PRIVACY)
+        if not frame["basis"].is_in(_BASES).all():
+            raise StorageError(
+                f"{tables.PRIVACY.path(self.path)}: basis: expected {', '.join(_BASES)}; the file is damaged, "
+                "restore it or run the scenario again"
+            )
+        return frame
 
     def _read(self, table: TableFormat) -> pl.DataFrame:
         path = table.path(self.path)
-        return table.whole(table.read(path), path)
+        return self._known(table.whole(table.read(path), path), path)
+
+    def _known(self, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+        """Return a table after checking that the run has the nodes that it names."""
+        nodes = self.manifest["topology"]["nodes"]
+        for name, least in _NODES.items():
+            if name in frame and frame.filter(~pl.col(name).is_between(least, nodes - 1)).height:
+                raise StorageError(
+                    f"{path}: {name}: names a node that is none of the run's, 0 to {nodes - 1}; the file is damaged, "
+                    "restore it or run the scenario again"
+                )
+        return frame
 
     @cached_property
     def outages(self) -> tuple[Outage, ...]:
@@ -240,9 +262,9 @@ def read_inference(path: Path) -> dict[str, Any]:
     """Read ``inference.json``, the results of attacks.
 
     Raises:
-        StorageError: the file is missing, damaged or of a newer format.
+        StorageError: the file is missing or damaged.
     """
-    return forms.checked(_described(path), path, forms.INFERENCE)
+    return forms.checked(_json(path), path, forms.INFERENCE)
 
 
 def _described(path: Path) -> dict[str, Any]:
