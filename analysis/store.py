@@ -16,15 +16,19 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from analysis.formats import tables
+from analysis.formats import forms, tables
 from analysis.formats.columns import TableFormat, first_line, read_table
 from analysis.formats.keys import SUMMARY_NUMBERS
 from analysis.formats.tables import FORMAT
 from simulator.errors import StorageError
 from simulator.units import DURATIONS, parse
 
-_MANIFEST_KEYS = ("name", "scenario", "status", "topology")
-_STUDY_KEYS = ("kind", "name", "scenario", "runs")
+_PLACE: dict[str, Any] = {"id": pl.String, "series": pl.String, "variant": pl.String, "seed": pl.Int64}
+"""Columns of the summaries of a study that are no keys of its runs' summaries."""
+_NODES = {"node": -2, "src": 0, "dst": 0, "victim": 0}
+"""Columns that hold nodes, and the least value of each: below 0 are all nodes, the public and a wiretap."""
+_BASES = ("certified", "open-loop", "ldp-fallback")
+"""What claims of privacy can rest on."""
 
 
 class Outage(NamedTuple):
@@ -48,7 +52,8 @@ class Run:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """``manifest.json``. Raises StorageError if missing, damaged or of a newer format."""
-        return _described(self.path / "manifest.json", _MANIFEST_KEYS)
+        path = self.path / "manifest.json"
+        return forms.manifest(_described(path), path)
 
     @cached_property
     def summary(self) -> dict[str, Any] | None:
@@ -58,7 +63,9 @@ class Run:
             if self.finished:
                 raise StorageError(f"{path}: is missing although the run says it is finished; run it again")
             return None
-        return {key: _number(value) for key, value in _json(path).items()}
+        found = forms.summary(_json(path), path)
+        found.update((key, _number(value)) for key, value in found.items())
+        return found
 
     @property
     def finished(self) -> bool:
@@ -80,7 +87,8 @@ class Run:
 
         Columns that older runs lack are filled in; see :attr:`has_departures`.
         """
-        return tables.MESSAGES.whole(self._messages, tables.MESSAGES.path(self.path))
+        path = tables.MESSAGES.path(self.path)
+        return self._known(tables.MESSAGES.whole(self._messages, path), path)
 
     @property
     def has_departures(self) -> bool:
@@ -89,12 +97,12 @@ class Run:
 
     @cached_property
     def _messages(self) -> pl.DataFrame:
-        return self._read(tables.MESSAGES)
+        return tables.MESSAGES.read(tables.MESSAGES.path(self.path))
 
     @cached_property
     def activity(self) -> pl.DataFrame:
         """``activity.parquet``: when each node was computing, waiting or down; ``until_s`` is null up to the end."""
-        return tables.ACTIVITY.whole(self._read(tables.ACTIVITY), tables.ACTIVITY.path(self.path))
+        return self._read(tables.ACTIVITY)
 
     @cached_property
     def releases(self) -> pl.DataFrame:
@@ -104,10 +112,28 @@ class Run:
     @cached_property
     def privacy(self) -> pl.DataFrame:
         """``privacy.parquet``: ε of every (victim, observers) pair at every checkpoint, per basis."""
-        return self._read(tables.PRIVACY)
+        frame = self._read(tables.PRIVACY)
+        if not frame["basis"].is_in(_BASES).all():
+            raise StorageError(
+                f"{tables.PRIVACY.path(self.path)}: basis: expected {', '.join(_BASES)}; the file is damaged, "
+                "restore it or run the scenario again"
+            )
+        return frame
 
     def _read(self, table: TableFormat) -> pl.DataFrame:
-        return table.read(table.path(self.path))
+        path = table.path(self.path)
+        return self._known(table.whole(table.read(path), path), path)
+
+    def _known(self, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+        """Return a table after checking that the run has the nodes that it names."""
+        nodes = self.manifest["topology"]["nodes"]
+        for name, least in _NODES.items():
+            if name in frame and frame.filter(~pl.col(name).is_between(least, nodes - 1)).height:
+                raise StorageError(
+                    f"{path}: {name}: names a node that is none of the run's, 0 to {nodes - 1}; the file is damaged, "
+                    "restore it or run the scenario again"
+                )
+        return frame
 
     @cached_property
     def outages(self) -> tuple[Outage, ...]:
@@ -144,7 +170,8 @@ class Study:
     @cached_property
     def description(self) -> dict[str, Any]:
         """``study.json``. Raises StorageError if missing, damaged or of a newer format."""
-        return _described(self.path / "study.json", _STUDY_KEYS)
+        path = self.path / "study.json"
+        return forms.checked(_described(path), path, forms.STUDY)
 
     @property
     def kind(self) -> str:
@@ -163,12 +190,16 @@ class Study:
         Numeric columns that an infinity turned into text are numeric again.
         """
         path = self.path / "summaries.parquet"
-        required = frozenset({"id", "series", "variant", "seed"})
-        frame = read_table(path, required) if path.exists() else self._gathered()
-        texts = [name for name, kind in frame.schema.items() if kind == pl.String]
-        numeric = [name for name in texts if name in SUMMARY_NUMBERS]
+        frame = read_table(path, frozenset(_PLACE)) if path.exists() else self._gathered()
+        expected = _PLACE | dict.fromkeys(SUMMARY_NUMBERS & set(frame.columns), pl.Float64)
+        for name, dtype in expected.items():
+            found = frame.schema[name]
+            if dtype == pl.Float64 and found == pl.String:
+                continue  # an infinity turned it into text
+            if found not in (dtype, pl.Null) and not (dtype.is_numeric() and found.is_numeric()):
+                raise StorageError(f"{path}: {name}: has type {found}, expected {dtype}; the file is damaged")
         try:
-            return frame.with_columns(pl.col(name).cast(pl.Float64) for name in numeric)
+            return frame.with_columns(pl.col(name).cast(dtype) for name, dtype in expected.items())
         except pl.exceptions.PolarsError as error:
             raise StorageError(f"{path}: a number cannot be read ({first_line(error)})") from error
 
@@ -227,7 +258,16 @@ def read_study(path: Path) -> Study:
     return study
 
 
-def _described(path: Path, required: tuple[str, ...]) -> dict[str, Any]:
+def read_inference(path: Path) -> dict[str, Any]:
+    """Read ``inference.json``, the results of attacks.
+
+    Raises:
+        StorageError: the file is missing or damaged.
+    """
+    return forms.checked(_json(path), path, forms.INFERENCE)
+
+
+def _described(path: Path) -> dict[str, Any]:
     found = _json(path)
     version = found.get("format")
     if not isinstance(version, int) or isinstance(version, bool):
@@ -236,9 +276,6 @@ def _described(path: Path, required: tuple[str, ...]) -> dict[str, Any]:
         raise StorageError(
             f"{path}: format {version} is newer than this version reads ({FORMAT}); upgrade sottovoce"
         )
-    missing = [key for key in required if key not in found]
-    if missing:
-        raise StorageError(f"{path}: lacks {', '.join(missing)}; the file is damaged or not from sottovoce")
     return found
 
 
@@ -247,12 +284,14 @@ def _json(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise StorageError(f"{path}: is missing; is {path.parent} a folder written by sottovoce?") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a NUL character
         raise StorageError(f"{path}: cannot be read ({error})") from error
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
         raise StorageError(f"{path}: is not whole JSON (line {error.lineno}: {error.msg})") from error
+    except (RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
+        raise StorageError(f"{path}: is not JSON that sottovoce wrote ({first_line(error)})") from error
     if not isinstance(found, dict):
         raise StorageError(f"{path}: expected a JSON object, found {type(found).__name__}")
     return found

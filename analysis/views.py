@@ -37,8 +37,16 @@ class Views:
         Args:
             kinds: kinds of message that carry models.
             size: number of leading values that are parameters.
+
+        Raises:
+            StorageError: a message has a round below 0, which no protocol has.
         """
         shown = self.frame.filter(pl.col("values").list.len() >= size, pl.col("kind").is_in(list(kinds)))
+        if shown.filter(pl.col("round") < 0).height:
+            raise StorageError(
+                f"the views of nodes {', '.join(map(str, self.coalition))}: round: is below 0; a file is damaged, "
+                "run the scenario again"
+            )
         return {
             (src, round): np.array(values[:size], float)
             for src, round, values in shown.select("src", "round", "values").iter_rows()
@@ -59,4 +67,4 @@ def _read(run: Run, node: int) -> pl.DataFrame:
         raise StorageError(
             f"{path} is missing: node {node} recorded nothing in this run; make it curious and run again"
         )
-    return VIEW.read(path).select(pl.lit(node).alias("member"), *VIEW.dtypes)
+    return VIEW.whole(VIEW.read(path), path).select(pl.lit(node).alias("member"), *VIEW.dtypes)

@@ -5,8 +5,10 @@ All problems are reported at once, each with its line, what was expected and how
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from scenarios.checks.run import check
 from scenarios.facts.timeouts import tight
 from scenarios.format.locate import Key, common, dotted, index, line_of, present, undotted
-from scenarios.reading.changes import changes_of, examine_studies, merged, parse_sets
+from scenarios.reading.changes import changes_of, examine_studies, merged, parse_sets, plain
 from scenarios.reading.wording import reword
 from scenarios.schema import Scenario, filled
 from simulator.errors import ConfigurationError
@@ -33,11 +35,14 @@ __all__ = [
     "merged",
     "resolve",
     "shipped",
+    "source_of",
     "warned",
 ]
 
 MEMORY = Path("scenario")
 """Name of a scenario that was not read from a file, for messages."""
+_SOURCES: dict[int, tuple[dict[str, Any], Path]] = {}
+"""Content and path of each scenario that was loaded, by its identity."""
 LIBRARY = Path(__file__).parent / "library"
 """The scenario files that come with sottovoce."""
 
@@ -60,7 +65,9 @@ class Problem:
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return ": ".join(part for part in (place, self.key, self.message) if part)
+        option, _, rest = self.file.partition(" ")
+        told = option in ("--set", "change") and rest.partition("=")[0].strip() == self.key
+        return ": ".join(part for part in (place, "" if told else self.key, self.message) if part)
 
 
 class ScenarioErrors(ConfigurationError):
@@ -147,6 +154,16 @@ def load_dict(
     return _judged(dict(raw), path, None, sets, seed, studies)
 
 
+def source_of(scenario: Scenario) -> tuple[dict[str, Any], Path]:
+    """Return content and path of what a scenario was loaded from.
+
+    A resolved scenario alone also holds keys that follow from others, which a sweep of it could contradict, and not
+    the folder that its relative file names start at. Of one that was not loaded, it is all there is.
+    """
+    known = _SOURCES.get(id(scenario))
+    return (scenario.model_dump(mode="json", exclude_none=True), MEMORY) if known is None else known
+
+
 def _judged(
     raw: dict[str, Any],
     file: Path,
@@ -156,10 +173,15 @@ def _judged(
     studies: bool,
 ) -> Loaded:
     try:
-        changes = _changes(sets) | ({} if seed is None else {("seed",): (f"--seed {seed}", seed)})
+        raw = plain(raw)
+    except ConfigurationError as error:
+        line = None if lines is None else line_of(lines, undotted(error.key or ""))
+        raise ScenarioErrors([Problem(str(file), line, error.key or "", error.message)]) from None
+    try:
+        changes = _changes(sets) | ({} if seed is None else {("seed",): (f"--seed {seed}", plain(seed))})
         raw = merged(raw, {dotted(key): value for key, (_, value) in changes.items()})
     except ConfigurationError as error:
-        culprit = next((text for text in sets if text.startswith(str(error.key))), error.key)
+        culprit = next((text for text in sets if str(text).startswith(str(error.key))), error.key)
         option = "change" if isinstance(sets, Mapping) else "--set"
         raise ScenarioErrors([Problem(f"{option} {culprit}", None, "", error.message)]) from None
     scenario, found = examine(raw, file.parent)
@@ -169,10 +191,23 @@ def _judged(
     for found_key, message in found:
         origin = _origin(found_key, lines or {(): 1}, changes)
         line = line_of(lines, found_key) if origin is None and lines is not None else None
-        problems.append(Problem(origin or str(file), line, dotted(found_key), message))
+        told = message + _left_behind(found_key, message, changes)
+        problems.append(Problem(origin or str(file), line, dotted(found_key), told))
     if problems or scenario is None:
         raise ScenarioErrors(sorted(problems, key=lambda problem: problem.line or 0))
+    _SOURCES[id(scenario)] = (raw, file)
+    weakref.finalize(scenario, _SOURCES.pop, id(scenario), None)
     return Loaded(scenario, raw, file)
+
+
+def _left_behind(key: Key, message: str, changes: Mapping[Key, tuple[str, Any]]) -> str:
+    """Return what to do about a key of the former kind of a table whose kind was changed; empty for other keys."""
+    table = key[:-1]
+    if (*table, "kind") not in changes or not message.startswith("unknown key"):
+        return ""
+    option, _ = changes[(*table, "kind")]
+    name, word = dotted(table), json.dumps(changes[(*table, "kind")][1], default=str)
+    return f"; {option} keeps the other keys of {name}: set the whole table, like {name} = {{ kind = {word}, ... }}"
 
 
 def _changes(sets: Sequence[str] | Mapping[str, Any]) -> dict[Key, tuple[str, Any]]:
@@ -251,8 +286,16 @@ def shipped() -> list[str]:
 
 def _find(path: Path) -> Path:
     """Return the file of a path, of a shipped scenario's name, or of a former path of a shipped scenario."""
-    if path.exists():
-        return path
+    try:
+        if "\0" in str(path):
+            raise ValueError("it has a NUL character")
+        if path.exists():
+            return path
+    except (OSError, ValueError) as error:  # too long, or with a NUL character
+        told = error.strerror if isinstance(error, OSError) else str(error)
+        raise ScenarioErrors(
+            [Problem(repr(str(path))[:60], None, "", f"is no path of a file: {told}")]
+        ) from None
     parts = path.parts[1:] if path.parts[:1] == ("scenarios",) else path.parts
     name = Path(*parts)
     file = LIBRARY / (name if name.suffix == ".toml" and name != path else f"{name}.toml")

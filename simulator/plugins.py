@@ -17,6 +17,9 @@ class Named(Protocol):
         """Return its name."""
 
 
+OURSELVES = "sottovoce itself"
+"""Origin, in errors, of what is no plug-in's."""
+
 _Object = TypeVar("_Object", bound=Named)
 
 
@@ -35,15 +38,26 @@ def load(point: EntryPoint) -> Any:
     """Return what an entry point refers to.
 
     Raises:
-        ConfigurationError: its module cannot be imported, or has no such name.
+        ConfigurationError: its module cannot be imported, ends the process, or has no such name.
     """
     try:
         return point.load()
-    except Exception as error:  # whatever a package of others raises while it is imported
-        told = next(iter(str(error).splitlines()), "").rstrip(".")
-        raise ConfigurationError(
-            f"{origin(point)} cannot be loaded: {type(error).__name__}: {told}; {_repair(told)}"
-        ) from error
+    except KeyboardInterrupt:
+        raise
+    except (
+        BaseException
+    ) as error:  # whatever a package of others raises while it is imported, SystemExit included
+        told = in_words(error)
+        raise ConfigurationError(f"{origin(point)} cannot be loaded: {told}; {_repair(told)}") from error
+
+
+def in_words(error: BaseException) -> str:
+    """Return type and first line of what a package of others raised."""
+    try:
+        line = next(iter(str(error).splitlines()), "").rstrip(".")
+    except Exception as broken:  # its __str__ may fail as well
+        line = f"without a readable message ({type(broken).__name__})"
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 def _repair(told: str) -> str:
@@ -68,13 +82,16 @@ def packages(group: str) -> dict[str, str]:
     return {point.name: " ".join(package_of(point)).strip() for point in points(group)}
 
 
-def declared(group: str, family: type[_Object], own: Iterable[_Object]) -> Mapping[str, _Object]:
+def declared(
+    group: str, family: type[_Object], own: Iterable[_Object], reserved: Iterable[str] = ()
+) -> Mapping[str, _Object]:
     """Map names to the objects of a family: own ones first, then those of entry points, by name.
 
     Args:
         group: of the entry points, each named after its object.
         family: the class that they are instances of.
         own: those of sottovoce itself.
+        reserved: further names that sottovoce itself uses.
 
     Raises:
         ConfigurationError: a plug-in cannot be loaded, is no instance of the family, or a name is taken twice.
@@ -82,8 +99,9 @@ def declared(group: str, family: type[_Object], own: Iterable[_Object]) -> Mappi
     found: dict[str, _Object] = {}
     origins: dict[str, str] = {}
     for one in own:
-        taken(one.name, origins, "sottovoce itself", family.__name__)
+        taken(one.name, origins, OURSELVES, family.__name__)
         found[one.name] = one
+    origins = dict.fromkeys(reserved, OURSELVES) | origins
     for point in points(group):
         made = load(point)
         if not isinstance(made, family):

@@ -13,6 +13,7 @@ from scenarios.studies.infer import infer as attack
 from scenarios.studies.infer import table
 from scenarios.studies.reaccount import reaccount
 from scenarios.studies.terms import check_terms
+from sottovoce.arguments import function, nodes, number, texts, whole
 from sottovoce.loading import Source, read
 from sottovoce.looking import Result, folder_of
 
@@ -65,10 +66,13 @@ def privacy(
         >>> rows["observers"].n_unique(), rows["epsilon (worst victim)"].max() < float("inf")
         (2, True)
     """
+    function(on_progress, "on_progress")
+    observers, jobs = texts(observers, "observers", '["3,7", "public"]'), whole(jobs, "jobs", 1)
+    delta, target = number(delta, "delta"), number(target, "target")
     check_terms(observers, unit, adjacency, delta, target)
     rows = reaccount(
         folder_of(run),
-        observers=None if observers is None else list(observers),
+        observers=observers,
         unit=unit,
         adjacency=adjacency,
         delta=delta,
@@ -109,9 +113,9 @@ def infer(
         >>> "gradient inversion" in found["attack"]
         True
     """
-    found = attack(
-        folder_of(run), coalition=coalition, shadow_models=shadows, on_progress=on_progress or _quiet
-    )
+    function(on_progress, "on_progress")
+    members, models = nodes(coalition, "coalition"), whole(shadows, "shadows", 0) or 0
+    found = attack(folder_of(run), coalition=members, shadow_models=models, on_progress=on_progress or _quiet)
     return pl.DataFrame(table(found), infer_schema_length=None, strict=False)
 
 
@@ -158,6 +162,9 @@ def audit(
         >>> sv.audit("quickstart", changes=noised, trials=20)["verdict"]
         'consistent'
     """
+    function(on_progress, "on_progress")
+    trials, jobs, victim = whole(trials, "trials", 4), whole(jobs, "jobs", 1), whole(victim, "victim", 0)
+    view = nodes(view, "view")
     return carry_out(
         read(scenario, changes, seed, studies=False),
         trials=trials,

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
-from scenarios.load import Loaded, load_dict
+from scenarios.load import Loaded, load_dict, source_of
 from scenarios.load import load as load_file
 from scenarios.reading.choices import KINDS
 from scenarios.schema import Scenario
@@ -45,6 +45,10 @@ def load(source: Source, changes: Mapping[str, Any] | None = None, *, seed: int 
 
 def read(source: Source, changes: Mapping[str, Any] | None, seed: int | None, *, studies: bool) -> Loaded:
     """Read a scenario as :func:`load` does; without ``studies``, its sweep and what-if need not fit the changes."""
+    if changes is not None and not isinstance(changes, Mapping):
+        raise ConfigurationError(
+            f"changes: expected a mapping from dotted keys to values, got {type(changes).__name__}"
+        )
     changes = changes or {}
     match source:
         case str() | Path():
@@ -54,8 +58,8 @@ def read(source: Source, changes: Mapping[str, Any] | None, seed: int | None, *,
                 return source
             return load_dict(source.raw, changes, seed, studies=studies, path=source.path)
         case Scenario():
-            raw = source.model_dump(mode="json", exclude_none=True)
-            return load_dict(raw, changes, seed, studies=studies)
+            raw, path = source_of(source)
+            return load_dict(raw, changes, seed, studies=studies, path=path)
         case Mapping():
             return load_dict(source, changes, seed, studies=studies)
     raise ConfigurationError(
@@ -90,7 +94,7 @@ def kinds(key: str | None = None) -> Mapping[str, tuple[str, ...]] | tuple[str, 
     if key is None:
         return {name: tuple(words) for name, words in KINDS.items()}
     if key not in KINDS:
-        near = get_close_matches(key, KINDS, 1)
+        near = get_close_matches(key, KINDS, 1) if isinstance(key, str) else []
         hint = f"; did you mean {near[0]!r}?" if near else "; sottovoce.kinds() lists all that do"
         raise ConfigurationError(f"no key {key!r} of a scenario chooses between words{hint}")
     return tuple(KINDS[key])

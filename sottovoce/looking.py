@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from analysis import store
+from sottovoce.arguments import path_of
 from sottovoce.results import Pictures, Run, Study, kept_with
 
 Result: TypeAlias = "store.Run | store.Study | str | Path"
@@ -14,7 +15,7 @@ Result: TypeAlias = "store.Run | store.Study | str | Path"
 
 def folder_of(result: Result) -> Path:
     """Return the folder of a run or study."""
-    return result.path if isinstance(result, store.Run | store.Study) else Path(result)
+    return result.path if isinstance(result, store.Run | store.Study) else path_of(result, "result")
 
 
 def read_run(path: str | Path) -> Run:
@@ -36,7 +37,7 @@ def read_run(path: str | Path) -> Run:
         >>> run.finished, run.messages["kind"].n_unique() > 1
         (True, True)
     """
-    return Run(store.read_run(Path(path)).path)
+    return Run(store.read_run(path_of(path, "path")).path)
 
 
 def read_study(path: str | Path) -> Study:
@@ -57,7 +58,7 @@ def read_study(path: str | Path) -> Study:
         >>> sv.read_study("steps").summaries.height
         2
     """
-    return Study(store.read_study(Path(path)).path)
+    return Study(store.read_study(path_of(path, "path")).path)
 
 
 def plot(result: Result, format: Literal["png", "pdf", "svg"] = "png") -> Pictures:

@@ -63,6 +63,9 @@ class Run(store.Run):
         """
         return Run(_copied(self.path, Path(folder)))
 
+    def __reduce__(self) -> tuple[type[Run | Study], tuple[Path]]:
+        return _pickled(self)
+
     def __repr__(self) -> str:
         return f"<run {self.path}: {self.manifest['name']}, {self.manifest['status']}>"
 
@@ -110,6 +113,9 @@ class Study(store.Study):
         """
         return Study(_copied(self.path, Path(folder)))
 
+    def __reduce__(self) -> tuple[type[Run | Study], tuple[Path]]:
+        return _pickled(self)
+
     def __repr__(self) -> str:
         return f"<{self.kind} {self.path}: {self.name}, {len(self.description['runs'])} runs>"
 
@@ -132,6 +138,7 @@ def temporary() -> Path:
 
 def owned(result: Run | Study) -> None:
     """Remove the folder of a result when nothing refers to the result any more, or Python ends."""
+    object.__setattr__(result, "_temporary", True)
     weakref.finalize(result, shutil.rmtree, result.path, ignore_errors=True)
 
 
@@ -147,6 +154,20 @@ def _html_picture(path: Path) -> str:
         return f"<p>{escape(str(path))}</p>"
     data = b64encode(path.read_bytes()).decode()
     return f'<img src="data:{media};base64,{data}" alt="{escape(path.stem)}">'
+
+
+def _pickled(result: Run | Study) -> tuple[type[Run | Study], tuple[Path]]:
+    """Return what pickle makes a result from again: its class and folder.
+
+    Raises:
+        StorageError: the folder goes with this result, and the copy would be empty.
+    """
+    if any("_temporary" in vars(one) for one in (result, vars(result).get("_whole", result))):
+        raise StorageError(
+            f"{result.path}: a result that is in a temporary folder cannot be pickled, since the folder is removed "
+            "with it; keep it with save(folder), or give out="
+        )
+    return type(result), (result.path,)
 
 
 def _copied(source: Path, folder: Path) -> Path:

@@ -8,11 +8,12 @@ from typing import Any
 
 from protocols.learning.eager import EagerExecutor
 from protocols.learning.task import Task
-from scenarios.load import MEMORY, located
+from scenarios.load import located
 from scenarios.objects import Arrays, GossipProgram, Objects
 from scenarios.run import run as run_scenario
 from simulator.errors import ConfigurationError
 from simulator.streams import Law
+from sottovoce.arguments import function, path_of
 from sottovoce.loading import Source, read
 from sottovoce.results import Run, owned, temporary
 
@@ -121,9 +122,11 @@ def _run(
     *,
     live: bool,
 ) -> Run:
+    function(on_progress, "on_progress")
+    folder = None if out is None else path_of(out, "out")
     loaded = read(source, changes, seed, studies=False)
     objects.check(loaded.scenario, live=live)
-    result = Run(temporary() if out is None else Path(out))
+    result = Run(temporary() if folder is None else folder)
     if out is None:
         owned(result)
     try:
@@ -137,5 +140,12 @@ def _run(
             objects=objects,
         )
     except ConfigurationError as error:
-        raise error if loaded.path == MEMORY else located(error, loaded.path) from error
+        table = (error.key or "").partition(".")[0]
+        if objects.data is not None and table in ("data", "partition"):
+            key = f"{error.key}: " if table == "partition" else ""
+            told = error.message.removeprefix("data: ")
+            raise ConfigurationError(f"data in memory: {key}{told}", error.key) from error
+        if not loaded.path.is_file():  # a scenario from memory has no lines
+            raise
+        raise located(error, loaded.path) from error
     return result

@@ -9,6 +9,7 @@ from typing import Any
 
 from scenarios.load import Loaded
 from scenarios.studies import study
+from sottovoce.arguments import function, path_of, whole
 from sottovoce.loading import Source, load
 from sottovoce.results import Study, owned, temporary
 
@@ -80,7 +81,9 @@ def _study(
     jobs: int | None,
     on_progress: Callable[[float, str], None] | None,
 ) -> Study:
-    result = Study(temporary() if out is None else Path(out))
+    function(on_progress, "on_progress")
+    folder, jobs = None if out is None else path_of(out, "out"), whole(jobs, "jobs", 1)
+    result = Study(temporary() if folder is None else folder)
     if out is None:
         owned(result)
     carry_out(

@@ -130,7 +130,7 @@ def test_what_is_wrong_with_a_dict_is_told_as_of_a_file() -> None:
     raw = sv.load("quickstart").raw
     with pytest.raises(sv.ScenarioErrors, match=r"^scenario: training\.stepp: unknown key"):
         sv.load(raw | {"training": raw["training"] | {"stepp": 1.0}})
-    with pytest.raises(sv.ScenarioErrors, match=r"^change protocol\.rounds = 0: protocol\.rounds: must be"):
+    with pytest.raises(sv.ScenarioErrors, match=r"^change protocol\.rounds = 0: must be"):
         sv.load(raw, {"protocol.rounds": 0})
     with pytest.raises(sv.ScenarioErrors, match=r"\[\[whatif\]\]|whatif\[0\]"):
         sv.load(raw, {"whatif": [{"name": "none", "set": {"protocol.rounds": 0}}]})
@@ -306,6 +306,50 @@ def test_sizes_that_are_none_are_refused(size: float) -> None:
     }
     with pytest.raises(sv.ProgramError, match="size_bytes of message 'hello' must be a whole number"):
         sv.run(without, changes=EIGHT | PLAIN, program=program)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (sv.Message("hello", "1", None, 8), "round of message 'hello' must be a whole number"),  # type: ignore[arg-type]
+        (sv.Message("hello", 1.0, None, 8), "round of message 'hello' must be a whole number"),  # type: ignore[arg-type]
+        (sv.Message("hello", True, None, 8), "round of message 'hello' must be a whole number"),
+        (sv.Message("hello", 2**70, None, 8), "round of message 'hello' must be a whole number"),
+        (sv.Message(3, 0, None, 8), "kind of a message must be text"),  # type: ignore[arg-type]
+        (sv.Message("a\0b", 0, None, 8), "kind of a message must be text"),
+        (sv.Message("a\udcff", 0, None, 8), "kind of a message must be text"),
+        (sv.Message("hello", 0, None, 2**62), "size_bytes of message 'hello' must be a whole number"),
+        (("hello", 0, None, 8), r"expected a Message\(kind, round, body, size_bytes\), got tuple"),
+    ],
+)
+@pytest.mark.parametrize("changes", [PLAIN, NOISED], ids=["plain", "noised"])
+def test_a_message_of_wrong_types_is_refused_where_it_is_sent(message: Any, said: str, changes: Any) -> None:
+    async def program(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
+        node.multicast(node.neighbors, message)
+
+    with pytest.raises(sv.ProgramError, match=said) as failed:
+        sv.run("quickstart", changes=EIGHT | changes, program=program)
+    assert isinstance(failed.value.__cause__, ContractError)
+
+
+def test_integers_of_numpy_are_integers_of_messages() -> None:
+    async def program(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
+        size: Any = np.int64(8)
+        node.multicast(node.neighbors, sv.Message("hello", np.int32(1), None, size))  # type: ignore[arg-type]
+
+    run = sv.run("quickstart", changes=EIGHT | PLAIN, program=program)
+    assert set(run.messages["round"]) == {1}
+
+
+@pytest.mark.parametrize("state", ["x", 1.0, 10**9, -1, None])
+def test_a_state_that_no_model_has_is_refused(state: Any) -> None:
+    async def program(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
+        model = await learner.local_update(node, learner.start, 0)
+        sv.send_model(node, learner, node.neighbors, 0, sv.Model(model.params, state))
+        await node.sleep(1.0)
+
+    with pytest.raises(sv.SottovoceError, match="which no model of this run has"):
+        sv.run("quickstart", changes=EIGHT | NOISED, program=program)
 
 
 @pytest.mark.parametrize(

@@ -98,16 +98,47 @@ class TableFormat:
         """Return a table with every column in its type; columns that older runs lack are filled in.
 
         Raises:
-            StorageError: a column holds what its type cannot.
+            StorageError: a column holds what its type cannot, or is null where it never is.
         """
         missing = {c.name: c.stand_in for c in self.columns if c.name not in frame and c.stand_in is not None}
         frame = frame.with_columns(**missing)
+        for column in self.columns:
+            if column.name in frame:
+                problem = _misfit(frame[column.name], column)
+                if problem is not None:
+                    raise StorageError(
+                        f"{path}: {column.name}: {problem}; the file is damaged, restore it or run the scenario again"
+                    )
         try:
             return frame.with_columns(
                 pl.col(name).cast(dtype) for name, dtype in self.dtypes.items() if name in frame
             )
         except pl.exceptions.PolarsError as error:
             raise StorageError(f"{path}: a column is not of its type ({first_line(error)})") from error
+
+
+def _misfit(values: pl.Series, column: Column) -> str | None:
+    """Return what is wrong with a column of a file; None if nothing is."""
+    if not _like(values.dtype, column.dtype):
+        return f"expected {_told(column.dtype)}, found {_told(values.dtype)}"
+    if not column.null and values.null_count():
+        return f"expected {_told(column.dtype)} in every row, found null"
+    return None
+
+
+def _like(found: Any, dtype: Any) -> bool:
+    """Return whether a type is that of a column, up to the width of numbers; null is of every type."""
+    if isinstance(found, pl.List) and isinstance(dtype, pl.List):
+        return _like(found.inner, dtype.inner)
+    return found in (dtype, pl.Null) or (found.is_numeric() and dtype.is_numeric())
+
+
+def _told(dtype: Any) -> str:
+    """Return what a column of a type holds, in words."""
+    names = {pl.String: "text", pl.Boolean: "true or false", pl.Null: "null"}
+    if isinstance(dtype, pl.List):
+        return f"lists of {_told(dtype.inner)}"
+    return "numbers" if dtype.is_numeric() else names.get(dtype, str(dtype))
 
 
 def read_table(path: Path, columns: frozenset[str]) -> pl.DataFrame:

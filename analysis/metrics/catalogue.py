@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from analysis.metrics.declared import EVALUATION, GROUP, Event, Metric, Snapshot, Value
+from analysis.formats.keys import SUMMARY
+from analysis.metrics.declared import EVALUATION, EVENTS, GROUP, Event, Metric, Snapshot, Value
 from simulator import plugins
-from simulator.plugins import declared
+from simulator.errors import ConfigurationError
+from simulator.plugins import OURSELVES, declared
 
 POINTS = "0 to 1"
+ALIKE = 0.8
+"""Likeness (of difflib) from which an unknown event is taken for a misspelt one."""
+RESERVED = frozenset(key.name for key in SUMMARY)
+"""Names of the summary, which no metric of a plug-in can have."""
 
 
 @cache
@@ -18,9 +25,71 @@ def metrics() -> Mapping[str, Metric]:
     """Map names to all metrics, those of plug-ins last.
 
     Raises:
-        ConfigurationError: a plug-in cannot be loaded, is no metric, or a name is taken twice.
+        ConfigurationError: a plug-in cannot be loaded, is no metric, counts an event that only resembles one that
+            there is, or a name is taken twice.
     """
-    return declared(GROUP, Metric, OWN)
+    found = declared(GROUP, Metric, OWN, RESERVED)
+    for metric in found.values():
+        problem = _problem(metric)
+        if problem is not None:
+            raise ConfigurationError(f"{metric.told}: {problem}")
+    return found
+
+
+def _problem(metric: Metric) -> str | None:
+    """Return what is wrong with the declaration of a metric; None if nothing is."""
+    texts = {"event": metric.event, "doc": metric.doc, "unit": metric.unit}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            return f"{name} must be text, got {type(text).__name__}"
+    for name, function in (("reduce", metric.reduce), ("value", metric.value)):
+        if not callable(function):
+            return f"{name} must be a function, got {type(function).__name__}"
+    near = [] if _known(metric.event) else get_close_matches(metric.event, (EVALUATION, *EVENTS), 1, ALIKE)
+    return f'there is no event "{metric.event}", did you mean "{near[0]}"?' if near else None
+
+
+def _known(event: str) -> bool:
+    return event == EVALUATION or event in EVENTS
+
+
+def unrecorded(recorded: Container[str]) -> Iterator[str]:
+    """Yield a sentence for each metric whose event is none of sottovoce's and was not recorded either.
+
+    Args:
+        recorded: kinds of the events of a run.
+    """
+    for metric in metrics().values():
+        if not _known(metric.event) and metric.event not in recorded:
+            yield (
+                f'The {metric.told} measured nothing: no program recorded its event "{metric.event}", and sottovoce '
+                f"itself has only {', '.join(EVENTS)}."
+            )
+
+
+def measured(snapshot: Snapshot, shown: Callable[[Metric], bool]) -> Iterator[tuple[Metric, dict[str, Any]]]:
+    """Yield the metrics of a selection with their values at an evaluation, by name.
+
+    Args:
+        snapshot: of the evaluation.
+        shown: selects metrics.
+
+    Raises:
+        ConfigurationError: a metric fails, or a name that it returns is used by another metric or by the summary.
+    """
+    by: dict[str, Metric] = {}
+    for metric in metrics().values():
+        values = dict(metric.values(snapshot)) if shown(metric) else {}
+        for name in values:
+            other = by.setdefault(name, metrics().get(name, metric))
+            reserved = name in RESERVED and metric not in OWN
+            if reserved or other is not metric:
+                owner = OURSELVES if reserved else other.told
+                raise ConfigurationError(
+                    f'{metric.told} returned a value named "{name}", which is a name of {owner}; rename it'
+                )
+        if shown(metric):
+            yield metric, values
 
 
 def names() -> list[str]:

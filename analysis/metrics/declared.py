@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import ConfigurationError
+from simulator.plugins import in_words, packages
 
 if TYPE_CHECKING:
     from protocols.learning.evaluate import Evaluation
@@ -19,6 +20,34 @@ GROUP = "sottovoce.metrics"
 """Entry points of metrics of other packages."""
 EVALUATION = "evaluation"
 """Value of ``Metric.event`` for metrics computed at evaluations."""
+
+EVENTS = (
+    *(
+        "attack in the dark",
+        "averaged",
+        "budget spent",
+        "clip",
+        "common model",
+        "confined",
+        "finished",
+        "gave up",
+    ),
+    *(
+        "key_refused",
+        "keys_missing",
+        "late",
+        "malformed",
+        "mass",
+        "mixed",
+        "model",
+        "opened",
+        "refused",
+        "skipped",
+    ),
+    *("stale", "sum ended", "surplus", "too few to compare", "unanswered", "withheld", "wrong_dealing"),
+    *("wrong_share", "wrong_shares"),
+)
+"""Kinds of events that the protocols of sottovoce record; programs and protocols of others may record more."""
 
 Vector: TypeAlias = NDArray[np.float64]
 Value: TypeAlias = float | Vector | None
@@ -122,8 +151,7 @@ class Metric:
         Raises:
             ConfigurationError: the metric fails.
         """
-        found = self._guarded(self.value, kept)
-        return None if found is None or np.isnan(found) else found
+        return self._checked(self.name, self._guarded(self.value, kept), None)
 
     def values(self, snapshot: Snapshot) -> Iterator[tuple[str, float | Vector]]:
         """Yield name and value of every measurement at an evaluation, NaN left out.
@@ -134,19 +162,54 @@ class Metric:
         made = self.event == EVALUATION
         found = self._guarded(self.reduce, snapshot) if made else snapshot.counted.get(self.name)
         for name, value in found.items() if isinstance(found, Mapping) else ((self.name, found),):
-            if value is None or np.isnan(value).all():
-                continue
-            if np.ndim(value) and np.shape(value) != (len(snapshot.nodes),):
+            if not isinstance(name, str):
                 raise ConfigurationError(
-                    f"metric {self.name} returned an array of shape {np.shape(value)} for {len(snapshot.nodes)} "
-                    "nodes; expected one number for each of snapshot.nodes"
+                    f"{self.told} returned a value named {name!r:.60}; expected text as name"
                 )
-            yield name, value
+            checked = self._checked(name, value, len(snapshot.nodes))
+            if checked is not None:
+                yield name, checked
+
+    @property
+    def told(self) -> str:
+        """Return what an error calls the metric: its name and, of a plug-in, package and version."""
+        package = packages(GROUP).get(self.name)
+        return f"metric {self.name}" + ("" if package is None else f" of package {package}")
+
+    def _checked(self, name: str, value: Any, nodes: int | None) -> Value:
+        """Return a number, or an array with one of each node if there are ``nodes``; None where there is no value."""
+        if value is None:
+            return None
+        if type(value) in (int, float):
+            return None if value != value else value
+        try:
+            array = np.asarray(value)
+        except Exception as error:  # lists of lists of unequal lengths, for example
+            raise self._no_value(name, value) from error
+        if array.dtype.kind not in "biuf":
+            raise self._no_value(name, value)
+        if array.ndim and array.shape != (nodes,):
+            wanted = (
+                "one number" if nodes is None else f"one number, or one for each of {nodes} snapshot.nodes"
+            )
+            raise ConfigurationError(
+                f"{self.told} returned an array of shape {array.shape} as {name}; expected {wanted}"
+            )
+        numbers = array.astype(np.float64) if array.dtype != np.float64 else array
+        if np.isnan(numbers).all():
+            return None
+        return numbers if array.ndim else float(numbers)
+
+    def _no_value(self, name: str, value: Any) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.told} returned a value of type {type(value).__name__} as {name}; a metric may return a number, "
+            "an array with a number for each node, a mapping from names to these, or None"
+        )
 
     def _guarded(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return function(*arguments)
         except Exception as error:  # a metric of a plug-in may raise anything
             raise ConfigurationError(
-                f"metric {self.name} failed: {type(error).__name__}: {error}; repair it or uninstall its package"
+                f"{self.told} failed: {in_words(error)}; repair it or uninstall its package"
             ) from error

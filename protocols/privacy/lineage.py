@@ -246,6 +246,11 @@ class Lineage:
     def delivered(self, t_s: float, observer: int, round: int, tag: Any) -> None:
         """Record that a message with ``tag``, or a tuple of tags, reached ``observer``; charged used or not."""
         if isinstance(tag, Visible):
+            if type(tag.state) is not int or not 0 <= tag.state < self._next:
+                raise ContractError(
+                    f"a message of round {round} shows state {tag.state!r:.60}, which no model of this run has; "
+                    "send models that the learner returned"
+                )
             self.entries.append(Release(t_s, observer, round, (tag.state,), (1.0,), False))
         elif isinstance(tag, tuple):
             for part in tag:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args
 from pydantic import ConfigDict
 from pydantic_core import core_schema
 
+from scenarios.format.guard import guard, guarded_schema
 from scenarios.format.tables import Table
 from simulator.errors import ConfigurationError
-from simulator.plugins import load, origin, package_of, points
+from simulator.plugins import OURSELVES, load, origin, package_of, points
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -91,7 +92,7 @@ class Kind(Table):
     ) -> core_schema.CoreSchema:
         if not cls.is_family() or not _below(cls):  # a family's own class is made before its kinds
             return handler(source)
-        choices = {word: handler.generate_schema(kind) for word, kind in cls.kinds().items()}
+        choices = {word: _schema_of(kind, handler) for word, kind in cls.kinds().items()}
         union = core_schema.tagged_union_schema(choices, discriminator="kind")
         return core_schema.no_info_before_validator_function(cls.with_usual, union) if cls.usual else union
 
@@ -138,13 +139,22 @@ def _by_kind(mapping: Mapping[str, str], usual: str) -> JsonSchemaValue:
     }
 
 
+def _schema_of(kind: type[Kind], handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    schema, point = handler.generate_schema(kind), _point_of(kind)
+    return schema if point is None else guarded_schema(kind, point, schema)
+
+
 def plugin_of(kind: type[Kind]) -> tuple[str, str] | None:
     """Return package and version that a kind comes from; None for the kinds of sottovoce itself.
 
     A latency that was made of a law comes from where the law does.
     """
-    point = next((_ORIGINS[base] for base in kind.__mro__ if base in _ORIGINS), None)
+    point = _point_of(kind)
     return None if point is None else package_of(point)
+
+
+def _point_of(kind: type[Kind]) -> EntryPoint | None:
+    return next((_ORIGINS[base] for base in kind.__mro__ if base in _ORIGINS), None)
 
 
 def _below(family: type[Kind]) -> list[type[Kind]]:
@@ -168,6 +178,7 @@ def _kinds(family: type[Kind]) -> Mapping[str, type[Kind]]:
         kind = _loaded(point, family)
         _complete(kind, origin(point))
         _ORIGINS[kind] = point
+        guard(kind, point)
         found[point.name] = _unique(found, point.name, kind, origin(point))
     return found
 
@@ -198,7 +209,7 @@ def _complete(kind: type[Kind], by: str) -> None:
 def _unique(found: Mapping[str, type[Kind]], word: str, kind: type[Kind], by: str) -> type[Kind]:
     if word in found and found[word] is not kind:
         other = _ORIGINS.get(found[word])
-        taken = "sottovoce itself" if other is None else origin(other)
+        taken = OURSELVES if other is None else origin(other)
         raise ConfigurationError(
             f'{by}: the kind "{word}" is already defined by {taken}; rename or uninstall one of them'
         )

@@ -13,9 +13,21 @@ STUDY_TABLES = ("sweep", "study", "whatif")
 """The tables a single run ignores."""
 
 
+SEEDS = 2**63
+"""Seeds are below this."""
+MOST = 1_000_000
+"""Largest number of seeds of a study."""
+
+
 def _seeds(value: Any) -> Any:
     if is_count(value, 1):
+        if value > MOST:
+            raise PydanticCustomError(
+                "choice", f"must be at most {MOST:_} seeds, or a list of seeds".replace("_", ",")
+            )
         return value
+    if isinstance(value, list | tuple) and any(is_count(seed, SEEDS) for seed in value):
+        raise PydanticCustomError("choice", "every seed must be below 2**63; use smaller seeds")
     if isinstance(value, list | tuple) and value and all(is_count(seed, 0) for seed in value):
         if len(set(value)) == len(value):
             return tuple(value)
@@ -33,10 +45,10 @@ Seeds: TypeAlias = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "integer", "minimum": 1},
+                {"type": "integer", "minimum": 1, "maximum": MOST},
                 {
                     "type": "array",
-                    "items": {"type": "integer", "minimum": 0},
+                    "items": {"type": "integer", "minimum": 0, "exclusiveMaximum": SEEDS},
                     "minItems": 1,
                     "uniqueItems": True,
                 },

@@ -80,8 +80,12 @@ def parse_sets(sets: Sequence[str]) -> dict[Key, tuple[str, Any]]:
             key = split(left.strip())
         except ValueError as error:
             raise ConfigurationError(str(error), text) from None
+        try:
+            value = plain(_toml_value(right.strip()), key)
+        except ConfigurationError as error:
+            raise ConfigurationError(error.message, text) from None
         changes.pop(key, None)  # the last one counts, in the place of the last one
-        changes[key] = (f"--set {text}", _toml_value(right.strip()))
+        changes[key] = (f"--set {text}", value)
     return changes
 
 
@@ -96,20 +100,54 @@ def changes_of(values: Mapping[str, Any]) -> dict[Key, tuple[str, Any]]:
     """
     changes: dict[Key, tuple[str, Any]] = {}
     for text, value in values.items():
+        if not isinstance(text, str):
+            raise ConfigurationError("keys must be text, like protocol.rounds", repr(text)[:60])
         try:
-            changes[split(text)] = (f"change {text} = {show(value)}", _plain(value))
+            key = split(text)
+            found = plain(value, key)
+            changes[key] = (f"change {text} = {show(found)}", found)
         except ValueError as error:
             raise ConfigurationError(str(error), text) from None
     return changes
 
 
-def _plain(value: Any) -> Any:
-    """Lists for tuples and arrays, dicts for mappings, and plain numbers, as TOML would have them."""
+DEPTH = 50
+"""Levels of tables and lists in a scenario; more are an error."""
+
+
+def plain(value: Any, at: Key = ()) -> Any:
+    """Return a value of Python in the types that TOML has: lists for tuples and arrays, plain numbers for NumPy's.
+
+    Args:
+        value: given by a caller in Python.
+        at: its key.
+
+    Raises:
+        ConfigurationError: a key is no text, a text is no Unicode, or the value is nested too deeply.
+    """
+    if len(at) > DEPTH:
+        raise ConfigurationError(f"must have at most {DEPTH} levels of tables and lists", dotted(at[:1]))
     if hasattr(value, "dtype") and hasattr(value, "tolist"):  # of NumPy
-        return value.tolist()
+        value = value.tolist()
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+        for name in value:
+            if not isinstance(name, str):
+                raise ConfigurationError(f"keys must be text, got {name!r:.60}", dotted(at))
+        return {name: plain(inner, (*at, name)) for name, inner in value.items()}
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigurationError(f"must be text without NUL characters, got {value!r:.60}", dotted(at))
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ConfigurationError(
+                f"must be text of whole Unicode characters, got {value!a:.60}", dotted(at)
+            ) from None
+    return (
+        [plain(inner, (*at, i)) for i, inner in enumerate(value)]
+        if isinstance(value, tuple | list)
+        else value
+    )
 
 
 def _toml_value(text: str) -> Any:
@@ -160,10 +198,11 @@ def examine_studies(
         found |= {(curve.place(key), message): None for key, message in wrong.items()}
         for changes in () if wrong else curve.points:
             try:
-                problems = examine(merged(base, changes))
+                point = merged(base, changes)
             except ConfigurationError as error:
                 found[curve.place(str(error.key)), error.message] = None
                 continue
+            problems = examine(point)
             for key, message in problems:
                 if (key, message) not in told_already:
                     told_already.add((key, message))

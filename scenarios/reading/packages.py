@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from scenarios.format.kind import Kind, plugin_of
 from scenarios.format.locate import Key, dotted, undotted
 from scenarios.format.tables import Table
-from scenarios.reading.choices import tables_at
+from scenarios.reading.choices import kinds_of, tables_at
 from scenarios.schema import Scenario
+from simulator.errors import StorageError
 
 
 def packages_at(key: str) -> Mapping[str, str]:
@@ -21,6 +23,37 @@ def packages_at(key: str) -> Mapping[str, str]:
 def packages_in(scenario: Scenario) -> Mapping[str, str]:
     """Map the dotted keys at which a scenario uses kinds of plug-ins to package and version."""
     return dict(_used(scenario, ()))
+
+
+def check_installed(manifest: Mapping[str, Any], folder: Path, *keys: str) -> None:
+    """Check that the packages of a run's plug-ins are installed, before its scenario is read again.
+
+    Args:
+        manifest: of the run.
+        folder: of the run.
+        keys: dotted keys of the scenario that are needed; all by default.
+
+    Raises:
+        StorageError: a kind is not installed; one line that names key, kind, package and version.
+    """
+    for key, package in (manifest.get("plugins") or {}).items():
+        if keys and key not in keys:
+            continue
+        word = _word_at(manifest["scenario"], undotted(key))
+        if word not in {word for table in tables_at(undotted(key)) for word in kinds_of(table)}:
+            raise StorageError(
+                f"{folder / 'manifest.json'}: scenario.{key}: the kind {word!r} of this run is of package {package}, "
+                "which is not installed; install it"
+            )
+
+
+def _word_at(table: Any, key: Key) -> Any:
+    for part in key:
+        try:
+            table = table[part]
+        except (IndexError, KeyError, TypeError):
+            return None
+    return table.get("kind") if isinstance(table, dict) else None
 
 
 def _used(value: Any, key: Key) -> Iterator[tuple[str, str]]:

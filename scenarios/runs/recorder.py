@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.formats.tables import METRICS
-from analysis.metrics.catalogue import metrics
+from analysis.metrics.catalogue import measured, metrics
 from analysis.metrics.declared import EVALUATION, Event, Metric, Snapshot, Value
 from protocols.learning.evaluate import Evaluator, consensus_distance
 from protocols.learning.local_test import LocalEvaluator
@@ -236,11 +236,11 @@ class Recorder:
         Raises:
             ConfigurationError: a metric of a plug-in fails.
         """
-        shown = [metric for metric in metrics().values() if metric.over_time]
         rows: list[tuple[float, int, int, str, float]] = []
         for s in self.snapshots:
             done = min(s.rounds, default=0)
-            for name, value in (found for metric in shown for found in metric.values(s)):
+            shown = measured(s, lambda metric: metric.over_time)
+            for name, value in (found for _, values in shown for found in values.items()):
                 if isinstance(value, np.ndarray):
                     each = zip(s.nodes, s.rounds, value.tolist(), strict=True)
                     rows += [(s.t_s, round, node, name, one) for node, round, one in each]
@@ -255,11 +255,9 @@ class Recorder:
             ConfigurationError: a metric of a plug-in fails.
         """
         found: dict[str, float | None] = {}
-        for metric in metrics().values():
-            if metric.at_end:
-                values: dict[str, Value] = dict(metric.values(self.snapshots[-1]))
-                for name, value in (values or {metric.name: None}).items():
-                    found[name] = float(value.mean()) if isinstance(value, np.ndarray) else value
+        for metric, values in measured(self.snapshots[-1], lambda metric: metric.at_end):
+            for name, value in (values or {metric.name: None}).items():
+                found[name] = float(value.mean()) if isinstance(value, np.ndarray) else value
         return found
 
     def _counted(self) -> dict[str, Value]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import networkx as nx
 import numpy as np
 
+from analysis.metrics.catalogue import unrecorded
 from scenarios.build import Parts
 from scenarios.format.kind import plugin_of
 from scenarios.runs.recorder import Recorder
@@ -37,6 +38,7 @@ def run_warnings(
         *_training(scenario, parts, recorder),
         *_communication(scenario, parts, recorder, log),
         *_data(parts, recorder),
+        *unrecorded(recorder.counts),
     ]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.formats.tables import WIRETAP
 from analysis.inference import inversion, membership, reconstruction, traffic
 from analysis.inference.elimination import PRIME
 from analysis.store import Run, read_run
@@ -28,6 +29,7 @@ from protocols.privacy.ledger import Claim
 from scenarios.build import Parts, build
 from scenarios.load import resolve
 from scenarios.objects import refuse_objects
+from scenarios.reading.packages import check_installed
 from scenarios.schema import Scenario
 from scenarios.studies.reaccount import claims_about
 from simulator import streams
@@ -154,6 +156,7 @@ def infer(
             f"{run} is not finished, so its views are not written; run the scenario to its end"
         )
     refuse_objects(folder.manifest, run)
+    check_installed(folder.manifest, run)
     scenario = resolve(folder.manifest["scenario"], base)
     parts = build(scenario, BatchedExecutor(), base or Path.cwd())
     case = _Case(folder, scenario, parts, Views(folder, chosen), shadow_models)
@@ -315,9 +318,9 @@ def _traffic(case: _Case) -> _Found:
 
 def _wire(case: _Case) -> _Found:
     """Infer outages from sizes and times of messages on tapped links, encrypted or not."""
-    tapped = case.run.path / "views" / "wiretap.parquet"
+    tapped = WIRETAP.path(case.run.path)
     if tapped.exists():
-        seen = pl.read_parquet(tapped).rename({"left_s": "t_s"})
+        seen = WIRETAP.whole(WIRETAP.read(tapped), tapped).rename({"left_s": "t_s"})
         yield from _absences(case, seen, "traffic analysis on the wire")
 
 

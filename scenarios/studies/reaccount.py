@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf, sqrt
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import networkx as nx
 from msgspec.structs import replace
+from pydantic import ValidationError
 
 from analysis.store import Run, read_run
 from protocols.privacy.accounting import epsilon_of, mu2_of, shift_factor
@@ -26,6 +28,7 @@ from protocols.privacy.record import read_record
 from protocols.privacy.sum_law import SumLaw
 from scenarios.format.observers import NOTHING_PUBLIC, observers_from
 from scenarios.kinds.partitions import Partition
+from scenarios.reading.packages import check_installed
 from simulator.errors import ConfigurationError, ContractError, StorageError
 
 _WHY = "why infinite"
@@ -67,14 +70,16 @@ def reaccount(
         records (public); if it clipped nodes, losses of records follow from the bound 2C on a clipped sum.
     """
     told = _retold(run, observers, unit, adjacency, delta)
-    claims, multiplier = told.claims(jobs, on_progress), told.asked.get("noise_multiplier")
+    with _readable(run):
+        claims, multiplier = told.claims(jobs, on_progress), told.asked.get("noise_multiplier")
     if not claims:
         raise ConfigurationError(
             f"{run}: observers include every honest node, so no victim is left; name fewer nodes"
         )
     rows = _rows(claims, multiplier, target, told.failure_probability)
     if per_message:
-        losses = _per_message(told)
+        with _readable(run):
+            losses = _per_message(told)
         for row in rows:
             row["per message (no bound)"] = losses[row["observers"]]
     return rows
@@ -90,7 +95,21 @@ def claims_about(run: Path, observers: str) -> list[Claim]:
     Raises:
         ConfigurationError, StorageError: as :func:`reaccount`.
     """
-    return _retold(run, [observers], None, None, None).claims(1)
+    with _readable(run):
+        return _retold(run, [observers], None, None, None).claims(1)
+
+
+@contextmanager
+def _readable(run: Path) -> Iterator[None]:
+    """Tell what is wrong with the record of releases as damage of its file.
+
+    Raises:
+        StorageError: entries of the record contradict each other.
+    """
+    try:
+        yield
+    except ContractError as error:
+        raise StorageError(f"{run / 'releases.parquet'}: is damaged ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -158,6 +177,7 @@ def _retold(
     sets = _observers(run, manifest, observers)
     unit, adjacency = unit or asked["unit"], adjacency or asked["adjacency"]
     if unit == "record":
+        check_installed(manifest, run, "partition")
         _records_can_be_followed(run, manifest["scenario"], adjacency)
     entries = in_unit(_entries(folder), asked["unit"], unit, adjacency, manifest["samples_per_node"])
     return _Retold(folder, entries, sets, unit, adjacency, asked["delta"] if delta is None else delta)
@@ -182,7 +202,7 @@ def _observers(run: Path, manifest: Mapping[str, Any], asked: Sequence[str] | No
 
 def _records_can_be_followed(run: Path, scenario: Mapping[str, Any], adjacency: str) -> None:
     """Check that losses of single records can be computed: records have no copies, and batches no fixed size."""
-    if _copies(scenario.get("partition")):
+    if _copies(run, scenario.get("partition")):
         raise ConfigurationError(
             f"{run}: several nodes may hold the same record, whose copies the ledger does not add up; ask for whole "
             "nodes: --unit node"
@@ -194,11 +214,22 @@ def _records_can_be_followed(run: Path, scenario: Mapping[str, Any], adjacency: 
         )
 
 
-def _copies(partition: Mapping[str, Any] | None) -> bool:
+def _copies(run: Path, partition: Mapping[str, Any] | None) -> bool:
     """Return whether several nodes may hold the same sample, according to [partition]."""
     if not partition:
         return False
-    return Partition.kinds()[partition["kind"]].model_validate(partition).copies
+    file, kind = run / "manifest.json", Partition.kinds().get(partition["kind"])
+    if kind is None:
+        raise StorageError(
+            f"{file}: scenario.partition: the kind {partition['kind']!r} is not installed, and the file names no "
+            "package of it; install that package"
+        )
+    try:
+        return kind.model_validate(partition).copies
+    except ValidationError as error:
+        raise StorageError(
+            f"{file}: scenario.partition: {error.errors()[0]['msg']}; restore the file"
+        ) from error
 
 
 def in_unit(
@@ -218,10 +249,11 @@ def in_unit(
 
 
 def _entries(folder: Run) -> list[Entry]:
-    try:
-        return entries_of(folder.releases.select(Row._fields).iter_rows())
-    except ContractError as error:
-        raise StorageError(f"{folder.path / 'releases.parquet'}: is damaged ({error})") from error
+    with _readable(folder.path):
+        entries = entries_of(folder.releases.select(Row._fields).iter_rows())
+        if any(entry.node < 0 for entry in entries if isinstance(entry, Contribution)):
+            raise ContractError("node: a contribution has no node")
+    return entries
 
 
 def _rows(

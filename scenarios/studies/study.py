@@ -20,6 +20,7 @@ from typing import Any
 import joblib
 import polars as pl
 
+from analysis.store import read_inference, read_run, read_study
 from analysis.tables.estimate import estimate
 from scenarios.kinds.studies import STUDY_TABLES, seeds_of
 from scenarios.load import Loaded, merged, resolve
@@ -175,9 +176,9 @@ def _claim(out: Path, head: Mapping[str, Any]) -> None:
     file = out / "study.json"
     if file.exists():
         try:
-            before = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise StorageError(f"{file} is not readable: {error}; nothing was overwritten") from error
+            before = read_study(out).description
+        except StorageError as error:
+            raise StorageError(f"{error}; nothing was overwritten") from error
         if any(before.get(key) != head[key] for key in ("kind", "scenario")):
             raise StorageError(f"{out} holds another study; nothing was overwritten, choose another --out")
         return
@@ -193,10 +194,18 @@ def _claim(out: Path, head: Mapping[str, Any]) -> None:
 
 
 def _status_of(folder: Path) -> str:
-    try:
-        return str(json.loads((folder / "summary.json").read_text())["status"])
-    except (OSError, ValueError, KeyError):
+    """Return the status of a run of the study; its folder is there only if it ended.
+
+    Raises:
+        StorageError: the folder is damaged.
+    """
+    if not folder.exists():
         return "planned"
+    try:
+        summary = read_run(folder).summary
+    except StorageError as error:
+        raise StorageError(f"{error}; or remove {folder}, and the run is repeated") from error
+    return "planned" if summary is None else str(summary["status"])
 
 
 def _worker(parent: int, run: Planned, base: Path, folder: Path) -> tuple[str, str, str | None]:
@@ -264,7 +273,7 @@ def leaks_in(file: Path) -> dict[str, float]:
     if not file.exists():
         return {}
     values: dict[str, list[float]] = {}
-    for finding in json.loads(file.read_text())["findings"]:
+    for finding in read_inference(file)["findings"]:
         for key, (attacks, measures) in LEAKS.items():
             if finding["attack"] in attacks and finding["measure"].startswith(measures):
                 values.setdefault(key, []).append(float(finding["value"]))

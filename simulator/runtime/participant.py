@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Any, Protocol
 
@@ -21,6 +21,9 @@ from simulator.faults.detector import Suspicions
 from simulator.mail.mailbox import Mailbox, Post
 from simulator.mail.waiting import Gather, Receive
 from simulator.runtime.world import World
+
+LIMIT = 2**40
+"""Rounds and sizes of messages are below this."""
 
 
 class Host(Protocol):
@@ -163,7 +166,7 @@ class Participant(ABC):
 
     def send(self, to: int, message: Message) -> None:
         """Hand a message to the uplink."""
-        _check_size(message)
+        message = _checked(message)
         near = self.links(message.round).to
         if to not in near:
             raise ContractError(f"node {self._id} has no link to node {to}; it has links to {near}")
@@ -171,9 +174,11 @@ class Participant(ABC):
 
     def multicast(self, peers: Sequence[int], message: Message) -> None:
         """Hand the same message to several neighbours."""
-        _check_size(message)
+        message = _checked(message)
         near = self.links(message.round).to
         if peers is not near:
+            if not isinstance(peers, Iterable):
+                raise ContractError(f"expected a sequence of nodes to send to, got {type(peers).__name__}")
             peers = tuple(peers)
             for i, peer in enumerate(peers):
                 if peer not in near:
@@ -248,8 +253,33 @@ class Participant(ABC):
         self._world.record(self.now_s, self._id, kind, fields)
 
 
-def _check_size(message: Message) -> None:
-    if not hasattr(message.size_bytes, "__index__") or message.size_bytes < 0:
+def _checked(message: Message) -> Message:
+    """Return a message whose round and size are Python integers.
+
+    Raises:
+        ContractError: a part has another type, or is out of range.
+    """
+    if not isinstance(message, Message):
         raise ContractError(
-            f"size_bytes of message {message.kind!r} must be a whole number, at least 0, got {message.size_bytes!r}"
+            f"expected a Message(kind, round, body, size_bytes), got {type(message).__name__}"
         )
+    kind, round, _, size_bytes, _ = message
+    if type(kind) is not str or not kind.isprintable():
+        raise ContractError(f"kind of a message must be text that can be printed, got {kind!r:.60}")
+    if not _is_whole(round) or not -LIMIT < round < LIMIT:
+        raise ContractError(
+            f"round of message {kind!r} must be a whole number below 2**40, got {round!r:.60}"
+        )
+    if not _is_whole(size_bytes) or not 0 <= size_bytes < LIMIT:
+        raise ContractError(
+            f"size_bytes of message {kind!r} must be a whole number, at least 0 and below 2**40, got "
+            f"{size_bytes!r:.60}"
+        )
+    if type(round) is int and type(size_bytes) is int:
+        return message
+    return message._replace(round=int(round), size_bytes=int(size_bytes))
+
+
+def _is_whole(value: object) -> bool:
+    """Return whether a value is an integer of Python or NumPy; true and false are none."""
+    return type(value) is int or isinstance(value, np.integer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from analysis.figures import catalogue as figures
 from analysis.figures import style
 from analysis.figures.declared import Figure
 from analysis.metrics import catalogue as metrics
-from analysis.metrics.declared import EVALUATION, Metric, Snapshot
+from analysis.metrics.declared import EVALUATION, EVENTS, Metric, Snapshot
 from analysis.report import report
 from analysis.store import read_run
 from analysis.tables.paired import metrics_of
@@ -28,6 +29,7 @@ from scenarios.run import run
 from simulator import plugins
 from simulator.errors import ConfigurationError
 from tests.analysis.test_formats import WORLD
+from tests.support.places import ROOT
 from tests.support.synthetic_runs import make_run, make_sweep
 
 SPREAD = Metric("spread", EVALUATION, lambda s: s.accuracy.max() - s.accuracy.min(), "best minus worst")
@@ -143,6 +145,10 @@ def test_a_figure_of_a_plugin_is_drawn_and_in_the_report(tmp_path: Path, install
             of_metrics(replace(SPREAD, name="accuracy")),
             'the metric "accuracy" is already defined by sottovoce itself',
         ),
+        (
+            of_metrics(replace(SPREAD, name="epsilon_worst")),
+            'the metric "epsilon_worst" is already defined by sottovoce itself',
+        ),
     ],
 )
 def test_a_broken_metric_is_one_line_that_names_its_package(install: Any, point: Point, says: str) -> None:
@@ -151,6 +157,82 @@ def test_a_broken_metric_is_one_line_that_names_its_package(install: Any, point:
         metrics.names()
     assert says in str(caught.value)
     assert f"plug-in others 1.2 (sottovoce.metrics: {point.name} = {point.value})" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (replace(MIXED, event="mixd"), 'there is no event "mixd", did you mean "mixed"?'),
+        (replace(MIXED, event="evalution"), 'there is no event "evalution", did you mean "evaluation"?'),
+        (replace(MIXED, event=3), "event must be text, got int"),  # type: ignore[arg-type]
+        (replace(MIXED, reduce=3), "reduce must be a function, got int"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_metric_that_cannot_measure_is_refused(install: Any, made: Metric, says: str) -> None:
+    install(of_metrics(made))
+    with pytest.raises(ConfigurationError) as caught:
+        metrics.names()
+    assert str(caught.value) == f"metric heard of package others 1.2: {says}"
+
+
+def test_the_events_of_protocols_are_known() -> None:
+    files = [file for file in (ROOT / "protocols").rglob("*.py") if "conformance" not in file.parts]
+    calls = [
+        call
+        for file in files
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "record"
+    ]
+    kinds = {
+        kind.value if isinstance(kind, ast.Constant) else ast.unparse(kind).lower()  # CONFINED = "confined"
+        for call in calls
+        for kind in call.args[:1]
+    }
+    assert kinds == set(EVENTS)
+
+
+def test_a_metric_of_an_event_that_nobody_recorded_is_a_warning(tmp_path: Path, install: Any) -> None:
+    install(of_metrics(replace(MIXED, event="rumour")))
+    told = run(resolve(WORLD), tmp_path / "run")["warnings"]
+    assert any(
+        text.startswith("The metric heard of package others 1.2 measured nothing: no program")
+        for text in told
+    )
+
+
+def _named(name: Any) -> Metric:
+    return replace(SPREAD, reduce=lambda _: {name: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (
+            replace(SPREAD, reduce=lambda _: "wide"),
+            "returned a value of type str as spread; a metric may return a num",
+        ),
+        (replace(SPREAD, reduce=lambda _: [[1], [1, 2]]), "returned a value of type list as spread"),
+        (replace(SPREAD, reduce=lambda _: 1j), "returned a value of type complex as spread"),
+        (replace(MIXED, name="spread", value=lambda _: "x"), "returned a value of type str as spread"),
+        (
+            replace(MIXED, name="spread", value=lambda _: np.ones(2)),
+            "an array of shape (2,) as spread; expected one",
+        ),
+        (_named(3), "returned a value named 3; expected text"),
+        (_named("accuracy_mean"), 'named "accuracy_mean", which is a name of sottovoce itself; rename it'),
+        (_named("trace_hash"), 'named "trace_hash", which is a name of sottovoce itself; rename it'),
+        (_named("heard"), 'named "heard", which is a name of metric heard of package others 1.2; rename it'),
+    ],
+)
+def test_a_metric_may_return_numbers_under_names_of_its_own(
+    tmp_path: Path, install: Any, made: Metric, says: str
+) -> None:
+    install(of_metrics(MIXED), of_metrics(made))
+    with pytest.raises(ConfigurationError) as caught:
+        run(resolve(WORLD), tmp_path / "run")
+    assert str(caught.value).startswith("metric spread of package others 1.2 returned")
+    assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -178,7 +260,11 @@ def test_a_metric_that_fails_is_named() -> None:
     snapshot: Any = SimpleNamespace(nodes=(1, 2))
     with pytest.raises(ConfigurationError, match="metric spread failed: ValueError: no number"):
         list(replace(SPREAD, reduce=failing).values(snapshot))
-    with pytest.raises(ConfigurationError, match=r"spread returned an array of shape \(3,\) for 2 nodes"):
+    with pytest.raises(
+        ConfigurationError, match=r"spread returned an array of shape \(3,\) as spread; .* of 2 snapshot"
+    ):
         list(replace(SPREAD, reduce=lambda _: np.zeros(3)).values(snapshot))
     assert not list(replace(SPREAD, reduce=lambda _: float("nan")).values(snapshot))
     assert not list(replace(SPREAD, reduce=lambda _: None).values(snapshot))
+    nobody: Any = SimpleNamespace(nodes=())
+    assert not list(replace(SPREAD, reduce=lambda _: np.zeros(0)).values(nobody))

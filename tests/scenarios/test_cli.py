@@ -71,7 +71,7 @@ def test_validate_prints_one_line_per_error(capsys: pytest.CaptureFixture[str]) 
         (["run", "quickstart", "--seed", "-1"], "--seed"),
         (
             ["run", "quickstart", "--set", "protocol.rounds=0"],
-            "--set protocol.rounds=0: protocol.rounds: must be",
+            "--set protocol.rounds=0: must be",
         ),
         (["sweep", "quickstart"], "has no [sweep] table"),
         (["privacy", "x", "--observers", "3;7"], "is no observer"),

@@ -349,16 +349,16 @@ def test_more_samples_than_there_are(tmp_path: Path) -> None:
 
 
 def pictured(folder: Path, **changes: Any) -> Any:
-    manifest = {
+    manifest: dict[str, Any] = {
         "format": 1,
         "name": "s",
         "scenario": {},
         "status": "finished",
-        "topology": {"nodes": 3, "edges": []},
         "data": {"classes": ["ant", "bee"]},
         "samples_per_node": [3, 30, 7],
         "labels_per_node": [[3, 0], [10, 20], [0, 7]],
     } | changes
+    manifest["topology"] = {"nodes": len(manifest["samples_per_node"]), "edges": []}
     folder.mkdir(exist_ok=True)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return partition_figure(read_run(folder))

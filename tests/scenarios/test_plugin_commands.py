@@ -136,3 +136,67 @@ def test_a_broken_plugin_is_one_line(source: str, word: str, told: list[str], tm
         (line,) = refused.stderr.splitlines()
         assert "plug-in others 1.2 (sottovoce.latencies" in line
         assert all(words in line for words in told), line
+
+
+DRAWN = ("--set", "network.jitter={kind='steady', value='5 ms'}", "--set", "network.latency.kind=constant")
+FAILING = LAW.format(word="steady", fact=FACT).replace(
+    "    def build",
+    """{member}
+
+    def build""",
+)
+
+
+@pytest.mark.parametrize(
+    ("member", "told"),
+    [
+        ("    def problems(self):\n        yield from {}['x']", "problems(): KeyError: 'x'"),
+        ("    def problems(self):\n        return None", "problems(): TypeError: 'NoneType' object"),
+        (
+            "    def problems(self):\n        yield 'value', 'bad'",
+            "problems(): TypeError: it yielded ('value', 'bad')",
+        ),
+        (
+            "    @field_validator('value')\n    @classmethod\n    def tried(cls, x):\n        return x.nowhere",
+            "a validator: AttributeError: 'float' object has no attribute 'nowhere'",
+        ),
+        ("    late: ClassVar[float] = 1.0", "median_s: ZeroDivisionError: division by zero"),
+    ],
+    ids=["raises", "no list", "no pairs", "validator", "fact"],
+)
+def test_a_kind_that_fails_is_one_line_with_kind_package_and_member(
+    member: str, told: str, tmp_path: Path
+) -> None:
+    source = FAILING.replace("{member}", member).replace("import Field", "import Field, field_validator")
+    if told.startswith("median_s"):
+        source = source.replace("return self.value", "return 1 / 0", 1)
+    site = installed(tmp_path, source)
+    (site / "good.toml").write_text(SCENARIO.format(word="steady"))
+    refused = called(site, "validate", "good.toml", *DRAWN)
+    assert refused.returncode == 2, refused.stderr
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f'kind "steady" of package others 1.2 failed in {told}'), line
+
+
+def test_a_kind_whose_build_fails_is_one_line(tmp_path: Path) -> None:
+    broken = LAW.format(word="steady", fact=FACT).replace(
+        "return lambda u: 0 * u + self.value", "return {}[self.value]"
+    )
+    site = installed(tmp_path, broken)
+    (site / "good.toml").write_text(SCENARIO.format(word="steady"))
+    refused = called(site, "run", "good.toml", "--quiet")
+    assert refused.returncode == 2, refused.stderr
+    assert refused.stderr.startswith(
+        'kind "steady" of package others 1.2 failed in build(): KeyError: 0.005;'
+    )
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("ending", ["raise SystemExit(0)", "import os; raise BaseException"])
+def test_a_plugin_cannot_end_the_command_while_it_is_imported(ending: str, tmp_path: Path) -> None:
+    refused = called(installed(tmp_path, f"{ending}\n"), "list")
+    assert refused.returncode == 2, refused.stdout
+    assert (
+        "plug-in others 1.2 (sottovoce.latencies: steady = others:Steady) cannot be loaded" in refused.stderr
+    )
+    assert len(refused.stderr.splitlines()) == 1

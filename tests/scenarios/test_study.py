@@ -17,6 +17,7 @@ from scenarios.studies import study
 from simulator.errors import ConfigurationError, SottovoceError, StorageError
 from tests.support.progress import quiet
 
+OTHER = {"format": 1, "kind": "sweep", "name": "other", "scenario": {}, "runs": []}
 TINY = ["protocol.rounds=3", "evaluation.every='1 s'"]
 
 
@@ -81,7 +82,7 @@ def test_the_whatif_is_paired(tmp_path: Path) -> None:
 
 def test_another_study_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     loaded = load(Path("whatif_byzantine"), [*TINY, "study.seeds=1", "whatif=[]"])
-    (tmp_path / "study.json").write_text(json.dumps({"kind": "sweep", "scenario": {}}))
+    (tmp_path / "study.json").write_text(json.dumps(OTHER))
     with pytest.raises(ConfigurationError, match="whatif"):
         study.whatif(loaded, tmp_path, jobs=1, on_progress=quiet)
     loaded = load(Path("whatif_byzantine"), [*TINY, "study.seeds=1"])

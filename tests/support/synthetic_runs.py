@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def make_run(
             "format": 1,
             "name": "made-up",
             "scenario": scenario,
-            "scenario_sha256": "ab" * 32,
+            "scenario_sha256": sha256(json.dumps(scenario, sort_keys=True).encode()).hexdigest(),
             "seed": seed,
             "mode": "simulation",
             "versions": {"sottovoce": "0.1.0", "numpy": np.__version__},
