@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from protocols.privacy.lineage import Lineage, Visible, is_tag
-from simulator.contract.node import Message, Node
+from simulator.contract.node import Message, Node, checked
 from simulator.errors import ConfigurationError, ContractError
 
 if TYPE_CHECKING:
@@ -52,17 +52,14 @@ class Form:
             ContractError: its kind is not declared, its body has something that its release does not name, or its
                 round or size is not what follows from its form.
         """
-        if type(message) is not Message:
-            raise ContractError(
-                f"expected a Message(kind, round, body, size_bytes), got {type(message).__name__}; send a "
-                "simulator.contract.node.Message"
-            )
         problem = self._problem(message)
         if problem is not None:
             kind, round = message.kind, message.round
             raise ContractError(f"message {kind!r:.80} of round {round!r:.20} {problem}")
 
     def _problem(self, message: Message) -> str | None:
+        if type(message) is not Message:
+            return f"is a {type(message).__name__}; expected a simulator.contract.node.Message"
         kind, round, body, _, release = message
         if release is not None and not is_tag(release):
             return (
@@ -208,10 +205,12 @@ def _nodes(form: Form) -> tuple[Callable[[Node], Node], Callable[[Any], Node]]:
         __slots__ = ("__weakref__",)
 
         def send(self, to: int, message: Message) -> None:
+            message = checked(message)
             form.check(message)
             behind[self].send(to, message)
 
         def multicast(self, peers: Sequence[int], message: Message) -> None:
+            message = checked(message)
             form.check(message)
             behind[self].multicast(peers, message)
 

@@ -282,6 +282,7 @@ SUMMARY_FORMS: Mapping[str, Form] = {key.name: maybe(NUMBER) for key in SUMMARY 
     "adjacency": maybe(TEXT),
     "unit": maybe(TEXT),
     "basis": maybe(TEXT),
+    "certified_by": maybe(TEXT),
     "observers": maybe(_plain("text or a list of sets of observers", _is_observers)),
     "budget_spent": _NAMES,
     "nodes_down": maybe(_NAMES),

@@ -15,7 +15,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from simulator.contract.compute import Handle, Input, Op, Vector
+from simulator.errors import ContractError
 
+LIMIT = 2**40
+"""Rounds and sizes of messages are below this."""
 Link: TypeAlias = tuple[int, int]
 """A link in one direction: (source, destination)."""
 
@@ -41,6 +44,38 @@ class Message(NamedTuple):
     body: Any
     size_bytes: int
     release: Any = None
+
+
+def checked(message: Message) -> Message:
+    """Return a message whose round and size are Python integers.
+
+    Raises:
+        ContractError: a part has another type, or is out of range.
+    """
+    if not isinstance(message, Message):
+        raise ContractError(
+            f"expected a Message(kind, round, body, size_bytes), got {type(message).__name__}"
+        )
+    kind, round, _, size_bytes, _ = message
+    if type(kind) is not str or not kind.isprintable():
+        raise ContractError(f"kind of a message must be text that can be printed, got {kind!r:.60}")
+    if not _is_whole(round) or not -LIMIT < round < LIMIT:
+        raise ContractError(
+            f"round of message {kind!r} must be a whole number below 2**40, got {round!r:.60}"
+        )
+    if not _is_whole(size_bytes) or not 0 <= size_bytes < LIMIT:
+        raise ContractError(
+            f"size_bytes of message {kind!r} must be a whole number, at least 0 and below 2**40, got "
+            f"{size_bytes!r:.60}"
+        )
+    if type(round) is int and type(size_bytes) is int:
+        return message
+    return message._replace(round=int(round), size_bytes=int(size_bytes))
+
+
+def _is_whole(value: object) -> bool:
+    """Return whether a value is an integer of Python or NumPy; true and false are none."""
+    return type(value) is int or isinstance(value, np.integer)
 
 
 class Delivery(NamedTuple):

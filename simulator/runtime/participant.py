@@ -12,7 +12,7 @@ import numpy as np
 from simulator import streams
 from simulator.adversary.coalition import Coalition
 from simulator.contract.compute import Handle, Input, Op, Vector, values_of
-from simulator.contract.node import Delivery, Links, Match, Message
+from simulator.contract.node import Delivery, Links, Match, Message, checked
 from simulator.core.clock import NS_PER_S, Calendar, to_ns
 from simulator.core.coroutines import Runner, SimTaskGroup, Wait
 from simulator.core.records import ActivityLog
@@ -21,9 +21,6 @@ from simulator.faults.detector import Suspicions
 from simulator.mail.mailbox import Mailbox, Post
 from simulator.mail.waiting import Gather, Receive
 from simulator.runtime.world import World
-
-LIMIT = 2**40
-"""Rounds and sizes of messages are below this."""
 
 
 class Host(Protocol):
@@ -166,7 +163,7 @@ class Participant(ABC):
 
     def send(self, to: int, message: Message) -> None:
         """Hand a message to the uplink."""
-        message = _checked(message)
+        message = checked(message)
         near = self.links(message.round).to
         if to not in near:
             raise ContractError(f"node {self._id} has no link to node {to}; it has links to {near}")
@@ -174,7 +171,7 @@ class Participant(ABC):
 
     def multicast(self, peers: Sequence[int], message: Message) -> None:
         """Hand the same message to several neighbours."""
-        message = _checked(message)
+        message = checked(message)
         near = self.links(message.round).to
         if peers is not near:
             if not isinstance(peers, Iterable):
@@ -251,35 +248,3 @@ class Participant(ABC):
     def record(self, kind: str, **fields: Any) -> None:
         """Record a measurement."""
         self._world.record(self.now_s, self._id, kind, fields)
-
-
-def _checked(message: Message) -> Message:
-    """Return a message whose round and size are Python integers.
-
-    Raises:
-        ContractError: a part has another type, or is out of range.
-    """
-    if not isinstance(message, Message):
-        raise ContractError(
-            f"expected a Message(kind, round, body, size_bytes), got {type(message).__name__}"
-        )
-    kind, round, _, size_bytes, _ = message
-    if type(kind) is not str or not kind.isprintable():
-        raise ContractError(f"kind of a message must be text that can be printed, got {kind!r:.60}")
-    if not _is_whole(round) or not -LIMIT < round < LIMIT:
-        raise ContractError(
-            f"round of message {kind!r} must be a whole number below 2**40, got {round!r:.60}"
-        )
-    if not _is_whole(size_bytes) or not 0 <= size_bytes < LIMIT:
-        raise ContractError(
-            f"size_bytes of message {kind!r} must be a whole number, at least 0 and below 2**40, got "
-            f"{size_bytes!r:.60}"
-        )
-    if type(round) is int and type(size_bytes) is int:
-        return message
-    return message._replace(round=int(round), size_bytes=int(size_bytes))
-
-
-def _is_whole(value: object) -> bool:
-    """Return whether a value is an integer of Python or NumPy; true and false are none."""
-    return type(value) is int or isinstance(value, np.integer)
