@@ -62,6 +62,11 @@ class TreeMember(GroupMember):
         """Return nobody: a vector goes up the tree once, and no list is answered beside that."""
         return ()
 
+    def _sources(self, group: Group) -> tuple[int, ...]:
+        """Return the node above."""
+        above = group.parents.get(self._node.id)
+        return () if above is None else (above,)
+
     async def _take_part(self, group: Group, round: int, patience: int) -> None:
         """Train, add what comes from below, and pass it on; the update is forgotten if no mean comes of it."""
         node, learner = self._node, self._learner
@@ -187,8 +192,11 @@ class TreeMember(GroupMember):
 
     def _is_masked_sum(self, message: Message) -> bool:
         """Return whether a body has the form of a masked vector; its content cannot be checked."""
-        modulus, body = self._rules.encoding.modulus, message.body
-        if isinstance(body, tuple):
+        modulus, body, tags = self._rules.encoding.modulus, message.body, message.release
+        if not (isinstance(tags, tuple) and tags and all(isinstance(tag, Share) for tag in tags)):
+            return False
+        if not self._rules.real:
             size = modulus.size_bytes(self._size)
-            return all(isinstance(token, Sealed) and token.size_bytes == size for token in body)
+            tokens = isinstance(body, tuple) and len(body) == len(tags)
+            return tokens and all(isinstance(token, Sealed) and token.size_bytes == size for token in body)
         return bool(modulus.holds(body)) and body.size == self._size

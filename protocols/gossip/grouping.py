@@ -25,7 +25,7 @@ Draws = Callable[..., np.random.Generator]
 """Public random numbers by a key of words and numbers: the same generator for the same key, at every node."""
 Neighbours = Callable[[int], Sequence[Sequence[int]]]
 """Links of a round: neighbours of every node, ascending."""
-REMEMBERED = 1024
+REMEMBERED = 16_384
 """Rounds whose groups are kept."""
 TREES = 40
 """Spanning trees that are drawn to split off a connected part, until one has a subtree of the right size."""
@@ -79,7 +79,7 @@ class Schedule(ABC):
         if groups is None:
             groups = {v: group for group in self.groups(round) for v in group.members}
             if len(self._known) >= REMEMBERED:
-                del self._known[min(self._known)]
+                del self._known[next(iter(self._known))]
             self._known[round] = groups
         return groups.get(node)
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import call, show, shown, tell
 from protocols.gossip.peers import PATIENCE, pump
 from protocols.gossip.settling import settled
+from protocols.privacy.lineage import Visible
 from simulator.contract.node import Delivery, Message, Node
 
 MEAN, ASK, PACE, CLOSED = "mean", "ask", "pace", "closed"
@@ -180,19 +182,19 @@ class GroupMember:
         node.record("mixed", round=round, heard=0, of=len(group.members))
 
     async def _await_mean(self, round: int, source: int, longest_s: float) -> None:
-        """Wait for the mean of a round, and ask its source for it whenever that takes longer than a sum should."""
+        """Wait for the mean of a round; whenever that takes longer than a sum should, ask its source for it."""
         node = self._node
-        ends_s = node.now_s + longest_s
 
         def settled() -> bool:
             ahead = self._heard.get(source, (0.0, -1))[1] > round
             return self._is_over(round) or self._closed == round or ahead
 
-        while not await self._pump(settled, min(self._wait_s, ends_s - node.now_s)):
-            if node.now_s >= ends_s:
-                self._absent.add(source)
+        for wait in range(ceil(longest_s / self._wait_s)):
+            if wait:
+                node.send(source, call(ASK, self._known + 1))
+            if await self._pump(settled, self._wait_s):
                 return
-            node.send(source, call(ASK, self._known + 1))
+        self._absent.add(source)
 
     def _greet(self, opener: int, round: int) -> None:
         """Tell an opener that this node takes part, with what its sum needs from members beforehand."""
@@ -263,6 +265,9 @@ class GroupMember:
 
     async def _handle(self, delivery: Delivery) -> None:
         src, message = delivery.src, delivery.message
+        if not -1 <= message.round <= self._plan.rounds:
+            self._node.record("malformed", round=message.round, sender=src)
+            return
         self._absent.discard(src)
         if not self._suite.handles(message.kind) and src != self._node.id:
             known = self._heard.get(src, (0.0, -1))[1]
@@ -272,28 +277,37 @@ class GroupMember:
             if message.round < self._round:
                 self._say_where(src, message.round)
         elif message.kind == MEAN:
-            self._hear(message)
+            self._hear(src, message)
         elif message.kind == CLOSED:
-            self._closed = max(self._closed, message.round)
+            group = self._plan.schedule.group_of(self._node.id, message.round)
+            if group is not None and src in self._sources(group):
+                self._closed = max(self._closed, message.round)
         elif message.kind == ASK:
             self._say_where(src, message.round)
         elif message.kind != PACE:
-            self._learn_who_is_absent(message)
+            self._learn_who_is_absent(src, message)
             await self._sums.handle(delivery)
 
-    def _learn_who_is_absent(self, message: Message) -> None:
+    def _learn_who_is_absent(self, src: int, message: Message) -> None:
         """Note the members that an opener did not hear from: nobody waits for them until they send again."""
         group = self._plan.schedule.group_of(self._node.id, message.round)
-        if message.kind == self._suite.steps[0][0] and group is not None:
+        if message.kind == self._suite.steps[0][0] and group is not None and src in self._sources(group):
             body = message.body
             listed = listed_in(body[1]) if isinstance(body, tuple) and len(body) == 2 else ()
             if is_ids(listed, group.members) and self._node.id in listed:
                 self._absent.update(set(group.members).difference(listed))
 
-    def _hear(self, message: Message) -> None:
-        """Keep a mean that is newer than those known."""
+    def _sources(self, group: Group) -> tuple[int, ...]:
+        """Return the members that may open the sum of a group, or say that it stays closed."""
+        return group.order[: 1 + self._plan.takeovers]
+
+    def _hear(self, src: int, message: Message) -> None:
+        """Keep a mean that is newer than those known; one of a round that has not begun here is not believed."""
         newest = self._known if self._newer is None else self._newer[0]
-        if message.round > newest:
+        body, release = message.body, message.release
+        if not isinstance(release, Visible) or getattr(body, "size", 0) != self._learner.size:
+            self._node.record("malformed", round=message.round, sender=src)
+        elif newest < message.round < self._plan.rounds:
             self._newer = (message.round, shown(message)[0])
 
     def _say_where(self, peer: int, since: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.privacy.exposure import Exposure
+from protocols.privacy.exposure import Exposure, accumulate, loss_ratio, repeated_under_masks
 from protocols.privacy.genies.local import local_losses
 from protocols.privacy.genies.public import PublicStates, public_states
 from protocols.privacy.genies.states import StatesView
@@ -80,6 +80,14 @@ def certify(record: Record, common: Views, exposure: Exposure, times_s: Floats, 
         losses = enlarged.losses(times_s, nodes)
         if (losses < mu2).any():
             _lower(mu2, genie, losses, VIEW if enlarged.measurable() else STATES)
+    twice = repeated_under_masks(record)
+    if len(twice):  # no enlarged view has what was received under masks
+        shown = np.where(np.isin(record.owner, list(exposure.coalition)), 0.0, exposure.shift)
+        nobody = np.zeros(len(twice))
+        loss = loss_ratio(shown[twice], nobody)
+        kept = accumulate(times_s, exposure.reach.first_s[twice], record.owner[twice], loss, nodes)
+        genie[kept > mu2] = GENIES.index(LOCAL)
+        mu2 = np.maximum(mu2, kept)
     return Certificate(mu2, genie, local)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,7 +37,27 @@ def expose(record: Record, coalition: frozenset[int], factor: float) -> Exposure
         factor: the adjacency's :func:`~protocols.privacy.accounting.shift_factor`.
     """
     sights = tuple(sights_of(record, coalition))
-    return Exposure(coalition, sights, reach(record, sights), factor * record.sensitivity)
+    seen = reach(record, sights)
+    twice = repeated_under_masks(record)
+    if len(twice):
+        when = [record.repeated[int(record.owner[one]), int(record.round[one])] for one in twice]
+        first_s = seen.first_s.copy()
+        first_s[twice] = np.minimum(first_s[twice], when)
+        seen = replace(seen, first_s=first_s)
+    return Exposure(coalition, sights, seen, factor * record.sensitivity)
+
+
+def repeated_under_masks(record: Record) -> Ints:
+    """Return the columns of updates that were made twice with one noise, in runs with secure sums.
+
+    Whoever receives two protected vectors of one node, round and list subtracts them: noise and masks are the same,
+    and the difference of the updates is left. The record does not say who read which protected vector on its way, so
+    such updates count as shown to everybody from the second time on, with a noise that protects nobody.
+    """
+    if not record.repeated or not (record.members or record.sessions):
+        return np.zeros(0, dtype=np.int64)
+    keys = zip(record.owner.tolist(), record.round.tolist(), strict=True)
+    return np.array([i for i, key in enumerate(keys) if key in record.repeated], dtype=np.int64)
 
 
 def loss_ratio(shift: Floats, sigma: Floats) -> Floats:

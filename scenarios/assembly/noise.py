@@ -97,15 +97,17 @@ def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) ->
     if z is None:
         assert privacy.target_epsilon is not None
         mechanism, factor = mechanism_of(scenario, privacy), shift_factor(privacy.adjacency)
-        if shared and mechanism.rate == 1 and scenario.protocol.states_are_public:
-            sums = _busiest(scenario, overlay, samples) * sums_per_round(scenario)
-            z = factor * noise_multiplier_for(privacy.target_epsilon, privacy.delta, max(1, sums))
+        # Of several noised steps in a round the models between them are no opened sums, so each is charged alone.
+        one_step = sums_per_round(scenario) == 1
+        if shared and one_step and mechanism.rate == 1 and scenario.protocol.states_are_public:
+            sums = max(1, _busiest(scenario, overlay))
+            z = factor * noise_multiplier_for(privacy.target_epsilon, privacy.delta, sums)
         else:
             z = factor * local_multiplier(mechanism, privacy.target_epsilon) / min(relative)
     return [z * privacy.clip * share for share in relative]
 
 
-def _busiest(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) -> int:
+def _busiest(scenario: Scenario, overlay: Overlay) -> int:
     """Return the largest number of secure sums that one node is a member of, by the public schedule."""
     protocol, secure = scenario.protocol, scenario.secure
     assert secure is not None

@@ -63,7 +63,8 @@ def target_is_met(scenario: Scenario) -> Found:
     if has_integer_noise(scenario):
         return
     share: float | None = 1.0
-    if protocol.exchange == "secure" and privacy.noise == "sum" and not protocol.states_are_public:
+    whole = protocol.states_are_public and sums_per_round(scenario) == 1
+    if protocol.exchange == "secure" and privacy.noise == "sum" and not whole:
         share = _share(scenario)
     if share is not None and protocol.exchange != "plain":
         yield from target(scenario, share * privacy.noise_multiplier)

@@ -33,7 +33,7 @@ from scenarios.checks import training as checks_training
 from scenarios.checks.single_tables import own_problems
 from scenarios.checks.topology import Found
 from scenarios.facts.timeouts import hopeless
-from scenarios.facts.training import has_integer_noise
+from scenarios.facts.training import has_integer_noise, sums_per_round
 from scenarios.format.locate import Key, dotted
 from scenarios.schema import Scenario
 from simulator.errors import ConfigurationError
@@ -202,7 +202,8 @@ def check_noise(sigma: Sequence[float], scenario: Scenario) -> None:
     privacy, protocol = scenario.privacy, scenario.protocol
     if has_integer_noise(scenario):
         return
-    if protocol.states_are_public and privacy is not None and privacy.noise == "sum":
+    whole = protocol.states_are_public and sums_per_round(scenario) == 1
+    if whole and privacy is not None and privacy.noise == "sum":
         return  # a sum costs what its own noise says, which was checked before
     if privacy is not None and privacy.noise_multiplier is not None and scenario.protocol.exchange != "plain":
         _refuse(list(privacy_secure.target(scenario, min(sigma) / privacy.clip)))

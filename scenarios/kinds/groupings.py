@@ -45,6 +45,8 @@ class Grouping(Kind):
 
     needs_all_links: ClassVar[bool] = False
     """Whether any two nodes may meet, so that there must be a link between all."""
+    one_opener: ClassVar[bool] = False
+    """Whether one member of a group alone can open its sum, so that nobody can take over."""
     by_tree: ClassVar[bool] = False
     """Whether sums go up a tree inside the group, so that members need no link to whoever opens the sum."""
 
@@ -67,6 +69,8 @@ class StarsGrouping(Grouping):
 
     kind: Literal["stars"] = Field(description="closed neighbourhoods of the graph that do not overlap")
 
+    one_opener: ClassVar[bool] = True
+
     def smallest(self, neighbours: int | None, nodes: int | None) -> int | None:
         """Return the closed neighbourhood of the node with fewest neighbours."""
         return None if neighbours is None else neighbours + 1
@@ -88,6 +92,7 @@ class ConnectedGrouping(Grouping):
         description="most members of a part, at least 3; parts are as equal as the graph allows"
     )
 
+    one_opener: ClassVar[bool] = True
     by_tree: ClassVar[bool] = True
 
     def smallest(self, neighbours: int | None, nodes: int | None) -> int | None:

@@ -63,6 +63,11 @@ def to_ns(seconds: float) -> int:
     return round(seconds * NS_PER_S)
 
 
+def wait_ns(seconds: float) -> int:
+    """Nearest nanosecond, at least one if time is to pass at all: a program that waits in a loop gets on."""
+    return max(1, to_ns(seconds)) if seconds > 0 else to_ns(seconds)
+
+
 def to_s(nanoseconds: int) -> float:
     """Seconds as a float, for records and for protocols."""
     return nanoseconds / NS_PER_S

@@ -13,7 +13,7 @@ from simulator import streams
 from simulator.adversary.coalition import Coalition
 from simulator.contract.compute import Handle, Input, Op, Vector, values_of
 from simulator.contract.node import Delivery, Links, Match, Message, checked
-from simulator.core.clock import NS_PER_S, Calendar, to_ns
+from simulator.core.clock import Calendar, wait_ns
 from simulator.core.coroutines import Runner, SimTaskGroup, Wait
 from simulator.core.records import ActivityLog
 from simulator.errors import ContractError
@@ -191,9 +191,9 @@ class Participant(ABC):
         self, kind: str, round: int, sources: Sequence[int], timeout_s: float | None = None
     ) -> dict[int, Message]:
         """One message from each source, or what has come by the time-out."""
-        wait_ns = inf if timeout_s is None else to_ns(timeout_s)
-        waiter = self.mailbox.gather(kind, round, sources, wait_ns)
-        if not waiter.complete and wait_ns > 0:
+        longest_ns = inf if timeout_s is None else wait_ns(timeout_s)
+        waiter = self.mailbox.gather(kind, round, sources, longest_ns)
+        if not waiter.complete and longest_ns > 0:
             await self._until(waiter)
         return waiter.result
 
@@ -222,11 +222,11 @@ class Participant(ABC):
             self._host.activity.span(self._id, ActivityLog.WAITING, began_ns, env.now_ns)
 
     def _deadline_ns(self, timeout_s: float | None) -> float:
-        return inf if timeout_s is None else self._host.env.now_ns + to_ns(timeout_s)
+        return inf if timeout_s is None else self._host.env.now_ns + wait_ns(timeout_s)
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
-        await Wait(self._host.env.timeout(round(seconds * NS_PER_S)))
+        await Wait(self._host.env.timeout(wait_ns(seconds)))
 
     @abstractmethod
     async def compute(self, op: Op, *inputs: Input, size: int, cost_s: float = 0.0) -> Handle:

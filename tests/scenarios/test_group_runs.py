@@ -269,18 +269,37 @@ def test_groups_open_on_sockets_as_on_virtual_time(schedule: str, tmp_path: Path
     assert live["epsilon_worst"] == pytest.approx(simulated["epsilon_worst"], rel=1e-6)
 
 
+TARGET = {"unit": "node", "adjacency": "zero-out", "clip": 1.0, "noise": "sum", "target_epsilon": 2.0}
+
+
 def test_a_target_is_met_with_the_sums_of_the_busiest_node(tmp_path: Path) -> None:
     """Every sum is sized for a co-member; whoever is none sees less, so that the certificate is below the target."""
-    privacy = {
-        "unit": "node",
-        "adjacency": "zero-out",
-        "clip": 1.0,
-        "noise": "sum",
-        "target_epsilon": 2.0,
-    }
-    summary = run(scenario("random", privacy=privacy), tmp_path / "run")
+    summary = run(scenario("random", privacy=TARGET), tmp_path / "run")
     assert summary["certified_by"] == "states"
     assert 1.6 < summary["epsilon_worst"] <= 2.0 + 1e-3
+
+
+def test_an_update_made_twice_under_masks_is_claimed_by_nobody(tmp_path: Path) -> None:
+    """A node without its disk goes up the tree again: its parent subtracts two vectors under one mask."""
+    fault = [{"node": 8, "down_at": "880 ms", "up_at": "885 ms", "keeps_disk": False}]
+    made = scenario("connected", fault=fault)
+    summary = run(made, tmp_path / "run")
+    assert summary["epsilon_worst"] is None or summary["epsilon_worst"] == float("inf")
+    assert "again" in summary["epsilon_reason"]
+    for observers in ("10", "0", "public"):
+        claims = [claim for claim in claims_about(tmp_path / "run", observers) if claim.victim == 8]
+        last = max(claim.t_s for claim in claims)
+        assert [c.epsilon for c in claims if c.basis == "certified" and c.t_s == last] == [float("inf")]
+
+
+def test_the_target_holds_with_several_noised_steps(tmp_path: Path) -> None:
+    """Models between the steps of a round are no opened sums, so that each step is charged alone."""
+    made = scenario(
+        "random",
+        privacy=TARGET | {"unit": "record"},
+        training=scenario("random").training.model_dump(mode="json", exclude_none=True) | {"local_steps": 3},
+    )
+    assert run(made, tmp_path / "run")["epsilon_worst"] <= 2.0 + 1e-3
 
 
 def test_a_wrong_mean_costs_utility_and_no_privacy(tmp_path: Path) -> None:

@@ -318,3 +318,24 @@ def test_a_failure_at_once_leaves_no_program_unstarted() -> None:
 
     with pytest.raises(ProgramError, match=r"node 0 failed at 0\.000000 s: LookupError: 0"):
         kernel(program, graphs.neighborhoods(graphs.complete(5))).run()
+
+
+@pytest.mark.parametrize("wait", ["receive", "gather", "sleep"])
+def test_a_loop_of_waits_until_a_time_ends_although_what_is_left_rounds_to_nothing(wait: str) -> None:
+    """Time is in whole nanoseconds, and differences of seconds are not."""
+    left_s, waits = 1e-10, []
+
+    async def until(node: Node) -> None:
+        ends_s = node.now_s + left_s
+        while node.now_s < ends_s:
+            waits.append(ends_s - node.now_s)
+            assert len(waits) < 10, "time stands still"
+            if wait == "receive":
+                await node.receive(timeout_s=ends_s - node.now_s)
+            elif wait == "gather":
+                await node.gather("chat", 0, node.neighbors, ends_s - node.now_s)
+            else:
+                await node.sleep(ends_s - node.now_s)
+
+    kernel(until).run()
+    assert waits == [left_s, left_s]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.privacy.exposure import Exposure, accumulate, loss_ratio
+from protocols.privacy.exposure import Exposure, accumulate, loss_ratio, repeated_under_masks
 from protocols.privacy.genies.local import Charges
 from protocols.privacy.linear_view import sight_rows
 from protocols.privacy.record import Floats, Ints, Record
@@ -80,6 +80,8 @@ class _Sums:
         own = np.isin(record.owner, list(exposure.coalition))
         # An opaque state is known once everything it was made from is.
         self._revealed = exposure.reach.below_opaque & ~own
+        twice = repeated_under_masks(record)
+        self._revealed[twice] |= ~own[twice]
         self._member[own | self._revealed] = _KNOWN
         self._member[shared_noise(record)] = _KNOWN
         self._open_s: list[float] = []

@@ -48,7 +48,8 @@ class GroupsProtocol(Protocol):
         default=1,
         ge=0,
         le=100,
-        description="members that may take over, one after another, from one that does not open the sum in time",
+        description="members that may take over, one after another, from one that does not open the sum in time; "
+        "nobody can in stars and connected parts",
     )
 
     states_are_public: ClassVar[bool] = True
@@ -150,7 +151,8 @@ class GroupsProtocol(Protocol):
                 "protocol.schedule",
             )
         schedule = self.scheduled(context.overlay, context.seed, sums.rules.minimum(0))
-        plan = GroupPlan(schedule, self.rounds, self.update_weights(context.samples), self.takeovers)
+        takeovers = 0 if self.schedule.one_opener else self.takeovers
+        plan = GroupPlan(schedule, self.rounds, self.update_weights(context.samples), takeovers)
         program = group_trees if self.schedule.by_tree else groups
         return lambda node: program(node, learner, plan, sums.rules, sums.suite)
 
