@@ -53,7 +53,7 @@ METRICS = (
 IF_THERE = (
     Quantity("epsilon_median", "ε, certified, median victim", "ε", short="ε median"),
     Quantity("sums_opened_fraction", "secure sums opened", POINTS, 100.0, "sums opened"),
-    Quantity("mixes_complete_fraction", "mixes with all neighbours", POINTS, 100.0, "mixes with all"),
+    Quantity("mixes_complete_fraction", "mixes with all partners", POINTS, 100.0, "mixes with all"),
     Quantity("backdoor_success_mean", "success of the backdoor", POINTS, 100.0, "backdoor"),
     Quantity("leak_determined", "others' static values determined", POINTS, 100.0, "values determined"),
     Quantity("leak_updates", "updates reconstructed, cosine", "cosine", short="update cosine"),

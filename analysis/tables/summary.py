@@ -206,9 +206,7 @@ def summary_rows(summary: Mapping[str, Any], worst: int | None = None) -> list[t
         rows.append(("secure sums", secure))
     if (complete := summary.get("mixes_complete_fraction")) is not None:
         heard = summary.get("neighbours_heard_fraction")
-        rows.append(
-            ("mixes with all neighbours", f"{percent(complete)} (neighbours heard: {percent(heard)})")
-        )
+        rows.append(("mixes with all partners", f"{percent(complete)} (partners heard: {percent(heard)})"))
     if summary.get("lists_refused"):
         rows.append(("member lists refused", text("lists_refused")))
     rows += [

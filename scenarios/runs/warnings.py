@@ -10,6 +10,7 @@ import numpy as np
 from analysis.metrics.catalogue import unrecorded
 from scenarios.build import Parts
 from scenarios.format.kind import plugin_of
+from scenarios.kinds.mixing import Mixing
 from scenarios.runs.recorder import Recorder
 from scenarios.schema import Scenario
 from simulator.core.records import DELIVERED, MessageLog
@@ -34,6 +35,7 @@ def run_warnings(
     given = parts.objects.warning()
     return [
         *([] if given is None else [given]),
+        *_unused(scenario),
         *_privacy(scenario, epsilon),
         *_training(scenario, parts, recorder),
         *_communication(scenario, parts, recorder, log),
@@ -46,6 +48,13 @@ def rounds_done(parts: Parts, recorder: Recorder) -> tuple[int, int]:
     """Return the last round that the slowest and the fastest honest node finished, counted from 1; 0: none."""
     done = [recorder.rounds.get(node, 0) for node in sorted(parts.honest)]
     return min(done, default=0), max(done, default=0)
+
+
+def _unused(scenario: Scenario) -> Iterator[str]:
+    """Yield tables that change nothing in this run."""
+    mixing, protocol = scenario.mixing, scenario.protocol
+    if mixing is not None and not protocol.takes_weights and mixing.kind != Mixing.usual:
+        yield f"[mixing] has no effect: {protocol.kind} has weights of its own."
 
 
 def _privacy(scenario: Scenario, epsilon: float) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -443,6 +444,8 @@ def test_no_number_of_a_report_has_more_than_twelve_digits(tmp_path: Path) -> No
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["mixing"]["spectral_gap"] = 0.1 + 0.2
     manifest["scenario"]["training"]["step"] = 1 / 3
+    whole = json.dumps(manifest["scenario"], sort_keys=True)
+    manifest["scenario_sha256"] = sha256(whole.encode()).hexdigest()
     manifest["wall_s"] = 2 / 3
     (path / "manifest.json").write_text(json.dumps(manifest))
     text = re.sub(r'src="[^"]*"', "", report(path).read_text(encoding="utf-8"))

@@ -11,6 +11,8 @@ import pytest
 import sottovoce as sv
 from analysis.metrics.declared import Snapshot
 from protocols.learning.evaluate import Evaluation
+from scenarios.format.kind import plugin_of
+from scenarios.kinds.protocols.base import Protocol
 from scenarios.load import resolve
 from scenarios.run import run
 from scenarios.runs.recent import RECENT, recent
@@ -231,3 +233,46 @@ def test_who_is_down_in_between_is_not_the_lowest_throughout() -> None:
     assert early is not None
     assert (early.evaluations, early.worst) == (1, pytest.approx(0.9)), "what was learnt since is no noise"
     assert recent([shot(1.0, {0: float("nan")})]) is None
+
+
+GROUPS = {"schedule": {"kind": "connected", "size": 4}, "exchange": "secure", "timeout": "1 s"}
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "dsgd": {},
+    "gradient-tracking": {},
+    "push-sum": {},
+    "push": {"timeout": None},
+    "pull": {"timeout": None},
+    "push-pull": {"timeout": None},
+    "ad-psgd": {},
+    "local": {"timeout": None},
+    "centralised": {"timeout": None},
+    "fedavg": {"timeout": "1 s"},
+    "hierarchical-fedavg": {"timeout": "1 s"},
+    "groups": GROUPS,
+}
+
+
+@pytest.mark.parametrize("kind", sorted(PROTOCOLS))
+def test_weights_without_effect_are_a_warning_and_others_have_one(kind: str, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"protocol": {"kind": kind} | PROTOCOLS[kind]}
+    if kind.endswith("fedavg"):
+        changes["topology"] = {"kind": "star", "degree": None}
+    if kind == "groups":
+        node = {
+            "unit": "node",
+            "adjacency": "zero-out",
+            "clip": 1.0,
+            "noise_multiplier": 5.0,
+            "noise": "member",
+        }
+        secure = {"aggregation": {"kind": "masks"}, "tolerated_dropouts": 0, "crypto": "ideal"}
+        changes |= {"privacy": node, "secure": secure, "training": {"divisor": 50}}
+    usual = ran(tmp_path / "usual", **changes)
+    other = ran(tmp_path / "other", **changes, mixing={"kind": "lazy"})
+    told = f"[mixing] has no effect: {kind} has weights of its own." in other["warnings"]
+    assert told == (usual["loss_mean"] == other["loss_mean"])
+    assert not any("[mixing]" in words for words in usual["warnings"])
+
+
+def test_every_protocol_is_asked_about_its_weights() -> None:
+    assert set(PROTOCOLS) == {kind for kind, made in Protocol.kinds().items() if plugin_of(made) is None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -56,6 +56,8 @@ class AsynchronousProtocol(UntimedProtocol):
         examples=[10],
         description="local updates a sender may be behind; only with staleness = discard",
     )
+
+    takes_weights: ClassVar[bool] = False
 
     @property
     def messages(self) -> tuple[str, ...]:

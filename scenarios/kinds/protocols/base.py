@@ -151,8 +151,8 @@ class Protocol(Kind):
     the models that arrived. ``push``, ``push-sum``, ``dsgd`` and ``local`` take links in one direction
     (``one-peer-exponential``, ``epidemic`` with ``where = "local"``); protocols with answers (``pull``,
     ``push-pull``, ``ad-psgd``) need both directions, and ``gradient-tracking`` doubly stochastic weights.
-    ``fedavg`` needs a star, ``hierarchical-fedavg`` a tree (or a star), with node 0 at the top. ``push``,
-    ``pull``, ``push-pull``, ``ad-psgd`` and the federated protocols do not use [mixing].
+    ``fedavg`` needs a star, ``hierarchical-fedavg`` a tree (or a star), with node 0 at the top. Only ``dsgd`` and
+    ``gradient-tracking`` use the weights of [mixing]; a run of another protocol warns of weights that are given.
 
     The age of a message is the receiver's count of local updates minus the sender's when it was sent, at least 0. A
     received model has weight α = 1/2, or u′/(u + u′) with the updates u of the own and u′ of the received model,
@@ -182,6 +182,8 @@ class Protocol(Kind):
     """Whether :attr:`ProtocolContext.message_noise` is added to the models that neighbours see."""
     mixes_linearly: ClassVar[bool] = False
     """Whether a round multiplies what nodes hold with the mixing matrix; attacks on linear views need it."""
+    takes_weights: ClassVar[bool] = True
+    """Whether the weights of [mixing] are those of its averages; a run with other weights than usual warns if not."""
     shows_mix_and_update: ClassVar[bool] = False
     """Whether a model on the wire is the sender's mix of the round before and one update; attacks solve for it."""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class _Silent(UntimedProtocol):
     """Base class of protocols without messages."""
 
+    takes_weights: ClassVar[bool] = False
+
     @property
     def messages(self) -> tuple[str, ...]:
         """None."""

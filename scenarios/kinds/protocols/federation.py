@@ -65,6 +65,8 @@ class FederatedProtocol(TimedProtocol):
         default=None, description="robust rule that replaces the weighted average of results"
     )
 
+    takes_weights: ClassVar[bool] = False
+
     @property
     def messages(self) -> tuple[str, ...]:
         """Models down and up, the last one, and its confirmation."""

@@ -53,6 +53,7 @@ class GroupsProtocol(Protocol):
     )
 
     states_are_public: ClassVar[bool] = True
+    takes_weights: ClassVar[bool] = False
 
     @property
     def co_members(self) -> CoMembers:

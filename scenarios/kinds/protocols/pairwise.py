@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,8 @@ class PairwiseProtocol(TimedProtocol):
     timeout: Duration = Field(
         default=written("500 ms"), gt=0, description='longest wait for the answer to an offer: "500 ms"'
     )
+
+    takes_weights: ClassVar[bool] = False
 
     @property
     def messages(self) -> tuple[str, ...]:

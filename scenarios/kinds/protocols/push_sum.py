@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -37,6 +37,8 @@ class PushSumProtocol(TimedProtocol):
         description="none (lost messages take their weight along) or running-sums (the next message "
         "brings it)",
     )
+
+    takes_weights: ClassVar[bool] = False
 
     @property
     def messages(self) -> tuple[str, ...]:
