@@ -42,6 +42,7 @@ def guarded(command: Any, arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if isinstance(error, usage_errors):
             told = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+            told = told.replace(": Value error, ", ": ")
             return _say(f"{told[:1].lower()}{told[1:]}  (sottovoce --help)", BAD_ARGUMENT)
         if os.environ.get("SOTTOVOCE_DEBUG") == "1":
             traceback.print_exc()

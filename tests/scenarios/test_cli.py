@@ -77,6 +77,7 @@ def test_validate_prints_one_line_per_error(capsys: pytest.CaptureFixture[str]) 
         (["privacy", "x", "--observers", "3;7"], "is no observer"),
         (["privacy", "x", "--delta", "2"], "delta must lie"),
         (["privacy", "x", "--unit", "person"], "unit must be one of record, node"),
+        (["plot", "x", "--format", "jpg"], "'--format': 'jpg' is not one of 'png', 'pdf', 'svg'"),
         (["run", "nowhere.toml"], "no such file"),
     ],
 )
@@ -85,6 +86,7 @@ def test_bad_arguments(arguments: list[str], said: str, capsys: pytest.CaptureFi
     told = capsys.readouterr().err
     assert said in told
     assert "Traceback" not in told
+    assert "Value error" not in told
     assert len(told.splitlines()) == 1
 
 
