@@ -87,7 +87,11 @@ def _heat(made: Figure, ax: Any, rows: pl.DataFrame, nodes: int, basis: str) -> 
     shown = np.where(np.isinf(table), 2 * top, table)  # beyond the scale
     image = ax.imshow(shown, cmap=colours, vmin=0, vmax=top, interpolation="nearest")
     bar = made.colorbar(image, ax=ax, shrink=0.85, pad=0.02)
-    bar.set_label(f"ε, {basis}" + (", not a bound" if basis == "open-loop" else "") + (" (red: ∞, no guarantee)" if np.isinf(table).any() else ""))
+    notes = [
+        *(["not a bound"] if basis == "open-loop" else []),
+        *(["red: ∞, no guarantee"] if np.isinf(table).any() else []),
+    ]
+    bar.set_label(f"ε, {basis}" + (f" ({', '.join(notes)})" if notes else ""))
     ax.set_xlabel("observer (node)")
     ax.set_ylabel("victim (node)")
     ax.grid(visible=False)
