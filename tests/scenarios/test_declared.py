@@ -154,7 +154,7 @@ def test_what_no_ledger_counts_is_refused_wherever_a_message_may_hide_it(message
 
 
 def exchanges() -> Iterator[tuple[type[Protocol], str]]:
-    """Yield kinds that nodes of other packages could run; an opener inside its group writes into the record itself."""
+    """Yield kinds that another package could write; an opener inside its group writes into the record itself."""
     for kind in dict.fromkeys(Protocol.kinds().values()):
         for exchange in choices_of(keys_of(kind)["exchange"].annotation):
             if not kind.pools_data and not kind.states_are_public and kind.words()[0] != "local":
