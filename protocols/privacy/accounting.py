@@ -110,7 +110,7 @@ def mu2_of(epsilon: float, delta: float) -> float:
     return mu * mu
 
 
-def noise_multiplier_for(epsilon: float, delta: float, releases: int) -> float:
+def noise_multiplier_for(epsilon: float, delta: float, releases: float) -> float:
     """Return the noise multiplier z (standard deviation / shift) at which ``releases`` releases cost (ε, δ).
 
     The shift already contains the adjacency: for ``"replace"`` it is two clipping norms, so the standard
@@ -119,7 +119,7 @@ def noise_multiplier_for(epsilon: float, delta: float, releases: int) -> float:
     Args:
         epsilon: ε > 0.
         delta: 0 < δ < 1.
-        releases: number of composed Gaussian releases, each with full shift; at least 1.
+        releases: number of composed Gaussian releases, each with full shift, or their loss at z = 1; above 0.
 
     Returns:
         z, rounded up.
@@ -127,8 +127,8 @@ def noise_multiplier_for(epsilon: float, delta: float, releases: int) -> float:
     Raises:
         ConfigurationError: an argument outside its range.
     """
-    if releases < 1:
-        raise ConfigurationError(f"calibration needs at least one release, got {releases}")
+    if not 0 < releases < math.inf:
+        raise ConfigurationError(f"calibration needs releases with a finite loss, got {releases}")
     if not epsilon > 0:
         raise ConfigurationError(f"calibration needs epsilon > 0, got {epsilon}")
     return math.sqrt(releases / mu2_of(epsilon, delta)) * (1 + 4 * _ULP)

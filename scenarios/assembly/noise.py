@@ -9,6 +9,7 @@ from protocols.aggregation.members import minimum_members
 from protocols.privacy.accounting import noise_multiplier_for, shift_factor
 from protocols.privacy.adaptive_clip import AdaptiveClip
 from protocols.privacy.bands import normalised, square_root_bands
+from protocols.privacy.group_losses import group_losses
 from protocols.privacy.mechanism import member_sigma
 from scenarios.facts.budget import allowances, local_multiplier, mechanism_of
 from scenarios.facts.training import Protection, has_integer_noise, protection_of, sums_per_round
@@ -96,23 +97,39 @@ def build_sigma(scenario: Scenario, overlay: Overlay, samples: Sequence[int]) ->
     z = privacy.noise_multiplier
     if z is None:
         assert privacy.target_epsilon is not None
-        mechanism, factor = mechanism_of(scenario, privacy), shift_factor(privacy.adjacency)
-        # Of several noised steps in a round the models between them are no opened sums, so each is charged alone.
-        one_step = sums_per_round(scenario) == 1
-        if shared and one_step and mechanism.rate == 1 and scenario.protocol.states_are_public:
-            sums = max(1, _busiest(scenario, overlay))
-            z = factor * noise_multiplier_for(privacy.target_epsilon, privacy.delta, sums)
+        z = shift_factor(privacy.adjacency)
+        if shared and (price := _price(scenario, overlay, samples, relative)) is not None:
+            z *= noise_multiplier_for(privacy.target_epsilon, privacy.delta, price)
         else:
-            z = factor * local_multiplier(mechanism, privacy.target_epsilon) / min(relative)
+            mechanism = mechanism_of(scenario, privacy)
+            z *= local_multiplier(mechanism, privacy.target_epsilon) / min(relative)
     return [z * privacy.clip * share for share in relative]
 
 
-def _busiest(scenario: Scenario, overlay: Overlay) -> int:
-    """Return the largest number of secure sums that one node is a member of, by the public schedule."""
-    protocol, secure = scenario.protocol, scenario.secure
+def _price(
+    scenario: Scenario, overlay: Overlay, samples: Sequence[int], relative: Sequence[float]
+) -> float | None:
+    """Return what all rounds cost the worst node with noise of these multipliers, by the public schedule of groups.
+
+    None where contributions are charged one by one: between several noised steps of a round models are no opened
+    sums, and sums of subsampled steps are not amplified.
+    """
+    protocol, secure, privacy = scenario.protocol, scenario.secure, scenario.privacy
     assert secure is not None
+    assert privacy is not None
+    if sums_per_round(scenario) > 1 or mechanism_of(scenario, privacy).rate < 1:
+        return None
     least = minimum_members(0, secure.colluders, 0)
-    return max(protocol.participations(overlay, scenario.seed, least))
+    if protocol.groups_of_rounds(overlay, scenario.seed, least) is None:
+        return None
+    losses = group_losses(
+        lambda: protocol.groups_of_rounds(overlay, scenario.seed, least) or (),
+        protocol.update_weights(samples),
+        relative,
+        secure.colluders + 1,
+        lambda members: secure.per_position(protocol.asked(members)),
+    )
+    return float(losses.max())
 
 
 def _share(scenario: Scenario, node: int, overlay: Overlay, samples: Sequence[int]) -> float:

@@ -8,7 +8,7 @@ sums that :class:`SecureSums` opens: those of each node's neighbours, or the one
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
@@ -311,15 +311,21 @@ class Protocol(Kind):
             for aggregator in self.aggregators(overlay, member)
         ]
 
-    def participations(self, overlay: Overlay, seed: int, least: int) -> Sequence[int]:
-        """Return how often each node is in a secure sum that follows its local update; by default after every update.
+    def update_weights(self, samples: Sequence[int]) -> list[float]:
+        """Return the public weight of each node's model in an average, by the numbers of samples."""
+        return [1.0] * len(samples)
+
+    def groups_of_rounds(
+        self, overlay: Overlay, seed: int, least: int
+    ) -> Iterator[Collection[Sequence[int]]] | None:
+        """Yield the groups of every round as their members, where nodes train from the sums of groups; else None.
 
         Args:
             overlay: links between nodes.
             seed: of the run, for public schedules.
             least: fewest members of a sum.
         """
-        return [self.rounds] * overlay.nodes
+        return None
 
     @classmethod
     def releases_only_integer_sums(cls, table: Mapping[str, Any]) -> bool:

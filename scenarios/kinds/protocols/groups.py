@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -100,7 +100,11 @@ class GroupsProtocol(Protocol):
 
     def update_weights(self, samples: Sequence[int]) -> list[float]:
         """Return the public weight of each node's model in the mean of its group."""
-        return [float(count) for count in samples] if self.weights == "samples" else [1.0] * len(samples)
+        return (
+            [float(count) for count in samples]
+            if self.weights == "samples"
+            else super().update_weights(samples)
+        )
 
     def sums(
         self, overlay: Overlay, samples: Sequence[int], seed: int, least: int, member: int | None = None
@@ -112,13 +116,14 @@ class GroupsProtocol(Protocol):
         found = {group.members for group in there if group is not None}
         return [[shares[v] for v in members] for members in sorted(found)]
 
-    def participations(self, overlay: Overlay, seed: int, least: int) -> Sequence[int]:
-        """Count the rounds in which each node is in a group."""
+    def groups_of_rounds(
+        self, overlay: Overlay, seed: int, least: int
+    ) -> Iterator[Collection[Sequence[int]]]:
+        """Yield the members of all groups of every round."""
         schedule = self.scheduled(overlay, seed, least)
-        return [
-            sum(schedule.group_of(node, round) is not None for round in range(self.rounds))
-            for node in range(overlay.nodes)
-        ]
+        for round in range(self.rounds):
+            found = (schedule.group_of(node, round) for node in range(overlay.nodes))
+            yield {group.members for group in found if group is not None}
 
     def scheduled(self, overlay: Overlay, seed: int, least: int) -> Schedule:
         """Return the schedule of a run.
