@@ -461,7 +461,8 @@ def test_ctrl_c_ends_a_live_run_in_a_notebook(tmp_path: Path) -> None:
     async def interrupted(node: sv.Node, learner: sv.Learner, rounds: int) -> None:
         if node.id == 0:
             assert threading.current_thread() is not threading.main_thread()
-            signal.raise_signal(signal.SIGINT)
+            for _ in range(3):
+                signal.raise_signal(signal.SIGINT)
         await node.sleep(1e6)
 
     async def cell() -> None:

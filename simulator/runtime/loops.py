@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 NOTICED_S = 0.5
-"""Seconds within which an interrupt is noticed, whichever thread it reaches."""
+"""Seconds within which an interrupt is noticed."""
 
 
 def run_coroutine(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -20,7 +20,7 @@ def run_coroutine(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
     Where no loop is running this is :func:`asyncio.run`, which answers Ctrl-C itself. Where one is, the coroutine
     gets a loop in a thread of its own, since a thread cannot run two; the caller's loop stands still meanwhile. An
     interrupt of the waiting thread (signals reach the main thread only) cancels the coroutine, and is raised once
-    that has ended.
+    that has ended, however often the key is pressed meanwhile.
 
     Args:
         start: makes the coroutine; called once, in the thread that runs it.
@@ -34,34 +34,34 @@ def run_coroutine(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
     except RuntimeError:
         asyncio.run(start())
         return
-    with ThreadPoolExecutor(1, "sottovoce-live") as threads, _interruptible():
+    with ThreadPoolExecutor(1, "sottovoce-live") as threads, _interrupts() as interrupts:
         runner = asyncio.Runner()
         loop = threads.submit(runner.get_loop).result()
         task = threads.submit(_task, loop, start).result()
         ended = threads.submit(_run, runner, task)
-        try:
-            while not wait((ended,), NOTICED_S).done:  # a signal that another thread got is noticed then
-                pass
-        except KeyboardInterrupt:
+        while not (interrupts or wait((ended,), NOTICED_S).done):
+            pass
+        if interrupts:
             with suppress(RuntimeError):  # the loop may have closed this instant
                 loop.call_soon_threadsafe(task.cancel)
             ended.exception()  # waits for the end; its cancellation is what was asked for
-            raise
+            raise KeyboardInterrupt
         ended.result()
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt here; the handler of a running loop would wait for that loop to go on."""
+def _interrupts() -> Iterator[list[int]]:
+    """Count interrupts instead of raising them, which could be anywhere, in a callback that swallows errors too."""
+    interrupts: list[int] = []
     handled = threading.current_thread() is threading.main_thread() and callable(
         signal.getsignal(signal.SIGINT)
     )
     if not handled:
-        yield
+        yield interrupts
         return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
     try:
-        yield
+        yield interrupts
     finally:
         signal.signal(signal.SIGINT, before)
 
