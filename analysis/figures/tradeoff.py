@@ -83,7 +83,7 @@ def tradeoff_figure(study: Study) -> Figure:
             ax.set_title(title)
             style.percent_axis(ax.yaxis)
             style.within_percent(ax.yaxis)
-        _epsilon_axes(study, axes, bool(found))
+        epsilon_axes(study, axes, bool(found))
         if infinite:
             _draw_infinite(axes, infinite, names, clock)
         axes[0].set_ylabel("test accuracy (%)")
@@ -204,7 +204,10 @@ def _draw_level(ax: Axes, point: GridPoint, y: Estimate, *, right: bool) -> None
     )
 
 
-def _epsilon_axes(study: Study, axes: Sequence[Axes], any_epsilon: bool) -> None:
+def epsilon_axes(
+    study: Study, axes: Sequence[Axes], any_epsilon: bool, what: str = "privacy loss ε, worst observer"
+) -> None:
+    """Label the horizontal axes with ε and what all runs share of its meaning; logarithmic if there are any."""
     delta = _common(study, "delta")
     terms = [
         None if delta is None else f"δ = {style.power(delta)}",
@@ -213,7 +216,7 @@ def _epsilon_axes(study: Study, axes: Sequence[Axes], any_epsilon: bool) -> None
     ]
     about = ", ".join(str(term) for term in terms if term is not None)
     for ax in axes:
-        ax.set_xlabel("privacy loss ε, worst observer" + (f"\n({about})" if about else ""))
+        ax.set_xlabel(what + (f"\n({about})" if about else ""))
         if any_epsilon:
             ax.set_xscale("log")
             ax.margins(x=0.08, y=0.1)

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 
 from analysis.figures import style
 from analysis.figures.catalogue import caption, plot
+from analysis.figures.certified import certified_figure, has_certified
 from analysis.figures.network import clearance, network_figure, positions, roles
 from analysis.figures.paired import paired_figure
 from analysis.figures.progress import courses, looks, progress_figure
@@ -479,3 +480,31 @@ def test_what_epsilon_means(tmp_path: Path) -> None:
     assert "must not be quoted" in words
     assert "no differential-privacy guarantee" in explain_epsilon(summary | {"epsilon_worst": math.inf})[0]
     assert "No privacy loss was accounted" in explain_epsilon(summary | {"epsilon_worst": None})[0]
+
+
+def test_certified_curves_of_a_sweep_show_what_its_table_has(tmp_path: Path) -> None:
+    study = read_study(make_sweep(tmp_path / "study"))
+    assert has_certified(study)
+    made = certified_figure(study)
+    mean, worst, time, traffic = made.axes
+    points = [p for p in grid_points(study.summaries) if math.isfinite(p.epsilon.mean)]
+    for ax, metric in ((mean, "accuracy_mean"), (worst, "accuracy_worst")):
+        for line in (line for line in ax.get_lines() if not str(line.get_label()).startswith("_")):
+            own = sorted(
+                (p.epsilon.mean, getattr(p, metric).mean) for p in points if p.series == line.get_label()
+            )
+            np.testing.assert_allclose(np.transpose(line.get_data()), own)
+    assert [round(bar.get_width()) for bar in time.patches] == [40, 60, 36]
+    assert [round(bar.get_width()) for bar in traffic.patches] == [10, 15, 9]
+    assert [words.get_text() for words in time.get_yticklabels()] == [
+        "secure, sparse",
+        "secure, complete",
+        "LDP gossip",
+    ]
+
+
+def test_certified_curves_need_several_series(tmp_path: Path) -> None:
+    study = read_study(make_sweep(tmp_path / "study", levels=(1,)))
+    assert not has_certified(study)
+    with pytest.raises(StorageError, match="fewer than 3 series"):
+        certified_figure(study)
