@@ -130,7 +130,7 @@ def collusion_figure(study: Study) -> Figure:
             *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(names))
         )
         made.suptitle(
-            f"open-loop, no bound for adaptive training; dotted: certified; hollow: all neighbours of one node "
+            "solid: open-loop, no bound; dotted: certified; hollow: all neighbours of one node\n"
             f"(unit: {first['unit']}, adjacency: {first['adjacency']}; {_seeds(study)})",
             fontsize=7,
             color="#444444",
