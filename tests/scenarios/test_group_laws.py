@@ -1,9 +1,9 @@
 """A law over fault schedules: whatever goes wrong, groups cost at most what their public schedule says.
 
-Faults are drawn from seeds: outages, churn, loss, copies, partitions, late arrivals, slow nodes, and delays beyond
-time-outs. The certificate of every honest node against the public, single members and coalitions, with and without the
-public, is never above the sum over its groups of 1 / (members that neither collude nor may be missing), and is equal to
-it in calm runs.
+Faults are drawn from seeds: outages, churn, loss, copies, partitions, late arrivals, slow nodes, and delays
+beyond time-outs. The certificate of every honest node against the public, single members and coalitions, with and
+without the public, is never above the sum over its groups of 1 / (members that neither collude nor may be missing),
+and is equal to it in calm runs.
 """
 
 from __future__ import annotations
@@ -236,3 +236,22 @@ def worst_of(schedule: str, suite: str, seeds: Iterable[int]) -> float:
         for seed, trouble in troubles.items()
         for ratio in excess(scenario(schedule, suite, seed, trouble), missing)
     )
+
+
+# ---------------------------------------------------------------- found by the law
+
+
+def test_a_member_asks_its_neighbours_for_the_key_of_a_root_that_is_none() -> None:
+    """A partition from the start: keys of the other side are missing when the sums of the first round begin."""
+    trouble = {
+        "network": {"latency": {"kind": "constant", "value": "20 ms"}},
+        "fault": [
+            {
+                "kind": "partition",
+                "groups": [list(range(NODES // 2)), list(range(NODES // 2, NODES))],
+                "at": "0 s",
+                "until": "8 s",
+            }
+        ],
+    }
+    assert max(excess(scenario("connected", "masks", 5, trouble), 0)) <= CLOSE
