@@ -115,7 +115,7 @@ def test_every_module_says_what_it_is_for(file: Path) -> None:
     assert ast.get_docstring(ast.parse(file.read_text()))
 
 
-REFERENCES = {"secagg_plus", "offline"}
+REFERENCES = {"secagg_plus", "calm_run", "offline"}
 """Formulas and attacks that documents point readers to, and no command uses."""
 
 

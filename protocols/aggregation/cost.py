@@ -7,6 +7,7 @@ and ``answered`` answer the last request. A request to a member that is down is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -78,6 +79,37 @@ def setup(members: int) -> Traffic:
     """
     relayed = members * (members - 1)
     return Traffic(members + (members - 1) + relayed // 2, key_size_bytes() * (members + relayed))
+
+
+def direct_setup(nodes: int) -> Traffic:
+    """Traffic of the agreement on pair keys where all nodes are neighbours: a key on each link and direction."""
+    return Traffic(nodes * (nodes - 1), key_size_bytes() * nodes * (nodes - 1))
+
+
+def flooded_setup(degrees: Sequence[int]) -> Traffic:
+    """Traffic of the agreement on pair keys between all nodes of a graph: each passes on what is new to it.
+
+    Exact where a key reaches its owner's neighbours from the owner first, as with equal latencies; a key that comes
+    by a shorter way is not sent back to its owner, which saves a message.
+
+    Args:
+        degrees: number of neighbours of each node, of a connected graph.
+    """
+    nodes, links = len(degrees), sum(degrees)
+    messages = links + (nodes - 1) * (links - nodes)
+    return Traffic(messages, key_size_bytes() * messages)
+
+
+def inside(traffic: Traffic, members: int) -> Traffic:
+    """Return the traffic of a sum without dropouts whose aggregator is one of its members.
+
+    All members send and get as much, and what the aggregator would send to itself is not sent.
+
+    Args:
+        traffic: of the sum over so many members beside the aggregator.
+        members: of the sum, the aggregator among them.
+    """
+    return Traffic(traffic.messages * (members - 1) // members, traffic.size_bytes * (members - 1) // members)
 
 
 def single_masks(turnout: Turnout, size: int, modulus: Modulus) -> Traffic:

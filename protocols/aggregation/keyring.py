@@ -180,6 +180,12 @@ class NeighboursKeys(Keyring):
 class EverybodysKeys(NeighboursKeys):
     """Keys of all nodes: every node passes on to its other neighbours what is new to it."""
 
+    def ask(self, aggregator: int) -> None:
+        """Send the own key to an aggregator, or to all neighbours if there is no link to it: any of them may know."""
+        near = self._node.neighbors
+        for peer in (aggregator,) if aggregator in near else near:
+            super().ask(peer)
+
     def _complete(self) -> bool:
         return len(self._known) >= len(self._plan.directory.public) - 1
 

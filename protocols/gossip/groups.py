@@ -182,17 +182,26 @@ class GroupMember:
         node.record("mixed", round=round, heard=0, of=len(group.members))
 
     async def _await_mean(self, round: int, source: int, longest_s: float) -> None:
-        """Wait for the mean of a round; whenever that takes longer than a sum should, ask its source for it."""
+        """Wait for the mean of a round; whenever that takes longer than a sum should, ask its source for it.
+
+        What its source sends in later rounds may overtake the mean, or the mean be lost: then it may take one
+        time-out more, and one after a request.
+        """
         node = self._node
 
-        def settled() -> bool:
-            ahead = self._heard.get(source, (0.0, -1))[1] > round
-            return self._is_over(round) or self._closed == round or ahead
+        def told() -> bool:
+            return self._is_over(round) or self._closed == round
+
+        def ahead() -> bool:
+            return self._heard.get(source, (0.0, -1))[1] > round
 
         for wait in range(ceil(longest_s / self._wait_s)):
             if wait:
                 node.send(source, call(ASK, self._known + 1))
-            if await self._pump(settled, self._wait_s):
+            if await self._pump(lambda: told() or ahead(), self._wait_s):
+                if not await self._pump(told, self._rules.timeout_s):
+                    node.send(source, call(ASK, self._known + 1))
+                    await self._pump(told, self._rules.timeout_s)
                 return
         self._absent.add(source)
 

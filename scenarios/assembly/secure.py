@@ -20,6 +20,7 @@ from scenarios.assembly.integer_noise import IntegerNoise, build_integers
 from scenarios.assembly.keys import build_keys, name_of
 from scenarios.assembly.learner import Learning
 from scenarios.assembly.noise import build_sigma
+from scenarios.checks.secure_topology import thresholds
 from scenarios.facts.training import has_integer_noise, sums_per_round
 from scenarios.kinds.aggregations import SuiteContext, SuiteFactory
 from scenarios.kinds.privacy import Privacy
@@ -128,7 +129,8 @@ def build_security(
         inconsistent: Byzantine nodes that deal inconsistent shares.
 
     Raises:
-        ConfigurationError: vectors do not fit into words, or an honest vector might have no norm proof.
+        ConfigurationError: vectors do not fit into words, an honest vector might have no norm proof, or the members
+            of a group are too few for what they share.
     """
     secure, protocol, timeout_s = terms.secure, terms.protocol, terms.timeout_s
     least = minimum_members(0, secure.colluders, 0)
@@ -139,6 +141,13 @@ def build_security(
             "links or fewer colluders",
             "protocol.schedule",
         )
+    if protocol.states_are_public:  # whose groups only the built schedule tells
+        smallest = min(map(len, weights))
+        for key, message in thresholds(secure, smallest):
+            raise ConfigurationError(
+                f"the smallest group of this run has {smallest} members: {message}, or use larger groups",
+                ".".join(map(str, key)),
+            )
     beacon = streams.digest(terms.seed, "public randomness of sums", size=32)
     heaviest, members = max(map(sum, weights)), max(map(len, weights))
     modulus = Modulus(secure.aggregation.prime or 2**secure.modulus_bits)

@@ -44,10 +44,10 @@ def neighbourhood(scenario: Scenario, members: int) -> Found:
             f"members that a secure sum needs ({who}) are left; tolerate at most {taking - needed}",
         )
         return
-    yield from _thresholds(secure, taking)
+    yield from thresholds(secure, taking)
 
 
-def _thresholds(secure: Secure, members: int) -> Found:
+def thresholds(secure: Secure, members: int) -> Found:
     """Check that shares can be recovered with the tolerated dropouts, and that they hide the secret."""
     aggregation, colluders, least = secure.aggregation, secure.colluders, secure.shortest(members)
     for holders in {members, least}:

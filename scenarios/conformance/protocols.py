@@ -108,7 +108,10 @@ def _scenario(table: Protocol) -> Any:
     if table.exchange != "plain":
         tables |= {"privacy": worlds.PRIVACY}
     if table.exchange == "secure":  # integer noise is for equal weights only, and a table may have others
-        tables |= {"secure": {"crypto": "ideal"}, "privacy": worlds.PRIVACY | {"law": "gaussian"}}
+        secure: dict[str, Any] = {"crypto": "ideal"}
+        if table.states_are_public:  # groups as small as can be, and trees that nobody may be missing from
+            secure |= {"tolerated_dropouts": 0}
+        tables |= {"secure": secure, "privacy": worlds.PRIVACY | {"law": "gaussian"}}
         stand_in |= {"inner_train": False} if table.links.tree_levels else {}
     return worlds.scenario_of(protocol=stand_in, **tables).model_copy(update={"protocol": table})
 

@@ -19,10 +19,12 @@ from scenarios.conformance.check import batteries_of_families, check_kind
 from scenarios.format.kind import _DEFINED, Kind
 from scenarios.format.units import Duration
 from scenarios.kinds.attacks import ContentAttack
+from scenarios.kinds.groupings import Grouping
 from scenarios.kinds.latencies import DelayLaw, Latency
 from scenarios.kinds.latencies.family import _LawLatency
 from scenarios.kinds.protocols import LinkNeeds, Protocol
 from scenarios.kinds.protocols.base import InTheClear, Rounds
+from scenarios.kinds.protocols.groups import GroupsProtocol
 from scenarios.kinds.robust_rules import UncentredRule
 from scenarios.schema import Scenario
 from simulator.contract.node import Message
@@ -99,6 +101,20 @@ def test_every_family_has_its_group_and_its_battery() -> None:
 def test_a_kind_of_sottovoce_passes(kind: type[Kind]) -> None:
     report = check_kind(kind, imports=False)
     assert len(report.checked) >= 10
+
+
+def test_groups_pass_with_every_schedule() -> None:
+    """Each in small worlds of its own: what is sent and recorded, and that nodes finish if one crashes."""
+    schedules: list[dict[str, Any]] = [
+        {"kind": "stars"},
+        {"kind": "connected", "size": 4},
+        {"kind": "random", "size": 3},
+        {"kind": "grid", "dimensions": 2},
+    ]
+    assert {schedule["kind"] for schedule in schedules} == set(Grouping.kinds())
+    table = {"kind": "groups", "rounds": 3, "exchange": "secure", "timeout": "500 ms"}
+    report = check_kind(GroupsProtocol, *(table | {"schedule": s} for s in schedules), imports=False)
+    assert not [reason for reason in report.skipped if "the table" in reason]
 
 
 def test_validating_any_kind_brings_no_library_for_computing() -> None:

@@ -256,7 +256,7 @@ def test_what_could_not_be_certified_is_refused(schedule: str, tables: dict[str,
         resolve(base)
 
 
-@pytest.mark.parametrize("schedule", ["connected", "random"])
+@pytest.mark.parametrize("schedule", covering(SCHEDULES, ["connected", "random"]))
 def test_groups_open_on_sockets_as_on_virtual_time(schedule: str, tmp_path: Path) -> None:
     secure = {"aggregation": {"kind": "masks"}, "crypto": "real", "tolerated_dropouts": 0}
     made = scenario(schedule, evaluation={"every": "100 ms"}, secure=secure)
