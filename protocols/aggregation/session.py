@@ -168,13 +168,24 @@ class NodeSums:
         finally:
             self._gathering = None
 
+    def _keep_for_later(self, aggregator: int, message: Message) -> None:
+        """Keep a request until its round begins here; of every aggregator, those of its newest rounds alone.
+
+        An honest aggregator lists a node in ``suite.attempts`` sums of a round at most, and gathers for none that is
+        older than ``KEPT_ROUNDS``: what a flood of requests displaces is the sender's own.
+        """
+        self._early.append((aggregator, message))
+        waiting = [number for number, (sender, _) in enumerate(self._early) if sender == aggregator]
+        if len(waiting) > KEPT_ROUNDS * self.suite.attempts:
+            del self._early[min(waiting, key=lambda number: self._early[number][1].round)]
+
     async def _answer(self, aggregator: int, message: Message) -> None:
         """Answer a request, keep it for later, or refuse it."""
         attempt, payload = message.body
         sum, step = SumId(aggregator, message.round, attempt), self._requests[message.kind]
         part = self._parts.get(sum)
         if step == 0 and part is None and self._offers.is_early(sum.round):
-            self._early.append((aggregator, message))
+            self._keep_for_later(aggregator, message)
             return
         try:
             if part is None:

@@ -22,6 +22,7 @@ from protocols.aggregation.masks import total
 from protocols.aggregation.single_masks import open_shares
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import SUM_BYTES, Opened, Refused, Rules, SumId
+from protocols.gossip.ahead import Ahead
 from protocols.gossip.grouping import Group
 from protocols.gossip.groups import CLOSED, MEAN, GroupMember, GroupPlan
 from protocols.gossip.learner import Learner, Model
@@ -56,7 +57,7 @@ class TreeMember(GroupMember):
     ) -> None:
         super().__init__(node, learner, plan, rules, suite)
         self._size = rules.encoding.size(learner.size)
-        self._partials: dict[tuple[int, int], Message | None] = {}
+        self._partials: Ahead[Message | None] = Ahead()
 
     def _listable(self, sum: SumId) -> tuple[int, ...]:
         """Return nobody: a vector goes up the tree once, and no list is answered beside that."""
@@ -73,17 +74,17 @@ class TreeMember(GroupMember):
         start = settled(node, learner.lineage, self._rules.public_range, round, self._base)
         self._offers.put(round, await learner.local_update(node, start, round))
         children, height = group.children(node.id), group.height(node.id)
-        self._partials = {key: said for key, said in self._partials.items() if key[0] >= round}
+        self._partials.forget_before(round)
         mine = await self._masked(group, round)
         await self._pump(
             lambda: (
-                all((round, v) in self._partials or v in self._absent for v in children)
+                all((v, round) in self._partials or v in self._absent for v in children)
                 or self._closed >= round
             ),
             patience * (self._lag_s + max(1, height) * self._rules.timeout_s) if children else 0.0,
         )
-        self._absent.update(v for v in children if (round, v) not in self._partials)
-        below = [self._partials.get((round, v)) for v in children]
+        self._absent.update(v for v in children if (v, round) not in self._partials)
+        below = [self._partials.get(v, round) for v in children]
         messages = [message for message in below if message is not None]
         whole = mine is not None and len(messages) == len(children)
         if node.id == group.order[0]:
@@ -181,13 +182,13 @@ class TreeMember(GroupMember):
 
     async def _handle(self, delivery: Delivery) -> None:
         src, message = delivery.src, delivery.message
-        if message.kind == PARTIAL:
-            if self._is_masked_sum(message):
-                self._partials.setdefault((message.round, src), message)
-            else:
+        if message.kind in (PARTIAL, REFUSE) and 0 <= message.round < self._plan.rounds:
+            group = self._plan.schedule.group_of(self._node.id, message.round)
+            below = group is not None and group.parents.get(src) == self._node.id
+            if not below or (message.kind == PARTIAL and not self._is_masked_sum(message)):
                 self._node.record("malformed", round=message.round, sender=src)
-        elif message.kind == REFUSE:
-            self._partials.setdefault((message.round, src), None)
+            elif message.round >= self._round:
+                self._partials.put(src, message.round, message if message.kind == PARTIAL else None)
         await super()._handle(delivery)
 
     def _is_masked_sum(self, message: Message) -> bool:

@@ -34,6 +34,7 @@ from protocols.aggregation.offers import EVERYBODY, Offers
 from protocols.aggregation.session import NodeSums, listed_in
 from protocols.aggregation.suite import Suite
 from protocols.aggregation.sums import HELLO, HELLO_BYTES, KEPT_ROUNDS, Opened, Rules, SumId, is_ids
+from protocols.gossip.ahead import Ahead
 from protocols.gossip.grouping import Group, Schedule
 from protocols.gossip.learner import Learner, Model
 from protocols.gossip.messages import call, show, shown, tell
@@ -101,7 +102,7 @@ class GroupMember:
         self._base: Model = node.disk.get("model", learner.start)
         self._known: int = node.disk.get("known", -1)
         self._newer: tuple[int, Model] | None = None
-        self._greetings: dict[tuple[int, int], Any] = {}
+        self._greetings: Ahead[Any] = Ahead()
         self._heard: dict[int, tuple[float, int]] = {}
         self._closed = -1
         self._round = 0
@@ -210,7 +211,7 @@ class GroupMember:
         node = self._node
         payload, size, _ = self._suite.greeting(opener, round) if self._suite.greets else (None, 0, None)
         if opener == node.id:
-            self._greetings[node.id, round] = payload
+            self._greetings.put(node.id, round, payload)
         else:
             node.send(opener, Message(HELLO, round, payload, HELLO_BYTES + size))
 
@@ -223,8 +224,8 @@ class GroupMember:
         )
         self._absent.update(v for v in group.members if (v, round) not in self._greetings)
         listed = tuple(v for v in group.members if (v, round) in self._greetings)
-        greetings = {v: self._greetings[v, round] for v in listed}
-        self._greetings = {key: said for key, said in self._greetings.items() if key[1] > round}
+        greetings = {v: self._greetings.get(v, round) for v in listed}
+        self._greetings.forget_before(round + 1)
         opened = await self._sums.open_round(round, listed, greetings, self._pump, len(group.members))
         others = tuple(v for v in group.members if v != node.id)
         if opened is None:
@@ -282,9 +283,7 @@ class GroupMember:
             known = self._heard.get(src, (0.0, -1))[1]
             self._heard[src] = (self._node.now_s, max(known, message.round))
         if message.kind == HELLO:
-            self._greetings.setdefault((src, message.round), message.body)
-            if message.round < self._round:
-                self._say_where(src, message.round)
+            self._keep_greeting(src, message)
         elif message.kind == MEAN:
             self._hear(src, message)
         elif message.kind == CLOSED:
@@ -296,6 +295,21 @@ class GroupMember:
         elif message.kind != PACE:
             self._learn_who_is_absent(src, message)
             await self._sums.handle(delivery)
+
+    def _keep_greeting(self, src: int, message: Message) -> None:
+        """Keep a greeting that a sum of this node may need; tell a member that is behind where this node is."""
+        if message.round < self._round:
+            self._say_where(src, message.round)
+            return
+        group = self._plan.schedule.group_of(self._node.id, message.round)
+        if (
+            group is not None
+            and src in group.members
+            and self._node.id in group.order[: 1 + self._plan.takeovers]
+        ):
+            self._greetings.put(src, message.round, message.body)
+        else:
+            self._node.record("malformed", round=message.round, sender=src)
 
     def _learn_who_is_absent(self, src: int, message: Message) -> None:
         """Note the members that an opener did not hear from: nobody waits for them until they send again."""
