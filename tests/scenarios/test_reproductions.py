@@ -15,7 +15,10 @@ from analysis.inference.elimination import PRIME
 from analysis.inference.reconstruction import reach
 from protocols.attacks import directions
 from protocols.privacy.accounting import epsilon_of
+from protocols.privacy.integer_accounting import ORDERS, Curve, rdp_epsilon, skellam_rdp, variance_for
+from protocols.privacy.removable_noise import part_variances, removable
 from protocols.robust import weighted
+from protocols.sharing.rounding import rounded_norm, vector_sensitivity
 from scenarios.load import resolve
 from scenarios.run import run
 from tests.support.matrix import covering
@@ -143,3 +146,48 @@ def test_random_graphs_are_reconstructed_more_the_denser_they_are() -> None:
         shares[degree] = np.mean(found)
     assert shares[3] < shares[6]
     assert shares[6] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("members", "dimension", "clip", "delta", "rounds", "target", "published"),
+    [
+        (100, 1_018_174, 1.0, 1e-3, 50, 6.00, (6.00, 6.39, 6.88, 7.50, 8.33)),
+        (16, 11_183_562, 3.0, 1e-2, 150, 5.99, (5.99, 6.30, 7.03, 7.35, 8.17)),
+    ],
+    ids=["femnist", "cifar"],
+)
+def test_noise_that_dropouts_take_along(
+    members: int,
+    dimension: int,
+    clip: float,
+    delta: float,
+    rounds: int,
+    target: float,
+    published: tuple[float, ...],
+) -> None:
+    """Skellam noise in 20 bits, sized for all members: ε at 0 to 40 % dropouts (Jiang et al. 2024, Dordis, figure 8).
+
+    A share that is not a whole number of members is rounded down.
+    """
+    scale = 2.0**19 / (
+        3.0 * 7.0 * clip
+    )  # three standard deviations of a sum with multiplier 7 fill half of 20 bits
+    norm = rounded_norm(scale * clip, dimension, "conditional")
+    change = vector_sensitivity(norm, dimension, 1.0)
+
+    def cost(variance: float) -> Curve:
+        return skellam_rdp(ORDERS, change.l2, change.l1, variance)
+
+    variance = variance_for(target, delta, rounds, cost)
+    assert 3 * np.sqrt(variance) < 2**19
+    for tenths, expected in enumerate(published):
+        present = members - members * tenths // 10
+        epsilon = rdp_epsilon(rounds * cost(variance * present / members), delta)
+        assert epsilon == pytest.approx(expected, abs=6e-3)
+        # Sized for the fewest, the surplus of those who stayed removed: the same law, whoever drops out.
+        tolerated = members * 4 // 10
+        parts = part_variances(variance / (members - tolerated), members - tolerated, tolerated)
+        surplus = removable(members - present, len(parts))
+        kept = present * sum(part for k, part in enumerate(parts) if k not in surplus)
+        assert kept == pytest.approx(variance, rel=1e-12)
+        assert rdp_epsilon(rounds * cost(kept), delta) == pytest.approx(target, abs=1e-6)
