@@ -325,7 +325,7 @@ class GroupMember:
         return group.order[: 1 + self._plan.takeovers]
 
     def _hear(self, src: int, message: Message) -> None:
-        """Keep a mean that is newer than those known; one of a round that has not begun here is not believed."""
+        """Keep a mean of a round of the run that is newer than those known, whoever sent it."""
         newest = self._known if self._newer is None else self._newer[0]
         body, release = message.body, message.release
         if not isinstance(release, Visible) or getattr(body, "size", 0) != self._learner.size:
