@@ -1,6 +1,6 @@
 """Reproduction of a negative result: a secret coin in secure sums saves no noise.
 
-One JSON line per case, and the figure of docs/privacy.md::
+One JSON line per case (the last: two releases under one throw of the coin), and the figure of docs/privacy.md::
 
     python benchmarks/secret_coin.py --figure docs/secret-coin.png
 """
@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from analysis.figures import style
-from protocols.privacy.secret_coin import relative_noise
+from protocols.privacy.secret_coin import coin_delta, relative_noise
 
 DELTA = 1e-5
 CASES = ((0.5, 200), (0.2, 1000), (0.1, 1000), (0.05, 1000), (0.02, 1000))
@@ -43,6 +43,12 @@ def main() -> None:
             title=f"ε = {epsilon:g}",
             ylim=(0, 1.1 * max(found)),
         )
+    twice = coin_delta(0.2, 2**0.5, 0.8)
+    print(
+        json.dumps(
+            {"rate": 0.2, "multiplier": 1.0, "epsilon": 0.8, "delta of one coin for two releases": twice}
+        )
+    )
     axes[0].set_ylabel("noise / signal, z / (q √T)")
     axes[0].legend(loc="lower right")
     if figure is not None:
