@@ -276,7 +276,7 @@ TARGET = {"unit": "node", "adjacency": "zero-out", "clip": 1.0, "noise": "sum", 
 def test_the_worst_pair_of_a_calm_run_has_the_target(schedule: str, tmp_path: Path) -> None:
     """How often an observer is in a group with its victim is known beforehand, by the public schedule."""
     summary = run(scenario(schedule, privacy=TARGET), tmp_path / "run")
-    assert summary["certified_by"] == "states"
+    assert summary["certified_by"] in ("states", "sums")
     assert 1.98 < summary["epsilon_worst"] <= 2.0 * (1 + 1e-6)
 
 
