@@ -77,7 +77,7 @@ def _curve(ax: Axes, points: Sequence[GridPoint], metric: str, index: int) -> No
         [getattr(point, metric).mean for point in drawn],
         color=colour,
         marker=style.MARKERS[index % len(style.MARKERS)],
-        ms=4,
+        ms=max(3.0, 7.0 - 1.5 * index),  # a curve that lies on an earlier one leaves its marker visible
         lw=1.1,
         label=points[0].series,
     )

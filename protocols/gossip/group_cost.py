@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from protocols.aggregation.cost import Traffic, direct_setup, flooded_setup, inside
+from protocols.aggregation.cost import Traffic, inside
 from protocols.aggregation.sums import SUM_BYTES
 from protocols.gossip.grouping import Group, Schedule
 from protocols.gossip.messages import HEADER_BYTES
@@ -38,16 +38,6 @@ class GroupTraffic(NamedTuple):
     def all(self) -> Traffic:
         """Messages and bytes of everything."""
         return self.keys + self.sums + self.means + self.ends
-
-
-def direct_keys(neighbours: Sequence[Sequence[int]]) -> Traffic:
-    """Return the traffic of keys in a graph with links between all nodes."""
-    return direct_setup(len(neighbours))
-
-
-def flooded_keys(neighbours: Sequence[Sequence[int]]) -> Traffic:
-    """Return the traffic of keys in a connected graph, as :func:`~protocols.aggregation.cost.flooded_setup`."""
-    return flooded_setup([len(around) for around in neighbours])
 
 
 def star_sums(traffic: Callable[[int], Traffic]) -> Callable[[int], Traffic]:
@@ -88,7 +78,8 @@ def calm_run(
         neighbours: links, by node.
         size: parameters of a model.
         sums: traffic of a group's sum by its number of members: :func:`star_sums` or :func:`tree_sums`.
-        keys: agreement on pair keys: :func:`direct_keys` or :func:`flooded_keys`.
+        keys: agreement on pair keys: :func:`~protocols.aggregation.cost.direct_setup` or
+            :func:`~protocols.aggregation.cost.flooded_setup`.
     """
     found = [group for round in range(rounds) for group in schedule.groups(round)]
     means = sum(len(group.members) - 1 for group in found)

@@ -129,7 +129,7 @@ def _price(
         secure.colluders + 1,
         lambda members: secure.per_position(protocol.asked(members)),
     )
-    return float(losses.max())
+    return float(losses.max()) or None  # a run without any group is refused with its sums
 
 
 def _share(scenario: Scenario, node: int, overlay: Overlay, samples: Sequence[int]) -> float:

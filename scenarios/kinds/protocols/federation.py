@@ -118,7 +118,11 @@ class FederatedProtocol(TimedProtocol):
         Args:
             samples: how many each node holds (public).
         """
-        return [float(count) for count in samples] if self.weights == "samples" else [1.0] * len(samples)
+        return (
+            [float(count) for count in samples]
+            if self.weights == "samples"
+            else super().update_weights(samples)
+        )
 
     def plan(self, context: ProtocolContext, global_every: int) -> FederationPlan:
         """Return who averages whose models, how often and with which weights.

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from protocols.aggregation import cost
-from protocols.aggregation.cost import Traffic
+from protocols.aggregation.cost import Traffic, direct_setup, flooded_setup
 from protocols.aggregation.members import split_proof_threshold
 from protocols.aggregation.vector_shares import SharingPlan
-from protocols.gossip.group_cost import calm_run, direct_keys, flooded_keys, star_sums, tree_sums
+from protocols.gossip.group_cost import calm_run, star_sums, tree_sums
 from protocols.learning.executor import BatchedExecutor
 from protocols.sharing.modulus import P31, P61, Z32, Modulus
 from scenarios.build import build
@@ -160,7 +160,9 @@ def test_a_calm_run_costs_what_the_formulas_say(schedule: str, aggregation: str,
     sums = tree_sums(size, modulus) if schedule == "connected" else star_sums(of_stars)
     keys = Traffic(0, 0)
     if aggregation in PAIRS:
-        keys = (flooded_keys if schedule in ("stars", "connected") else direct_keys)(parts.neighbors)
+        degrees = [len(around) for around in parts.neighbors]
+        sparse = schedule in ("stars", "connected")
+        keys = flooded_setup(degrees) if sparse else direct_setup(len(degrees))
     expected = calm_run(plan, ROUNDS, parts.neighbors, size, sums, keys)
     assert part(found, "key", "keys") == expected.keys
     assert part(found, "mean") == expected.means
@@ -182,6 +184,18 @@ def test_what_overtakes_a_mean_costs_nothing(schedule: str) -> None:
     assert part(found, "mean") == expected.means
     assert part(found, "pace") == expected.ends
     assert part(found, *found) == expected.sums
+
+
+@pytest.mark.parametrize("noise", [{"noise_multiplier": 4.0}, {"noise": "sum", "target_epsilon": 1.0}])
+def test_a_graph_without_any_group_is_refused(noise: dict[str, Any], tmp_path: Path) -> None:
+    """Pieces of two nodes hold no sum, although a connected part of more would be allowed."""
+    (tmp_path / "pairs.edges").write_text("0 1\n2 3\n4 5\n")
+    table = scenario("connected", "masks", "ideal").model_dump(mode="json", exclude_none=True)
+    privacy = {"unit": "node", "adjacency": "zero-out", "clip": 1.0, "noise": "member"} | noise
+    topology = {"kind": "file", "path": "pairs.edges", "format": "edgelist"}
+    made = resolve(table | {"topology": topology, "privacy": privacy}, tmp_path)
+    with pytest.raises(ConfigurationError, match="no group of the whole run has the 3 members"):
+        build(made, BatchedExecutor(), tmp_path)
 
 
 @pytest.mark.parametrize("schedule", ["stars", "grid"])
