@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -14,6 +15,11 @@ from tests.support.places import ROOT
 # Examples of Hypothesis have no deadline and may be drawn slowly.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+# Background jobs of a shell, and all that they start, ignore Ctrl-C: tests that press it would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # What XLA compiles is kept beside pytest's cache: once for all modules, workers, subprocesses and runs. The key of a

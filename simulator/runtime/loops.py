@@ -51,7 +51,7 @@ def run_coroutine(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Count interrupts instead of raising them, which could be anywhere, in a callback that swallows errors too."""
+    """Count interrupts instead of raising them, so that pressing again while the run ends changes nothing."""
     interrupts: list[int] = []
     handled = threading.current_thread() is threading.main_thread() and callable(
         signal.getsignal(signal.SIGINT)
