@@ -74,7 +74,7 @@ def test_every_picture_of_a_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_every_picture_of_the_studies(tmp_path: Path) -> None:
     made = plot(make_sweep(tmp_path / "sweep", seeds=2)) + plot(make_whatif(tmp_path / "study", seeds=2))
-    assert [path.name for path in made] == ["tradeoff.png", "paired.png"]
+    assert [path.name for path in made] == ["certified.png", "tradeoff.png", "paired.png"]
     assert all(is_png(path) for path in made)
 
 
@@ -279,7 +279,7 @@ def with_folders(study: Path) -> Path:
 @pytest.mark.slow
 def test_how_every_series_gets_there(tmp_path: Path) -> None:
     path = with_folders(make_sweep(tmp_path / "sweep", levels=(1, 4), seeds=2))
-    assert [made.name for made in plot(path)] == ["tradeoff.png", "progress.png"]
+    assert [made.name for made in plot(path)] == ["certified.png", "tradeoff.png", "progress.png"]
     found = {", ".join(filter(None, name)): runs for name, runs in courses(read_study(path)).items()}
     series = ("secure, sparse", "secure, complete", "LDP gossip")
     names = [f"{one}, noise_multiplier = {z}" for one in series for z in (1, 4)]
